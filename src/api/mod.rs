@@ -1,0 +1,1 @@
+//! (room api: to be written)

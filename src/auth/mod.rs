@@ -1,0 +1,1 @@
+//! (room auth: to be written)

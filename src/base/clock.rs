@@ -1,0 +1,118 @@
+//! The only place that reads time.
+//!
+//! Whatever needs "now" takes a `Arc<dyn Clock>`, so that a test can hand in a clock it moves by
+//! itself and the demo one that runs faster than the world.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+/// Reads the current time.
+pub trait Clock: Send + Sync + std::fmt::Debug {
+    /// Returns ns since 1970 UTC. It may step backwards when an operator sets the machine's clock.
+    fn now_ns(&self) -> i64;
+
+    /// Returns ns since an arbitrary fixed point. It never goes backwards; for measuring only.
+    fn monotonic_ns(&self) -> u64;
+
+    /// Returns ms since 1970 UTC.
+    fn now_ms(&self) -> i64 {
+        self.now_ns().div_euclid(1_000_000)
+    }
+}
+
+/// A clock shared by many readers.
+pub type SharedClock = Arc<dyn Clock>;
+
+/// The machine's clock.
+#[derive(Debug, Clone, Copy)]
+pub struct SystemClock {
+    start: std::time::Instant,
+}
+
+impl SystemClock {
+    /// Returns the machine's clock; its monotonic zero is the moment of this call.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the machine's clock"
+    )]
+    pub fn new() -> Self {
+        Self { start: std::time::Instant::now() }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for SystemClock {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the machine's clock"
+    )]
+    fn now_ns(&self) -> i64 {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        i64::try_from(since.unwrap_or(Duration::ZERO).as_nanos()).unwrap_or(i64::MAX)
+    }
+
+    fn monotonic_ns(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// A clock that stands still until it is moved.
+#[derive(Debug, Default)]
+pub struct ManualClock {
+    now_ns: AtomicI64,
+}
+
+impl ManualClock {
+    /// Returns a clock that shows `now_ms`, ms since 1970 UTC.
+    pub fn at_ms(now_ms: i64) -> Arc<Self> {
+        Arc::new(Self { now_ns: AtomicI64::new(now_ms * 1_000_000) })
+    }
+
+    /// Moves the clock to `now_ms`, ms since 1970 UTC; backwards is allowed.
+    pub fn set_ms(&self, now_ms: i64) {
+        self.now_ns.store(now_ms * 1_000_000, Ordering::SeqCst);
+    }
+
+    /// Moves the clock forwards.
+    pub fn advance(&self, by: Duration) {
+        let by_ns = i64::try_from(by.as_nanos()).unwrap_or(i64::MAX);
+        self.now_ns.fetch_add(by_ns, Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now_ns(&self) -> i64 {
+        self.now_ns.load(Ordering::SeqCst)
+    }
+
+    fn monotonic_ns(&self) -> u64 {
+        u64::try_from(self.now_ns()).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manual_clock_moves_only_when_told() {
+        let clock = ManualClock::at_ms(5);
+
+        clock.advance(Duration::from_millis(2));
+
+        assert_eq!((clock.now_ms(), clock.now_ns()), (7, 7_000_000));
+    }
+
+    #[test]
+    fn times_before_1970_round_down() {
+        let clock = ManualClock { now_ns: AtomicI64::new(-1) };
+
+        assert_eq!(clock.now_ms(), -1);
+    }
+}

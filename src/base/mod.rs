@@ -1,0 +1,12 @@
+//! Ground floor: things with no telemetry in them.
+//!
+//! Time, named tasks, error kinds, sizes and durations as people write them. Nothing here knows
+//! what a commons or a metric is.
+
+pub mod clock;
+pub mod kind;
+pub mod tasks;
+pub mod units;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use kind::Kind;

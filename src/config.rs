@@ -1,0 +1,1 @@
+//! (room config: to be written)

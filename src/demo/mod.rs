@@ -1,0 +1,1 @@
+//! (room demo: to be written)

@@ -1,0 +1,1 @@
+//! (room derive: to be written)

@@ -1,0 +1,309 @@
+//! The identity of a series: a sorted set of name-value pairs, packed into one allocation.
+//!
+//! The bytes are `name_len u16 | name | value_len u16 | value` (little-endian) for each pair, in
+//! byte order of the names, each name once, no empty name and no empty value. The same bytes go
+//! into the write-ahead log and are hashed for the series id, so they are a format: see
+//! `docs/file-formats.md`.
+
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+/// The label that holds a series' metric name.
+pub const METRIC_NAME: &str = "__name__";
+/// The longest name or value that the packed form can hold.
+pub const LABEL_BYTES_MAX: usize = u16::MAX as usize;
+
+/// A sorted, duplicate-free label set. Cloning costs one counter.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Labels(Arc<[u8]>);
+
+impl Labels {
+    /// Returns the label set without labels.
+    pub fn empty() -> Self {
+        Self(Arc::from([]))
+    }
+
+    /// Returns the set of the given pairs in any order; empty values are left out, and of two
+    /// pairs with one name the later wins.
+    pub fn from_pairs<N: AsRef<str>, V: AsRef<str>>(
+        pairs: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        let mut builder = LabelsBuilder::new();
+        for (name, value) in pairs {
+            builder.set(name.as_ref(), value.as_ref());
+        }
+        builder.build()
+    }
+
+    /// Reads packed bytes back, or returns `None` when they are not a label set.
+    pub fn from_packed(bytes: &[u8]) -> Option<Self> {
+        let mut rest = bytes;
+        let mut last_name: &[u8] = b"";
+        while !rest.is_empty() {
+            let (name, value);
+            (name, rest) = split_packed(rest)?;
+            (value, rest) = split_packed(rest)?;
+            std::str::from_utf8(name).ok()?;
+            std::str::from_utf8(value).ok()?;
+            if name <= last_name || value.is_empty() {
+                return None;
+            }
+            last_name = name;
+        }
+        Some(Self(Arc::from(bytes)))
+    }
+
+    /// Returns the packed bytes.
+    pub fn packed(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Returns the series id: xxh3-64 of the packed bytes.
+    pub fn series_id(&self) -> u64 {
+        xxh3_64(&self.0)
+    }
+
+    /// Returns the value of `name`, or `None`; an absent label and an empty one are the same.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.iter().find(|&(n, _)| n == name).map(|(_, value)| value)
+    }
+
+    /// Returns the metric name, or the empty string.
+    pub fn metric(&self) -> &str {
+        self.get(METRIC_NAME).unwrap_or("")
+    }
+
+    /// Walks the pairs in byte order of their names.
+    pub fn iter(&self) -> LabelsIter<'_> {
+        LabelsIter { rest: &self.0 }
+    }
+
+    /// Returns the number of labels.
+    pub fn len(&self) -> usize {
+        self.iter().count()
+    }
+
+    /// Returns true when there is no label.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns a set with only the labels that `keep` wants.
+    pub fn retain(&self, mut keep: impl FnMut(&str) -> bool) -> Self {
+        let mut packed = Vec::with_capacity(self.0.len());
+        for (name, value) in self.iter().filter(|(name, _)| keep(name)) {
+            push_packed(&mut packed, name);
+            push_packed(&mut packed, value);
+        }
+        Self(Arc::from(packed))
+    }
+
+    /// Returns the set without `__name__`.
+    pub fn without_metric(&self) -> Self {
+        self.retain(|name| name != METRIC_NAME)
+    }
+
+    /// Returns a builder that starts from this set.
+    pub fn to_builder(&self) -> LabelsBuilder {
+        LabelsBuilder { pairs: self.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect() }
+    }
+}
+
+impl std::fmt::Debug for Labels {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+/// Prints the set as PromQL would: `up{job="a"}`.
+impl std::fmt::Display for Labels {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.metric())?;
+        let mut separator = "{";
+        for (name, value) in self.iter().filter(|(name, _)| *name != METRIC_NAME) {
+            write!(f, "{separator}{name}={value:?}")?;
+            separator = ", ";
+        }
+        match (separator, self.metric()) {
+            (", ", _) => f.write_str("}"),
+            (_, "") => f.write_str("{}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl PartialOrd for Labels {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Pair by pair, as Prometheus sorts series.
+impl Ord for Labels {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.iter().cmp(other.iter())
+    }
+}
+
+impl serde::Serialize for Labels {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+impl<N: AsRef<str>, V: AsRef<str>> FromIterator<(N, V)> for Labels {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
+        Self::from_pairs(pairs)
+    }
+}
+
+/// Walks the pairs of a [`Labels`].
+#[derive(Debug, Clone)]
+pub struct LabelsIter<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for LabelsIter<'a> {
+    type Item = (&'a str, &'a str);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (name, rest) = split_packed(self.rest)?;
+        let (value, rest) = split_packed(rest)?;
+        self.rest = rest;
+        // Checked when the bytes were packed or read back; the check here costs less than the
+        // memory it walks over.
+        Some((std::str::from_utf8(name).ok()?, std::str::from_utf8(value).ok()?))
+    }
+}
+
+fn split_packed(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, rest) = bytes.split_first_chunk::<2>()?;
+    rest.split_at_checked(usize::from(u16::from_le_bytes(*len)))
+}
+
+fn push_packed(packed: &mut Vec<u8>, text: &str) {
+    let len = u16::try_from(text.len()).expect("the builder cuts names and values to fit");
+    packed.extend_from_slice(&len.to_le_bytes());
+    packed.extend_from_slice(text.as_bytes());
+}
+
+/// Collects labels in any order. Names and values past [`LABEL_BYTES_MAX`] are cut; the limits at
+/// the door are far below.
+#[derive(Debug, Clone, Default)]
+pub struct LabelsBuilder {
+    pairs: Vec<(String, String)>,
+}
+
+impl LabelsBuilder {
+    /// Returns a builder without labels.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets a label, replacing an earlier one; an empty value removes it.
+    pub fn set(&mut self, name: &str, value: &str) -> &mut Self {
+        let (name, value) = (cut(name), cut(value));
+        let place = self.pairs.iter().position(|(n, _)| n == name);
+        match (place, value.is_empty() || name.is_empty()) {
+            (Some(idx), true) => drop(self.pairs.swap_remove(idx)),
+            (Some(idx), false) => value.clone_into(&mut self.pairs[idx].1),
+            (None, true) => {}
+            (None, false) => self.pairs.push((name.to_owned(), value.to_owned())),
+        }
+        self
+    }
+
+    /// Removes a label if it is there.
+    pub fn remove(&mut self, name: &str) -> &mut Self {
+        self.pairs.retain(|(n, _)| n != name);
+        self
+    }
+
+    /// Returns the value set for `name`.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.pairs.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Walks the pairs in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs.iter().map(|(n, v)| (n.as_str(), v.as_str()))
+    }
+
+    /// Keeps the pairs that `keep` wants.
+    pub fn retain(&mut self, mut keep: impl FnMut(&str, &str) -> bool) -> &mut Self {
+        self.pairs.retain(|(n, v)| keep(n, v));
+        self
+    }
+
+    /// Returns the sorted, packed set.
+    pub fn build(&self) -> Labels {
+        let mut order: Vec<&(String, String)> = self.pairs.iter().collect();
+        order.sort_unstable();
+        let n_bytes = order.iter().map(|(n, v)| 4 + n.len() + v.len()).sum();
+        let mut packed = Vec::with_capacity(n_bytes);
+        for (name, value) in order {
+            push_packed(&mut packed, name);
+            push_packed(&mut packed, value);
+        }
+        Labels(Arc::from(packed))
+    }
+}
+
+fn cut(text: &str) -> &str {
+    let mut end = text.len().min(LABEL_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_sorted_and_the_last_of_a_name_wins() {
+        let labels = Labels::from_pairs([("b", "1"), ("a", "2"), ("b", "3"), ("c", "")]);
+
+        assert_eq!(labels.iter().collect::<Vec<_>>(), [("a", "2"), ("b", "3")]);
+    }
+
+    #[test]
+    fn packed_bytes_are_read_back() {
+        let labels = Labels::from_pairs([("__name__", "up"), ("job", "node")]);
+
+        assert_eq!(Labels::from_packed(labels.packed()), Some(labels));
+    }
+
+    #[test]
+    fn damaged_bytes_are_not_a_label_set() {
+        let packed = Labels::from_pairs([("b", "1"), ("a", "2")]).packed().to_vec();
+
+        assert_eq!(Labels::from_packed(&packed[..packed.len() - 1]), None);
+        assert_eq!(Labels::from_packed(&[1, 0, 0xff, 1, 0, b'x']), None, "not UTF-8");
+        assert_eq!(
+            Labels::from_packed(&[1, 0, b'b', 1, 0, b'1', 1, 0, b'a', 1, 0, b'2']),
+            None,
+            "unsorted"
+        );
+    }
+
+    #[test]
+    fn prints_as_promql() {
+        let up = Labels::from_pairs([("__name__", "up"), ("job", "a\"b")]);
+
+        assert_eq!(up.to_string(), r#"up{job="a\"b"}"#);
+        assert_eq!(Labels::empty().to_string(), "{}");
+        assert_eq!(Labels::from_pairs([("__name__", "up")]).to_string(), "up");
+    }
+
+    #[test]
+    fn order_is_pair_by_pair() {
+        let short = Labels::from_pairs([("a", "1")]);
+        let long = Labels::from_pairs([("a", "1"), ("b", "1")]);
+        let other = Labels::from_pairs([("a", "10")]);
+
+        assert!(short < long && long < other);
+    }
+}

@@ -1,0 +1,55 @@
+//! What telemetry is: values only, no I/O, no async.
+//!
+//! Labels and matchers, the tags that say where a row belongs, the three signals with one Arrow
+//! schema each, and the `Grant` that says which commons a caller may write or read.
+
+pub mod grant;
+pub mod json;
+pub mod labels;
+pub mod log;
+pub mod matcher;
+pub mod metric;
+pub mod span;
+pub mod tags;
+
+pub use grant::{Grant, ReadScope, Role, WriteScope};
+pub use labels::{Labels, LabelsBuilder};
+pub use log::{LogRow, LogsBuilder};
+pub use matcher::{MatchOp, Matcher};
+pub use metric::{ExpHistogram, MetricKind, SeriesMeta, Temporality};
+pub use span::{SpanRow, SpansBuilder};
+pub use tags::{Commons, Tags};
+
+/// The three kinds of telemetry.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Signal {
+    /// Samples of series.
+    Metrics,
+    /// Log records.
+    Logs,
+    /// Spans of traces.
+    Spans,
+}
+
+impl Signal {
+    /// All signals, in the order they are written.
+    pub const ALL: [Signal; 3] = [Signal::Metrics, Signal::Logs, Signal::Spans];
+
+    /// Returns the name used in paths, tables and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Signal::Metrics => "metrics",
+            Signal::Logs => "logs",
+            Signal::Spans => "spans",
+        }
+    }
+}
+
+impl std::fmt::Display for Signal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

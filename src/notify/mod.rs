@@ -1,0 +1,1 @@
+//! (room notify: to be written)

@@ -1,0 +1,3 @@
+//! A question and a `Grant` become an answer; the only room that knows DataFusion.
+
+pub mod promql;

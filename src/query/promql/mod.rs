@@ -1,0 +1,5 @@
+//! PromQL over series.
+
+pub mod value;
+
+pub use value::{Answer, Sample, SeriesData, Value};

@@ -1,0 +1,1 @@
+//! (room rules: to be written)

@@ -1,0 +1,1 @@
+//! (room server: to be written)

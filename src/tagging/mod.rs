@@ -1,0 +1,1 @@
+//! (room tagging: to be written)
