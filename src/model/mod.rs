@@ -9,6 +9,7 @@ pub mod labels;
 pub mod log;
 pub mod matcher;
 pub mod metric;
+pub mod series;
 pub mod span;
 pub mod tags;
 
@@ -17,6 +18,7 @@ pub use labels::{Labels, LabelsBuilder};
 pub use log::{LogRow, LogsBuilder};
 pub use matcher::{MatchOp, Matcher};
 pub use metric::{ExpHistogram, MetricKind, SeriesMeta, Temporality};
+pub use series::SeriesData;
 pub use span::{SpanRow, SpansBuilder};
 pub use tags::{Commons, Tags};
 

@@ -13,7 +13,9 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
-use crate::model::{Commons, ExpHistogram, Labels, Matcher, ReadScope, SeriesMeta, Signal};
+use crate::model::{
+    Commons, ExpHistogram, Labels, Matcher, ReadScope, SeriesData, SeriesMeta, Signal,
+};
 
 /// Names a registered series of one commons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -199,10 +201,7 @@ impl Snapshot {
 
     /// Returns the matching series with their samples in the time range, sorted by labels; series
     /// without a sample there are left out.
-    pub fn select(
-        &self,
-        _request: &SeriesRequest<'_>,
-    ) -> Result<Vec<crate::query::promql::SeriesData>, ReadError> {
+    pub fn select(&self, _request: &SeriesRequest<'_>) -> Result<Vec<SeriesData>, ReadError> {
         unimplemented!()
     }
 

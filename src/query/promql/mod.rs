@@ -2,4 +2,4 @@
 
 pub mod value;
 
-pub use value::{Answer, Sample, SeriesData, Value};
+pub use value::{Answer, Sample, Value};

@@ -1,17 +1,6 @@
 //! What PromQL reads and what it answers: plain values.
 
-use crate::model::Labels;
-
-/// One series with its samples.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SeriesData {
-    /// The series' labels, `__name__` included where it is kept.
-    pub labels: Labels,
-    /// ms since 1970 UTC, strictly ascending.
-    pub timestamps_ms: Vec<i64>,
-    /// One value a timestamp; NaN payloads as they were sent.
-    pub values: Vec<f64>,
-}
+use crate::model::{Labels, SeriesData};
 
 /// One value of one series at one time.
 #[derive(Debug, Clone, PartialEq)]
