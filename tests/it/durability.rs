@@ -103,7 +103,8 @@ impl Run {
         std::thread::scope(|scope| {
             for signal in SIGNALS {
                 for _ in 0..2 {
-                    scope.spawn(|| self.send_until_broken(&caller, signal));
+                    let caller = &caller;
+                    scope.spawn(move || self.send_until_broken(caller, signal));
                 }
             }
             pause(after);

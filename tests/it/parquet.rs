@@ -46,8 +46,7 @@ fn send(caller: &Caller, start_ms: i64) {
     let resource = || otlp::resource(&[("service.name", "fence"), ("worker", "7")]);
     let rows = 0..N_ROWS;
     let series = rows.clone().map(|row| {
-        let labels =
-            [("__name__", "parquet_rows"), ("zone", ["a", "b"][usize::from(row % 2 == 1)])];
+        let labels = [("__name__", "parquet_rows"), ("zone", zone(row))];
         remote_write::series(&labels, &[(start_ms + row, number(row))])
     });
     let records = rows.clone().map(|row| {
@@ -75,7 +74,7 @@ fn wanted(signal: &str, start_ms: i64) -> Vec<Value> {
         match signal {
             "metrics" => json!({
                 "at": at_ms, "metric": "parquet_rows", "value": number(row),
-                "zone": ["a", "b"][usize::from(row % 2 == 1)],
+                "zone": zone(row),
             }),
             "logs" => json!({
                 "at": at_ns, "body": format!("row {row}"), "service": "fence", "method": "GET",
@@ -94,4 +93,8 @@ fn wanted(signal: &str, start_ms: i64) -> Vec<Value> {
 /// Values whose text is short in every language.
 fn number(row: i64) -> f64 {
     f64::from(i32::try_from(row).unwrap()) / 4.0
+}
+
+fn zone(row: i64) -> &'static str {
+    if row % 2 == 0 { "a" } else { "b" }
 }

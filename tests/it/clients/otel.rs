@@ -96,5 +96,6 @@ fn find<'a>(rows: &'a [Row], column: &str, value: &Value, protocol: &str) -> &'a
 
 /// Numbers in attributes come back as their text; what was not sent is null.
 fn same(stored: &Value, sent: &Value) -> bool {
-    stored == sent || stored.as_str().is_some_and(|text| text == sent.to_string())
+    let as_text = sent.to_string();
+    stored == sent || stored.as_str().is_some_and(|text| text == as_text)
 }

@@ -115,8 +115,8 @@ fn arrived_until(ours: &Caller) -> Result<i64, String> {
         "/api/v1/query",
         &[("query", "up[90s]"), ("time", &(now / 1000 + 1).to_string())],
     );
-    let mut starts = Vec::new();
-    let mut ends = Vec::new();
+    let mut starts: Vec<i64> = Vec::new();
+    let mut ends: Vec<i64> = Vec::new();
     let mut taken = Vec::new();
     for series in array(&samples["result"]) {
         let times: Vec<i64> = array(&series["values"]).iter().map(|v| to_ms(&v[0])).collect();

@@ -21,7 +21,7 @@ pub(crate) fn now_ns() -> i64 {
 /// Lets `length` pass.
 pub(crate) fn pause(length: Duration) {
     let (_sender, nothing) = std::sync::mpsc::channel::<()>();
-    drop(nothing.recv_timeout(length));
+    let _ = nothing.recv_timeout(length);
 }
 
 /// Asks again and again until `attempt` has an answer; panics with the last refusal when `limit`
