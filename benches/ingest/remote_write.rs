@@ -98,17 +98,17 @@ fn labels_of(series: u64) -> Vec<u8> {
     let commons = pod % 10;
     let service = pick(SERVICES, pod).replace('.', "-");
     let labels = [
-        ("__name__", format!("gen3_http_server_request_family_{metric:03}_total")),
-        ("app", format!("{service}-app")),
+        ("__name__", format!("gen3_http_server_request_kind_{metric:03}_total")),
+        ("app", service.clone()),
         ("cluster", format!("genomeprod-{commons:02}")),
-        ("container", format!("{service}-container")),
+        ("container", service.clone()),
         ("hostname", format!("commons-{commons:02}.data.example")),
         ("instance", format!("10.{:03}.{:03}.{:03}:9102", commons, pod / 250 % 250, pod % 250)),
         ("job", "integrations/autodiscovery_metrics".to_owned()),
         ("method", ["GET---", "POST--"][usize::from(pod % 2 == 0)].replace('-', "_")),
         ("namespace", format!("genomeprod-helm-{commons:02}")),
         ("pod", format!("{service}-deployment-7c9d8f6b5-{pod:07}")),
-        ("project", format!("genome-project-{commons:02}")),
+        ("project", format!("genome-{commons:02}")),
         ("release", "production".to_owned()),
     ];
     let mut encoded = Vec::new();
