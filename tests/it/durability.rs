@@ -22,6 +22,7 @@ const N_CYCLES: u32 = 20;
 const BATCH_ITEMS: u64 = 50;
 const N_SERIES: u64 = 10;
 const CHECK_EVERY: u32 = 5;
+const PAGE_IDS: u64 = 50_000;
 
 /// Small files and frequent flushes, so that kills fall into those as well.
 const CONFIG: &str = r#"
@@ -220,20 +221,35 @@ impl Run {
 
     /// Returns how often each item is there, after checking that its content follows from its id.
     fn stored(&self, caller: &Caller, signal: Signal) -> BTreeMap<u64, u32> {
-        let query = match signal {
-            Signal::Samples => {
-                "SELECT CAST(value AS BIGINT) AS id, CAST(timestamp AS BIGINT) AS at, \
-                 labels['writer'] AS what FROM metrics WHERE metric = 'ledger_samples'"
-            }
-            Signal::Logs => "SELECT body AS what, CAST(timestamp AS BIGINT) AS at FROM logs",
-            Signal::Spans => {
-                "SELECT name AS what, CAST(start_time AS BIGINT) AS at, span_id FROM spans"
-            }
+        let (columns, time, rows) = match signal {
+            Signal::Samples => (
+                "CAST(value AS BIGINT) AS id, labels['writer'] AS what",
+                "timestamp",
+                "metrics WHERE metric = 'ledger_samples'",
+            ),
+            Signal::Logs => ("body AS what", "timestamp", "logs WHERE true"),
+            Signal::Spans => ("name AS what", "start_time", "spans WHERE true"),
         };
+        let per_ms = if signal == Signal::Samples { 1 } else { 1_000_000 };
+        let n_ids = self.next_batch.load(Ordering::Relaxed) * BATCH_ITEMS;
         let mut found = BTreeMap::new();
-        for row in caller.sql(query) {
-            *found.entry(self.checked_id(signal, &row)).or_default() += 1;
+        // In pages below the limit of rows in one answer.
+        for page in 0..=n_ids / PAGE_IDS {
+            let [from, to] =
+                [page * PAGE_IDS, (page + 1) * PAGE_IDS].map(|id| self.at_ms(id) * per_ms);
+            for row in caller.sql(&format!(
+                "SELECT {columns}, CAST({time} AS BIGINT) AS at FROM {rows} \
+                 AND CAST({time} AS BIGINT) >= {from} AND CAST({time} AS BIGINT) < {to}"
+            )) {
+                *found.entry(self.checked_id(signal, &row)).or_default() += 1;
+            }
         }
+        let n_rows = caller.sql(&format!("SELECT count(*) AS n FROM {rows}"))[0]["n"].as_u64();
+        assert_eq!(
+            n_rows,
+            Some(found.values().map(|n| u64::from(*n)).sum()),
+            "{signal:?} elsewhere"
+        );
         found
     }
 

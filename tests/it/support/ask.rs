@@ -94,6 +94,7 @@ impl Caller {
             .header("Accept", "application/x-ndjson");
         let answer = self.send(request);
         assert_eq!(answer.status, 200, "{query}: {}", answer.text());
+        assert_eq!(answer.header("x-commonwatch-truncated"), None, "{query}: rows are missing");
         let rows = answer.text();
         let rows = rows.lines().filter(|line| !line.trim().is_empty());
         rows.map(|row| serde_json::from_str(row).unwrap_or_else(|e| panic!("{e}: {row}"))).collect()
