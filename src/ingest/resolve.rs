@@ -1,0 +1,255 @@
+//! From raw label bytes to series of the store: known ones cost one hash and one probe.
+//!
+//! A walker hashes the bytes that identify a series just as they lie on the wire, with a [`Seed`]
+//! that differs between senders that may be tagged differently. All keys of a request are looked
+//! up at once. Only a key that the store does not know is parsed, checked, tagged and registered,
+//! and then it is known. What tagging drops is remembered too, in a bounded [`DropCache`], so it
+//! costs a hash as well.
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
+
+use super::Ingest;
+use super::outcome::{Reason, Refusal};
+use super::stand_in::SeriesDecision;
+use crate::model::{Commons, Grant, LabelsBuilder, SeriesMeta, WriteScope};
+use crate::storage::{Part, SeriesRef};
+
+/// Who sends: what tagging decides from, and so what seeds the keys.
+#[derive(Debug, Clone, Copy)]
+pub struct Sender<'a> {
+    /// What the credential allows.
+    pub grant: &'a Grant,
+    /// The tenant header (`X-Scope-OrgID`), if sent.
+    pub tenant: Option<&'a str>,
+}
+
+/// Makes keys of raw bytes. Two seeds give different keys to the same bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seed(u128);
+
+impl Seed {
+    /// Returns the seed of a sender; `protocol` parts bytes that mean different things.
+    pub fn new(sender: Sender<'_>, protocol: &str) -> Self {
+        let with_grant = xxh3_64_with_seed(protocol.as_bytes(), sender.grant.write_seed());
+        let tenant = sender.tenant.unwrap_or("").as_bytes();
+        let low = xxh3_64_with_seed(tenant, with_grant);
+        let high = xxh3_64_with_seed(tenant, !with_grant);
+        Self(u128::from(high) << 64 | u128::from(low))
+    }
+
+    /// Returns the key of these bytes.
+    ///
+    /// The seed is mixed in after hashing: a seeded xxh3 derives a fresh secret for every call on
+    /// more than 240 bytes, which is most label sets.
+    #[inline]
+    pub fn key(self, bytes: &[u8]) -> u128 {
+        xxh3_128(bytes) ^ self.0
+    }
+}
+
+/// A series that the store does not know yet.
+#[derive(Debug, Clone, Default)]
+pub struct NewSeries {
+    /// Its labels as the protocol has them, valid by its rules, `__name__` among them.
+    pub labels: LabelsBuilder,
+    /// What is known beside.
+    pub meta: SeriesMeta,
+}
+
+/// What a key stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resolved {
+    /// A series of the store.
+    Series(SeriesRef),
+    /// Nothing that is stored.
+    Refused(Refusal),
+}
+
+impl Ingest {
+    /// Finds the series of all keys, in order. `describe(idx)` is asked only for keys that are not
+    /// known; what it refuses is not registered.
+    pub fn resolve(
+        &self,
+        sender: Sender<'_>,
+        keys: &[u128],
+        mut describe: impl FnMut(usize) -> Result<NewSeries, Refusal>,
+    ) -> Vec<Resolved> {
+        let mut known = Vec::with_capacity(keys.len());
+        self.store.lookup(keys, &mut known);
+        let mut n_new = 0;
+        let resolved = known
+            .iter()
+            .zip(keys)
+            .enumerate()
+            .map(|(idx, (known, &key))| match known {
+                Some(series) => Resolved::Series(*series),
+                None => match self.resolve_unknown(sender, key, || describe(idx)) {
+                    Ok(series) => {
+                        n_new += 1;
+                        Resolved::Series(series)
+                    }
+                    Err(refusal) => Resolved::Refused(refusal),
+                },
+            })
+            .collect();
+        if n_new > 0 {
+            self.metrics.new_series(n_new);
+        }
+        resolved
+    }
+
+    fn resolve_unknown(
+        &self,
+        sender: Sender<'_>,
+        key: u128,
+        describe: impl FnOnce() -> Result<NewSeries, Refusal>,
+    ) -> Result<SeriesRef, Refusal> {
+        if let Some(rule) = self.dropped.get(key) {
+            return Err(Refusal { reason: Reason::Policy(rule), message: String::new() });
+        }
+        let NewSeries { mut labels, meta } = describe()?;
+        let tags = match self.tagger.tag_series(sender.grant, sender.tenant, &mut labels) {
+            SeriesDecision::Keep(tags) => tags,
+            SeriesDecision::Drop(rule) => {
+                self.dropped.insert(key, rule);
+                return Err(Refusal { reason: Reason::Policy(rule), message: String::new() });
+            }
+        };
+        may_write(sender.grant, &tags.commons)?;
+        let series = self.store.register(key, &tags.commons, &labels.build(), &meta);
+        series.map_err(|error| Refusal::new(Reason::SeriesLimit, error.to_string()))
+    }
+}
+
+/// Refuses a commons that the sender may not write to, whatever tagging decided.
+pub fn may_write(grant: &Grant, commons: &Commons) -> Result<(), Refusal> {
+    let is_allowed = match &grant.write {
+        WriteScope::Nothing => false,
+        WriteScope::Any => *commons != Commons::own(),
+        WriteScope::Commons(only) => commons == only,
+        WriteScope::Cluster { commons: set, .. } => {
+            let is_shared = commons.is_unassigned() || *commons == Commons::cluster();
+            *commons != Commons::own() && (is_shared || set.is_empty() || set.contains(commons))
+        }
+    };
+    if is_allowed {
+        return Ok(());
+    }
+    let message = format!("the credential `{}` may not write to commons {commons}", grant.name);
+    Err(Refusal::new(Reason::Forbidden, message))
+}
+
+/// Samples grouped by commons, as storage takes them.
+#[derive(Debug, Default)]
+pub struct SampleParts {
+    /// The index in `groups` of each commons, plus one; 0 for none yet.
+    slots: Vec<u32>,
+    groups: Vec<SampleGroup>,
+    n_expected: usize,
+}
+
+#[derive(Debug)]
+struct SampleGroup {
+    commons_idx: u32,
+    series_idx: Vec<u32>,
+    timestamps_ms: Vec<i64>,
+    values: Vec<f64>,
+}
+
+impl SampleParts {
+    /// Returns an empty collection with room for `n_expected` samples of one commons.
+    pub fn with_capacity(n_expected: usize) -> Self {
+        Self { n_expected, ..Self::default() }
+    }
+
+    /// Adds samples of one series.
+    #[inline]
+    pub fn push(&mut self, series: SeriesRef, timestamps_ms: &[i64], values: &[f64]) {
+        let group = self.group(series.commons_idx);
+        for _ in timestamps_ms {
+            group.series_idx.push(series.series_idx);
+        }
+        group.timestamps_ms.extend_from_slice(timestamps_ms);
+        group.values.extend_from_slice(values);
+    }
+
+    #[inline]
+    fn group(&mut self, commons_idx: u32) -> &mut SampleGroup {
+        let slot = usize::try_from(commons_idx).expect("an index of storage's table fits");
+        let group = self.slots.get(slot).copied().unwrap_or(0);
+        let group_idx = match group.checked_sub(1) {
+            Some(group_idx) => usize::try_from(group_idx).expect("an index of `groups` fits"),
+            None => self.open_group(slot, commons_idx),
+        };
+        &mut self.groups[group_idx]
+    }
+
+    #[cold]
+    fn open_group(&mut self, slot: usize, commons_idx: u32) -> usize {
+        if self.slots.len() <= slot {
+            self.slots.resize(slot + 1, 0);
+        }
+        // Most requests are of one commons; the others' columns grow as they need.
+        let capacity = if self.groups.is_empty() { self.n_expected } else { 0 };
+        self.groups.push(SampleGroup {
+            commons_idx,
+            series_idx: Vec::with_capacity(capacity),
+            timestamps_ms: Vec::with_capacity(capacity),
+            values: Vec::with_capacity(capacity),
+        });
+        self.slots[slot] = u32::try_from(self.groups.len()).expect("fewer groups than commons");
+        self.groups.len() - 1
+    }
+
+    /// Returns one part a commons.
+    pub fn into_parts(self) -> Vec<Part> {
+        let part = |group: SampleGroup| Part::Samples {
+            commons_idx: group.commons_idx,
+            series_idx: group.series_idx,
+            timestamps_ms: group.timestamps_ms,
+            values: group.values,
+        };
+        self.groups.into_iter().map(part).collect()
+    }
+}
+
+/// Keys of series that tagging drops, at most `2 * HALF_MAX` of them. When one half is full the
+/// older half is forgotten: a forgotten key costs one more parse, nothing else.
+#[derive(Debug, Default)]
+pub struct DropCache {
+    halves: Mutex<Halves>,
+}
+
+#[derive(Debug, Default)]
+struct Halves {
+    young: HashMap<u128, &'static str>,
+    old: HashMap<u128, &'static str>,
+}
+
+/// 32 bytes an entry: two halves are 4 MiB at most.
+const HALF_MAX: usize = 1 << 16;
+
+impl DropCache {
+    /// Returns the rule that dropped the series of this key, if it is remembered.
+    pub fn get(&self, key: u128) -> Option<&'static str> {
+        let halves = self.halves.lock();
+        halves.young.get(&key).or_else(|| halves.old.get(&key)).copied()
+    }
+
+    /// Remembers that `rule` drops the series of this key.
+    pub fn insert(&self, key: u128, rule: &'static str) {
+        let mut halves = self.halves.lock();
+        if halves.young.len() >= HALF_MAX {
+            halves.old = std::mem::take(&mut halves.young);
+        }
+        halves.young.insert(key, rule);
+    }
+
+    /// Forgets everything: the rules have changed.
+    pub fn clear(&self) {
+        *self.halves.lock() = Halves::default();
+    }
+}
