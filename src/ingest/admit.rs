@@ -85,6 +85,14 @@ impl Permit {
         Ok(())
     }
 
+    /// Gives back all but `n_bytes`, once less is held; never reserves more.
+    pub fn shrink_to(&mut self, n_bytes: usize) {
+        let n_back = self.n_bytes.saturating_sub(n_bytes);
+        self.inner.all_used.fetch_sub(n_back, Ordering::AcqRel);
+        self.credential_used.fetch_sub(n_back, Ordering::AcqRel);
+        self.n_bytes -= n_back;
+    }
+
     /// Returns the bytes reserved.
     pub fn n_bytes(&self) -> usize {
         self.n_bytes
@@ -93,8 +101,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.inner.all_used.fetch_sub(self.n_bytes, Ordering::AcqRel);
-        self.credential_used.fetch_sub(self.n_bytes, Ordering::AcqRel);
+        self.shrink_to(0);
     }
 }
 
@@ -134,6 +141,8 @@ mod tests {
         permit.grow(40).unwrap();
 
         assert_eq!((admit.in_flight_bytes(), permit.n_bytes()), (100, 100));
+        permit.shrink_to(10);
+        assert_eq!((admit.in_flight_bytes(), permit.n_bytes()), (10, 10));
         drop(permit);
         assert_eq!(admit.in_flight_bytes(), 0);
     }

@@ -8,7 +8,7 @@ use http::StatusCode;
 
 use super::wire::WireError;
 use crate::base::Kind;
-use crate::base::units::HumanSize;
+use crate::base::units::{HumanDuration, HumanSize};
 use crate::storage::AppendError;
 
 /// Why a whole request was refused.
@@ -101,6 +101,12 @@ pub enum IngestError {
     /// The client went away, or broke off its body.
     #[error("the client broke off: {0}")]
     ClientGone(String),
+    /// The client was too slow with its body.
+    #[error("the body did not arrive within {} s (limits.body_read): send it again", max.0.as_secs())]
+    BodyTimeout {
+        /// The limit.
+        max: HumanDuration,
+    },
     /// Storage did not take the batch.
     #[error(transparent)]
     Append(#[from] AppendError),
@@ -126,7 +132,8 @@ impl IngestError {
             IngestError::Forbidden { .. } => Kind::Forbidden,
             IngestError::ClientGone(_) => Kind::Canceled,
             IngestError::Append(AppendError::Overloaded { .. }) => Kind::Overloaded,
-            IngestError::Append(_) => Kind::Unavailable,
+            // Not `Timeout`: nothing was stored, and the same request may well succeed.
+            IngestError::BodyTimeout { .. } | IngestError::Append(_) => Kind::Unavailable,
         }
     }
 
@@ -161,6 +168,7 @@ impl IngestError {
             IngestError::Overloaded { limit, .. } => limit,
             IngestError::Forbidden { .. } => "forbidden",
             IngestError::ClientGone(_) => "client_gone",
+            IngestError::BodyTimeout { .. } => "body_read",
             IngestError::Append(AppendError::Overloaded { .. }) => "head_hard",
             IngestError::Append(AppendError::DiskFull) => "disk_full",
             IngestError::Append(AppendError::Stopping) => "stopping",

@@ -20,6 +20,8 @@ pub struct Limits {
     pub body_ratio: u32,
     /// Decoded size from which `body_ratio` counts; small bodies may compress as well as they like.
     pub body_ratio_above: HumanSize,
+    /// How long a client may take to send its body.
+    pub body_read: HumanDuration,
     /// Samples, log records or spans in one request.
     pub records_per_request: usize,
     /// Labels of one series, those that tagging adds not counted.
@@ -53,6 +55,7 @@ impl Default for Limits {
             body_decoded: HumanSize::from_mib(32),
             body_ratio: 64,
             body_ratio_above: HumanSize::from_mib(1),
+            body_read: HumanDuration::from_secs(30),
             records_per_request: 100_000,
             labels_per_series: 40,
             label_name: HumanSize(1_024),

@@ -25,14 +25,20 @@ pub mod error;
 pub mod metrics;
 
 pub mod admit;
+pub mod body;
+pub mod pool;
 pub mod resolve;
 pub mod store;
 
 mod stand_in;
 
+#[cfg(test)]
+mod tests;
+
 use crate::base::clock::SharedClock;
 
 pub use admit::{Admit, Permit};
+pub use body::{Bodies, Decoded, Encoded, Encoding};
 pub use error::IngestError;
 pub use limits::{Limits, TimeBounds};
 pub use metrics::{Lane, Metrics};
@@ -56,6 +62,8 @@ pub struct Ingest {
     pub retention_ms: Option<i64>,
     /// Who may hold how much.
     pub admit: Admit,
+    /// Reads and decompresses bodies.
+    pub bodies: Bodies,
     /// Own counters.
     pub metrics: Metrics,
     /// Says when.
@@ -85,12 +93,14 @@ pub struct Parts {
 impl Ingest {
     /// Returns the room, with nothing in flight.
     pub fn new(parts: Parts) -> Self {
+        let limits = Arc::new(parts.limits);
         Self {
-            admit: Admit::new(&parts.limits),
+            admit: Admit::new(&limits),
+            bodies: Bodies::new(Arc::clone(&limits)),
             store: parts.store,
             tagger: parts.tagger,
             derive: parts.derive,
-            limits: Arc::new(parts.limits),
+            limits,
             retention_ms: parts.retention_ms,
             metrics: parts.metrics,
             clock: parts.clock,
