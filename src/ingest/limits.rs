@@ -90,6 +90,16 @@ pub enum OutOfBounds {
     Future,
 }
 
+impl OutOfBounds {
+    /// Returns the end of a sentence that began with the timestamp.
+    pub fn explanation(self) -> &'static str {
+        match self {
+            OutOfBounds::Past => "is older than the retention (storage.retention)",
+            OutOfBounds::Future => "is further ahead of the server's clock than limits.future",
+        }
+    }
+}
+
 impl TimeBounds {
     /// Returns the bounds at `now_ns`; no retention keeps everything.
     pub fn at(now_ns: i64, future: HumanDuration, retention_ms: Option<i64>) -> Self {

@@ -29,6 +29,9 @@ pub mod body;
 pub mod pool;
 pub mod resolve;
 pub mod store;
+pub mod commit;
+
+pub mod remote_write;
 
 mod stand_in;
 
@@ -39,11 +42,12 @@ use crate::base::clock::SharedClock;
 
 pub use admit::{Admit, Permit};
 pub use body::{Bodies, Decoded, Encoded, Encoding};
+pub use commit::{Batch, run_decoding};
 pub use error::IngestError;
 pub use limits::{Limits, TimeBounds};
 pub use metrics::{Lane, Metrics};
 pub use outcome::{Outcome, Reason, Refusal, Rejected};
-pub use resolve::{NewSeries, Resolved, SampleParts, Seed, Sender};
+pub use resolve::{NewSeries, SampleParts, Seed, Sender};
 pub use stand_in::{Derive, SeriesDecision, Tagger};
 pub use store::Store;
 

@@ -6,6 +6,9 @@
 
 use std::fmt::Write as _;
 
+use super::limits::OutOfBounds;
+use super::metrics::Ending;
+
 /// Why one item (sample, record, span) was not stored. The names are label values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
@@ -76,6 +79,15 @@ impl Reason {
     /// exemplars, which no dialect requires to be kept, are only counted.
     pub fn is_told(self) -> bool {
         !matches!(self, Reason::Policy(_) | Reason::Exemplar)
+    }
+}
+
+impl From<OutOfBounds> for Reason {
+    fn from(side: OutOfBounds) -> Self {
+        match side {
+            OutOfBounds::Past => Reason::TooOld,
+            OutOfBounds::Future => Reason::Future,
+        }
     }
 }
 
@@ -173,6 +185,15 @@ impl Outcome {
     /// Returns how many items came.
     pub fn n_received(&self) -> u64 {
         self.n_stored + self.rejected.total()
+    }
+
+    /// Returns how the request ended, for the counters.
+    pub fn ending(&self) -> Ending {
+        match (self.rejected.told(), self.n_stored) {
+            (0, _) => Ending::Stored,
+            (_, 0) => Ending::Refused,
+            _ => Ending::Partial,
+        }
     }
 
     /// Returns the text for the sender, or `None` when all went well.

@@ -59,46 +59,36 @@ pub struct NewSeries {
     pub meta: SeriesMeta,
 }
 
-/// What a key stands for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Resolved {
-    /// A series of the store.
-    Series(SeriesRef),
-    /// Nothing that is stored.
-    Refused(Refusal),
-}
-
 impl Ingest {
-    /// Finds the series of all keys, in order. `describe(idx)` is asked only for keys that are not
-    /// known; what it refuses is not registered.
+    /// Finds the series of all keys, in order; `None` where it was refused. `describe(idx)` is asked
+    /// only for keys that are not known; what it refuses, or tagging drops, is not registered and
+    /// goes to `refused(idx, why)`.
     pub fn resolve(
         &self,
         sender: Sender<'_>,
         keys: &[u128],
         mut describe: impl FnMut(usize) -> Result<NewSeries, Refusal>,
-    ) -> Vec<Resolved> {
-        let mut known = Vec::with_capacity(keys.len());
-        self.store.lookup(keys, &mut known);
+        mut refused: impl FnMut(usize, Refusal),
+    ) -> Vec<Option<SeriesRef>> {
+        let mut series = Vec::with_capacity(keys.len());
+        self.store.lookup(keys, &mut series);
         let mut n_new = 0;
-        let resolved = known
-            .iter()
-            .zip(keys)
-            .enumerate()
-            .map(|(idx, (known, &key))| match known {
-                Some(series) => Resolved::Series(*series),
-                None => match self.resolve_unknown(sender, key, || describe(idx)) {
-                    Ok(series) => {
-                        n_new += 1;
-                        Resolved::Series(series)
-                    }
-                    Err(refusal) => Resolved::Refused(refusal),
-                },
-            })
-            .collect();
+        for (idx, (slot, &key)) in series.iter_mut().zip(keys).enumerate() {
+            if slot.is_some() {
+                continue;
+            }
+            match self.resolve_unknown(sender, key, || describe(idx)) {
+                Ok(new) => {
+                    *slot = Some(new);
+                    n_new += 1;
+                }
+                Err(refusal) => refused(idx, refusal),
+            }
+        }
         if n_new > 0 {
             self.metrics.new_series(n_new);
         }
-        resolved
+        series
     }
 
     fn resolve_unknown(
