@@ -159,9 +159,14 @@ impl SampleParts {
     #[inline]
     pub fn push(&mut self, series: SeriesRef, timestamps_ms: &[i64], values: &[f64]) {
         let group = self.group(series.commons_idx);
-        for _ in timestamps_ms {
+        if let ([timestamp_ms], [value]) = (timestamps_ms, values) {
+            // What a scrape sends: one sample a series.
             group.series_idx.push(series.series_idx);
+            group.timestamps_ms.push(*timestamp_ms);
+            group.values.push(*value);
+            return;
         }
+        group.series_idx.extend(timestamps_ms.iter().map(|_| series.series_idx));
         group.timestamps_ms.extend_from_slice(timestamps_ms);
         group.values.extend_from_slice(values);
     }

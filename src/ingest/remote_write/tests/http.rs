@@ -138,7 +138,8 @@ async fn bodies_that_are_no_request_are_refused_for_good() {
     check(b"hello".to_vec(), "encoding", "not valid snappy").await;
     check(snappy(b"hello"), "protobuf", "not a valid protobuf message").await;
     check(snappy(&[0x0a, 0x05, 0x01]), "protobuf", "ends inside a field at byte 2").await;
-    check(snappy(&[0x08, 0x01, 0x0b]), "protobuf", "unsupported wire type").await;
+    check(snappy(&[0x0a, 0x00, 0x7b]), "protobuf", "unsupported wire type at byte 3").await;
+    check(snappy(&[0x08, 0x01]), "protobuf", "wire type other than its own").await;
 }
 
 #[tokio::test]
