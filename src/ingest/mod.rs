@@ -28,6 +28,7 @@ pub mod admit;
 pub mod body;
 pub mod pool;
 pub mod resolve;
+pub mod remembered;
 pub mod store;
 pub mod commit;
 
@@ -39,6 +40,7 @@ mod stand_in;
 mod tests;
 
 use crate::base::clock::SharedClock;
+use crate::tagging::Tagger;
 
 pub use admit::{Admit, Permit};
 pub use body::{Bodies, Decoded, Encoded, Encoding};
@@ -48,7 +50,7 @@ pub use limits::{Limits, TimeBounds};
 pub use metrics::{Lane, Metrics};
 pub use outcome::{Outcome, Reason, Refusal, Rejected};
 pub use resolve::{NewSeries, SampleParts, Seed, Sender};
-pub use stand_in::{Derive, SeriesDecision, Tagger};
+pub use stand_in::Derive;
 pub use store::Store;
 
 /// What every protocol of this room works with; cloning costs some counters.
@@ -72,7 +74,7 @@ pub struct Ingest {
     pub metrics: Metrics,
     /// Says when.
     pub clock: SharedClock,
-    dropped: Arc<resolve::DropCache>,
+    remembered: Arc<remembered::Remembered>,
 }
 
 /// What an [`Ingest`] is made of.
@@ -99,7 +101,7 @@ impl Ingest {
     pub fn new(parts: Parts) -> Self {
         let limits = Arc::new(parts.limits);
         Self {
-            admit: Admit::new(&limits),
+            admit: Admit::with_gauge(&limits, parts.metrics.in_flight_bytes()),
             bodies: Bodies::new(Arc::clone(&limits)),
             store: parts.store,
             tagger: parts.tagger,
@@ -108,7 +110,7 @@ impl Ingest {
             retention_ms: parts.retention_ms,
             metrics: parts.metrics,
             clock: parts.clock,
-            dropped: Arc::default(),
+            remembered: Arc::default(),
         }
     }
 
@@ -117,8 +119,8 @@ impl Ingest {
         TimeBounds::at(self.clock.now_ns(), self.limits.future, self.retention_ms)
     }
 
-    /// Forgets which series tagging drops: its rules have changed.
-    pub fn forget_drops(&self) {
-        self.dropped.clear();
+    /// Forgets what is remembered beside storage: tagging's rules have changed, or series are gone.
+    pub fn forget(&self) {
+        self.remembered.clear();
     }
 }

@@ -3,19 +3,16 @@
 //! A walker hashes the bytes that identify a series just as they lie on the wire, with a [`Seed`]
 //! that differs between senders that may be tagged differently. All keys of a request are looked
 //! up at once. Only a key that the store does not know is parsed, checked, tagged and registered,
-//! and then it is known. What tagging drops is remembered too, in a bounded [`DropCache`], so it
-//! costs a hash as well.
+//! and then it is known. What tagging drops, and what it cannot place yet, is `remembered`.
 
-use std::collections::HashMap;
-
-use parking_lot::Mutex;
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
 
 use super::Ingest;
 use super::outcome::{Reason, Refusal};
-use super::stand_in::SeriesDecision;
+use super::remembered::Verdict;
 use crate::model::{Commons, Grant, LabelsBuilder, SeriesMeta, WriteScope};
 use crate::storage::{Part, SeriesRef};
+use crate::tagging::SeriesDecision;
 
 /// Who sends: what tagging decides from, and so what seeds the keys.
 #[derive(Debug, Clone, Copy)]
@@ -72,14 +69,19 @@ impl Ingest {
     ) -> Vec<Option<SeriesRef>> {
         let mut series = Vec::with_capacity(keys.len());
         self.store.lookup(keys, &mut series);
+        let version =
+            self.remembered.version(self.tagger.learned_version(), self.clock.monotonic_ns());
         let mut n_new = 0;
-        for (idx, (slot, &key)) in series.iter_mut().zip(keys).enumerate() {
-            if slot.is_some() {
-                continue;
-            }
-            match self.resolve_unknown(sender, key, || describe(idx)) {
+        for (idx, dropped_by) in self.remembered.recall(keys, version, &mut series) {
+            let described = match dropped_by {
+                Some(rule) => Err(Refusal::policy(rule)),
+                None => {
+                    describe(idx).and_then(|new| self.register(sender, keys[idx], version, new))
+                }
+            };
+            match described {
                 Ok(new) => {
-                    *slot = Some(new);
+                    series[idx] = Some(new);
                     n_new += 1;
                 }
                 Err(refusal) => refused(idx, refusal),
@@ -91,28 +93,39 @@ impl Ingest {
         series
     }
 
-    fn resolve_unknown(
+    /// Tags and registers a series that is not known, and remembers what came of it.
+    fn register(
         &self,
         sender: Sender<'_>,
         key: u128,
-        describe: impl FnOnce() -> Result<NewSeries, Refusal>,
+        version: u64,
+        NewSeries { mut labels, meta }: NewSeries,
     ) -> Result<SeriesRef, Refusal> {
-        if let Some(rule) = self.dropped.get(key) {
-            return Err(Refusal { reason: Reason::Policy(rule), message: String::new() });
-        }
-        let NewSeries { mut labels, meta } = describe()?;
+        let drop_by = |rule| {
+            self.remembered.insert(key, Verdict::Dropped(rule));
+            Err(Refusal::policy(rule))
+        };
         let tags = match self.tagger.tag_series(sender.grant, sender.tenant, &mut labels) {
             SeriesDecision::Keep(tags) => tags,
-            SeriesDecision::Drop(rule) => {
-                self.dropped.insert(key, rule);
-                return Err(Refusal { reason: Reason::Policy(rule), message: String::new() });
-            }
+            SeriesDecision::Fold(_) => return drop_by("folded"),
+            SeriesDecision::Drop(rule) => return drop_by(rule),
         };
         may_write(sender.grant, &tags.commons)?;
-        let series = self.store.register(key, &tags.commons, &labels.build(), &meta);
-        series.map_err(|error| Refusal::new(Reason::SeriesLimit, error.to_string()))
+        let is_unassigned = tags.commons.is_unassigned();
+        let stored_key = if is_unassigned { key ^ UNASSIGNED_KEYS } else { key };
+        let series = self
+            .store
+            .register(stored_key, &tags.commons, &labels.build(), &meta)
+            .map_err(|error| Refusal::new(Reason::SeriesLimit, error.to_string()))?;
+        if is_unassigned {
+            self.remembered.insert(key, Verdict::Unassigned { series, version });
+        }
+        Ok(series)
     }
 }
+
+/// Storage wants a key for each series; that of an `_unassigned` one is never looked up.
+const UNASSIGNED_KEYS: u128 = 0x5bd1_e995_7b93_02a1_c6a4_a793_5bd1_e995;
 
 /// Refuses a commons that the sender may not write to, whatever tagging decided.
 pub fn may_write(grant: &Grant, commons: &Commons) -> Result<(), Refusal> {
@@ -208,43 +221,5 @@ impl SampleParts {
             values: group.values,
         };
         self.groups.into_iter().map(part).collect()
-    }
-}
-
-/// Keys of series that tagging drops, at most `2 * HALF_MAX` of them. When one half is full the
-/// older half is forgotten: a forgotten key costs one more parse, nothing else.
-#[derive(Debug, Default)]
-pub struct DropCache {
-    halves: Mutex<Halves>,
-}
-
-#[derive(Debug, Default)]
-struct Halves {
-    young: HashMap<u128, &'static str>,
-    old: HashMap<u128, &'static str>,
-}
-
-/// 32 bytes an entry: two halves are 4 MiB at most.
-const HALF_MAX: usize = 1 << 16;
-
-impl DropCache {
-    /// Returns the rule that dropped the series of this key, if it is remembered.
-    pub fn get(&self, key: u128) -> Option<&'static str> {
-        let halves = self.halves.lock();
-        halves.young.get(&key).or_else(|| halves.old.get(&key)).copied()
-    }
-
-    /// Remembers that `rule` drops the series of this key.
-    pub fn insert(&self, key: u128, rule: &'static str) {
-        let mut halves = self.halves.lock();
-        if halves.young.len() >= HALF_MAX {
-            halves.old = std::mem::take(&mut halves.young);
-        }
-        halves.young.insert(key, rule);
-    }
-
-    /// Forgets everything: the rules have changed.
-    pub fn clear(&self) {
-        *self.halves.lock() = Halves::default();
     }
 }

@@ -1,6 +1,6 @@
 //! A store in memory that remembers what it got and refuses on command.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -8,9 +8,10 @@ use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 
 use crate::base::ManualClock;
-use crate::ingest::{self, Derive, Ingest, Limits, Metrics, Store, Tagger};
+use crate::ingest::{self, Derive, Ingest, Limits, Metrics, Store};
 use crate::model::{Commons, Labels, SeriesMeta};
 use crate::storage::{AppendError, Part, RegisterError, SeriesRef};
+use crate::tagging::{self, Tagger};
 
 /// The store, and what it was asked.
 #[derive(Debug, Default)]
@@ -22,7 +23,8 @@ pub(in crate::ingest) struct FakeStore {
 struct State {
     by_key: HashMap<u128, SeriesRef>,
     commons: Vec<Commons>,
-    series: BTreeMap<(u32, u32), Labels>,
+    series: HashMap<SeriesRef, Labels>,
+    by_labels: HashMap<(u32, Labels), SeriesRef>,
     n_registered: usize,
     series_max: Option<usize>,
     refusals: VecDeque<AppendError>,
@@ -75,7 +77,7 @@ impl State {
         for ((series_idx, timestamp_ms), value) in
             series_idx.into_iter().zip(timestamps_ms).zip(values)
         {
-            let series = self.series[&(commons_idx, series_idx)].to_string();
+            let series = self.series[&SeriesRef { commons_idx, series_idx }].to_string();
             self.samples.push((series, timestamp_ms, value.to_bits()));
         }
     }
@@ -99,19 +101,19 @@ impl Store for FakeStore {
         let mut state = self.state.lock();
         state.n_registered += 1;
         let commons_idx = state.commons_idx(commons);
-        let known = state.series.iter().find(|(_, known)| *known == labels).map(|(at, _)| at.1);
-        let series_idx = match known {
-            Some(series_idx) => series_idx,
+        let series = match state.by_labels.get(&(commons_idx, labels.clone())) {
+            Some(series) => *series,
             None => {
                 if let Some(max) = state.series_max.filter(|max| state.series.len() >= *max) {
                     return Err(RegisterError::TooManySeries { commons: commons.clone(), max });
                 }
                 let series_idx = u32::try_from(state.series.len()).unwrap();
-                state.series.insert((commons_idx, series_idx), labels.clone());
-                series_idx
+                let series = SeriesRef { commons_idx, series_idx };
+                state.by_labels.insert((commons_idx, labels.clone()), series);
+                state.series.insert(series, labels.clone());
+                series
             }
         };
-        let series = SeriesRef { commons_idx, series_idx };
         state.by_key.insert(key, series);
         Ok(series)
     }
@@ -156,7 +158,7 @@ impl Rig {
         let mut registry = Registry::default();
         let ingest = Ingest::new(ingest::Parts {
             store: Arc::<FakeStore>::clone(&store),
-            tagger: Arc::new(Tagger::default()),
+            tagger: Arc::new(Tagger::load(&tagging::Config::default()).unwrap()),
             derive: Arc::new(Derive::default()),
             limits,
             retention_ms: Some(90 * 86_400_000),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::fake_store::Rig;
-use crate::ingest::resolve::{DropCache, may_write};
+use crate::ingest::resolve::may_write;
 use crate::ingest::{NewSeries, Reason, Refusal, SampleParts, Seed, Sender};
 use crate::model::{Commons, Grant, LabelsBuilder, SeriesMeta, WriteScope};
 use crate::storage::{Part, SeriesRef};
@@ -49,12 +49,12 @@ fn a_key_is_described_once() {
 fn what_tagging_drops_is_described_once_too() {
     let rig = Rig::new();
 
-    let first = resolve_one(&rig, &[("__name__", "up"), ("drop_me", "1")]);
-    let second = resolve_one(&rig, &[("__name__", "up"), ("drop_me", "1")]);
+    let first = resolve_one(&rig, &[("__name__", "gen3_fence_login_total"), ("idp", "all")]);
+    let second = resolve_one(&rig, &[("__name__", "gen3_fence_login_total"), ("idp", "all")]);
 
-    assert_eq!(first, (true, Err(Reason::Policy("drop_me"))));
-    assert_eq!(second, (false, Err(Reason::Policy("drop_me"))));
-    rig.ingest.forget_drops();
+    assert_eq!(first, (true, Err(Reason::Policy("idp_all"))));
+    assert_eq!(second, (false, Err(Reason::Policy("idp_all"))));
+    rig.ingest.forget();
     assert!(resolve_one(&rig, &[("__name__", "up")]).0, "new rules may keep it");
 }
 
@@ -161,18 +161,4 @@ fn samples_are_grouped_by_commons() {
     };
     assert_eq!((*commons_idx, &series_idx[..]), (5, &[1, 1, 2][..]));
     assert_eq!((&timestamps_ms[..], &values[..]), (&[10, 20, 10][..], &[1.0, 2.0, 4.0][..]));
-}
-
-#[test]
-fn the_memory_of_drops_is_bounded_and_keeps_the_young() {
-    let cache = DropCache::default();
-    for key in 0..300_000 {
-        cache.insert(key, "rule");
-    }
-
-    let n_known = (0..300_000).filter(|key| cache.get(*key).is_some()).count();
-
-    assert!(n_known <= 2 << 16, "{n_known}");
-    assert_eq!(cache.get(299_999), Some("rule"));
-    assert_eq!(cache.get(0), None);
 }

@@ -109,12 +109,12 @@ async fn some_bad_samples_are_a_400_and_the_good_ones_stored() {
 #[tokio::test]
 async fn what_policy_drops_is_no_fault_of_the_sender() {
     let rig = Rig::new();
-    let one = series(&[("__name__", "up"), ("drop_me", "1")], &[(NOW_MS, 1.0)]);
+    let one = series(&[("__name__", "gen3_fence_login_total"), ("idp", "all")], &[(NOW_MS, 1.0)]);
 
     let (status, ..) = send(&rig, post(snappy(&request(vec![one]).encode_to_vec()))).await;
 
     assert_eq!(status, StatusCode::NO_CONTENT);
-    assert_eq!(books(&rig, "drop_me"), (1, 0, 1));
+    assert_eq!(books(&rig, "idp_all"), (1, 0, 1));
 }
 
 /// Sends a bad request: it is refused with these words, nothing is stored, nothing stays reserved.

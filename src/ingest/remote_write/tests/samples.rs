@@ -8,6 +8,7 @@ use crate::ingest::tests::fake_store::{NOW_MS, Rig};
 use crate::ingest::{Batch, Lane, Outcome, Sender};
 use crate::model::metric::stale_marker;
 use crate::model::{Commons, Grant, WriteScope};
+use crate::tagging::LearnedPair;
 
 async fn push_as(rig: &Rig, grant: &Grant, timeseries: Vec<TimeSeries>) -> Outcome {
     let body = request(timeseries).encode_to_vec();
@@ -216,7 +217,7 @@ async fn samples_go_to_the_commons_of_the_credential() {
 }
 
 #[tokio::test]
-async fn a_commons_outside_the_credential_is_refused() {
+async fn a_claim_outside_the_credential_is_not_believed() {
     let rig = Rig::new();
     let write = WriteScope::Cluster {
         cluster: "c".into(),
@@ -224,10 +225,33 @@ async fn a_commons_outside_the_credential_is_refused() {
     };
     let grant = Grant { name: "agent-c".into(), write, ..Grant::open() };
 
-    let outcome =
-        push_as(&rig, &grant, vec![labelled(&[("__name__", "up"), ("commons", "brain")])]).await;
+    push_as(&rig, &grant, vec![labelled(&[("__name__", "up"), ("commons", "brain")])]).await;
 
-    let message = outcome.message("samples").unwrap();
-    assert_eq!(outcome.n_stored, 0);
-    assert!(message.contains("`agent-c` may not write to commons brain"), "{message}");
+    assert_eq!(rig.store.samples()[0].0, "up{cluster=\"c\", commons=\"heart\"}");
+}
+
+#[tokio::test]
+async fn what_could_not_be_placed_is_placed_once_tagging_has_learned() {
+    let rig = Rig::new();
+    let labels = [("__name__", "up"), ("cluster", "c"), ("namespace", "heart-ns")];
+    push(&rig, vec![labelled(&labels)]).await;
+    push(&rig, vec![labelled(&labels)]).await;
+    assert_eq!(rig.store.n_registered(), 1, "known, though it is unassigned");
+
+    rig.ingest.tagger.teach(&[LearnedPair {
+        cluster: "c".into(),
+        namespace: "heart-ns".into(),
+        commons: Some(Commons::new("heart").unwrap()),
+    }]);
+    push(&rig, vec![labelled(&labels)]).await;
+    push(&rig, vec![labelled(&labels)]).await;
+
+    let commons: Vec<bool> = rig
+        .store
+        .samples()
+        .iter()
+        .map(|(series, ..)| series.contains("commons=\"heart\""))
+        .collect();
+    assert_eq!(commons, [false, false, true, true]);
+    assert_eq!(rig.store.n_registered(), 2);
 }
