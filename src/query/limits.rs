@@ -1,6 +1,6 @@
 //! `[query]`: what one question may cost, and how many are answered at a time.
 //!
-//! Every limit has a name, which is its key in the configuration, and every refusal says it.
+//! What is PromQL's alone (samples, series, text) is in `promql::Limits`. Every limit has a name, which is its key in the configuration, and every refusal says it.
 
 use crate::base::units::{HumanDuration, HumanSize};
 
@@ -16,10 +16,6 @@ pub struct Config {
     pub concurrency_max: usize,
     /// How many of them may come from one credential.
     pub concurrency_per_principal_max: usize,
-    /// The most samples one PromQL question may read.
-    pub samples_max: usize,
-    /// The most series one PromQL question may read.
-    pub series_max: usize,
     /// How many processes answer SQL, one question each at a time.
     pub workers: usize,
     /// The most memory one such process may map beside its own code and stacks; past it the process
@@ -40,8 +36,6 @@ impl Default for Config {
             timeout_max: HumanDuration::from_secs(120),
             concurrency_max: 0,
             concurrency_per_principal_max: 4,
-            samples_max: 50_000_000,
-            series_max: 100_000,
             workers: 2,
             worker_memory: HumanSize::from_mib(2048),
             memory: HumanSize::from_mib(256),

@@ -19,7 +19,7 @@ mod heads;
 mod store;
 mod run;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use datafusion::scalar::ScalarValue;
 

@@ -7,8 +7,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
 use datafusion::common::{DataFusionError, ParamValues, Result, ScalarValue, plan_err};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
@@ -123,7 +124,8 @@ async fn stream(
 ) -> Result<Option<Truncated>> {
     let physical = state.create_physical_plan(plan).await?;
     let mut batches = execute_stream(physical, state.task_ctx())?;
-    sink.schema(&batches.schema()).await?;
+    let schema = plain_schema(&batches.schema());
+    sink.schema(&schema).await?;
     let (mut n_rows, mut n_bytes) = (0, 0);
     while let Some(batch) = batches.next().await {
         let batch = batch?;
@@ -132,7 +134,7 @@ async fn stream(
         let batch = if is_over { batch.slice(0, room) } else { batch };
         n_rows += batch.num_rows();
         if batch.num_rows() > 0 {
-            n_bytes += sink.rows(batch).await?;
+            n_bytes += sink.rows(plain(&schema, &batch)?).await?;
         }
         if is_over {
             return Ok(Some(Truncated::Rows));
@@ -142,6 +144,32 @@ async fn stream(
         }
     }
     Ok(None)
+}
+
+/// Returns the schema with every kind of text as plain text: a dictionary would be sent whole with
+/// each batch, however few of its values the batch uses, and text views are new to many clients.
+fn plain_schema(schema: &SchemaRef) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| {
+        let data_type = plain_type(field.data_type());
+        Arc::new(field.as_ref().clone().with_data_type(data_type))
+    });
+    Arc::new(Schema::new(fields.collect::<Fields>()))
+}
+
+fn plain_type(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Dictionary(_, values) => plain_type(values),
+        DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
+        other => other.clone(),
+    }
+}
+
+fn plain(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch> {
+    let columns = schema.fields().iter().zip(batch.columns());
+    let columns = columns.map(|(field, column)| cast(column, field.data_type()));
+    let columns = columns.collect::<std::result::Result<Vec<_>, _>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
 }
 
 /// Sorts DataFusion's errors by what they ask of the caller.

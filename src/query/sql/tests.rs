@@ -61,13 +61,18 @@ impl Heads for ListedHeads {
     }
 
     async fn metric_ranges(&self) -> Result<Vec<HeadRange>> {
+        Ok(self.ranges())
+    }
+}
+
+impl ListedHeads {
+    pub(crate) fn ranges(&self) -> Vec<HeadRange> {
         let metrics = self.0.iter().filter(|(signal, _)| *signal == Signal::Metrics);
-        Ok(metrics
-            .map(|(_, (commons, batch))| {
-                let (min_ns, max_ns) = time_range(Signal::Metrics, batch);
-                HeadRange { commons: commons.clone(), min_ns, max_ns }
-            })
-            .collect())
+        let ranges = metrics.map(|(_, (commons, batch))| {
+            let (min_ns, max_ns) = time_range(Signal::Metrics, batch);
+            HeadRange { commons: commons.clone(), min_ns, max_ns }
+        });
+        ranges.collect()
     }
 }
 
