@@ -16,6 +16,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execute_stream;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::parser::ParserError;
 use futures::StreamExt;
 
 use super::context::{self, Parts};
@@ -192,6 +193,9 @@ fn failure(error: DataFusionError) -> Failure {
     let message = match error.find_root() {
         DataFusionError::Plan(message) | DataFusionError::NotImplemented(message) => {
             message.clone()
+        }
+        DataFusionError::SQL(error, _) if matches!(**error, ParserError::RecursionLimitExceeded) => {
+            "the query is nested too deeply: about 45 levels are read".to_owned()
         }
         root => root.strip_backtrace(),
     };
