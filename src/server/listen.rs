@@ -115,8 +115,9 @@ impl Bound {
     /// Returns the addresses really bound.
     pub fn addresses(&self) -> Addresses {
         let of = |key| {
-            let (_, socket) = self.sockets.iter().find(|(k, _)| *k == key)?;
-            socket.local_addr().ok()
+            let socket = self.sockets.iter().find(|(k, _)| *k == key);
+            let address = socket.and_then(|(_, socket)| socket.local_addr().ok());
+            address.map_or(ListenAddr::Off, ListenAddr::At)
         };
         Addresses { http: of("http"), otlp_grpc: of("otlp_grpc"), otlp_http: of("otlp_http") }
     }

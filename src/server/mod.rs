@@ -15,6 +15,7 @@ mod listen;
 mod tests;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use axum::Router;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -33,6 +34,8 @@ pub use listen::{Bound, ListenAddr, ListenAddrError, bind};
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// Everything the server stores.
+    pub data_dir: PathBuf,
     /// Query APIs, remote write, Loki push, administration.
     pub http: ListenAddr,
     /// OTLP; gRPC and HTTP are both taken.
@@ -60,6 +63,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            data_dir: PathBuf::from("data"),
             http: ListenAddr::loopback(7070),
             otlp_grpc: ListenAddr::loopback(4317),
             otlp_http: ListenAddr::loopback(4318),
@@ -79,6 +83,31 @@ impl Config {
     /// Returns the listeners by their keys.
     pub fn listeners(&self) -> [(&'static str, &ListenAddr); 3] {
         [("http", &self.http), ("otlp_grpc", &self.otlp_grpc), ("otlp_http", &self.otlp_http)]
+    }
+
+    /// Returns every mistake in the section, each beginning with its key.
+    pub fn mistakes(&self) -> Vec<String> {
+        let counts = [
+            ("connections_max", self.connections_max),
+            ("connections_per_address_max", self.connections_per_address_max),
+            ("headers_max", self.headers_max),
+            ("h2_streams_max", usize::try_from(self.h2_streams_max).unwrap_or(usize::MAX)),
+        ];
+        let times = [
+            ("header_timeout", self.header_timeout),
+            ("idle_timeout", self.idle_timeout),
+            ("drain_timeout", self.drain_timeout),
+        ];
+        let counts = counts.into_iter().filter(|(_, count)| *count == 0).map(|(key, _)| key);
+        let times = times.into_iter().filter(|(_, time)| time.0.is_zero()).map(|(key, _)| key);
+        let mut found: Vec<String> =
+            counts.chain(times).map(|key| format!("server.{key} must be more than 0")).collect();
+        if self.listeners().iter().all(|(_, address)| **address == ListenAddr::Off) {
+            found.push(
+                "server.http is off, and so are the others: nobody could reach the server".into(),
+            );
+        }
+        found
     }
 
     /// Returns true when only this machine can reach the server.
@@ -120,15 +149,15 @@ pub struct Routers {
     pub otlp: Router,
 }
 
-/// The addresses really bound; `None` is a listener that is off. This is `addresses.json`.
+/// The addresses really bound; as JSON, this is `addresses.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Addresses {
     /// Of `server.http`.
-    pub http: Option<SocketAddr>,
+    pub http: ListenAddr,
     /// Of `server.otlp_grpc`.
-    pub otlp_grpc: Option<SocketAddr>,
+    pub otlp_grpc: ListenAddr,
     /// Of `server.otlp_http`.
-    pub otlp_http: Option<SocketAddr>,
+    pub otlp_http: ListenAddr,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
