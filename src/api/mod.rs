@@ -53,6 +53,15 @@ pub trait Reload: Send + Sync + std::fmt::Debug {
     async fn reload(&self) -> Result<(), String>;
 }
 
+/// Returns the table of all routes.
+fn routes() -> route::Routes {
+    let mut routes = route::Routes::default();
+    ops::add(&mut routes);
+    prometheus::add(&mut routes);
+    sql::add(&mut routes);
+    routes
+}
+
 /// What the handlers need of the rest of the server.
 #[derive(Debug, Clone)]
 pub struct Api {
@@ -80,11 +89,7 @@ impl Api {
     /// Returns the router of all questions, without authentication: wrap it, together with the
     /// routers of `ingest`, in [`guard`].
     pub fn router(self) -> Router {
-        let mut routes = route::Routes::default();
-        ops::add(&mut routes);
-        prometheus::add(&mut routes);
-        sql::add(&mut routes);
-        routes
+        routes()
             .into_router()
             .layer(DefaultBodyLimit::max(QUESTION_BYTES_MAX))
             .layer(CompressionLayer::new())
