@@ -15,9 +15,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("model", &["base"]),
     // Cellar.
     ("storage", &["base", "model"]),
-    // Engines: downwards only, never sideways.
-    ("derive", &["base", "model"]),
+    // Engines: downwards only. One arrow goes sideways: what a request path means is in tagging's
+    // catalogue, and derive counts by it.
     ("tagging", &["base", "model"]),
+    ("derive", &["base", "model", "tagging"]),
     ("query", &["base", "model", "storage"]),
     ("notify", &["base", "model"]),
     // Handed `ask`, `record` and `fire`: it knows neither query, storage nor notify.
@@ -47,6 +48,8 @@ const ABSENCES: &[Absence] = &[
         pattern: r"\bFile::(open|create|options)|\bOpenOptions::new|\bfs::(read|write|rename|remove_|create_dir|copy|hard_link)",
         only_in: &[
             "storage/disk",
+            // A SQL worker is a process without a store; it reads finished files.
+            "query/sql/store",
             // None of these is telemetry: control state, configuration, the address file, secrets,
             // rule files, the ledger of notifications, the demo's own folder.
             "storage/state",
@@ -57,6 +60,9 @@ const ABSENCES: &[Absence] = &[
             "rules",
             "notify",
             "demo",
+            "tagging/files",
+            // What the kernel says of the worker itself.
+            "query/worker/rlimits",
         ],
     },
     Absence {
@@ -78,12 +84,14 @@ const ABSENCES: &[Absence] = &[
     Absence {
         sentence: "5. only `auth` sees a credential; below the edges there is only a `Grant`",
         pattern: r#"(?i)\bAUTHORIZATION\b|"bearer |\bx-api-key\b"#,
-        // Clients of our own ports and of receivers show a credential; they are not shown one.
-        only_in: &["auth", "cli", "demo", "notify/send"],
+        // The guard hands the header to `auth` and removes it, `api::error` names the scheme in a
+        // 401; clients of our own ports and of receivers show a credential, they are not shown one.
+        only_in: &["auth", "api/guard", "api/error", "cli", "demo", "notify/send"],
     },
     Absence {
         sentence: "6. only `query::session` applies read permission",
-        pattern: r"\.read\.covers\(|\bReadScope::(All|Only|Nothing)\b",
+        // Whether a caller reads at all is a question of the route; what it reads is not.
+        pattern: r"\.read\.covers\(|\bReadScope::(All|Only)\b",
         only_in: &["query/session", "model/grant", "auth", "storage"],
     },
     Absence {
