@@ -10,7 +10,6 @@ use tracing::warn;
 
 use super::error::{ApiError, Dialect, head_too_large};
 use crate::auth::{AuthError, Authenticator, Peer};
-use crate::base::Kind;
 use crate::base::units::HumanSize;
 use crate::model::Grant;
 
