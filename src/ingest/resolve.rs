@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
 use super::Ingest;
 use super::outcome::{Reason, Refusal};
 use super::stand_in::SeriesDecision;
-use crate::model::{Commons, Grant, LabelsBuilder, SeriesMeta, WriteScope};
+use crate::model::{Commons, Grant, LabelsBuilder, SeriesMeta, Tags, WriteScope};
 use crate::storage::{Part, SeriesRef};
 
 /// Who sends: what tagging decides from, and so what seeds the keys.
@@ -57,6 +57,9 @@ pub struct NewSeries {
     pub labels: LabelsBuilder,
     /// What is known beside.
     pub meta: SeriesMeta,
+    /// What was decided already for the resource that the series is of (OTLP); its labels alone
+    /// would not tell.
+    pub tags: Option<Tags>,
 }
 
 impl Ingest {
@@ -100,17 +103,43 @@ impl Ingest {
         if let Some(rule) = self.dropped.get(key) {
             return Err(Refusal { reason: Reason::Policy(rule), message: String::new() });
         }
-        let NewSeries { mut labels, meta } = describe()?;
-        let tags = match self.tagger.tag_series(sender.grant, sender.tenant, &mut labels) {
+        let NewSeries { mut labels, meta, tags: decided } = describe()?;
+        if let Some(decided) = &decided {
+            put_tags(&mut labels, decided);
+        }
+        let mut tags = match self.tagger.tag_series(sender.grant, sender.tenant, &mut labels) {
             SeriesDecision::Keep(tags) => tags,
             SeriesDecision::Drop(rule) => {
                 self.dropped.insert(key, rule);
                 return Err(Refusal { reason: Reason::Policy(rule), message: String::new() });
             }
         };
+        if let Some(decided) = decided {
+            let label = (!decided.commons.is_unassigned()).then(|| decided.commons.as_str());
+            labels.set("commons", label.unwrap_or(""));
+            tags = decided;
+        }
         may_write(sender.grant, &tags.commons)?;
         let series = self.store.register(key, &tags.commons, &labels.build(), &meta);
         series.map_err(|error| Refusal::new(Reason::SeriesLimit, error.to_string()))
+    }
+}
+
+/// Sets the labels of tags that are known; what a point says under such a name moves aside, as
+/// Prometheus does with a target's labels.
+fn put_tags(labels: &mut LabelsBuilder, tags: &Tags) {
+    let commons = (!tags.commons.is_unassigned()).then(|| tags.commons.as_str());
+    for (name, value) in [
+        ("commons", commons),
+        ("service", tags.service.as_deref()),
+        ("env", tags.env.as_deref()),
+        ("cluster", tags.cluster.as_deref()),
+    ] {
+        let Some(value) = value else { continue };
+        if let Some(sent) = labels.get(name).filter(|sent| *sent != value).map(str::to_owned) {
+            labels.set(&format!("exported_{name}"), &sent);
+        }
+        labels.set(name, value);
     }
 }
 

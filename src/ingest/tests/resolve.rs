@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::fake_store::Rig;
 use crate::ingest::resolve::{DropCache, may_write};
 use crate::ingest::{NewSeries, Reason, Refusal, SampleParts, Seed, Sender};
-use crate::model::{Commons, Grant, LabelsBuilder, SeriesMeta, WriteScope};
+use crate::model::{Commons, Grant, LabelsBuilder, WriteScope};
 use crate::storage::{Part, SeriesRef};
 
 fn new_series(pairs: &[(&str, &str)]) -> NewSeries {
@@ -14,7 +14,7 @@ fn new_series(pairs: &[(&str, &str)]) -> NewSeries {
     for (name, value) in pairs {
         labels.set(name, value);
     }
-    NewSeries { labels, meta: SeriesMeta::default() }
+    NewSeries { labels, ..NewSeries::default() }
 }
 
 /// Resolves one key and returns whether it was asked to describe it, and what came of it.
