@@ -74,4 +74,7 @@ pub struct Derive {}
 impl Derive {
     /// Notes that a signal of a commons was seen.
     pub fn observe_signal(&self, _commons: &Commons, _signal: Signal, _ts_ns: i64) {}
+
+    /// Looks at one log record.
+    pub fn observe_log(&self, _tags: &Tags, _app: &str, _ts_ns: i64, _body: &str) {}
 }
