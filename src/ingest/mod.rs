@@ -33,6 +33,10 @@ pub mod commit;
 
 pub mod remote_write;
 
+mod records;
+pub mod otlp;
+pub mod loki_push;
+
 mod stand_in;
 
 #[cfg(test)]
