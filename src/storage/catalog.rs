@@ -28,11 +28,20 @@ pub struct Manifest {
     pub generation: u64,
     /// The live files, in the order they were written.
     pub files: Vec<Arc<FileEntry>>,
+    /// Files that are no longer live and have yet to be removed.
+    #[serde(default)]
+    pub doomed: Vec<String>,
 }
 
 impl Default for Manifest {
     fn default() -> Self {
-        Self { version: VERSION, covered_segment: 0, generation: 0, files: Vec::new() }
+        Self {
+            version: VERSION,
+            covered_segment: 0,
+            generation: 0,
+            files: Vec::new(),
+            doomed: Vec::new(),
+        }
     }
 }
 

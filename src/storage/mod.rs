@@ -18,8 +18,10 @@ pub mod flush;
 pub mod head;
 pub mod metrics;
 pub mod open;
+pub mod retain;
 pub mod shared;
 pub mod snapshot;
+pub mod state;
 pub mod wal;
 pub mod writer;
 
@@ -36,6 +38,7 @@ pub use disk::{Disk, RealDisk};
 pub use metrics::Metrics;
 pub use open::{OpenError, Progress};
 pub use snapshot::Snapshot;
+pub use state::{StateError, StateStore};
 pub use writer::{Fatal, Flusher, Writer};
 
 use shared::Shared;
@@ -352,6 +355,14 @@ impl Storage {
             }
         };
         tokio::time::timeout(deadline, flush).await.unwrap_or(false)
+    }
+
+    /// Takes files past the retention off the catalog, and removes those that nobody reads any
+    /// more; blocks on the disk.
+    pub fn retain(&self) -> Result<usize, catalog::CatalogError> {
+        let n_gone = retain::retain(&self.shared)?;
+        retain::sweep(&self.shared);
+        Ok(n_gone)
     }
 
     /// Says that the process is stopping: a failing flush is not tried again.

@@ -78,12 +78,14 @@ pub fn open(
         raw_keys: RwLock::default(),
         version: RwLock::new(Version { files: Arc::clone(&files), sealed: Vec::new(), open }),
         manifest: Mutex::new(manifest),
+        doomed: Mutex::default(),
         footers: Default::default(),
         flushed: Notify::new(),
         is_stopping: AtomicBool::new(false),
     });
     shared.note_files(&files);
     flush::cut_log(&shared);
+    remove_doomed(&shared);
     let replayed = Replay::run(&shared, progress)?;
     set_orphans_aside(&shared, replayed.first_generation)?;
     let generation = Arc::clone(&shared.version.read().open);
@@ -228,6 +230,18 @@ fn segment_generation(shared: &Shared, segment: u64) -> Option<u64> {
     let file = shared.disk.open(&wal::path(segment)).ok()?;
     let header = file.read_at(0, wal::frame::SEGMENT_HEADER_BYTES).ok()?;
     wal::frame::read_segment_header(&header).map(|(_, generation)| generation)
+}
+
+/// Removes files that had left the catalog when the process ended.
+fn remove_doomed(shared: &Shared) {
+    for path in std::mem::take(&mut shared.manifest.lock().doomed) {
+        match shared.disk.remove(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                warn!(path, %error, "cannot remove a file past the retention");
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Deals with Parquet files that no manifest lists. Those of a generation that the log still holds

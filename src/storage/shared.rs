@@ -84,6 +84,8 @@ pub struct Shared {
     pub version: RwLock<Version>,
     /// What is on disk; held while it is being replaced.
     pub manifest: Mutex<Manifest>,
+    /// Files that left the catalog and may still be read.
+    pub doomed: Mutex<Vec<Arc<FileEntry>>>,
     /// Footers of files read lately.
     pub footers: Footers,
     /// Wakes writers that wait for memory.

@@ -255,6 +255,29 @@ fn a_full_disk_refuses_keeps_answering_and_resumes() {
 }
 
 #[test]
+fn files_past_the_retention_leave_once_nobody_reads_them() {
+    let disk = SimDisk::new();
+    let mut store = open(&disk);
+    let (old_ms, new_ms) = (NOW_MS - 91 * 86_400_000, NOW_MS - 1);
+    let part = store.samples("heart", &[("a", old_ms, 1.0), ("a", new_ms, 2.0)]);
+    store.engine.commit(vec![part]).unwrap();
+    store.engine.seal().unwrap();
+    flush::flush_oldest(&store.shared).unwrap();
+    let reader = store.storage.snapshot(&ReadScope::All);
+
+    assert_eq!(store.storage.retain().unwrap(), 1);
+
+    assert_eq!((store.read().len(), reader.files(Signal::Metrics).len()), (1, 2));
+    let n_files =
+        |disk: &SimDisk| disk.files().iter().filter(|(path, _)| path.ends_with(".parquet")).count();
+    assert_eq!(n_files(&disk), 2, "a reader still holds it");
+    drop(reader);
+    store.storage.retain().unwrap();
+    assert_eq!(n_files(&disk), 1);
+    assert_eq!(open(&disk).read().len(), 1);
+}
+
+#[test]
 fn a_failed_sync_is_fatal() {
     let disk = SimDisk::new();
     let mut store = open(&disk);
