@@ -8,7 +8,8 @@ use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 
 use crate::base::ManualClock;
-use crate::ingest::{self, Derive, Ingest, Limits, Metrics, Store};
+use crate::derive::{self, Derive};
+use crate::ingest::{self, Ingest, Limits, Metrics, Store};
 use crate::model::{Commons, Labels, SeriesMeta};
 use crate::storage::{AppendError, Part, RegisterError, SeriesRef};
 use crate::tagging::{self, Tagger};
@@ -118,6 +119,10 @@ impl Store for FakeStore {
         Ok(series)
     }
 
+    fn commons(&self, commons_idx: u32) -> Commons {
+        self.state.lock().commons[usize::try_from(commons_idx).unwrap()].clone()
+    }
+
     async fn append(&self, parts: Vec<Part>) -> Result<(), AppendError> {
         let mut state = self.state.lock();
         if let Some(error) = state.refusals.pop_front() {
@@ -156,14 +161,22 @@ impl Rig {
         change(&mut limits);
         let store = Arc::new(FakeStore::default());
         let mut registry = Registry::default();
+        let clock = ManualClock::at_ms(NOW_MS);
+        let tagger = Arc::new(Tagger::load(&tagging::Config::default()).unwrap());
+        let derive = Derive::new(
+            derive::Config::default(),
+            Arc::clone(&tagger),
+            Arc::<ManualClock>::clone(&clock),
+            derive::Metrics::default(),
+        );
         let ingest = Ingest::new(ingest::Parts {
             store: Arc::<FakeStore>::clone(&store),
-            tagger: Arc::new(Tagger::load(&tagging::Config::default()).unwrap()),
-            derive: Arc::new(Derive::default()),
+            tagger,
+            derive,
             limits,
             retention_ms: Some(90 * 86_400_000),
             metrics: Metrics::register(&mut registry),
-            clock: ManualClock::at_ms(NOW_MS),
+            clock,
         });
         Self { ingest, store, registry }
     }
