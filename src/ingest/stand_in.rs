@@ -61,6 +61,16 @@ impl Tagger {
         tags
     }
 
+    /// Decides once more by what a line says; `None` leaves `stream` as it is.
+    pub fn tag_line(&self, _grant: &Grant, _stream: &Tags, _body: &str) -> Option<Tags> {
+        None
+    }
+
+    /// Like [`Tagger::scrub_text`], for the attribute `name`.
+    pub fn scrub_attribute(&self, _name: &str, _value: &str) -> Option<String> {
+        None
+    }
+
     /// Returns the text without personal data, or `None` when there is none in it.
     pub fn scrub_text(&self, _text: &str) -> Option<String> {
         None
