@@ -1,0 +1,115 @@
+//! The last steps of every request: decoding where it disturbs nobody, then one append and the
+//! books.
+
+use super::error::IngestError;
+use super::metrics::{Lane, Tally};
+use super::outcome::{Outcome, Reason, Rejected};
+use super::{Ingest, Store};
+use crate::storage::{AppendError, Part};
+
+/// What one request came to, once decoded: rows for storage, and what was refused.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// The rows, one commons and signal a part.
+    pub parts: Vec<Part>,
+    /// How many items came, refused ones included.
+    pub n_received: u64,
+    /// Those that are not in `parts`.
+    pub rejected: Rejected,
+}
+
+impl Batch {
+    /// Returns about how much memory the rows take.
+    pub fn n_bytes(&self) -> usize {
+        self.parts.iter().map(part_bytes).sum()
+    }
+}
+
+fn part_bytes(part: &Part) -> usize {
+    match part {
+        Part::Samples { values, .. } => values.len() * size_of::<(u32, i64, f64)>(),
+        Part::ExpHistograms { points, .. } => {
+            let n_buckets: usize = points
+                .iter()
+                .map(|(_, _, point)| point.positive_counts.len() + point.negative_counts.len())
+                .sum();
+            size_of_val(points.as_slice()) + n_buckets * size_of::<u64>()
+        }
+        Part::Logs { batch, .. } | Part::Spans { batch, .. } => batch.get_array_memory_size(),
+    }
+}
+
+impl Ingest {
+    /// Appends a batch and books its items: when this returns `Ok` they are synced and visible.
+    ///
+    /// Should a series have been retired between lookup and append, `decode_again` makes the batch
+    /// anew, once; it registers what is gone.
+    pub async fn commit(
+        &self,
+        lane: Lane,
+        batch: Batch,
+        decode_again: impl FnOnce() -> Result<Batch, IngestError>,
+    ) -> Result<Outcome, IngestError> {
+        let Batch { parts, n_received, mut rejected } = batch;
+        let tally = self.metrics.tally(lane, n_received);
+        let mut result = append(&*self.store, parts).await;
+        if let Err(AppendError::SeriesRetired) = result {
+            self.forget();
+            match decode_again() {
+                Ok(again) => {
+                    rejected = again.rejected;
+                    result = append(&*self.store, again.parts).await;
+                }
+                Err(error) => return Err(close(tally, &rejected, error)),
+            }
+        }
+        match result {
+            Ok(()) => {
+                let mut tally = tally;
+                tally.refused(&rejected);
+                Ok(Outcome { n_stored: tally.stored_rest(), rejected })
+            }
+            Err(error) => Err(close(tally, &rejected, error.into())),
+        }
+    }
+}
+
+async fn append(store: &dyn Store, parts: Vec<Part>) -> Result<(), AppendError> {
+    if parts.is_empty() { Ok(()) } else { store.append(parts).await }
+}
+
+/// Books a batch that was not stored.
+fn close(mut tally: Tally, rejected: &Rejected, error: IngestError) -> IngestError {
+    tally.refused(rejected);
+    tally.refused_rest(match error {
+        IngestError::Overloaded { .. } | IngestError::Append(AppendError::Overloaded { .. }) => {
+            Reason::Overloaded
+        }
+        _ => Reason::Unavailable,
+    });
+    error
+}
+
+/// From this size on a body is decoded on a blocking thread. A megabyte takes about half a
+/// millisecond, which is what the other connections of this thread may be made to wait; handing
+/// over costs some microseconds.
+const INLINE_BYTES_MAX: usize = 2 << 20;
+
+/// Runs `work` on about `n_bytes` decoded bytes: here and now, or on a blocking thread when it is
+/// long.
+pub async fn run_decoding<T: Send + 'static>(
+    n_bytes: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, IngestError> {
+    if n_bytes <= INLINE_BYTES_MAX {
+        return Ok(work());
+    }
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Ok(done),
+        Err(error) => match error.try_into_panic() {
+            // A panic costs the request it happened in, wherever it ran.
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(IngestError::Append(AppendError::Stopping)),
+        },
+    }
+}

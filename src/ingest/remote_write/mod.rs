@@ -1,0 +1,157 @@
+//! Prometheus remote write 1.0: `POST /api/v1/write`.
+//!
+//! The body is walked once (`walk`), its series looked up by the hash of their raw label bytes
+//! (`ingest::resolve`), and only those that are not known have their labels read (`series`).
+//! Answers: 204 when everything was stored; 400 with counts and the first reason when some samples
+//! were refused, the others being stored; 415, 413 for what cannot be taken; 429 and 503 with
+//! `Retry-After` for what passes. A sender drops what gets a 4xx and repeats what gets a 5xx, so
+//! bad data is never a 5xx. Metadata is skipped: a series' kind is `unknown` unless OTLP tells it.
+
+use axum::extract::{Extension, Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Router, body::Body};
+use http::{StatusCode, header};
+use tracing::debug;
+
+mod content;
+mod series;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+use super::metrics::Ending;
+use super::{
+    Batch, Encoded, Encoding, Ingest, IngestError, Lane, Outcome, Permit, SampleParts, Seed,
+    Sender, run_decoding,
+};
+use crate::model::{Grant, WriteScope};
+
+pub use walk::{Columns, walk};
+
+/// The header that names a tenant, as Cortex, Mimir and Loki have it.
+pub const TENANT_HEADER: &str = "x-scope-orgid";
+
+/// Returns the routes; the caller's `Grant` must be in the request's extensions.
+pub fn router(ingest: Ingest) -> Router {
+    Router::new().route("/api/v1/write", post(write)).with_state(ingest)
+}
+
+async fn write(
+    State(ingest): State<Ingest>,
+    Extension(grant): Extension<Grant>,
+    request: Request,
+) -> Response {
+    let start_ns = ingest.clock.monotonic_ns();
+    let result = receive(&ingest, grant, request).await;
+    let request_ns = ingest.clock.monotonic_ns().saturating_sub(start_ns);
+    answer(&ingest, result, request_ns)
+}
+
+async fn receive(ingest: &Ingest, grant: Grant, request: Request) -> Result<Outcome, IngestError> {
+    if grant.write == WriteScope::Nothing {
+        return Err(IngestError::Forbidden { credential: grant.name.to_string() });
+    }
+    let (head, body) = request.into_parts();
+    content::check(&head.headers)?;
+    let tenant = head.headers.get(TENANT_HEADER).and_then(|value| value.to_str().ok());
+    let mut push = Push::read(ingest, grant, tenant.map(str::to_owned), body).await?;
+    // A broken header is decoding's to report.
+    let n_bytes = snap::raw::decompress_len(&push.encoded).unwrap_or(0);
+    let (mut push, batch) = run_decoding(n_bytes, move || {
+        let batch = push.decode();
+        (push, batch)
+    })
+    .await?;
+    ingest.commit(Lane::REMOTE_WRITE, batch?, || push.decode()).await
+}
+
+/// One request with its body read, and all that decoding needs.
+struct Push {
+    ingest: Ingest,
+    grant: Grant,
+    tenant: Option<String>,
+    encoded: Encoded,
+    permit: Permit,
+}
+
+impl Push {
+    async fn read(
+        ingest: &Ingest,
+        grant: Grant,
+        tenant: Option<String>,
+        body: Body,
+    ) -> Result<Self, IngestError> {
+        let mut permit = ingest.admit.enter(&grant.name);
+        let encoded = ingest.bodies.read(body, &mut permit).await?;
+        Ok(Self { ingest: ingest.clone(), grant, tenant, encoded, permit })
+    }
+
+    fn decode(&mut self) -> Result<Batch, IngestError> {
+        let start_ns = self.ingest.clock.monotonic_ns();
+        let Self { ingest, grant, tenant, encoded, permit } = self;
+        let body = ingest.bodies.decompress(Encoding::Snappy, encoded, permit)?;
+        ingest.metrics.body(Lane::REMOTE_WRITE, encoded.len(), body.len());
+        let sender = Sender { grant, tenant: tenant.as_deref() };
+        let batch = decode(ingest, sender, &body)?;
+        drop(body);
+        // The samples in their columns stay, until they are synced; they are less than the body.
+        permit.shrink_to(encoded.len() + batch.n_bytes());
+        let decode_ns = ingest.clock.monotonic_ns().saturating_sub(start_ns);
+        ingest.metrics.decoded_in(Lane::REMOTE_WRITE, decode_ns);
+        Ok(batch)
+    }
+}
+
+/// Makes parts for storage of a decompressed `WriteRequest`, registering the series it does not
+/// know.
+pub fn decode(ingest: &Ingest, sender: Sender<'_>, body: &[u8]) -> Result<Batch, IngestError> {
+    let seed = Seed::new(sender, "prometheus.WriteRequest");
+    let mut columns = walk(body, seed, ingest.time_bounds(), &ingest.limits)?;
+    let mut rejected = std::mem::take(&mut columns.rejected);
+    let n_received = columns.n_samples() + rejected.total();
+    let series = ingest.resolve(
+        sender,
+        &columns.keys,
+        |idx| series::describe(columns.messages[idx], &ingest.limits),
+        |idx, refusal| rejected.add_refusal(refusal, columns.n_samples_of(idx)),
+    );
+    let mut parts = SampleParts::with_capacity(columns.values.len());
+    let mut start = 0;
+    for (series, &end) in series.iter().zip(&columns.sample_ends) {
+        if let Some(series) = *series {
+            parts.push(series, &columns.timestamps_ms[start..end], &columns.values[start..end]);
+        }
+        start = end;
+    }
+    Ok(Batch { parts: parts.into_parts(), n_received, rejected })
+}
+
+fn answer(ingest: &Ingest, result: Result<Outcome, IngestError>, request_ns: u64) -> Response {
+    let ending = match &result {
+        Ok(outcome) => outcome.ending(),
+        Err(error) if error.kind().is_retryable() => Ending::Deferred,
+        Err(_) => Ending::Refused,
+    };
+    ingest.metrics.request(Lane::REMOTE_WRITE, ending, request_ns);
+    match result {
+        Ok(outcome) => match outcome.message("samples") {
+            None => StatusCode::NO_CONTENT.into_response(),
+            Some(text) => (StatusCode::BAD_REQUEST, text).into_response(),
+        },
+        Err(error) => {
+            ingest.metrics.refused_request(Lane::REMOTE_WRITE, error.reason());
+            debug!(%error, "remote write refused");
+            refusal(&error)
+        }
+    }
+}
+
+fn refusal(error: &IngestError) -> Response {
+    let mut response = (error.status(), error.to_string()).into_response();
+    if let Some(retry_after_s) = error.retry_after_s() {
+        response.headers_mut().insert(header::RETRY_AFTER, retry_after_s.into());
+    }
+    response
+}

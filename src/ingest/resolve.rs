@@ -1,0 +1,225 @@
+//! From raw label bytes to series of the store: known ones cost one hash and one probe.
+//!
+//! A walker hashes the bytes that identify a series just as they lie on the wire, with a [`Seed`]
+//! that differs between senders that may be tagged differently. All keys of a request are looked
+//! up at once. Only a key that the store does not know is parsed, checked, tagged and registered,
+//! and then it is known. What tagging drops, and what it cannot place yet, is `remembered`.
+
+use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
+
+use super::Ingest;
+use super::outcome::{Reason, Refusal};
+use super::remembered::Verdict;
+use crate::model::{Commons, Grant, LabelsBuilder, SeriesMeta, WriteScope};
+use crate::storage::{Part, SeriesRef};
+use crate::tagging::SeriesDecision;
+
+/// Who sends: what tagging decides from, and so what seeds the keys.
+#[derive(Debug, Clone, Copy)]
+pub struct Sender<'a> {
+    /// What the credential allows.
+    pub grant: &'a Grant,
+    /// The tenant header (`X-Scope-OrgID`), if sent.
+    pub tenant: Option<&'a str>,
+}
+
+/// Makes keys of raw bytes. Two seeds give different keys to the same bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seed(u128);
+
+impl Seed {
+    /// Returns the seed of a sender; `protocol` parts bytes that mean different things.
+    pub fn new(sender: Sender<'_>, protocol: &str) -> Self {
+        let with_grant = xxh3_64_with_seed(protocol.as_bytes(), sender.grant.write_seed());
+        let tenant = sender.tenant.unwrap_or("").as_bytes();
+        let low = xxh3_64_with_seed(tenant, with_grant);
+        let high = xxh3_64_with_seed(tenant, !with_grant);
+        Self(u128::from(high) << 64 | u128::from(low))
+    }
+
+    /// Returns the key of these bytes.
+    ///
+    /// The seed is mixed in after hashing: a seeded xxh3 derives a fresh secret for every call on
+    /// more than 240 bytes, which is most label sets.
+    #[inline]
+    pub fn key(self, bytes: &[u8]) -> u128 {
+        xxh3_128(bytes) ^ self.0
+    }
+}
+
+/// A series that the store does not know yet.
+#[derive(Debug, Clone, Default)]
+pub struct NewSeries {
+    /// Its labels as the protocol has them, valid by its rules, `__name__` among them.
+    pub labels: LabelsBuilder,
+    /// What is known beside.
+    pub meta: SeriesMeta,
+}
+
+impl Ingest {
+    /// Finds the series of all keys, in order; `None` where it was refused. `describe(idx)` is asked
+    /// only for keys that are not known; what it refuses, or tagging drops, is not registered and
+    /// goes to `refused(idx, why)`.
+    pub fn resolve(
+        &self,
+        sender: Sender<'_>,
+        keys: &[u128],
+        mut describe: impl FnMut(usize) -> Result<NewSeries, Refusal>,
+        mut refused: impl FnMut(usize, Refusal),
+    ) -> Vec<Option<SeriesRef>> {
+        let mut series = Vec::with_capacity(keys.len());
+        self.store.lookup(keys, &mut series);
+        let version =
+            self.remembered.version(self.tagger.learned_version(), self.clock.monotonic_ns());
+        let mut n_new = 0;
+        for (idx, dropped_by) in self.remembered.recall(keys, version, &mut series) {
+            let described = match dropped_by {
+                Some(rule) => Err(Refusal::policy(rule)),
+                None => {
+                    describe(idx).and_then(|new| self.register(sender, keys[idx], version, new))
+                }
+            };
+            match described {
+                Ok(new) => {
+                    series[idx] = Some(new);
+                    n_new += 1;
+                }
+                Err(refusal) => refused(idx, refusal),
+            }
+        }
+        if n_new > 0 {
+            self.metrics.new_series(n_new);
+        }
+        series
+    }
+
+    /// Tags and registers a series that is not known, and remembers what came of it.
+    fn register(
+        &self,
+        sender: Sender<'_>,
+        key: u128,
+        version: u64,
+        NewSeries { mut labels, meta }: NewSeries,
+    ) -> Result<SeriesRef, Refusal> {
+        let drop_by = |rule| {
+            self.remembered.insert(key, Verdict::Dropped(rule));
+            Err(Refusal::policy(rule))
+        };
+        let tags = match self.tagger.tag_series(sender.grant, sender.tenant, &mut labels) {
+            SeriesDecision::Keep(tags) => tags,
+            SeriesDecision::Fold(_) => return drop_by("folded"),
+            SeriesDecision::Drop(rule) => return drop_by(rule),
+        };
+        may_write(sender.grant, &tags.commons)?;
+        let is_unassigned = tags.commons.is_unassigned();
+        let stored_key = if is_unassigned { key ^ UNASSIGNED_KEYS } else { key };
+        let series = self
+            .store
+            .register(stored_key, &tags.commons, &labels.build(), &meta)
+            .map_err(|error| Refusal::new(Reason::SeriesLimit, error.to_string()))?;
+        if is_unassigned {
+            self.remembered.insert(key, Verdict::Unassigned { series, version });
+        }
+        Ok(series)
+    }
+}
+
+/// Storage wants a key for each series; that of an `_unassigned` one is never looked up.
+const UNASSIGNED_KEYS: u128 = 0x5bd1_e995_7b93_02a1_c6a4_a793_5bd1_e995;
+
+/// Refuses a commons that the sender may not write to, whatever tagging decided.
+pub fn may_write(grant: &Grant, commons: &Commons) -> Result<(), Refusal> {
+    let is_allowed = match &grant.write {
+        WriteScope::Nothing => false,
+        WriteScope::Any => *commons != Commons::own(),
+        WriteScope::Commons(only) => commons == only,
+        WriteScope::Cluster { commons: set, .. } => {
+            let is_shared = commons.is_unassigned() || *commons == Commons::cluster();
+            *commons != Commons::own() && (is_shared || set.is_empty() || set.contains(commons))
+        }
+    };
+    if is_allowed {
+        return Ok(());
+    }
+    let message = format!("the credential `{}` may not write to commons {commons}", grant.name);
+    Err(Refusal::new(Reason::Forbidden, message))
+}
+
+/// Samples grouped by commons, as storage takes them.
+#[derive(Debug, Default)]
+pub struct SampleParts {
+    /// The index in `groups` of each commons, plus one; 0 for none yet.
+    slots: Vec<u32>,
+    groups: Vec<SampleGroup>,
+    n_expected: usize,
+}
+
+#[derive(Debug)]
+struct SampleGroup {
+    commons_idx: u32,
+    series_idx: Vec<u32>,
+    timestamps_ms: Vec<i64>,
+    values: Vec<f64>,
+}
+
+impl SampleParts {
+    /// Returns an empty collection with room for `n_expected` samples of one commons.
+    pub fn with_capacity(n_expected: usize) -> Self {
+        Self { n_expected, ..Self::default() }
+    }
+
+    /// Adds samples of one series.
+    #[inline]
+    pub fn push(&mut self, series: SeriesRef, timestamps_ms: &[i64], values: &[f64]) {
+        let group = self.group(series.commons_idx);
+        if let ([timestamp_ms], [value]) = (timestamps_ms, values) {
+            // What a scrape sends: one sample a series.
+            group.series_idx.push(series.series_idx);
+            group.timestamps_ms.push(*timestamp_ms);
+            group.values.push(*value);
+            return;
+        }
+        group.series_idx.extend(timestamps_ms.iter().map(|_| series.series_idx));
+        group.timestamps_ms.extend_from_slice(timestamps_ms);
+        group.values.extend_from_slice(values);
+    }
+
+    #[inline]
+    fn group(&mut self, commons_idx: u32) -> &mut SampleGroup {
+        let slot = usize::try_from(commons_idx).expect("an index of storage's table fits");
+        let group = self.slots.get(slot).copied().unwrap_or(0);
+        let group_idx = match group.checked_sub(1) {
+            Some(group_idx) => usize::try_from(group_idx).expect("an index of `groups` fits"),
+            None => self.open_group(slot, commons_idx),
+        };
+        &mut self.groups[group_idx]
+    }
+
+    #[cold]
+    fn open_group(&mut self, slot: usize, commons_idx: u32) -> usize {
+        if self.slots.len() <= slot {
+            self.slots.resize(slot + 1, 0);
+        }
+        // Most requests are of one commons; the others' columns grow as they need.
+        let capacity = if self.groups.is_empty() { self.n_expected } else { 0 };
+        self.groups.push(SampleGroup {
+            commons_idx,
+            series_idx: Vec::with_capacity(capacity),
+            timestamps_ms: Vec::with_capacity(capacity),
+            values: Vec::with_capacity(capacity),
+        });
+        self.slots[slot] = u32::try_from(self.groups.len()).expect("fewer groups than commons");
+        self.groups.len() - 1
+    }
+
+    /// Returns one part a commons.
+    pub fn into_parts(self) -> Vec<Part> {
+        let part = |group: SampleGroup| Part::Samples {
+            commons_idx: group.commons_idx,
+            series_idx: group.series_idx,
+            timestamps_ms: group.timestamps_ms,
+            values: group.values,
+        };
+        self.groups.into_iter().map(part).collect()
+    }
+}

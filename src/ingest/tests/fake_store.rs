@@ -1,0 +1,178 @@
+//! A store in memory that remembers what it got and refuses on command.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
+
+use crate::base::ManualClock;
+use crate::ingest::{self, Derive, Ingest, Limits, Metrics, Store};
+use crate::model::{Commons, Labels, SeriesMeta};
+use crate::storage::{AppendError, Part, RegisterError, SeriesRef};
+use crate::tagging::{self, Tagger};
+
+/// The store, and what it was asked.
+#[derive(Debug, Default)]
+pub(in crate::ingest) struct FakeStore {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    by_key: HashMap<u128, SeriesRef>,
+    commons: Vec<Commons>,
+    series: HashMap<SeriesRef, Labels>,
+    by_labels: HashMap<(u32, Labels), SeriesRef>,
+    n_registered: usize,
+    series_max: Option<usize>,
+    refusals: VecDeque<AppendError>,
+    samples: Vec<(String, i64, u64)>,
+    n_appends: usize,
+}
+
+impl FakeStore {
+    /// Refuses the next append.
+    pub(in crate::ingest) fn refuse_next(&self, error: AppendError) {
+        self.state.lock().refusals.push_back(error);
+    }
+
+    /// Takes no more than `max` series.
+    pub(in crate::ingest) fn limit_series(&self, max: usize) {
+        self.state.lock().series_max = Some(max);
+    }
+
+    /// Returns how often a series was registered, known or not.
+    pub(in crate::ingest) fn n_registered(&self) -> usize {
+        self.state.lock().n_registered
+    }
+
+    /// Returns how many appends were taken.
+    pub(in crate::ingest) fn n_appends(&self) -> usize {
+        self.state.lock().n_appends
+    }
+
+    /// Returns the stored samples in order: series, ms, bits of the value.
+    pub(in crate::ingest) fn samples(&self) -> Vec<(String, i64, u64)> {
+        self.state.lock().samples.clone()
+    }
+}
+
+impl State {
+    fn commons_idx(&mut self, commons: &Commons) -> u32 {
+        let known = self.commons.iter().position(|known| known == commons);
+        let idx = known.unwrap_or_else(|| {
+            self.commons.push(commons.clone());
+            self.commons.len() - 1
+        });
+        u32::try_from(idx).unwrap()
+    }
+
+    fn take(&mut self, part: Part) {
+        let Part::Samples { commons_idx, series_idx, timestamps_ms, values } = part else {
+            panic!("only samples come here");
+        };
+        assert!(series_idx.len() == timestamps_ms.len() && values.len() == series_idx.len());
+        for ((series_idx, timestamp_ms), value) in
+            series_idx.into_iter().zip(timestamps_ms).zip(values)
+        {
+            let series = self.series[&SeriesRef { commons_idx, series_idx }].to_string();
+            self.samples.push((series, timestamp_ms, value.to_bits()));
+        }
+    }
+}
+
+#[async_trait]
+impl Store for FakeStore {
+    fn lookup(&self, keys: &[u128], out: &mut Vec<Option<SeriesRef>>) {
+        let state = self.state.lock();
+        out.clear();
+        out.extend(keys.iter().map(|key| state.by_key.get(key).copied()));
+    }
+
+    fn register(
+        &self,
+        key: u128,
+        commons: &Commons,
+        labels: &Labels,
+        _meta: &SeriesMeta,
+    ) -> Result<SeriesRef, RegisterError> {
+        let mut state = self.state.lock();
+        state.n_registered += 1;
+        let commons_idx = state.commons_idx(commons);
+        let series = match state.by_labels.get(&(commons_idx, labels.clone())) {
+            Some(series) => *series,
+            None => {
+                if let Some(max) = state.series_max.filter(|max| state.series.len() >= *max) {
+                    return Err(RegisterError::TooManySeries { commons: commons.clone(), max });
+                }
+                let series_idx = u32::try_from(state.series.len()).unwrap();
+                let series = SeriesRef { commons_idx, series_idx };
+                state.by_labels.insert((commons_idx, labels.clone()), series);
+                state.series.insert(series, labels.clone());
+                series
+            }
+        };
+        state.by_key.insert(key, series);
+        Ok(series)
+    }
+
+    async fn append(&self, parts: Vec<Part>) -> Result<(), AppendError> {
+        let mut state = self.state.lock();
+        if let Some(error) = state.refusals.pop_front() {
+            if let AppendError::SeriesRetired = error {
+                state.by_key.clear();
+            }
+            return Err(error);
+        }
+        state.n_appends += 1;
+        for part in parts {
+            state.take(part);
+        }
+        Ok(())
+    }
+}
+
+/// The room with a fake store, at a time of its own.
+pub(in crate::ingest) struct Rig {
+    pub(in crate::ingest) ingest: Ingest,
+    pub(in crate::ingest) store: Arc<FakeStore>,
+    registry: Registry,
+}
+
+/// What the clock of every rig shows.
+pub(in crate::ingest) const NOW_MS: i64 = 1_800_000_000_000;
+
+impl Rig {
+    /// Returns a room with the default limits and 90 days of retention.
+    pub(in crate::ingest) fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// Returns a room with some limits changed.
+    pub(in crate::ingest) fn with(change: impl FnOnce(&mut Limits)) -> Self {
+        let mut limits = Limits::default();
+        change(&mut limits);
+        let store = Arc::new(FakeStore::default());
+        let mut registry = Registry::default();
+        let ingest = Ingest::new(ingest::Parts {
+            store: Arc::<FakeStore>::clone(&store),
+            tagger: Arc::new(Tagger::load(&tagging::Config::default()).unwrap()),
+            derive: Arc::new(Derive::default()),
+            limits,
+            retention_ms: Some(90 * 86_400_000),
+            metrics: Metrics::register(&mut registry),
+            clock: ManualClock::at_ms(NOW_MS),
+        });
+        Self { ingest, store, registry }
+    }
+
+    /// Returns the value of one of our own metrics, given as it is printed; 0 when it is not there.
+    pub(in crate::ingest) fn metric(&self, series: &str) -> u64 {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(series));
+        line.map_or(0, |value| value.trim().parse().unwrap())
+    }
+}
