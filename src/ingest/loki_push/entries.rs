@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::ingest::IngestError;
 use crate::ingest::limits::OutOfBounds;
 use crate::ingest::outcome::{Reason, Refusal};
-use crate::ingest::records::{Batches, Context, Decoded, Origin};
+use crate::ingest::records::{Batches, Context, Decoded, Origin, Retagged};
 use crate::ingest::resolve::may_write;
 use crate::model::{LabelsBuilder, LogRow, LogsBuilder, json};
 
@@ -20,6 +20,7 @@ pub(super) struct Collect<'c> {
     batches: Batches<LogsBuilder>,
     decoded: Decoded,
     attributes: String,
+    retagged: Retagged,
 }
 
 /// A stream that is decided.
@@ -49,6 +50,7 @@ impl<'c> Collect<'c> {
             batches: Batches::default(),
             decoded: Decoded::default(),
             attributes: String::new(),
+            retagged: Retagged::default(),
         }
     }
 
@@ -112,6 +114,7 @@ impl<'c> Collect<'c> {
         let trace_id = hex_id(find("trace_id").or_else(|| find("traceID")), 32);
         let span_id = hex_id(find("span_id").or_else(|| find("spanID")), 16);
         let line = self.ctx.rules().scrub(Cow::Borrowed(&*entry.line));
+        let origin = self.retagged.origin(self.ctx, origin, &line)?;
         let row = LogRow {
             timestamp_ns: entry.time_ns,
             observed_ns: self.ctx.now_ns,
@@ -125,7 +128,7 @@ impl<'c> Collect<'c> {
             ..LogRow::default()
         };
         self.decoded.n_built_bytes += row.body.len() + row.attributes.len();
-        self.batches.of(origin).push(&origin.tags, &row);
+        self.batches.of(&origin).push(&origin.tags, &row);
         Ok(())
     }
 

@@ -65,7 +65,7 @@ impl JsonText {
     ) -> Result<&str, RowError> {
         self.out.clear();
         self.keys.clear();
-        self.value(value, 0, rules)?;
+        self.value(value, 0, "", rules)?;
         Ok(&self.out)
     }
 
@@ -97,7 +97,7 @@ impl JsonText {
         if depth == 0 {
             check_size(&key, &value, rules.limits)?;
         }
-        self.value(value.message()?, depth, rules)
+        self.value(value.message()?, depth, &key, rules)
     }
 
     fn is_duplicate(&self, first_key: usize, start: usize) -> bool {
@@ -109,6 +109,7 @@ impl JsonText {
         &mut self,
         reader: Reader<'_>,
         depth: usize,
+        key: &str,
         rules: &Rules<'_>,
     ) -> Result<(), RowError> {
         let Some(field) = any_value(reader)? else {
@@ -116,7 +117,7 @@ impl JsonText {
             return Ok(());
         };
         match field.number {
-            1 => self.text(field.bytes()?, rules),
+            1 => self.text(field.bytes()?, key, rules),
             2 => self.out.push_str(if field.bool()? { "true" } else { "false" }),
             3 => self.out.push_str(itoa::Buffer::new().format(field.int64()?)),
             4 => json::push_f64(&mut self.out, field.double()?),
@@ -131,8 +132,8 @@ impl JsonText {
         Ok(())
     }
 
-    fn text(&mut self, bytes: &[u8], rules: &Rules<'_>) {
-        let text = rules.scrub(String::from_utf8_lossy(bytes));
+    fn text(&mut self, bytes: &[u8], key: &str, rules: &Rules<'_>) {
+        let text = rules.scrub_attribute(key, String::from_utf8_lossy(bytes));
         json::push_string(&mut self.out, &text);
     }
 
@@ -150,7 +151,7 @@ impl JsonText {
                 if !std::mem::take(&mut is_first) {
                     self.out.push(',');
                 }
-                self.value(field.message()?, depth, rules)?;
+                self.value(field.message()?, depth, "", rules)?;
             }
         }
         self.out.push(']');

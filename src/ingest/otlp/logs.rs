@@ -12,7 +12,7 @@ use super::resource::{Resource, ResourceCache};
 
 use crate::ingest::IngestError;
 use crate::ingest::outcome::{Reason, Refusal};
-use crate::ingest::records::{Batches, Context, Decoded, RowError, Rules};
+use crate::ingest::records::{Batches, Context, Decoded, Retagged, RowError, Rules};
 use crate::ingest::wire::{Field, Reader, WireError};
 use crate::model::{LogRow, LogsBuilder};
 
@@ -39,6 +39,7 @@ struct Walk<'c> {
     decoded: Decoded,
     attributes: JsonText,
     body: JsonText,
+    retagged: Retagged,
 }
 
 impl<'c> Walk<'c> {
@@ -50,6 +51,7 @@ impl<'c> Walk<'c> {
             decoded: Decoded::default(),
             attributes: JsonText::default(),
             body: JsonText::default(),
+            retagged: Retagged::default(),
         }
     }
 
@@ -103,6 +105,7 @@ impl<'c> Walk<'c> {
             Some(body) => body_text(&body, &mut self.body, &rules)?,
             None => Cow::Borrowed(""),
         };
+        let origin = self.retagged.origin(self.ctx, &resource.origin, &body)?;
         let severity_text = String::from_utf8_lossy(raw.severity_text);
         let event_name = String::from_utf8_lossy(raw.event_name);
         let (trace_id, span_id) = (HexId::trace(raw.trace_id), HexId::span(raw.span_id));
@@ -121,7 +124,7 @@ impl<'c> Walk<'c> {
             flags: raw.flags,
         };
         self.decoded.n_built_bytes += row.body.len() + row.attributes.len();
-        self.batches.of(&resource.origin).push(&resource.origin.tags, &row);
+        self.batches.of(&origin).push(&origin.tags, &row);
         Ok(())
     }
 

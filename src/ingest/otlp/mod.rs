@@ -21,8 +21,8 @@ mod logs;
 mod metrics;
 mod spans;
 
-mod grpc;
-mod http;
+mod over_grpc;
+mod over_http;
 mod reply;
 
 #[cfg(test)]
@@ -36,7 +36,7 @@ use axum::routing::post;
 use super::records::{Context, Decode, Decoded};
 use super::{Encoding, Ingest, IngestError, Permit};
 use crate::model::Signal;
-pub(super) use http::tenant;
+pub(super) use over_http::tenant;
 use reply::Format;
 use resource::ResourceCache;
 
@@ -59,7 +59,7 @@ pub fn router(ingest: Ingest) -> Router {
     ] {
         let on_http = |otlp: &Otlp| {
             let otlp = otlp.clone();
-            post(move |request| http::export(otlp.clone(), signal, request))
+            post(move |request| over_http::export(otlp.clone(), signal, request))
         };
         router = router
             .route(&format!("/v1/{name}"), on_http(&otlp))
@@ -71,7 +71,7 @@ pub fn router(ingest: Ingest) -> Router {
         let otlp = otlp.clone();
         router = router.route(
             &format!("/opentelemetry.proto.collector.{service}/Export"),
-            post(move |request| grpc::export(otlp.clone(), signal, request)),
+            post(move |request| over_grpc::export(otlp.clone(), signal, request)),
         );
     }
     router

@@ -104,14 +104,15 @@ pub(super) fn label_pair(
     rules: &Rules<'_>,
 ) -> Result<(String, String), RowError> {
     let (key, value) = split_key_value(field)?;
+    let key = String::from_utf8_lossy(key).into_owned();
     let text = match value {
         None => String::new(),
         Some(value) => match string_value(value.message()?)? {
-            Some(text) => rules.scrub(String::from_utf8_lossy(text)).into_owned(),
+            Some(text) => rules.scrub_attribute(&key, String::from_utf8_lossy(text)).into_owned(),
             None => plain_text(scratch.value_alone(value.message()?, rules)?),
         },
     };
-    Ok((String::from_utf8_lossy(key).into_owned(), text))
+    Ok((key, text))
 }
 
 /// Turns JSON into what a label shows: no `null`, no quotes around base64 and `NaN`, and whole

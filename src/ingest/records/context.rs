@@ -37,14 +37,25 @@ pub(in crate::ingest) struct Rules<'s> {
 impl Rules<'_> {
     /// Returns the text without the secrets that query strings carry.
     pub(in crate::ingest) fn scrub<'t>(&self, text: Cow<'t, str>) -> Cow<'t, str> {
-        // A secret is a parameter's value; most texts have none and cost this glance.
-        if memchr::memchr(b'=', text.as_bytes()).is_none() {
-            return text;
-        }
-        match self.tagger.scrub_text(&text) {
-            Some(scrubbed) => Cow::Owned(scrubbed),
-            None => text,
-        }
+        replace(text, |text| self.tagger.scrub_text(text))
+    }
+
+    /// The same for an attribute: some are a query by themselves.
+    pub(in crate::ingest) fn scrub_attribute<'t>(
+        &self,
+        name: &str,
+        text: Cow<'t, str>,
+    ) -> Cow<'t, str> {
+        replace(text, |text| self.tagger.scrub_attribute(name, text))
+    }
+}
+
+/// A secret is a parameter's value, so a text without `=` has none; most texts cost this glance.
+fn replace<'t>(text: Cow<'t, str>, scrub: impl Fn(&str) -> Option<String>) -> Cow<'t, str> {
+    let may_have = memchr::memchr2(b'=', b'%', text.as_bytes()).is_some();
+    match may_have.then(|| scrub(&text)).flatten() {
+        Some(scrubbed) => Cow::Owned(scrubbed),
+        None => text,
     }
 }
 

@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
+use super::context::Context;
 use crate::ingest::IngestError;
 use crate::ingest::outcome::{Refusal, Rejected};
+use crate::ingest::resolve::may_write;
 use crate::ingest::wire::WireError;
 use crate::model::{Commons, LogsBuilder, SpansBuilder, Tags};
 use crate::storage::Part;
@@ -42,6 +44,36 @@ pub(in crate::ingest) struct Origin {
     pub(in crate::ingest) tags: Tags,
     /// The application, for the log formats that only one application writes; or empty.
     pub(in crate::ingest) app: String,
+}
+
+/// Origins that were decided once more by what a line said, so that equal ones are one.
+#[derive(Debug, Default)]
+pub(in crate::ingest) struct Retagged {
+    known: Vec<Arc<Origin>>,
+}
+
+impl Retagged {
+    /// Returns where a line belongs: where its origin does, unless that was a guess and the line
+    /// says better (the host in a Faro event, the namespace in an access log).
+    pub(in crate::ingest) fn origin(
+        &mut self,
+        ctx: &Context<'_>,
+        origin: &Arc<Origin>,
+        line: &str,
+    ) -> Result<Arc<Origin>, Refusal> {
+        let grant = ctx.sender.grant;
+        let Some(tags) = ctx.ingest.tagger.tag_line(grant, &origin.tags, line) else {
+            return Ok(Arc::clone(origin));
+        };
+        let is_it = |known: &&Arc<Origin>| known.tags == tags && known.app == origin.app;
+        if let Some(known) = self.known.iter().find(is_it) {
+            return Ok(Arc::clone(known));
+        }
+        may_write(grant, &tags.commons)?;
+        let retagged = Arc::new(Origin { tags, app: origin.app.clone() });
+        self.known.push(Arc::clone(&retagged));
+        Ok(retagged)
+    }
 }
 
 /// A decoded request.

@@ -55,8 +55,7 @@ pub(in crate::ingest) async fn deliver<D: Decode>(
     let start_ns = ingest.clock.monotonic_ns();
     let result = run(Arc::new(delivery), body).await;
     let ending = match &result {
-        Ok(outcome) if outcome.rejected.told() == 0 => Ending::Stored,
-        Ok(_) => Ending::Partial,
+        Ok(outcome) => outcome.ending(),
         Err(error) if error.kind().is_retryable() => Ending::Deferred,
         Err(_) => Ending::Refused,
     };
@@ -80,6 +79,8 @@ async fn run<D: Decode>(delivery: Arc<Delivery<D>>, body: Body) -> Result<Outcom
     })
     .await??;
     let (batch, logs, commons) = take_apart(decoded);
+    // The rows in their columns stay, until they are synced.
+    permit.shrink_to(encoded.len() + batch.n_bytes());
     let ingest = &delivery.ingest;
     let decode_again = || decode(&delivery, &encoded, &mut permit).map(|again| take_apart(again).0);
     let outcome = ingest.commit(delivery.lane, batch, decode_again).await?;

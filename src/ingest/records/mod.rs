@@ -10,6 +10,6 @@ mod deliver;
 mod json_parser;
 
 pub(super) use context::{Context, Rules};
-pub(super) use decoded::{Batches, Decoded, Origin, RowError};
+pub(super) use decoded::{Batches, Decoded, Origin, Retagged, RowError};
 pub(super) use deliver::{Decode, Delivery, deliver};
 pub(super) use json_parser::{JsonError, Next, Parser};

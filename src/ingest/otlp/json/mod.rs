@@ -238,3 +238,86 @@ fn push_sized(
     }
     Ok(())
 }
+
+/// Writes a random export request in JSON, with every field of the tables now and then.
+#[cfg(test)]
+pub(super) fn random_json(signal: Signal, rng: &mut rand::rngs::SmallRng) -> String {
+    let message = match signal {
+        Signal::Metrics => &tables::METRICS,
+        Signal::Logs => &tables::LOGS,
+        Signal::Spans => &tables::SPANS,
+    };
+    tests::random_message(message, rng, 0).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::Rng as _;
+    use rand::rngs::SmallRng;
+    use serde_json::{Map, Value, json};
+
+    use super::{Field, Kind, Message};
+
+    /// Fields of which a message has one at most.
+    const ONE_OF: [&[&str]; 3] = [
+        &[
+            "stringValue",
+            "boolValue",
+            "intValue",
+            "doubleValue",
+            "arrayValue",
+            "kvlistValue",
+            "bytesValue",
+        ],
+        &["asDouble", "asInt"],
+        &["gauge", "sum", "histogram", "exponentialHistogram", "summary"],
+    ];
+
+    pub(super) fn random_message(message: &Message, rng: &mut SmallRng, depth: usize) -> Value {
+        let mut object = Map::new();
+        let mut taken: Vec<usize> = Vec::new();
+        // In a random order of choice, so that no alternative always wins; written in the tables'.
+        let first = rng.random_range(0..message.fields.len());
+        let mut chosen = vec![false; message.fields.len()];
+        for step in 0..message.fields.len() {
+            let idx = (first + step) % message.fields.len();
+            let field = &message.fields[idx];
+            let group = ONE_OF.iter().position(|names| names.contains(&field.name));
+            let is_free = group.is_none_or(|group| !taken.contains(&group));
+            let is_leaf = !matches!(field.kind, Kind::Message(_));
+            if is_free && (depth < 9 || is_leaf) && rng.random_bool(0.7) {
+                chosen[idx] = true;
+                taken.extend(group);
+            }
+        }
+        for (field, _) in message.fields.iter().zip(chosen).filter(|(_, chosen)| *chosen) {
+            object.insert(field.name.to_owned(), random_field(field, rng, depth));
+        }
+        Value::Object(object)
+    }
+
+    fn random_field(field: &Field, rng: &mut SmallRng, depth: usize) -> Value {
+        if !field.is_repeated {
+            return random_value(&field.kind, rng, depth);
+        }
+        let n_items = rng.random_range(1..4);
+        (0..n_items).map(|_| random_value(&field.kind, rng, depth)).collect()
+    }
+
+    /// Never a default, which prost would leave out.
+    fn random_value(kind: &Kind, rng: &mut SmallRng, depth: usize) -> Value {
+        match kind {
+            Kind::Text => json!("é\n".repeat(rng.random_range(1..100))),
+            Kind::Base64 => json!("AAH/"),
+            Kind::Hex => json!("0aFf".repeat(rng.random_range(1..9))),
+            Kind::Bool => json!(true),
+            Kind::Enum => json!(rng.random_range(1..3)),
+            Kind::Uint32 | Kind::Fixed32 => json!(rng.random_range(1..=u32::MAX)),
+            Kind::Sint32 => json!(rng.random_range(i32::MIN..0)),
+            Kind::Int64 | Kind::SignedFixed64 => json!(rng.random_range(i64::MIN..0).to_string()),
+            Kind::Uint64 | Kind::Fixed64 => json!(rng.random_range(1..=u64::MAX)),
+            Kind::Double => json!(rng.random_range(0.001..1e9)),
+            Kind::Message(message) => random_message(message, rng, depth + 1),
+        }
+    }
+}

@@ -16,7 +16,7 @@ use http_body_util::{BodyExt as _, Full};
 use prost::Message as _;
 use tonic::Status;
 
-use super::http::tenant;
+use super::over_http::tenant;
 use super::reply::{self, Fault, Format};
 use super::{ExportBody, Otlp};
 use crate::ingest::records::{Context, Decode, Decoded, Delivery, deliver};

@@ -9,11 +9,9 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use super::reply::{self, Fault, Format};
 use super::{ExportBody, Otlp};
 use crate::ingest::records::{Delivery, deliver};
+use crate::ingest::remote_write::TENANT_HEADER;
 use crate::ingest::{Encoding, IngestError, Lane, Outcome};
 use crate::model::{Grant, Signal};
-
-/// The header by which Loki, Mimir and Tempo tell tenants apart.
-pub(in crate::ingest) const TENANT: &str = "x-scope-orgid";
 
 /// Takes one export request.
 pub(super) async fn export(otlp: Otlp, signal: Signal, request: Request) -> Response {
@@ -57,7 +55,7 @@ async fn take(
 
 /// Returns the tenant header.
 pub(in crate::ingest) fn tenant(headers: &HeaderMap) -> Option<String> {
-    headers.get(TENANT).and_then(|value| value.to_str().ok()).map(str::to_owned)
+    headers.get(TENANT_HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
 fn format_of(headers: &HeaderMap) -> Result<Format, IngestError> {
