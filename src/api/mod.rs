@@ -1,1 +1,100 @@
-//! (room api: to be written)
+//! Questions over HTTP, in the dialects people speak.
+//!
+//! The one idea: every route is a line of a table that says what its caller must be allowed to do,
+//! so a route without such a line cannot exist (`route`). Handlers parse the request, hand it with
+//! the caller's `Grant` to an [`Ask`], and write the answer in the dialect's JSON; what each
+//! commons a caller may see is not decided here but in `query::session`.
+//!
+//! When you add a route, also touch: `tests/cases/roles.txt` (a test fails until it has its line),
+//! and `tests/cases/grafana/` when Grafana calls it.
+
+mod ask;
+mod error;
+mod guard;
+mod json;
+mod number;
+mod ops;
+mod params;
+mod prometheus;
+mod readiness;
+mod route;
+mod sql;
+mod time;
+
+pub mod fixture;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use prometheus_client::registry::Registry;
+use tower_http::compression::CompressionLayer;
+
+use crate::base::clock::SharedClock;
+
+pub use ask::{Ask, AskError, AskOptions, RuleViews, Selection, SqlAnswer};
+pub use error::{ApiError, Dialect};
+pub use guard::{guard, limits};
+pub use json::push_answer;
+pub use number::push_sample_value;
+pub use readiness::{Readiness, ReadinessState};
+pub use route::Need;
+
+/// The most bytes of a question's body.
+const QUESTION_BYTES_MAX: usize = 1 << 20;
+
+/// Reloads configuration and rules, or says why the old ones stay in force.
+#[async_trait::async_trait]
+pub trait Reload: Send + Sync + std::fmt::Debug {
+    /// Reloads; on `Err` nothing has changed.
+    async fn reload(&self) -> Result<(), String>;
+}
+
+/// Returns the table of all routes.
+fn routes() -> route::Routes {
+    let mut routes = route::Routes::default();
+    ops::add(&mut routes);
+    prometheus::add(&mut routes);
+    sql::add(&mut routes);
+    routes
+}
+
+/// What the handlers need of the rest of the server.
+#[derive(Debug, Clone)]
+pub struct Api {
+    /// Answers questions.
+    pub ask: Arc<dyn Ask>,
+    /// Shows rules and alerts.
+    pub rules: Arc<dyn RuleViews>,
+    /// Reloads the configuration.
+    pub reload: Arc<dyn Reload>,
+    /// Knows whether the log has been replayed.
+    pub readiness: Readiness,
+    /// Our own metrics.
+    pub registry: Arc<Registry>,
+    /// The clock.
+    pub clock: SharedClock,
+    /// The effective configuration as TOML, secrets masked.
+    pub shown_config: Arc<str>,
+    /// How long data is kept, as text.
+    pub retention: Arc<str>,
+    /// When the server started, ms since 1970 UTC.
+    pub started_ms: i64,
+}
+
+impl Api {
+    /// Returns the router of all questions, without authentication: wrap it, together with the
+    /// routers of `ingest`, in [`guard`].
+    pub fn router(self) -> Router {
+        routes()
+            .into_router()
+            .layer(DefaultBodyLimit::max(QUESTION_BYTES_MAX))
+            .layer(CompressionLayer::new())
+            .fallback(error::not_found)
+            .method_not_allowed_fallback(error::method_not_allowed)
+            .with_state(self)
+    }
+}

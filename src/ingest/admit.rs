@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
+use prometheus_client::metrics::gauge::Gauge;
 
 use super::error::IngestError;
 use super::limits::Limits;
@@ -30,17 +31,24 @@ struct Inner {
     all_max: HumanSize,
     credential_max: HumanSize,
     all_used: AtomicUsize,
+    gauge: Gauge,
     /// By name; the names are those of the configuration, so there are few.
     by_credential: Mutex<HashMap<Arc<str>, Arc<AtomicUsize>>>,
 }
 
 impl Admit {
-    /// Returns an account with nothing in flight.
+    /// Returns an account with nothing in flight that nobody watches.
     pub fn new(limits: &Limits) -> Self {
+        Self::with_gauge(limits, Gauge::default())
+    }
+
+    /// Returns an account with nothing in flight; `gauge` shows what is.
+    pub fn with_gauge(limits: &Limits, gauge: Gauge) -> Self {
         let inner = Inner {
             all_max: limits.bytes_in_flight,
             credential_max: limits.bytes_in_flight_per_credential,
             all_used: AtomicUsize::new(0),
+            gauge,
             by_credential: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
@@ -82,6 +90,7 @@ impl Permit {
             return Err(error);
         }
         self.n_bytes += n_bytes;
+        inner.gauge.inc_by(as_i64(n_bytes));
         Ok(())
     }
 
@@ -91,6 +100,7 @@ impl Permit {
         self.inner.all_used.fetch_sub(n_back, Ordering::AcqRel);
         self.credential_used.fetch_sub(n_back, Ordering::AcqRel);
         self.n_bytes -= n_back;
+        self.inner.gauge.dec_by(as_i64(n_back));
     }
 
     /// Returns the bytes reserved.
@@ -103,6 +113,10 @@ impl Drop for Permit {
     fn drop(&mut self) {
         self.shrink_to(0);
     }
+}
+
+fn as_i64(n_bytes: usize) -> i64 {
+    i64::try_from(n_bytes).unwrap_or(i64::MAX)
 }
 
 fn reserve(

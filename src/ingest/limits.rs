@@ -110,9 +110,11 @@ impl TimeBounds {
         }
     }
 
-    /// Returns the same bounds in ms, rounded inwards.
+    /// Returns the same bounds in ms, rounded inwards: what is within them fits in ns.
     pub fn in_ms(self) -> (i64, i64) {
-        (self.min_ns.div_euclid(1_000_000), self.max_ns.div_euclid(1_000_000))
+        let rounds_up = self.min_ns.rem_euclid(1_000_000) != 0;
+        let min_ms = self.min_ns.div_euclid(1_000_000) + i64::from(rounds_up);
+        (min_ms, self.max_ns.div_euclid(1_000_000))
     }
 
     /// Tells why a time in ns is not taken.
@@ -157,6 +159,20 @@ mod tests {
         assert_eq!(bounds.check_ns(2_000_000_001), Err(OutOfBounds::Future));
         assert_eq!(bounds.check_ns(500_000_000), Ok(()));
         assert_eq!(bounds.check_ns(499_999_999), Err(OutOfBounds::Past));
+    }
+
+    #[test]
+    fn bounds_in_ms_round_inwards() {
+        let bounds = TimeBounds { min_ns: i64::MIN, max_ns: 1_999_999 };
+        let (min_ms, max_ms) = bounds.in_ms();
+
+        assert!(
+            min_ms.checked_mul(1_000_000).is_some()
+                && (min_ms - 1).checked_mul(1_000_000).is_none()
+        );
+        assert_eq!(max_ms, 1);
+        assert_eq!(TimeBounds { min_ns: -1, max_ns: 0 }.in_ms(), (0, 0));
+        assert_eq!(TimeBounds { min_ns: -2_000_000, max_ns: -1 }.in_ms(), (-2, -1));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
@@ -140,6 +140,7 @@ struct Families {
     refused_requests: Family<LaneLabelsAnd, Counter>,
     requests: Family<LaneLabelsAnd, Counter>,
     new_series: Counter,
+    in_flight_bytes: Gauge,
 }
 
 /// The counters of one lane that every request touches, looked up once at the start.
@@ -168,7 +169,13 @@ impl Metrics {
                 .family_and("refused_requests", "Requests refused whole, by reason"),
             requests: registrar.family_and("requests", "Requests by how they ended"),
             new_series: Counter::default(),
+            in_flight_bytes: Gauge::default(),
         };
+        registrar.registry.register(
+            "commonwatch_ingest_in_flight_bytes",
+            "What the requests under way hold, of limits.bytes_in_flight",
+            families.in_flight_bytes.clone(),
+        );
         let help = "Series registered, because their label bytes were not known yet";
         let new_series = families.new_series.clone();
         registrar.registry.register("commonwatch_ingest_new_series", help, new_series);
@@ -197,13 +204,9 @@ impl Metrics {
         Self { families: Arc::new(families), lanes: Arc::from(lanes) }
     }
 
-    /// Registers what is known only at the time of asking: the limit beside the use.
-    pub fn register_limit(registry: &mut Registry, bytes_in_flight_max: u64) {
-        registry.register(
-            "commonwatch_ingest_in_flight_limit_bytes",
-            "What the requests under way may hold (limits.bytes_in_flight)",
-            ConstGauge::new(bytes_in_flight_max),
-        );
+    /// Returns the gauge of the bytes of all requests under way, for `admit` to keep.
+    pub fn in_flight_bytes(&self) -> Gauge {
+        self.families.in_flight_bytes.clone()
     }
 
     fn lane(&self, lane: Lane) -> &LaneCounters {

@@ -28,6 +28,7 @@ pub mod admit;
 pub mod body;
 pub mod pool;
 pub mod resolve;
+pub mod remembered;
 pub mod store;
 pub mod commit;
 
@@ -37,12 +38,12 @@ mod records;
 pub mod otlp;
 pub mod loki_push;
 
-mod stand_in;
-
 #[cfg(test)]
 mod tests;
 
 use crate::base::clock::SharedClock;
+use crate::derive::Derive;
+use crate::tagging::Tagger;
 
 pub use admit::{Admit, Permit};
 pub use body::{Bodies, Decoded, Encoded, Encoding};
@@ -51,8 +52,7 @@ pub use error::IngestError;
 pub use limits::{Limits, TimeBounds};
 pub use metrics::{Lane, Metrics};
 pub use outcome::{Outcome, Reason, Refusal, Rejected};
-pub use resolve::{NewSeries, SampleParts, Seed, Sender};
-pub use stand_in::{Derive, SeriesDecision, Tagger};
+pub use resolve::{NewSeries, NotStored, SampleParts, Seed, Sender};
 pub use store::Store;
 
 /// What every protocol of this room works with; cloning costs some counters.
@@ -63,7 +63,7 @@ pub struct Ingest {
     /// Decides where rows belong.
     pub tagger: Arc<Tagger>,
     /// Makes metrics of logs and spans on their way in.
-    pub derive: Arc<Derive>,
+    pub derive: Derive,
     /// What may come in.
     pub limits: Arc<Limits>,
     /// How long data is kept, ms; `None` keeps everything, and takes samples back to 1970.
@@ -76,7 +76,7 @@ pub struct Ingest {
     pub metrics: Metrics,
     /// Says when.
     pub clock: SharedClock,
-    dropped: Arc<resolve::DropCache>,
+    remembered: Arc<remembered::Remembered>,
 }
 
 /// What an [`Ingest`] is made of.
@@ -87,7 +87,7 @@ pub struct Parts {
     /// Decides where rows belong.
     pub tagger: Arc<Tagger>,
     /// Makes metrics of logs and spans on their way in.
-    pub derive: Arc<Derive>,
+    pub derive: Derive,
     /// The `[limits]` of the configuration.
     pub limits: Limits,
     /// How long data is kept, ms; `None` keeps everything.
@@ -103,7 +103,7 @@ impl Ingest {
     pub fn new(parts: Parts) -> Self {
         let limits = Arc::new(parts.limits);
         Self {
-            admit: Admit::new(&limits),
+            admit: Admit::with_gauge(&limits, parts.metrics.in_flight_bytes()),
             bodies: Bodies::new(Arc::clone(&limits)),
             store: parts.store,
             tagger: parts.tagger,
@@ -112,7 +112,7 @@ impl Ingest {
             retention_ms: parts.retention_ms,
             metrics: parts.metrics,
             clock: parts.clock,
-            dropped: Arc::default(),
+            remembered: Arc::default(),
         }
     }
 
@@ -121,8 +121,8 @@ impl Ingest {
         TimeBounds::at(self.clock.now_ns(), self.limits.future, self.retention_ms)
     }
 
-    /// Forgets which series tagging drops: its rules have changed.
-    pub fn forget_drops(&self) {
-        self.dropped.clear();
+    /// Forgets what is remembered beside storage: tagging's rules have changed, or series are gone.
+    pub fn forget(&self) {
+        self.remembered.clear();
     }
 }

@@ -101,6 +101,11 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// Returns the refusal of what a rule of the operator drops; nobody is told.
+    pub fn policy(rule: &'static str) -> Self {
+        Self::new(Reason::Policy(rule), "")
+    }
+
     /// Returns a refusal.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into() }

@@ -3,19 +3,18 @@
 //! A walker hashes the bytes that identify a series just as they lie on the wire, with a [`Seed`]
 //! that differs between senders that may be tagged differently. All keys of a request are looked
 //! up at once. Only a key that the store does not know is parsed, checked, tagged and registered,
-//! and then it is known. What tagging drops is remembered too, in a bounded [`DropCache`], so it
-//! costs a hash as well.
+//! and then it is known. What tagging drops, and what it cannot place yet, is `remembered`.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
-use parking_lot::Mutex;
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
 
 use super::Ingest;
 use super::outcome::{Reason, Refusal};
-use super::stand_in::SeriesDecision;
+use super::remembered::{Folded, Verdict};
 use crate::model::{Commons, Grant, LabelsBuilder, SeriesMeta, Tags, WriteScope};
 use crate::storage::{Part, SeriesRef};
+use crate::tagging::SeriesDecision;
 
 /// Who sends: what tagging decides from, and so what seeds the keys.
 #[derive(Debug, Clone, Copy)]
@@ -63,29 +62,34 @@ pub struct NewSeries {
 }
 
 impl Ingest {
-    /// Finds the series of all keys, in order; `None` where it was refused. `describe(idx)` is asked
-    /// only for keys that are not known; what it refuses, or tagging drops, is not registered and
-    /// goes to `refused(idx, why)`.
+    /// Finds the series of all keys, in order; `None` where there is none to store samples under,
+    /// and then `not_stored(idx, why)` was called. `describe(idx)` is asked only for keys that are
+    /// not known.
     pub fn resolve(
         &self,
         sender: Sender<'_>,
         keys: &[u128],
         mut describe: impl FnMut(usize) -> Result<NewSeries, Refusal>,
-        mut refused: impl FnMut(usize, Refusal),
+        mut not_stored: impl FnMut(usize, NotStored),
     ) -> Vec<Option<SeriesRef>> {
         let mut series = Vec::with_capacity(keys.len());
         self.store.lookup(keys, &mut series);
+        let version =
+            self.remembered.version(self.tagger.learned_version(), self.clock.monotonic_ns());
         let mut n_new = 0;
-        for (idx, (slot, &key)) in series.iter_mut().zip(keys).enumerate() {
-            if slot.is_some() {
-                continue;
-            }
-            match self.resolve_unknown(sender, key, || describe(idx)) {
+        for (idx, known) in self.remembered.recall(keys, version, &mut series) {
+            let found = match known {
+                Some(not_stored) => Err(not_stored),
+                None => describe(idx)
+                    .map_err(NotStored::Refused)
+                    .and_then(|new| self.register(sender, keys[idx], version, new)),
+            };
+            match found {
                 Ok(new) => {
-                    *slot = Some(new);
+                    series[idx] = Some(new);
                     n_new += 1;
                 }
-                Err(refusal) => refused(idx, refusal),
+                Err(why) => not_stored(idx, why),
             }
         }
         if n_new > 0 {
@@ -94,36 +98,88 @@ impl Ingest {
         series
     }
 
-    fn resolve_unknown(
+    /// Tags and registers a series that is not known, and remembers what came of it.
+    fn register(
         &self,
         sender: Sender<'_>,
         key: u128,
-        describe: impl FnOnce() -> Result<NewSeries, Refusal>,
-    ) -> Result<SeriesRef, Refusal> {
-        if let Some(rule) = self.dropped.get(key) {
-            return Err(Refusal { reason: Reason::Policy(rule), message: String::new() });
-        }
-        let NewSeries { mut labels, meta, tags: decided } = describe()?;
-        if let Some(decided) = &decided {
-            put_tags(&mut labels, decided);
-        }
-        let mut tags = match self.tagger.tag_series(sender.grant, sender.tenant, &mut labels) {
-            SeriesDecision::Keep(tags) => tags,
-            SeriesDecision::Drop(rule) => {
-                self.dropped.insert(key, rule);
-                return Err(Refusal { reason: Reason::Policy(rule), message: String::new() });
+        version: u64,
+        new: NewSeries,
+    ) -> Result<SeriesRef, NotStored> {
+        let NewSeries { mut labels, meta, tags: decided } = new;
+        let (decision, is_folded) = self.decide(sender, &mut labels, decided);
+        let tags = match decision {
+            Ok(tags) => tags,
+            Err(rule) => {
+                self.remembered.insert(key, Verdict::Dropped(rule));
+                return Err(NotStored::Refused(Refusal::policy(rule)));
             }
         };
+        may_write(sender.grant, &tags.commons).map_err(NotStored::Refused)?;
+        let labels = labels.build();
+        if is_folded {
+            let folded = Arc::new(Folded { key, commons: tags.commons, labels, meta });
+            self.remembered.insert(key, Verdict::Folded(Arc::clone(&folded)));
+            return Err(NotStored::Folded(folded));
+        }
+        let is_unassigned = tags.commons.is_unassigned();
+        let stored_key = if is_unassigned { key ^ UNASSIGNED_KEYS } else { key };
+        let series = self
+            .store
+            .register(stored_key, &tags.commons, &labels, &meta)
+            .map_err(|error| Refusal::new(Reason::SeriesLimit, error.to_string()))
+            .map_err(NotStored::Refused)?;
+        if is_unassigned {
+            self.remembered.insert(key, Verdict::Unassigned { series, version });
+        }
+        Ok(series)
+    }
+
+    /// Decides where a series belongs, or which rule drops it; also tells whether it is folded.
+    fn decide(
+        &self,
+        sender: Sender<'_>,
+        labels: &mut LabelsBuilder,
+        decided: Option<Tags>,
+    ) -> (Result<Tags, &'static str>, bool) {
+        if let Some(decided) = &decided {
+            put_tags(labels, decided);
+        }
+        let (mut tags, is_folded) =
+            match self.tagger.tag_series(sender.grant, sender.tenant, labels) {
+                SeriesDecision::Keep(tags) => (tags, false),
+                SeriesDecision::Fold(tags) => (tags, true),
+                SeriesDecision::Drop(rule) => return (Err(rule), false),
+            };
         if let Some(decided) = decided {
             let label = (!decided.commons.is_unassigned()).then(|| decided.commons.as_str());
             labels.set("commons", label.unwrap_or(""));
             tags = decided;
         }
-        may_write(sender.grant, &tags.commons)?;
-        let series = self.store.register(key, &tags.commons, &labels.build(), &meta);
-        series.map_err(|error| Refusal::new(Reason::SeriesLimit, error.to_string()))
+        (Ok(tags), is_folded)
+    }
+
+    /// Adds samples of a folded series to what `derive` gives out under its remaining labels. They
+    /// count as refused by policy: what is stored of them is a derived sample, on a timer.
+    pub fn fold(&self, folded: &Folded, values: &[f64]) -> Refusal {
+        for &value in values {
+            self.derive.fold(&folded.commons, &folded.labels, &folded.meta, folded.key, value);
+        }
+        Refusal::policy("folded")
     }
 }
+
+/// Why there is no series to store samples under.
+#[derive(Debug, Clone)]
+pub enum NotStored {
+    /// They are refused, or dropped by a rule.
+    Refused(Refusal),
+    /// They are added up with those of other series: hand them to [`Ingest::fold`].
+    Folded(Arc<Folded>),
+}
+
+/// Storage wants a key for each series; that of an `_unassigned` one is never looked up.
+const UNASSIGNED_KEYS: u128 = 0x5bd1_e995_7b93_02a1_c6a4_a793_5bd1_e995;
 
 /// Sets the labels of tags that are known; what a point says under such a name moves aside, as
 /// Prometheus does with a target's labels.
@@ -188,9 +244,14 @@ impl SampleParts {
     #[inline]
     pub fn push(&mut self, series: SeriesRef, timestamps_ms: &[i64], values: &[f64]) {
         let group = self.group(series.commons_idx);
-        for _ in timestamps_ms {
+        if let ([timestamp_ms], [value]) = (timestamps_ms, values) {
+            // What a scrape sends: one sample a series.
             group.series_idx.push(series.series_idx);
+            group.timestamps_ms.push(*timestamp_ms);
+            group.values.push(*value);
+            return;
         }
+        group.series_idx.extend(timestamps_ms.iter().map(|_| series.series_idx));
         group.timestamps_ms.extend_from_slice(timestamps_ms);
         group.values.extend_from_slice(values);
     }
@@ -232,43 +293,5 @@ impl SampleParts {
             values: group.values,
         };
         self.groups.into_iter().map(part).collect()
-    }
-}
-
-/// Keys of series that tagging drops, at most `2 * HALF_MAX` of them. When one half is full the
-/// older half is forgotten: a forgotten key costs one more parse, nothing else.
-#[derive(Debug, Default)]
-pub struct DropCache {
-    halves: Mutex<Halves>,
-}
-
-#[derive(Debug, Default)]
-struct Halves {
-    young: HashMap<u128, &'static str>,
-    old: HashMap<u128, &'static str>,
-}
-
-/// 32 bytes an entry: two halves are 4 MiB at most.
-const HALF_MAX: usize = 1 << 16;
-
-impl DropCache {
-    /// Returns the rule that dropped the series of this key, if it is remembered.
-    pub fn get(&self, key: u128) -> Option<&'static str> {
-        let halves = self.halves.lock();
-        halves.young.get(&key).or_else(|| halves.old.get(&key)).copied()
-    }
-
-    /// Remembers that `rule` drops the series of this key.
-    pub fn insert(&self, key: u128, rule: &'static str) {
-        let mut halves = self.halves.lock();
-        if halves.young.len() >= HALF_MAX {
-            halves.old = std::mem::take(&mut halves.young);
-        }
-        halves.young.insert(key, rule);
-    }
-
-    /// Forgets everything: the rules have changed.
-    pub fn clear(&self) {
-        *self.halves.lock() = Halves::default();
     }
 }

@@ -243,6 +243,19 @@ impl<'a> Reader<'a> {
         Ok(Some(Field { number, value, end_offset: self.offset() }))
     }
 
+    /// Skips length-delimited fields for as long as their tag is this one byte and their length is
+    /// one byte too, which is how nearly every label is written; the rest is `next_field`'s.
+    #[inline]
+    pub fn skip_run(&mut self, tag: u8) {
+        while let [first, len, rest @ ..] = self.rest
+            && *first == tag
+            && *len < 0x80
+            && let Some(after) = rest.get(usize::from(*len)..)
+        {
+            self.rest = after;
+        }
+    }
+
     /// Reads a varint of at most ten bytes and 64 bits.
     #[inline]
     pub fn varint(&mut self) -> Result<u64, WireError> {
@@ -387,6 +400,21 @@ mod tests {
 
         assert!(field.bytes().is_err() && field.fixed64().is_err() && field.fixed32().is_err());
         assert_eq!(field.varint(), Ok(1));
+    }
+
+    #[test]
+    fn a_run_ends_at_another_tag_a_long_length_or_the_end() {
+        let check = |bytes: &[u8], want: usize| {
+            let mut reader = Reader::new(bytes);
+            reader.skip_run(0x0a);
+            assert_eq!(reader.offset(), want, "{bytes:?}");
+        };
+        check(&[], 0);
+        check(&[0x0a], 0);
+        check(&[0x0a, 1, b'x', 0x0a, 0], 5);
+        check(&[0x0a, 1, b'x', 0x12, 0], 3);
+        check(&[0x0a, 1, b'x', 0x0a, 2, b'y'], 3);
+        check(&[0x0a, 0x80, 0x00], 0);
     }
 
     #[test]

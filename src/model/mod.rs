@@ -3,6 +3,7 @@
 //! Labels and matchers, the tags that say where a row belongs, the three signals with one Arrow
 //! schema each, and the `Grant` that says which commons a caller may write or read.
 
+pub mod alert;
 pub mod grant;
 pub mod json;
 pub mod labels;
@@ -13,6 +14,7 @@ pub mod series;
 pub mod span;
 pub mod tags;
 
+pub use alert::AlertEvent;
 pub use grant::{Grant, ReadScope, Role, WriteScope};
 pub use labels::{Labels, LabelsBuilder};
 pub use log::{LogRow, LogsBuilder};

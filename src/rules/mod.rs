@@ -1,1 +1,146 @@
-//! (room rules: to be written)
+//! Alerting and recording rules, evaluated on a clock, as Prometheus does it.
+//!
+//! The room knows neither how a question is answered nor where a result is kept nor who is told: it
+//! is handed a [`World`] with `ask`, `record` and `fire`. Rules of a group run in order and `record`
+//! is awaited before the next `ask`, so each rule sees what those before it found.
+//!
+//! `load` turns files into checked definitions and reports every mistake of every file at once;
+//! `alert` and `record` are the pure halves, `group` evaluates one group at one time, `set` holds all
+//! groups, runs them on a clock, reloads and remembers; `view` is what the HTTP API shows; `unit_test`
+//! runs test files of promtool's format.
+//!
+//! When you add a field to a rule: `load` reads it, `view` shows it, `docs/alerting.md` tells of it.
+
+mod alert;
+mod group;
+mod load;
+mod metrics;
+mod record;
+mod schedule;
+mod set;
+mod state;
+pub mod template;
+pub mod unit_test;
+mod view;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+use async_trait::async_trait;
+
+use crate::base::Kind;
+use crate::base::units::HumanDuration;
+pub use crate::model::AlertEvent;
+use crate::model::Labels;
+
+pub use alert::AlertState;
+pub use load::{AlertDef, CheckExpr, Defaults, GroupDef, Mistake, RecordDef, RuleDef, RuleFile};
+pub use load::{parse, read_files};
+pub use metrics::Metrics;
+pub use set::{Context, RuleSet};
+pub use view::{AlertView, AlertsView, GroupView, RuleKind, RuleView, RulesFilter, RulesView};
+
+/// A sample to be stored: labels with the metric name, ms since 1970 UTC, value.
+pub type Row = (Labels, i64, f64);
+
+/// What the rules are handed of the world around them.
+#[async_trait]
+pub trait World: Send + Sync {
+    /// Answers a PromQL expression at a time; a scalar is one sample without labels.
+    async fn ask(&self, expr: &str, time_ms: i64) -> Result<Vec<(Labels, f64)>, String>;
+
+    /// Stores samples; they are visible to `ask` when this returns.
+    async fn record(&self, rows: Vec<Row>) -> Result<(), String>;
+
+    /// Takes alerts that fire or are over; returns when they are in safe hands.
+    async fn fire(&self, events: Vec<AlertEvent>);
+}
+
+/// The value Prometheus writes where a series ends.
+pub const STALE_BITS: u64 = 0x7ff0_0000_0000_0002;
+
+/// The section `rules` of the configuration.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Rule files, as patterns.
+    pub files: Vec<String>,
+    /// How often a group without `interval` is evaluated.
+    pub evaluation_interval: HumanDuration,
+    /// How far behind the clock a group without `query_offset` looks.
+    pub query_offset: HumanDuration,
+    /// How often an alert that still fires is told again.
+    pub resend_delay: HumanDuration,
+    /// The most alerts one rule without `limit` may have; past it the rule is in error.
+    pub alerts_per_rule_max: usize,
+    /// The most groups.
+    pub groups_max: usize,
+    /// Labels added to every alert, and seen by templates as `$externalLabels`.
+    pub external_labels: std::collections::BTreeMap<String, String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            files: vec!["alerts/*.yml".to_owned()],
+            evaluation_interval: HumanDuration::from_secs(60),
+            query_offset: HumanDuration::from_secs(0),
+            resend_delay: HumanDuration::from_secs(60),
+            // Generous on purpose: past it every alert of the rule goes silent, and the day with
+            // thousands of alerts is the day they are needed.
+            alerts_per_rule_max: 10_000,
+            groups_max: 500,
+            external_labels: std::collections::BTreeMap::new(),
+        }
+    }
+}
+
+/// What can go wrong with rules as a whole.
+#[derive(Debug, thiserror::Error)]
+pub enum RulesError {
+    /// A file cannot be read.
+    #[error("cannot read rule file {path}")]
+    Read {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A pattern that is not one.
+    #[error("`{pattern}` is not a file pattern: {reason}")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// Why.
+        reason: String,
+    },
+    /// The files hold mistakes; the rules in force stay as they are.
+    #[error("{} in the rule files:\n{}", count_mistakes(.0), list_mistakes(.0))]
+    Mistakes(Vec<Mistake>),
+    /// What was saved cannot be read back.
+    #[error("cannot read the saved state of the alerts: {0}")]
+    State(String),
+}
+
+impl RulesError {
+    /// Returns what the error asks of the caller.
+    pub fn kind(&self) -> Kind {
+        match self {
+            RulesError::Read { .. } | RulesError::State(_) => Kind::Internal,
+            RulesError::Pattern { .. } | RulesError::Mistakes(_) => Kind::BadInput,
+        }
+    }
+}
+
+fn count_mistakes(mistakes: &[Mistake]) -> String {
+    match mistakes.len() {
+        1 => "1 mistake".to_owned(),
+        n => format!("{n} mistakes"),
+    }
+}
+
+fn list_mistakes(mistakes: &[Mistake]) -> String {
+    let lines: Vec<String> = mistakes.iter().map(|mistake| format!("  {mistake}")).collect();
+    lines.join("\n")
+}

@@ -9,13 +9,40 @@
 //! "covers the log up to generation N"; then those segments are cut. A reader holds a `Snapshot`:
 //! the files and generations of one moment, so a row is seen exactly once.
 
+pub mod catalog;
+pub mod config;
+pub mod disk;
+pub mod engine;
+pub mod files;
+pub mod flush;
+pub mod head;
+pub mod metrics;
+pub mod open;
+pub mod retain;
+pub mod shared;
+pub mod snapshot;
+pub mod state;
+pub mod wal;
+pub mod writer;
+
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::model::{
-    Commons, ExpHistogram, Labels, Matcher, ReadScope, SeriesData, SeriesMeta, Signal,
-};
+use crate::base::clock::SharedClock;
+use crate::model::{Commons, ExpHistogram, Labels, Matcher, ReadScope, SeriesMeta, Signal};
+
+pub use config::Config;
+pub use disk::{Disk, RealDisk};
+pub use metrics::Metrics;
+pub use open::{OpenError, Progress};
+pub use snapshot::Snapshot;
+pub use state::{StateError, StateStore};
+pub use writer::{Fatal, Flusher, Writer};
+
+use shared::Shared;
+use writer::Request;
 
 /// Names a registered series of one commons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -187,80 +214,187 @@ pub struct HeadBatch {
     pub batch: RecordBatch,
 }
 
-/// The files and generations of one moment, limited to a scope.
-#[derive(Debug, Clone)]
-pub struct Snapshot {
-    _private: (),
-}
-
-impl Snapshot {
-    /// Returns the commons that have data, within the scope.
-    pub fn commons(&self) -> Vec<Commons> {
-        unimplemented!()
-    }
-
-    /// Returns the matching series with their samples in the time range, sorted by labels; series
-    /// without a sample there are left out.
-    pub fn select(&self, _request: &SeriesRequest<'_>) -> Result<Vec<SeriesData>, ReadError> {
-        unimplemented!()
-    }
-
-    /// Returns the labels of the matching series with at least one sample in the range, sorted.
-    pub fn series(&self, _request: &SeriesRequest<'_>) -> Result<Vec<Labels>, ReadError> {
-        unimplemented!()
-    }
-
-    /// Returns what is known of each metric, sorted by name.
-    pub fn metadata(&self) -> Vec<(String, SeriesMeta)> {
-        unimplemented!()
-    }
-
-    /// Returns the live files of a signal within the scope.
-    pub fn files(&self, _signal: Signal) -> Vec<Arc<FileEntry>> {
-        unimplemented!()
-    }
-
-    /// Returns the head's rows of a signal within the scope, one batch at a time, so that memory
-    /// stays bounded; a row is either here or in a file of the same snapshot.
-    pub fn head(
-        &self,
-        _signal: Signal,
-        _filter: HeadFilter,
-    ) -> Box<dyn Iterator<Item = HeadBatch> + Send> {
-        unimplemented!()
-    }
-}
-
 /// The store; cloning costs one counter.
 #[derive(Debug, Clone)]
 pub struct Storage {
-    _private: (),
+    shared: Arc<Shared>,
+    requests: mpsc::Sender<Request>,
 }
 
+/// A store with the two threads that it needs, not yet running.
+#[derive(Debug)]
+pub struct Opened {
+    /// The handle for everyone else.
+    pub storage: Storage,
+    /// Writes the log and the head.
+    pub writer: Writer,
+    /// Turns sealed generations into files.
+    pub flusher: Flusher,
+    /// Acknowledged bytes of the log that could not be read back.
+    pub damage: Vec<wal::replay::Damage>,
+}
+
+/// Requests waiting for the writer; bytes in flight are bounded at the door.
+const QUEUE_REQUESTS: usize = 1024;
+
 impl Storage {
+    /// Opens a data directory and replays its log; this takes as long as the log is large.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        clock: SharedClock,
+        config: Config,
+        metrics: Metrics,
+        progress: &Progress,
+    ) -> Result<Opened, OpenError> {
+        let (engine, shared, damage) = open::open(disk, clock, config, metrics, progress)?;
+        let (requests, inbox) = mpsc::channel(QUEUE_REQUESTS);
+        let (sealed_sender, sealed) = mpsc::channel(1);
+        let writer = Writer { engine, shared: Arc::clone(&shared), inbox, sealed: sealed_sender };
+        let flusher = Flusher { shared: Arc::clone(&shared), sealed };
+        Ok(Opened { storage: Storage { shared, requests }, writer, flusher, damage })
+    }
+
+    /// Returns the index of a commons, adding it when it is new.
+    pub fn commons_idx(&self, commons: &Commons) -> u32 {
+        self.shared.commons.index_of(commons)
+    }
+
+    /// Returns the name of a commons by its index, as in [`SeriesRef`].
+    pub fn commons(&self, commons_idx: u32) -> Commons {
+        self.shared.commons.get(commons_idx).name.clone()
+    }
+
     /// Looks up series by the hash of their raw bytes; `out` gets one entry a key.
-    pub fn lookup(&self, _keys: &[u128], _out: &mut Vec<Option<SeriesRef>>) {
-        unimplemented!()
+    pub fn lookup(&self, keys: &[u128], out: &mut Vec<Option<SeriesRef>>) {
+        let raw_keys = self.shared.raw_keys.read();
+        out.extend(keys.iter().map(|key| raw_keys.get(key).copied()));
     }
 
     /// Registers a series under its raw hash, or returns the one that has these labels already.
     pub fn register(
         &self,
-        _key: u128,
-        _commons: &Commons,
-        _labels: &Labels,
-        _meta: &SeriesMeta,
+        key: u128,
+        commons: &Commons,
+        labels: &Labels,
+        meta: &SeriesMeta,
     ) -> Result<SeriesRef, RegisterError> {
-        unimplemented!()
+        let commons_idx = self.shared.commons.index_of(commons);
+        let entry = self.shared.commons.get(commons_idx);
+        let mut registry = entry.registry.write();
+        let series_idx = match registry.find(labels) {
+            Some(series_idx) => series_idx,
+            None => {
+                let max = self.shared.config.series_per_commons;
+                if registry.len() >= max {
+                    return Err(RegisterError::TooManySeries { commons: commons.clone(), max });
+                }
+                registry.insert(labels, meta)
+            }
+        };
+        drop(registry);
+        let series = SeriesRef { commons_idx, series_idx };
+        self.shared.raw_keys.write().insert(key, series);
+        Ok(series)
     }
 
     /// Stores the parts of one request: when this returns `Ok` they are synced and visible.
-    pub async fn append(&self, _parts: Vec<Part>) -> Result<(), AppendError> {
-        unimplemented!()
+    ///
+    /// Past the firm mark this waits a little for memory; past the hard one it refuses at once.
+    pub async fn append(&self, parts: Vec<Part>) -> Result<(), AppendError> {
+        if parts.is_empty() {
+            return Ok(());
+        }
+        self.wait_for_memory().await?;
+        let (done, answer) = oneshot::channel();
+        self.shared.metrics.queue_requests.inc();
+        let sent = self.requests.send(Request::Append { parts, done }).await;
+        let answer = if sent.is_ok() { answer.await } else { Ok(Err(AppendError::Stopping)) };
+        self.shared.metrics.queue_requests.dec();
+        // A writer that is gone has not acknowledged, so neither do we.
+        answer.unwrap_or(Err(AppendError::Stopping))
+    }
+
+    async fn wait_for_memory(&self) -> Result<(), AppendError> {
+        let config = &self.shared.config;
+        let flushed = self.shared.flushed.notified();
+        let used_bytes = self.shared.version.read().head_bytes();
+        if used_bytes < config.head_firm.0 {
+            return Ok(());
+        }
+        let refuse = |used_bytes, mark: &str| {
+            self.shared.metrics.pressure.get_or_create(&[("mark", mark.to_owned())]).inc();
+            AppendError::Overloaded {
+                used_bytes,
+                max_bytes: config.head_hard.0,
+                retry_after_s: RETRY_AFTER_S,
+            }
+        };
+        if used_bytes >= config.head_hard.0 {
+            return Err(refuse(used_bytes, "hard"));
+        }
+        self.shared.metrics.pressure.get_or_create(&[("mark", "firm".to_owned())]).inc();
+        // Whether or not a flush has ended by then, memory below the hard mark is there to be used.
+        drop(tokio::time::timeout(config.firm_wait.0, flushed).await);
+        let used_bytes = self.shared.version.read().head_bytes();
+        if used_bytes >= config.head_hard.0 { Err(refuse(used_bytes, "hard")) } else { Ok(()) }
+    }
+
+    /// Seals what is in memory and waits until it is in files, or until `deadline`.
+    pub async fn flush(&self, deadline: std::time::Duration) -> bool {
+        let (done, sealed) = oneshot::channel();
+        let flush = async {
+            if self.requests.send(Request::Seal { done }).await.is_err() || sealed.await.is_err() {
+                return false;
+            }
+            loop {
+                let flushed = self.shared.flushed.notified();
+                if self.shared.version.read().sealed.is_empty() {
+                    return true;
+                }
+                flushed.await;
+            }
+        };
+        tokio::time::timeout(deadline, flush).await.unwrap_or(false)
+    }
+
+    /// Takes files past the retention off the catalog, and removes those that nobody reads any
+    /// more; blocks on the disk.
+    pub fn retain(&self) -> Result<usize, catalog::CatalogError> {
+        let n_gone = retain::retain(&self.shared)?;
+        retain::sweep(&self.shared);
+        Ok(n_gone)
+    }
+
+    /// Says that the process is stopping: a failing flush is not tried again.
+    pub fn stopping(&self) {
+        self.shared.is_stopping.store(true, std::sync::atomic::Ordering::SeqCst);
     }
 
     /// Returns what a caller of this scope may read now.
-    pub fn snapshot(&self, _scope: &ReadScope) -> Snapshot {
-        unimplemented!()
+    pub fn snapshot(&self, scope: &ReadScope) -> Snapshot {
+        Snapshot::new(Arc::clone(&self.shared), scope.clone())
+    }
+
+    /// Returns the disk, for readers of whole files.
+    pub fn disk(&self) -> Arc<dyn Disk> {
+        Arc::clone(&self.shared.disk)
+    }
+
+    /// Refreshes the gauges that describe series; called before `/metrics` is answered.
+    pub fn note_series(&self) {
+        for entry in self.shared.commons.all() {
+            let n_series = i64::try_from(entry.registry.read().len()).unwrap_or(i64::MAX);
+            self.shared
+                .metrics
+                .series
+                .get_or_create(&[("commons", entry.name.to_string())])
+                .set(n_series);
+        }
     }
 }
+
+/// When a sender that was refused for memory should come back.
+const RETRY_AFTER_S: u32 = 5;
+
+#[cfg(test)]
+mod tests;

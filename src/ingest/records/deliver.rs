@@ -8,9 +8,10 @@ use axum::body::Body;
 
 use super::context::Context;
 use super::decoded::{Decoded, LogRuns};
+use crate::derive::Derive;
 use crate::ingest::metrics::Ending;
 use crate::ingest::{
-    Batch, Derive, Encoded, Ingest, IngestError, Lane, Outcome, Permit, Sender, run_decoding,
+    Batch, Encoded, Ingest, IngestError, Lane, Outcome, Permit, Sender, run_decoding,
 };
 use crate::model::{Grant, WriteScope};
 
@@ -87,7 +88,7 @@ async fn run<D: Decode>(delivery: Arc<Delivery<D>>, body: Body) -> Result<Outcom
         ingest.derive.observe_signal(commons, delivery.lane.signal, ingest.clock.now_ns());
     }
     if !logs.is_empty() {
-        let derive = Arc::clone(&ingest.derive);
+        let derive = ingest.derive.clone();
         run_decoding(n_bytes, move || logs.iter().for_each(|runs| observe(&derive, runs))).await?;
     }
     Ok(outcome)
@@ -121,8 +122,9 @@ fn observe(derive: &Derive, logs: &LogRuns) {
     let bodies = column("body").as_string::<i32>();
     let mut row_idx = 0;
     for (origin, n_rows) in &logs.runs {
+        let app = Some(&*origin.app).filter(|app| !app.is_empty());
         for idx in row_idx..row_idx + n_rows {
-            derive.observe_log(&origin.tags, &origin.app, times.value(idx), bodies.value(idx));
+            derive.observe_log(&origin.tags, app, times.value(idx), bodies.value(idx));
         }
         row_idx += n_rows;
     }

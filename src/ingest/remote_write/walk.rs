@@ -11,6 +11,8 @@
 //! nothing; should other fields stand between them, they are joined first, and give the same hash.
 //! Values are taken bit for bit: staleness markers and other NaN payloads survive.
 
+use std::ops::Range;
+
 use crate::ingest::limits::{Limits, OutOfBounds, TimeBounds};
 use crate::ingest::outcome::{Reason, Rejected};
 use crate::ingest::wire::Reader;
@@ -36,15 +38,22 @@ pub struct Columns<'a> {
 }
 
 impl Columns<'_> {
-    /// Returns how many samples were taken.
-    pub fn n_samples(&self) -> u64 {
-        u64::try_from(self.values.len()).expect("a length fits u64")
+    fn with_capacity(n_series: usize) -> Self {
+        Self {
+            keys: Vec::with_capacity(n_series),
+            messages: Vec::with_capacity(n_series),
+            sample_ends: Vec::with_capacity(n_series),
+            timestamps_ms: Vec::with_capacity(n_series),
+            values: Vec::with_capacity(n_series),
+            rejected: Rejected::default(),
+        }
     }
 
-    /// Returns how many samples one series has.
-    pub fn n_samples_of(&self, idx: usize) -> u64 {
+    /// Returns where the samples of one series are.
+    #[inline]
+    pub fn samples_of(&self, idx: usize) -> Range<usize> {
         let start = idx.checked_sub(1).map_or(0, |before| self.sample_ends[before]);
-        u64::try_from(self.sample_ends[idx] - start).expect("a length fits u64")
+        start..self.sample_ends[idx]
     }
 }
 
@@ -56,7 +65,7 @@ pub fn walk<'a>(
     limits: &Limits,
 ) -> Result<Columns<'a>, IngestError> {
     let mut walker = Walker {
-        columns: Columns::default(),
+        columns: Columns::with_capacity((body.len() / SERIES_BYTES_GUESS).min(SERIES_GUESS_MAX)),
         seed,
         bounds_ms: bounds.in_ms(),
         limits,
@@ -72,6 +81,13 @@ pub fn walk<'a>(
     }
     Ok(walker.columns)
 }
+
+/// Field 1, length-delimited.
+const LABEL_TAG: u8 = 0x0a;
+/// A series takes about 400 bytes; a guess too low costs a few reallocations.
+const SERIES_BYTES_GUESS: usize = 256;
+/// The most series that room is made for before they are seen.
+const SERIES_GUESS_MAX: usize = 8_192;
 
 struct Walker<'a, 'b> {
     columns: Columns<'a>,
@@ -102,6 +118,9 @@ impl<'a> Walker<'a, '_> {
         let mut reader = message;
         self.scattered.clear();
         count(&mut self.n_series, self.limits)?;
+        seen.labels.0 = reader.offset();
+        reader.skip_run(LABEL_TAG);
+        seen.labels.1 = reader.offset();
         loop {
             let start = reader.offset();
             let Some(field) = reader.next_field()? else { break };

@@ -1,6 +1,6 @@
 //! A store in memory that remembers what it got and refuses on command.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -8,9 +8,11 @@ use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 
 use crate::base::ManualClock;
-use crate::ingest::{self, Derive, Ingest, Limits, Metrics, Store, Tagger};
+use crate::derive::{self, Derive};
+use crate::ingest::{self, Ingest, Limits, Metrics, Store};
 use crate::model::{Commons, Labels, SeriesMeta};
 use crate::storage::{AppendError, Part, RegisterError, SeriesRef};
+use crate::tagging::{self, Tagger};
 
 /// The store, and what it was asked.
 #[derive(Debug, Default)]
@@ -22,7 +24,8 @@ pub(in crate::ingest) struct FakeStore {
 struct State {
     by_key: HashMap<u128, SeriesRef>,
     commons: Vec<Commons>,
-    series: BTreeMap<(u32, u32), Labels>,
+    series: HashMap<SeriesRef, Labels>,
+    by_labels: HashMap<(u32, Labels), SeriesRef>,
     n_registered: usize,
     series_max: Option<usize>,
     refusals: VecDeque<AppendError>,
@@ -87,7 +90,8 @@ impl State {
         assert!(series_idx.len() == timestamps_ms.len() && values.len() == series_idx.len());
         for ((series_idx, timestamp_ms), value) in series_idx.iter().zip(timestamps_ms).zip(values)
         {
-            let series = self.series[&(*commons_idx, *series_idx)].to_string();
+            let at = SeriesRef { commons_idx: *commons_idx, series_idx: *series_idx };
+            let series = self.series[&at].to_string();
             self.samples.push((series, *timestamp_ms, value.to_bits()));
         }
     }
@@ -112,21 +116,25 @@ impl Store for FakeStore {
         state.n_registered += 1;
         let commons_idx = state.commons_idx(commons);
         state.metas.insert(labels.to_string(), meta.clone());
-        let known = state.series.iter().find(|(_, known)| *known == labels).map(|(at, _)| at.1);
-        let series_idx = match known {
-            Some(series_idx) => series_idx,
+        let series = match state.by_labels.get(&(commons_idx, labels.clone())) {
+            Some(series) => *series,
             None => {
                 if let Some(max) = state.series_max.filter(|max| state.series.len() >= *max) {
                     return Err(RegisterError::TooManySeries { commons: commons.clone(), max });
                 }
                 let series_idx = u32::try_from(state.series.len()).unwrap();
-                state.series.insert((commons_idx, series_idx), labels.clone());
-                series_idx
+                let series = SeriesRef { commons_idx, series_idx };
+                state.by_labels.insert((commons_idx, labels.clone()), series);
+                state.series.insert(series, labels.clone());
+                series
             }
         };
-        let series = SeriesRef { commons_idx, series_idx };
         state.by_key.insert(key, series);
         Ok(series)
+    }
+
+    fn commons(&self, commons_idx: u32) -> Commons {
+        self.state.lock().commons[usize::try_from(commons_idx).unwrap()].clone()
     }
 
     async fn append(&self, parts: Vec<Part>) -> Result<(), AppendError> {
@@ -167,14 +175,22 @@ impl Rig {
         change(&mut limits);
         let store = Arc::new(FakeStore::default());
         let mut registry = Registry::default();
+        let clock = ManualClock::at_ms(NOW_MS);
+        let tagger = Arc::new(Tagger::load(&tagging::Config::default()).unwrap());
+        let derive = Derive::new(
+            derive::Config::default(),
+            Arc::clone(&tagger),
+            Arc::<ManualClock>::clone(&clock),
+            derive::Metrics::default(),
+        );
         let ingest = Ingest::new(ingest::Parts {
             store: Arc::<FakeStore>::clone(&store),
-            tagger: Arc::new(Tagger::default()),
-            derive: Arc::new(Derive::default()),
+            tagger,
+            derive,
             limits,
             retention_ms: Some(90 * 86_400_000),
             metrics: Metrics::register(&mut registry),
-            clock: ManualClock::at_ms(NOW_MS),
+            clock,
         });
         Self { ingest, store, registry }
     }

@@ -1,5 +1,52 @@
-//! PromQL over series.
+//! PromQL over series: our own evaluator with the semantics of Prometheus 3.
+//!
+//! One idea runs through it: a node of the expression does not answer for one instant, it answers
+//! for *all steps of the range at once*, one series after the other. A series' samples are walked
+//! once with a sliding window, its column of step values is handed on, and an aggregation folds the
+//! column into its group before the next series is looked at. So `sum by (x) (rate(...))` needs
+//! groups x steps of memory, never series x steps, and an instant query is a range of one step.
+//!
+//! ```text
+//! text -> guard (limits, before any foreign code) -> parse (promql-parser) -> plan (types, times,
+//! which windows to read) -> eval: fetch -> window/range -> elements, binary, aggregate -> Answer
+//! ```
+//!
+//! Only `parse` and `plan` name the parser's types. Reading samples is left to a [`SeriesSource`],
+//! permission to whoever made that source, HTTP to `api`.
+//!
+//! When you add a function, also touch: `plan/functions.rs`, `docs/promql.md`, `tests/cases/promql`.
 
+pub mod error;
+pub mod limits;
+pub mod source;
+pub mod testing;
 pub mod value;
 
-pub use value::{Answer, Sample, Value};
+mod grid;
+mod guard;
+mod parse;
+mod plan;
+
+mod aggregate;
+mod binary;
+mod elements;
+mod engine;
+mod eval;
+mod fetch;
+mod histogram;
+mod kahan;
+mod labelling;
+mod range;
+mod sets;
+mod table;
+mod window;
+
+pub use engine::Engine;
+pub use error::PromqlError;
+pub use limits::{Budget, Config, Limits, ParseLimits};
+pub use parse::{Expr, ResultType, format_expr, parse, selectors};
+pub use source::SeriesSource;
+pub use value::{Answer, Sample, Value, format_value};
+
+#[cfg(test)]
+mod tests;

@@ -48,3 +48,48 @@ pub struct Answer {
     /// How many samples were read.
     pub n_samples: usize,
 }
+
+/// Prints a value as Prometheus' API does: `1`, `0.25`, `1e+21`, `NaN`, `+Inf`.
+pub fn format_value(value: f64) -> String {
+    if value.is_nan() {
+        return "NaN".to_owned();
+    }
+    if value.is_infinite() {
+        return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
+    }
+    let size = value.abs();
+    if size == 0.0 || (1e-6..1e21).contains(&size) {
+        return value.to_string();
+    }
+    // Rust writes `1e21` and `1e-7`, Go `1e+21` and `1e-07`.
+    let text = format!("{value:e}");
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let (sign, exponent) = match exponent.strip_prefix('-') {
+        Some(exponent) => ('-', exponent),
+        None => ('+', exponent),
+    };
+    format!("{digits}e{sign}{exponent:0>2}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_print_as_in_the_prometheus_api() {
+        let cases = [
+            (1.0, "1"),
+            (-0.25, "-0.25"),
+            (1e21, "1e+21"),
+            (1.5e20, "150000000000000000000"),
+            (2.5e-7, "2.5e-07"),
+            (1e300, "1e+300"),
+            (f64::NAN, "NaN"),
+            (f64::INFINITY, "+Inf"),
+            (f64::NEG_INFINITY, "-Inf"),
+        ];
+        for (value, want) in cases {
+            assert_eq!(format_value(value), want);
+        }
+    }
+}

@@ -23,7 +23,7 @@ use super::logs::find;
 use super::resource::{Resource, ResourceCache};
 use crate::ingest::outcome::{Reason, Refusal};
 use crate::ingest::records::{Context, Decoded, RowError};
-use crate::ingest::resolve::SampleParts;
+use crate::ingest::resolve::{NotStored, SampleParts};
 use crate::ingest::wire::{Field, Reader, WireError};
 use crate::ingest::{IngestError, Seed};
 use crate::model::metric::stale_marker;
@@ -336,7 +336,13 @@ impl<'c, 'a> Walk<'c, 'a> {
                 let sample: &Sample<'_> = &waiting[idx];
                 metrics[sample.metric_idx].describe(ctx, sample.point, sample.part)
             },
-            |idx, refusal| refusals.push((waiting[idx].point_no, refusal)),
+            |idx, why| {
+                let refusal = match why {
+                    NotStored::Refused(refusal) => refusal,
+                    NotStored::Folded(folded) => ctx.ingest.fold(&folded, &[waiting[idx].value]),
+                };
+                refusals.push((waiting[idx].point_no, refusal));
+            },
         );
         self.note_refusals(refusals);
         for (sample, series) in self.waiting.iter().zip(found) {

@@ -109,12 +109,12 @@ async fn some_bad_samples_are_a_400_and_the_good_ones_stored() {
 #[tokio::test]
 async fn what_policy_drops_is_no_fault_of_the_sender() {
     let rig = Rig::new();
-    let one = series(&[("__name__", "up"), ("drop_me", "1")], &[(NOW_MS, 1.0)]);
+    let one = series(&[("__name__", "gen3_fence_login_total"), ("idp", "all")], &[(NOW_MS, 1.0)]);
 
     let (status, ..) = send(&rig, post(snappy(&request(vec![one]).encode_to_vec()))).await;
 
     assert_eq!(status, StatusCode::NO_CONTENT);
-    assert_eq!(books(&rig, "drop_me"), (1, 0, 1));
+    assert_eq!(books(&rig, "idp_all"), (1, 0, 1));
 }
 
 /// Sends a bad request: it is refused with these words, nothing is stored, nothing stays reserved.
@@ -138,7 +138,8 @@ async fn bodies_that_are_no_request_are_refused_for_good() {
     check(b"hello".to_vec(), "encoding", "not valid snappy").await;
     check(snappy(b"hello"), "protobuf", "not a valid protobuf message").await;
     check(snappy(&[0x0a, 0x05, 0x01]), "protobuf", "ends inside a field at byte 2").await;
-    check(snappy(&[0x08, 0x01, 0x0b]), "protobuf", "unsupported wire type").await;
+    check(snappy(&[0x0a, 0x00, 0x7b]), "protobuf", "unsupported wire type at byte 3").await;
+    check(snappy(&[0x08, 0x01]), "protobuf", "wire type other than its own").await;
 }
 
 #[tokio::test]

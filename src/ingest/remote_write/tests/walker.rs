@@ -13,6 +13,7 @@ use crate::ingest::wire::WireFault;
 use crate::ingest::{IngestError, Limits, Seed, Sender};
 use crate::model::Grant;
 
+/// Every ms that fits in ns.
 const ALWAYS: TimeBounds = TimeBounds { min_ns: i64::MIN, max_ns: i64::MAX };
 
 fn seed() -> Seed {
@@ -23,7 +24,6 @@ fn columns(body: &[u8]) -> Result<Columns<'_>, IngestError> {
     walk(body, seed(), ALWAYS, &Limits::default())
 }
 
-/// Bounds that every timestamp of ms fits in, for those that do not fit in ns.
 fn check_same(body: &[u8], seed: u64) {
     let want = WriteRequest::decode(body).unwrap();
     let got = columns(body).unwrap();
@@ -224,6 +224,14 @@ fn more_series_or_samples_than_the_limit_are_refused_early() {
     let mut one_series = vec![0x0a, 0x80, 0x80, 0x80, 0x01];
     one_series.extend([0x12, 0x00].repeat(1 << 20));
     check(&one_series);
+}
+
+#[test]
+fn a_negative_zero_stays_negative() {
+    // By hand: prost leaves it out as if it were the default.
+    let body = [0x0a, 0x0b, 0x12, 0x09, 0x09, 0, 0, 0, 0, 0, 0, 0, 0x80];
+
+    assert!(columns(&body).unwrap().values[0].is_sign_negative());
 }
 
 #[test]

@@ -1,0 +1,143 @@
+//! What the handlers ask of the engines, as traits, so that a test can answer instead of them.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+
+use crate::base::Kind;
+use crate::model::{Grant, Labels, SeriesMeta};
+use crate::query::promql::Answer;
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct AskError {
+    /// What it asks of the caller.
+    pub kind: Kind,
+    /// What was wrong and what would be right, the causes included.
+    pub message: String,
+}
+
+impl AskError {
+    /// Returns an error of the given kind.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
+    /// Returns the error with its causes in one line.
+    pub fn of(kind: Kind, error: &dyn std::error::Error) -> Self {
+        Self { kind, message: chain(error) }
+    }
+}
+
+/// Returns an error's message and those of its causes, joined by colons.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        message.push_str(": ");
+        message.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    message
+}
+
+/// What a question may say beside its text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AskOptions {
+    /// The deadline the caller wants; the configured maximum still holds.
+    pub timeout: Option<Duration>,
+    /// How far an instant selector looks back, ms.
+    pub lookback_ms: Option<i64>,
+}
+
+/// Which series are meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selection {
+    /// PromQL selectors as written; a series is meant when any of them matches, and all are when
+    /// there is none.
+    pub selectors: Vec<String>,
+    /// First ms, inclusive.
+    pub start_ms: i64,
+    /// Last ms, inclusive.
+    pub end_ms: i64,
+}
+
+/// What SQL answered.
+#[derive(Debug, Clone)]
+pub struct SqlAnswer {
+    /// The columns.
+    pub schema: SchemaRef,
+    /// The rows.
+    pub batches: Vec<RecordBatch>,
+    /// True when rows are missing because of a limit.
+    pub is_truncated: bool,
+}
+
+/// Answers questions; each is limited to what its `Grant` may read.
+#[async_trait]
+pub trait Ask: Send + Sync + Debug {
+    /// Evaluates PromQL at one time.
+    async fn instant(
+        &self,
+        grant: &Grant,
+        query: &str,
+        time_ms: i64,
+        options: AskOptions,
+    ) -> Result<Answer, AskError>;
+
+    /// Evaluates PromQL at every step from `start_ms` to `end_ms`, both included.
+    async fn range(
+        &self,
+        grant: &Grant,
+        query: &str,
+        (start_ms, end_ms, step_ms): (i64, i64, i64),
+        options: AskOptions,
+    ) -> Result<Answer, AskError>;
+
+    /// Returns the label sets of the selected series, sorted.
+    async fn series(&self, grant: &Grant, wanted: &Selection) -> Result<Vec<Labels>, AskError>;
+
+    /// Returns the names of the selected series' labels, sorted.
+    async fn label_names(&self, grant: &Grant, wanted: &Selection)
+    -> Result<Vec<String>, AskError>;
+
+    /// Returns the values of one label of the selected series, sorted.
+    async fn label_values(
+        &self,
+        grant: &Grant,
+        name: &str,
+        wanted: &Selection,
+    ) -> Result<Vec<String>, AskError>;
+
+    /// Returns what is known of each metric, sorted by name.
+    async fn metadata(&self, grant: &Grant) -> Result<Vec<(String, SeriesMeta)>, AskError>;
+
+    /// Returns a PromQL expression laid out over lines.
+    fn format(&self, query: &str) -> Result<String, AskError>;
+
+    /// Returns the labels that a selector requires, for filtering rules.
+    fn selector_matches(&self, selector: &str, labels: &Labels) -> Result<bool, AskError>;
+
+    /// Runs one SQL statement with positional parameters.
+    async fn sql(
+        &self,
+        grant: &Grant,
+        query: &str,
+        parameters: Vec<serde_json::Value>,
+        options: AskOptions,
+    ) -> Result<SqlAnswer, AskError>;
+}
+
+/// Shows rules and alerts as Prometheus' API words them.
+#[async_trait]
+pub trait RuleViews: Send + Sync + Debug {
+    /// Returns the groups of rules that a caller may see, each as an element of `data.groups`.
+    async fn groups(&self, grant: &Grant) -> Vec<serde_json::Value>;
+
+    /// Returns the active alerts that a caller may see, each as an element of `data.alerts`.
+    async fn alerts(&self, grant: &Grant) -> Vec<serde_json::Value>;
+}

@@ -1,0 +1,256 @@
+//! From what an error asks of its caller to a status and a body, once for all dialects.
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+
+use super::ask::AskError;
+use crate::auth::AuthError;
+use crate::base::Kind;
+use crate::model::json::push_string;
+
+/// How a client expects to be told of an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// `{"status":"error","errorType":…,"error":…}`
+    Prometheus,
+    /// `google.rpc.Status` as JSON.
+    OtlpJson,
+    /// `google.rpc.Status` as protobuf.
+    OtlpProtobuf,
+    /// Status 200 and `grpc-status`.
+    Grpc,
+    /// The message alone.
+    Text,
+}
+
+impl Dialect {
+    /// Returns the dialect of a request by its path and its content type.
+    pub fn of(path: &str, headers: &HeaderMap) -> Self {
+        let content_type = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+        if content_type.starts_with("application/grpc") {
+            return Dialect::Grpc;
+        }
+        let is_otlp = ["/v1/", "/otlp/", "/api/v1/otlp/"].iter().any(|p| path.starts_with(p));
+        match (is_otlp, content_type.starts_with("application/json")) {
+            (true, true) => Dialect::OtlpJson,
+            (true, false) => Dialect::OtlpProtobuf,
+            _ if path.starts_with("/loki/") || path == "/api/v1/write" => Dialect::Text,
+            _ => Dialect::Prometheus,
+        }
+    }
+}
+
+/// An error on its way out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiError {
+    /// What it asks of the caller.
+    pub kind: Kind,
+    /// What was wrong and what would be right.
+    pub message: String,
+    /// When to come back.
+    pub retry_after_s: Option<u32>,
+}
+
+impl ApiError {
+    /// Returns an error of the given kind.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), retry_after_s: None }
+    }
+
+    /// Returns an error of a parameter in Prometheus' words.
+    pub(crate) fn parameter(name: &str, message: impl std::fmt::Display) -> Self {
+        Self::new(Kind::BadInput, format!("invalid parameter \"{name}\": {message}"))
+    }
+
+    /// Returns the answer in the given dialect.
+    pub fn into_dialect(self, dialect: Dialect) -> Response {
+        let mut response = match dialect {
+            Dialect::Prometheus => self.json(|out, error| {
+                out.push_str("{\"status\":\"error\",\"errorType\":\"");
+                out.push_str(error_type(error.kind));
+                out.push_str("\",\"error\":");
+                push_string(out, &error.message);
+                out.push('}');
+            }),
+            Dialect::OtlpJson => self.json(|out, error| {
+                out.push_str(&format!("{{\"code\":{},\"message\":", grpc_code(error.kind)));
+                push_string(out, &error.message);
+                out.push('}');
+            }),
+            Dialect::OtlpProtobuf => {
+                let body = Body::from(status_protobuf(grpc_code(self.kind), &self.message));
+                answer(status_of(self.kind), "application/x-protobuf", body)
+            }
+            Dialect::Grpc => self.grpc(),
+            Dialect::Text => {
+                let body = Body::from(format!("{}\n", self.message));
+                answer(status_of(self.kind), "text/plain; charset=utf-8", body)
+            }
+        };
+        if self.kind == Kind::Unauthenticated {
+            let challenge = HeaderValue::from_static("Bearer realm=\"commonwatch\"");
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(retry_after_s) = self.retry_after_s {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_after_s));
+        }
+        response
+    }
+
+    fn json(&self, write: impl FnOnce(&mut String, &Self)) -> Response {
+        let mut out = String::with_capacity(96 + self.message.len());
+        write(&mut out, self);
+        answer(status_of(self.kind), "application/json", Body::from(out))
+    }
+
+    fn grpc(&self) -> Response {
+        let mut response = answer(StatusCode::OK, "application/grpc", Body::empty());
+        let headers = response.headers_mut();
+        headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(grpc_code(self.kind))));
+        let message = percent_encode(&self.message);
+        if let Ok(message) = HeaderValue::from_str(&message) {
+            headers.insert(GRPC_MESSAGE, message);
+        }
+        response
+    }
+}
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        self.into_dialect(Dialect::Prometheus)
+    }
+}
+
+impl From<AskError> for ApiError {
+    fn from(error: AskError) -> Self {
+        let retry_after_s = error.kind.is_retryable().then_some(1);
+        Self { kind: error.kind, message: error.message, retry_after_s }
+    }
+}
+
+impl From<AuthError> for ApiError {
+    fn from(error: AuthError) -> Self {
+        let retry_after_s = match error {
+            AuthError::TooMany { retry_after_s } => Some(retry_after_s),
+            _ => None,
+        };
+        Self { kind: error.kind(), message: error.to_string(), retry_after_s }
+    }
+}
+
+/// Answers what no route knows: always JSON, never a page, because Grafana's probes take a 200 on
+/// an unknown path as "supported".
+pub(super) async fn not_found(uri: Uri, headers: HeaderMap) -> Response {
+    let message = format!("there is nothing at {}", uri.path());
+    ApiError::new(Kind::NotFound, message).into_dialect(Dialect::of(uri.path(), &headers))
+}
+
+/// Answers a known path that is asked with the wrong method.
+pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Response {
+    let message = format!("{} does not take {method}", uri.path());
+    let mut response = ApiError::new(Kind::BadInput, message).into_response();
+    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    response
+}
+
+/// Returns a response with a content type.
+pub(super) fn answer(status: StatusCode, content_type: &'static str, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// Returns the HTTP status of an error.
+pub(super) fn status_of(kind: Kind) -> StatusCode {
+    match kind {
+        Kind::BadInput => StatusCode::BAD_REQUEST,
+        Kind::Execution => StatusCode::UNPROCESSABLE_ENTITY,
+        Kind::NotFound => StatusCode::NOT_FOUND,
+        Kind::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Kind::Forbidden => StatusCode::FORBIDDEN,
+        Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Kind::Overloaded => StatusCode::TOO_MANY_REQUESTS,
+        Kind::Unavailable | Kind::Timeout => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::Canceled => StatusCode::from_u16(499).expect("499 is a status code"),
+        Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// Returns Prometheus' word for an error.
+fn error_type(kind: Kind) -> &'static str {
+    match kind {
+        Kind::BadInput | Kind::TooLarge => "bad_data",
+        Kind::Execution => "execution",
+        Kind::NotFound => "not_found",
+        Kind::Unauthenticated => "unauthorized",
+        Kind::Forbidden => "forbidden",
+        Kind::Overloaded => "too_many_requests",
+        Kind::Unavailable => "unavailable",
+        Kind::Timeout => "timeout",
+        Kind::Canceled => "canceled",
+        Kind::Internal => "internal",
+    }
+}
+
+/// Returns gRPC's number of an error; overload is UNAVAILABLE, which OTLP's senders retry.
+fn grpc_code(kind: Kind) -> u8 {
+    match kind {
+        Kind::Canceled => 1,
+        Kind::BadInput => 3,
+        Kind::Timeout => 4,
+        Kind::NotFound => 5,
+        Kind::Forbidden => 7,
+        Kind::TooLarge => 8,
+        Kind::Execution => 9,
+        Kind::Internal => 13,
+        Kind::Overloaded | Kind::Unavailable => 14,
+        Kind::Unauthenticated => 16,
+    }
+}
+
+/// Returns `google.rpc.Status { code = 1, message = 2 }`: two fields are not worth a generated type.
+fn status_protobuf(code: u8, message: &str) -> Vec<u8> {
+    let mut bytes = vec![0x08, code, 0x12];
+    let mut rest = message.len();
+    while rest >= 0x80 {
+        bytes.push(u8::try_from(rest & 0x7f).expect("seven bits fit") | 0x80);
+        rest >>= 7;
+    }
+    bytes.push(u8::try_from(rest).expect("less than 0x80"));
+    bytes.extend_from_slice(message.as_bytes());
+    bytes
+}
+
+/// Writes a gRPC message: printable ASCII except `%` as it is, the rest as `%XX`.
+fn percent_encode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b' '..=b'~' if byte != b'%' => out.push(char::from(byte)),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_protobuf_status_has_a_varint_length() {
+        assert_eq!(status_protobuf(16, "no"), [0x08, 16, 0x12, 2, b'n', b'o']);
+        assert_eq!(status_protobuf(3, &"x".repeat(300))[..5], [0x08, 3, 0x12, 0xac, 0x02]);
+    }
+
+    #[test]
+    fn grpc_messages_are_ascii() {
+        assert_eq!(percent_encode("a%é\n"), "a%25%C3%A9%0A");
+    }
+}

@@ -1,0 +1,135 @@
+//! Answers as Prometheus' JSON, written straight into one buffer: a matrix of a million points
+//! passes through no tree of values.
+
+use axum::body::Body;
+use axum::response::Response;
+use http::StatusCode;
+
+use super::error::answer;
+use super::number::{push_sample_value, push_seconds};
+use crate::model::json::push_string;
+use crate::model::{Labels, SeriesData};
+use crate::query::promql::{Answer, Sample, Value};
+
+/// Returns `{"status":"success","data":…}` with what `write` appends as data.
+pub(super) fn success(
+    warnings: &[String],
+    infos: &[String],
+    n_bytes_likely: usize,
+    write: impl FnOnce(&mut String),
+) -> Response {
+    let mut out = String::with_capacity(n_bytes_likely + 64);
+    out.push_str("{\"status\":\"success\",\"data\":");
+    write(&mut out);
+    for (name, list) in [("warnings", warnings), ("infos", infos)] {
+        if !list.is_empty() {
+            out.push_str(&format!(",\"{name}\":"));
+            push_strings(&mut out, list);
+        }
+    }
+    out.push('}');
+    answer(StatusCode::OK, "application/json", Body::from(out))
+}
+
+/// Returns a success whose data is a serde value.
+pub(super) fn success_value(data: &serde_json::Value) -> Response {
+    success(&[], &[], 256, |out| out.push_str(&data.to_string()))
+}
+
+/// Appends `[…]` of strings.
+pub(super) fn push_strings(out: &mut String, list: &[String]) {
+    push_list(out, list, |out, text| push_string(out, text));
+}
+
+/// Appends `[…]` of whatever `push` appends for each element.
+pub(super) fn push_list<T>(out: &mut String, list: &[T], mut push: impl FnMut(&mut String, &T)) {
+    out.push('[');
+    for (idx, element) in list.iter().enumerate() {
+        if idx > 0 {
+            out.push(',');
+        }
+        push(out, element);
+    }
+    out.push(']');
+}
+
+/// Appends a label set as an object.
+pub(super) fn push_labels(out: &mut String, labels: &Labels) {
+    out.push('{');
+    for (idx, (name, value)) in labels.iter().enumerate() {
+        if idx > 0 {
+            out.push(',');
+        }
+        push_string(out, name);
+        out.push(':');
+        push_string(out, value);
+    }
+    out.push('}');
+}
+
+/// Returns about how many bytes an answer takes as JSON.
+pub(super) fn likely_bytes(answer: &Answer) -> usize {
+    match &answer.value {
+        Value::Scalar { .. } | Value::String { .. } => 128,
+        Value::Vector(samples) => samples.iter().map(|s| 64 + s.labels.packed().len()).sum(),
+        Value::Matrix(series) => {
+            series.iter().map(|s| 64 + s.labels.packed().len() + 24 * s.values.len()).sum()
+        }
+    }
+}
+
+/// Appends `"resultType":…,"result":…`, the inside of `data`.
+pub fn push_answer(out: &mut String, value: &Value) {
+    let result_type = match value {
+        Value::Scalar { .. } => "scalar",
+        Value::String { .. } => "string",
+        Value::Vector(_) => "vector",
+        Value::Matrix(_) => "matrix",
+    };
+    out.push_str("\"resultType\":\"");
+    out.push_str(result_type);
+    out.push_str("\",\"result\":");
+    match value {
+        Value::Scalar { timestamp_ms, value } => push_point(out, *timestamp_ms, *value),
+        Value::String { timestamp_ms, value } => {
+            out.push('[');
+            push_seconds(out, *timestamp_ms);
+            out.push(',');
+            push_string(out, value);
+            out.push(']');
+        }
+        Value::Vector(samples) => push_list(out, samples, push_sample),
+        Value::Matrix(series) => push_list(out, series, push_series),
+    }
+}
+
+fn push_sample(out: &mut String, sample: &Sample) {
+    out.push_str("{\"metric\":");
+    push_labels(out, &sample.labels);
+    out.push_str(",\"value\":");
+    push_point(out, sample.timestamp_ms, sample.value);
+    out.push('}');
+}
+
+fn push_series(out: &mut String, series: &SeriesData) {
+    out.push_str("{\"metric\":");
+    push_labels(out, &series.labels);
+    out.push_str(",\"values\":[");
+    for (idx, (&timestamp_ms, &value)) in
+        series.timestamps_ms.iter().zip(&series.values).enumerate()
+    {
+        if idx > 0 {
+            out.push(',');
+        }
+        push_point(out, timestamp_ms, value);
+    }
+    out.push_str("]}");
+}
+
+fn push_point(out: &mut String, timestamp_ms: i64, value: f64) {
+    out.push('[');
+    push_seconds(out, timestamp_ms);
+    out.push_str(",\"");
+    push_sample_value(out, value);
+    out.push_str("\"]");
+}

@@ -1,0 +1,130 @@
+//! `query`, `query_range`, `query_exemplars`, `format_query`.
+
+use std::time::Duration;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::response::Response;
+
+use super::super::ask::AskOptions;
+use super::super::error::ApiError;
+use super::super::json::{likely_bytes, push_answer, success, success_value};
+use super::super::params::Params;
+use super::super::{Api, number};
+use super::truncate;
+use crate::base::Kind;
+use crate::model::Grant;
+use crate::query::promql::{Answer, Value};
+
+/// The most points of one series in an answer.
+const POINTS_MAX: i64 = 11_000;
+
+pub(super) async fn instant(
+    State(api): State<Api>,
+    Extension(grant): Extension<Grant>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let time_ms = params.time_ms("time", api.clock.now_ms())?;
+    let limit = params.limit("limit")?;
+    let options = options_of(&params)?;
+    let query = params.required("query")?;
+    let begun_ns = api.clock.monotonic_ns();
+    let answer = api.ask.instant(&grant, query, time_ms, options).await?;
+    let took_ns = api.clock.monotonic_ns().saturating_sub(begun_ns);
+    Ok(render(answer, limit, stats_of(&params).then_some(took_ns)))
+}
+
+pub(super) async fn range(
+    State(api): State<Api>,
+    Extension(grant): Extension<Grant>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let times = range_of(&params)?;
+    let limit = params.limit("limit")?;
+    let options = options_of(&params)?;
+    let query = params.required("query")?;
+    let begun_ns = api.clock.monotonic_ns();
+    let answer = api.ask.range(&grant, query, times, options).await?;
+    let took_ns = api.clock.monotonic_ns().saturating_sub(begun_ns);
+    Ok(render(answer, limit, stats_of(&params).then_some(took_ns)))
+}
+
+/// Returns (start, end, step) in ms.
+fn range_of(params: &Params) -> Result<(i64, i64, i64), ApiError> {
+    let start_ms = params.required_time_ms("start")?;
+    let end_ms = params.required_time_ms("end")?;
+    if end_ms < start_ms {
+        return Err(ApiError::parameter("end", "end timestamp must not be before start time"));
+    }
+    params.required("step")?;
+    let step_ms = params.duration_ms("step")?.unwrap_or(0);
+    if step_ms <= 0 {
+        return Err(ApiError::parameter(
+            "step",
+            "zero or negative query resolution step widths are not accepted. Try a positive integer",
+        ));
+    }
+    if (end_ms - start_ms) / step_ms > POINTS_MAX {
+        let message = "exceeded maximum resolution of 11,000 points per timeseries. \
+                       Try decreasing the query resolution (?step=XX)";
+        return Err(ApiError::new(Kind::BadInput, message));
+    }
+    Ok((start_ms, end_ms, step_ms))
+}
+
+fn options_of(params: &Params) -> Result<AskOptions, ApiError> {
+    let positive = |name| match params.duration_ms(name)? {
+        Some(ms) if ms <= 0 => Err(ApiError::parameter(name, "it must be longer than 0")),
+        other => Ok(other),
+    };
+    let timeout = positive("timeout")?.map(|ms| Duration::from_millis(ms.unsigned_abs()));
+    Ok(AskOptions { timeout, lookback_ms: positive("lookback_delta")? })
+}
+
+fn stats_of(params: &Params) -> bool {
+    params.get("stats").is_some()
+}
+
+fn render(mut answer: Answer, limit: Option<usize>, took_ns: Option<u64>) -> Response {
+    let cut = match &mut answer.value {
+        Value::Vector(samples) => truncate(samples, limit),
+        Value::Matrix(series) => truncate(series, limit),
+        Value::Scalar { .. } | Value::String { .. } => Vec::new(),
+    };
+    answer.warnings.extend(cut);
+    success(&answer.warnings, &answer.infos, likely_bytes(&answer), |out| {
+        out.push('{');
+        push_answer(out, &answer.value);
+        if let Some(took_ns) = took_ns {
+            push_stats(out, took_ns, answer.n_samples);
+        }
+        out.push('}');
+    })
+}
+
+fn push_stats(out: &mut String, took_ns: u64, n_samples: usize) {
+    let mut took_s = String::new();
+    number::push_sample_value(&mut took_s, Duration::from_nanos(took_ns).as_secs_f64());
+    out.push_str(&format!(
+        ",\"stats\":{{\"timings\":{{\"evalTotalTime\":{took_s},\"resultSortTime\":0,\
+         \"queryPreparationTime\":0,\"innerEvalTime\":{took_s},\"execQueueTime\":0,\
+         \"execTotalTime\":{took_s}}},\"samples\":{{\"totalQueryableSamples\":{n_samples},\
+         \"peakSamples\":{n_samples}}}}}"
+    ));
+}
+
+/// Exemplars are not stored; Grafana's probe wants an empty success, and sends ms for seconds.
+pub(super) async fn exemplars(params: Params) -> Result<Response, ApiError> {
+    params.required("query")?;
+    let start_ms = params.time_ms("start", 0)?;
+    let end_ms = params.time_ms("end", start_ms)?;
+    if end_ms < start_ms {
+        return Err(ApiError::parameter("end", "end timestamp must not be before start timestamp"));
+    }
+    Ok(success_value(&serde_json::json!([])))
+}
+
+pub(super) async fn format(State(api): State<Api>, params: Params) -> Result<Response, ApiError> {
+    let text = api.ask.format(params.required("query")?)?;
+    Ok(success_value(&serde_json::Value::String(text)))
+}

@@ -1,0 +1,120 @@
+//! `series`, `labels`, `label/<name>/values`, `metadata`: what is there to ask for.
+
+use std::collections::BTreeMap;
+
+use axum::Extension;
+use axum::extract::{Path, State};
+use axum::response::Response;
+
+use super::super::Api;
+use super::super::ask::Selection;
+use super::super::error::ApiError;
+use super::super::json::{push_labels, push_list, push_strings, success};
+use super::super::params::Params;
+use super::escape::unescape;
+use super::truncate;
+use crate::model::json::push_string;
+use crate::model::{Grant, SeriesMeta};
+
+/// The end of an open range: in 2255, the last ms whose ns fit into 64 bits.
+const FOREVER_MS: i64 = 9_000_000_000_000;
+
+fn selection_of(params: &Params) -> Result<Selection, ApiError> {
+    let start_ms = params.time_ms("start", 0)?;
+    let end_ms = params.time_ms("end", FOREVER_MS)?;
+    if end_ms < start_ms {
+        return Err(ApiError::parameter("end", "end timestamp must not be before start time"));
+    }
+    let selectors = params.all("match").into_iter().map(str::to_owned).collect();
+    Ok(Selection { selectors, start_ms, end_ms })
+}
+
+pub(super) async fn series(
+    State(api): State<Api>,
+    Extension(grant): Extension<Grant>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let wanted = selection_of(&params)?;
+    let limit = params.limit("limit")?;
+    if wanted.selectors.is_empty() {
+        return Err(ApiError::parameter("match[]", "no match[] parameter provided"));
+    }
+    let mut found = api.ask.series(&grant, &wanted).await?;
+    let warnings = truncate(&mut found, limit);
+    Ok(success(&warnings, &[], 256 * found.len(), |out| push_list(out, &found, push_labels)))
+}
+
+pub(super) async fn label_names(
+    State(api): State<Api>,
+    Extension(grant): Extension<Grant>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let wanted = selection_of(&params)?;
+    let limit = params.limit("limit")?;
+    let names = api.ask.label_names(&grant, &wanted).await?;
+    Ok(strings(names, limit))
+}
+
+pub(super) async fn label_values(
+    State(api): State<Api>,
+    Extension(grant): Extension<Grant>,
+    Path(name): Path<String>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let name = unescape(&name);
+    if name.is_empty() {
+        return Err(ApiError::parameter("name", "invalid label name: \"\""));
+    }
+    let wanted = selection_of(&params)?;
+    let limit = params.limit("limit")?;
+    let values = api.ask.label_values(&grant, &name, &wanted).await?;
+    Ok(strings(values, limit))
+}
+
+fn strings(mut list: Vec<String>, limit: Option<usize>) -> Response {
+    let warnings = truncate(&mut list, limit);
+    success(&warnings, &[], 32 * list.len(), |out| push_strings(out, &list))
+}
+
+pub(super) async fn metadata(
+    State(api): State<Api>,
+    Extension(grant): Extension<Grant>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let limit = params.limit("limit")?.unwrap_or(usize::MAX);
+    let per_metric = params.limit("limit_per_metric")?.unwrap_or(usize::MAX);
+    let wanted = params.get("metric");
+    let mut by_metric: BTreeMap<String, Vec<SeriesMeta>> = BTreeMap::new();
+    for (metric, meta) in api.ask.metadata(&grant).await? {
+        let is_other = wanted.is_some_and(|wanted| wanted != metric);
+        if is_other || (by_metric.len() >= limit && !by_metric.contains_key(&metric)) {
+            continue;
+        }
+        let metas = by_metric.entry(metric).or_default();
+        if metas.len() < per_metric && !metas.contains(&meta) {
+            metas.push(meta);
+        }
+    }
+    Ok(success(&[], &[], 96 * by_metric.len(), |out| push_metadata(out, &by_metric)))
+}
+
+fn push_metadata(out: &mut String, by_metric: &BTreeMap<String, Vec<SeriesMeta>>) {
+    out.push('{');
+    for (idx, (metric, metas)) in by_metric.iter().enumerate() {
+        if idx > 0 {
+            out.push(',');
+        }
+        push_string(out, metric);
+        out.push(':');
+        push_list(out, metas, push_meta);
+    }
+    out.push('}');
+}
+
+fn push_meta(out: &mut String, meta: &SeriesMeta) {
+    out.push_str("{\"type\":");
+    push_string(out, meta.kind.as_str());
+    out.push_str(",\"help\":\"\",\"unit\":");
+    push_string(out, &meta.unit);
+    out.push('}');
+}

@@ -1,0 +1,180 @@
+//! SQL over HTTP: a statement in, rows out as JSON, CSV, NDJSON or an Arrow stream.
+
+use std::io::{self, Write as _};
+
+use arrow::datatypes::SchemaRef;
+use arrow::json::writer::{JsonArray, JsonFormat, LineDelimited, WriterBuilder};
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderName};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde::Deserialize;
+
+use super::Api;
+use super::ask::{AskOptions, SqlAnswer};
+use super::error::{ApiError, answer};
+use super::route::{Need, Routes};
+use crate::base::Kind;
+use crate::model::Grant;
+use crate::model::json::push_string;
+
+pub(super) fn add(routes: &mut Routes) {
+    routes.post("/api/v1/sql", Need::Sql, sql);
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Question {
+    query: String,
+    #[serde(default)]
+    params: Vec<serde_json::Value>,
+}
+
+/// How the rows are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Json,
+    Csv,
+    NdJson,
+    ArrowStream,
+}
+
+impl Format {
+    const ALL: [(&'static str, Format); 5] = [
+        ("application/json", Format::Json),
+        ("text/csv", Format::Csv),
+        ("application/x-ndjson", Format::NdJson),
+        ("application/vnd.apache.arrow.stream", Format::ArrowStream),
+        ("application/ndjson", Format::NdJson),
+    ];
+
+    /// Returns the first format of `Accept` that we write; JSON when there is none or anything goes.
+    fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
+        let Some(accept) = headers.get(ACCEPT).and_then(|value| value.to_str().ok()) else {
+            return Ok(Format::Json);
+        };
+        for wanted in accept.split(',') {
+            let wanted = wanted.split(';').next().unwrap_or("").trim();
+            if let Some((_, format)) = Self::ALL.iter().find(|(name, _)| *name == wanted) {
+                return Ok(*format);
+            }
+            if matches!(wanted, "" | "*/*" | "application/*") {
+                return Ok(Format::Json);
+            }
+        }
+        let known: Vec<&str> = Self::ALL[..4].iter().map(|(name, _)| *name).collect();
+        let message = format!("cannot answer as `{accept}`: wanted one of {}", known.join(", "));
+        Err(ApiError::new(Kind::BadInput, message))
+    }
+
+    fn content_type(self) -> &'static str {
+        Self::ALL.iter().find(|(_, format)| *format == self).expect("all are listed").0
+    }
+}
+
+async fn sql(
+    State(api): State<Api>,
+    Extension(grant): Extension<Grant>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let format = Format::of(request.headers())?;
+    let question = question_of(request).await?;
+    let options = AskOptions::default();
+    let rows = api.ask.sql(&grant, &question.query, question.params, options).await?;
+    let is_truncated = rows.is_truncated;
+    let written = tokio::task::spawn_blocking(move || write_rows(&rows, format)).await;
+    let body =
+        written.map_err(|_| ApiError::new(Kind::Internal, "writing the rows panicked"))?.map_err(
+            |error| ApiError::new(Kind::Internal, format!("cannot write the rows: {error}")),
+        )?;
+    let mut response = answer(StatusCode::OK, format.content_type(), Body::from(body));
+    if is_truncated {
+        response.headers_mut().insert(TRUNCATED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+/// Set to `true` when rows are missing because of a limit.
+const TRUNCATED: HeaderName = HeaderName::from_static("x-commonwatch-truncated");
+
+async fn question_of(request: Request) -> Result<Question, ApiError> {
+    let content_type = request.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    let is_json = content_type.is_some_and(|t| t.starts_with("application/json"));
+    let body = axum::body::to_bytes(request.into_body(), super::QUESTION_BYTES_MAX).await;
+    let body = body.map_err(|_| {
+        let max = super::QUESTION_BYTES_MAX;
+        ApiError::new(Kind::TooLarge, format!("the statement has more than {max} bytes"))
+    })?;
+    let wrong = |message: String| ApiError::new(Kind::BadInput, message);
+    if is_json {
+        return serde_json::from_slice(&body).map_err(|error| {
+            wrong(format!("the body is not {{\"query\": \"…\", \"params\": […]}}: {error}"))
+        });
+    }
+    let query = String::from_utf8(body.to_vec())
+        .map_err(|error| wrong(format!("the statement is not UTF-8: {error}")))?;
+    if query.trim().is_empty() {
+        return Err(wrong("the statement is empty".to_owned()));
+    }
+    Ok(Question { query, params: Vec::new() })
+}
+
+fn write_rows(
+    rows: &SqlAnswer,
+    format: Format,
+) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
+    let mut out = Vec::with_capacity(16 << 10);
+    match format {
+        Format::Json => write_json(rows, &mut out)?,
+        Format::NdJson => write_objects::<LineDelimited>(rows, &mut out)?,
+        Format::Csv => {
+            let mut writer = arrow::csv::WriterBuilder::new().with_header(true).build(&mut out);
+            // Without a row the writer would leave out the header as well.
+            writer.write(&arrow::array::RecordBatch::new_empty(SchemaRef::clone(&rows.schema)))?;
+            for batch in &rows.batches {
+                writer.write(batch)?;
+            }
+        }
+        Format::ArrowStream => {
+            let mut writer = arrow_ipc::writer::StreamWriter::try_new(&mut out, &rows.schema)?;
+            for batch in &rows.batches {
+                writer.write(batch)?;
+            }
+            writer.finish()?;
+        }
+    }
+    Ok(out)
+}
+
+/// Writes `{"columns":[{"name":…,"type":…}],"rows":[{…}],"truncated":…}`.
+fn write_json(rows: &SqlAnswer, out: &mut Vec<u8>) -> Result<(), io::Error> {
+    let mut head = String::from("{\"columns\":[");
+    for (idx, field) in rows.schema.fields().iter().enumerate() {
+        head.push_str(if idx > 0 { ",{\"name\":" } else { "{\"name\":" });
+        push_string(&mut head, field.name());
+        head.push_str(",\"type\":");
+        push_string(&mut head, &field.data_type().to_string());
+        head.push('}');
+    }
+    head.push_str("],\"rows\":");
+    out.extend_from_slice(head.as_bytes());
+    let before = out.len();
+    write_objects::<JsonArray>(rows, out).map_err(io::Error::other)?;
+    if out.len() == before {
+        out.extend_from_slice(b"[]");
+    }
+    write!(out, ",\"truncated\":{}}}", rows.is_truncated)
+}
+
+fn write_objects<F: JsonFormat>(
+    rows: &SqlAnswer,
+    out: &mut Vec<u8>,
+) -> Result<(), arrow::error::ArrowError> {
+    let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, F>(out);
+    for batch in rows.batches.iter().filter(|batch| batch.num_rows() > 0) {
+        writer.write(batch)?;
+    }
+    writer.finish()
+}

@@ -1,0 +1,111 @@
+//! The router, asked as clients ask it, with a fake behind it.
+
+mod fake;
+mod ops;
+mod prometheus;
+mod roles;
+mod sql;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use http::{HeaderMap, Request};
+use tower::ServiceExt as _;
+
+use super::*;
+use crate::auth::{Authenticator, Metrics, TokenTable};
+use crate::base::ManualClock;
+use crate::base::clock::SharedClock;
+use fake::Fake;
+
+/// 2026-11-21 00:00:00 UTC.
+const NOW_MS: i64 = 1_795_219_200_000;
+
+const TOKENS: &str = r#"
+[[tokens]]
+name = "sender"
+token = "token-of-the-sender"
+commons = "heart"
+[[tokens]]
+name = "viewer"
+token = "token-of-the-viewer"
+role = "viewer"
+read = ["heart"]
+[[tokens]]
+name = "developer"
+token = "token-of-the-developer"
+role = "developer"
+read = ["*"]
+[[tokens]]
+name = "operator"
+token = "token-of-the-operator"
+role = "operator"
+read = ["*"]
+[[tokens]]
+name = "admin"
+token = "token-of-the-admin"
+role = "admin"
+read = ["*"]
+"#;
+
+fn api() -> Api {
+    let clock: SharedClock = ManualClock::at_ms(NOW_MS);
+    let fake = Arc::new(Fake);
+    let readiness = Readiness::new();
+    readiness.set(ReadinessState::Ready);
+    Api {
+        ask: Arc::clone(&fake) as _,
+        rules: Arc::clone(&fake) as _,
+        reload: fake,
+        readiness,
+        registry: Arc::new(Registry::default()),
+        clock,
+        shown_config: Arc::from("[server]\n"),
+        retention: Arc::from("90d"),
+        started_ms: NOW_MS - 60_000,
+    }
+}
+
+fn guarded(api: Api, tokens: &str) -> Router {
+    let tokens = TokenTable::check(&toml::from_str(tokens).unwrap()).unwrap();
+    let clock = Arc::clone(&api.clock);
+    guard(api.router(), Authenticator::new(tokens, clock, Metrics::default()))
+}
+
+/// A server without tokens.
+fn open() -> Router {
+    guarded(api(), "")
+}
+
+struct Answered {
+    status: u16,
+    headers: HeaderMap,
+    bytes: Vec<u8>,
+}
+
+impl Answered {
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.bytes).unwrap()
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+async fn send(router: Router, request: Request<Body>) -> Answered {
+    let response = router.oneshot(request).await.unwrap();
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap().to_vec();
+    Answered { status, headers, bytes }
+}
+
+async fn get(target: &str) -> Answered {
+    send(open(), Request::get(target).body(Body::empty()).unwrap()).await
+}
+
+async fn post_form(target: &str, form: &str) -> Answered {
+    let request = Request::post(target).header("content-type", "application/x-www-form-urlencoded");
+    send(open(), request.body(Body::from(form.to_owned())).unwrap()).await
+}

@@ -1,0 +1,140 @@
+use super::*;
+
+#[tokio::test]
+async fn readiness_shows_the_progress_of_the_replay() {
+    let api = api();
+    let ask = |api: &Api| {
+        let router = guarded(api.clone(), TOKENS);
+        send(router, Request::get("/-/ready").body(Body::empty()).unwrap())
+    };
+
+    api.readiness.set(ReadinessState::Replaying { done_bytes: 5, total_bytes: 9 });
+    let replaying = ask(&api).await;
+    api.readiness.set(ReadinessState::Ready);
+    let done = ask(&api).await;
+
+    let want = r#"{"state":"replaying","done_bytes":5,"total_bytes":9}"#;
+    assert_eq!((replaying.status, replaying.text()), (503, want));
+    assert_eq!((done.status, done.text()), (200, r#"{"state":"ready"}"#));
+}
+
+#[tokio::test]
+async fn metrics_are_open_metrics() {
+    let mut api = api();
+    let mut registry = Registry::default();
+    crate::auth::Metrics::register(&mut registry);
+    api.registry = Arc::new(registry);
+    let router = guarded(api, "");
+
+    let answer = send(router, Request::get("/metrics").body(Body::empty()).unwrap()).await;
+
+    assert!(answer.header("content-type").starts_with("application/openmetrics-text"));
+    assert!(answer.text().contains("commonwatch_auth_accepted_logins_total 0"));
+    assert!(answer.text().ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn a_refused_reload_says_why() {
+    let answer = send(open(), Request::post("/-/reload").body(Body::empty()).unwrap()).await;
+
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("storage.retention: not a duration"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn unknown_paths_are_json_404_and_wrong_methods_405() {
+    for target in ["/api/v1/nothing", "/loki/api/v1/nothing", "/alertmanager/api/v2/status", "/x"] {
+        let answer = get(target).await;
+        assert_eq!(answer.status, 404, "{target}");
+        assert!(!answer.text().contains("<html"), "{target}");
+    }
+    let answer = get("/api/v1/nothing").await;
+    assert_eq!(
+        answer.text(),
+        r#"{"status":"error","errorType":"not_found","error":"there is nothing at /api/v1/nothing"}"#
+    );
+    assert_eq!(post_form("/api/v1/metadata", "").await.status, 405);
+    assert_eq!(get("/-/reload").await.status, 405);
+}
+
+struct Refused {
+    path: &'static str,
+    content_type: &'static str,
+    status: u16,
+    body: &'static [u8],
+}
+
+const MISSING: &str = "a token is needed: send `Authorization: Bearer <token>`, or Basic with the \
+                       token as password";
+
+#[tokio::test]
+async fn a_missing_token_is_told_in_each_dialect() {
+    for case in [
+        Refused {
+            path: "/api/v1/query",
+            content_type: "",
+            status: 401,
+            body: b"{\"status\":\"error\",\"errorType\":\"unauthorized\"",
+        },
+        Refused {
+            path: "/v1/logs",
+            content_type: "application/json",
+            status: 401,
+            body: b"{\"code\":16,\"message\":\"a token",
+        },
+        Refused {
+            path: "/v1/logs",
+            content_type: "application/x-protobuf",
+            status: 401,
+            body: b"\x08\x10\x12",
+        },
+        Refused {
+            path: "/loki/api/v1/push",
+            content_type: "application/json",
+            status: 401,
+            body: MISSING.as_bytes(),
+        },
+        Refused {
+            path: "/api/v1/write",
+            content_type: "application/x-protobuf",
+            status: 401,
+            body: MISSING.as_bytes(),
+        },
+        Refused {
+            path: "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+            content_type: "application/grpc",
+            status: 200,
+            body: b"",
+        },
+    ] {
+        let request = Request::post(case.path).header("content-type", case.content_type);
+
+        let answer = send(guarded(api(), TOKENS), request.body(Body::empty()).unwrap()).await;
+
+        assert_eq!(answer.status, case.status, "{}", case.path);
+        assert!(answer.bytes.starts_with(case.body), "{}: {:?}", case.path, answer.bytes);
+        assert_eq!(answer.header("www-authenticate"), "Bearer realm=\"commonwatch\"");
+        let is_grpc = case.content_type == "application/grpc";
+        assert_eq!(answer.header("grpc-status"), if is_grpc { "16" } else { "" });
+    }
+}
+
+#[tokio::test]
+async fn handlers_do_not_see_the_credential() {
+    let seen = Router::new().route(
+        "/",
+        axum::routing::get(
+            |headers: HeaderMap, grant: axum::Extension<crate::model::Grant>| async move {
+                format!("{} {}", grant.name, headers.contains_key("authorization"))
+            },
+        ),
+    );
+    let tokens = TokenTable::check(&toml::from_str(TOKENS).unwrap()).unwrap();
+    let clock: SharedClock = ManualClock::at_ms(0);
+    let router = guard(seen, Authenticator::new(tokens, clock, Metrics::default()));
+
+    let request = Request::get("/").header("authorization", "Bearer token-of-the-viewer");
+    let answer = send(router, request.body(Body::empty()).unwrap()).await;
+
+    assert_eq!(answer.text(), "viewer false");
+}

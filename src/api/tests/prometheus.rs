@@ -1,0 +1,320 @@
+use super::*;
+use crate::api::fixture;
+
+#[tokio::test]
+async fn grafana_gets_what_it_relies_on() {
+    let exchanges = fixture::parse(fixture::PROMETHEUS, NOW_MS).unwrap();
+    assert!(exchanges.len() > 20, "only {} exchanges", exchanges.len());
+    for exchange in exchanges {
+        let mut request =
+            Request::builder().method(exchange.method.as_str()).uri(exchange.target.as_str());
+        for (name, value) in &exchange.headers {
+            request = request.header(name, value);
+        }
+        let body = Body::from(exchange.body.clone());
+
+        let answer = send(open(), request.body(body).unwrap()).await;
+
+        let faults = exchange.judge(answer.status, answer.text());
+        assert_eq!(faults, Vec::<String>::new(), "{}", exchange.title);
+        assert_eq!(answer.header("content-type"), "application/json", "{}", exchange.title);
+    }
+}
+
+/// Asks by GET and by POST form, which must say the same.
+#[track_caller]
+fn check(path: &str, params: &str, status: u16, want: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let by_get = runtime.block_on(get(&format!("{path}?{params}")));
+    let by_post = runtime.block_on(post_form(path, params));
+    assert_eq!((by_get.status, by_get.text()), (status, want), "{path}?{params}");
+    assert_eq!((by_post.status, by_post.text()), (status, want), "POST {path} {params}");
+}
+
+/// The same for routes that only take GET.
+#[track_caller]
+fn check_get(target: &str, status: u16, want: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let answer = runtime.block_on(get(target));
+    assert_eq!((answer.status, answer.text()), (status, want), "{target}");
+}
+
+#[test]
+fn values_of_every_type_are_written_as_prometheus_does() {
+    check(
+        "/api/v1/query",
+        "query=1%2B1&time=4",
+        200,
+        r#"{"status":"success","data":{"resultType":"scalar","result":[4,"2"]}}"#,
+    );
+    check(
+        "/api/v1/query",
+        "query=%22a%22&time=1.5",
+        200,
+        r#"{"status":"success","data":{"resultType":"string","result":[1.500,"a\"b"]}}"#,
+    );
+    check(
+        "/api/v1/query",
+        "query=up&time=1970-01-01T00:00:01Z",
+        200,
+        r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"__name__":"up","job":"a"},"value":[1,"1"]},{"metric":{"__name__":"up","job":"b\""},"value":[1,"NaN"]},{"metric":{"__name__":"up","job":"c"},"value":[1,"1e-07"]}]}}"#,
+    );
+    check(
+        "/api/v1/query_range",
+        "query=up&start=0&end=60&step=1m",
+        200,
+        r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"__name__":"up","job":"a"},"values":[[0,"1"],[60,"0.5"]]},{"metric":{"__name__":"up","job":"b"},"values":[[0,"+Inf"],[60,"-1e+21"]]}]}}"#,
+    );
+}
+
+#[test]
+fn warnings_and_infos_come_last_and_only_when_there_are_any() {
+    check(
+        "/api/v1/query",
+        "query=warned",
+        200,
+        r#"{"status":"success","data":{"resultType":"vector","result":[]},"warnings":["a warning"],"infos":["an info"]}"#,
+    );
+}
+
+#[test]
+fn a_limit_cuts_and_says_so() {
+    check(
+        "/api/v1/series",
+        "match[]=up&limit=1",
+        200,
+        r#"{"status":"success","data":[{"__name__":"up","job":"a"}],"warnings":["results truncated due to limit"]}"#,
+    );
+    check(
+        "/api/v1/query_range",
+        "query=up&start=0&end=60&step=60&limit=1",
+        200,
+        r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"__name__":"up","job":"a"},"values":[[0,"1"],[60,"0.5"]]}]},"warnings":["results truncated due to limit"]}"#,
+    );
+    for limit in ["0", "2", "3"] {
+        check(
+            "/api/v1/series",
+            &format!("match[]=up&limit={limit}"),
+            200,
+            r#"{"status":"success","data":[{"__name__":"up","job":"a"},{"__name__":"up","job":"b"}]}"#,
+        );
+    }
+}
+
+fn bad(message: &str) -> String {
+    format!(r#"{{"status":"error","errorType":"bad_data","error":"{message}"}}"#)
+}
+
+#[test]
+fn wrong_parameters_are_told_by_name() {
+    let query = "/api/v1/query";
+    check(query, "", 400, &bad("invalid parameter \\\"query\\\": it must be given"));
+    check(
+        query,
+        "query=up&time=noon",
+        400,
+        &bad("invalid parameter \\\"time\\\": cannot parse \\\"noon\\\" to a valid timestamp: \
+             wanted seconds since 1970 or RFC 3339"),
+    );
+    check(
+        query,
+        "query=up&limit=-1",
+        400,
+        &bad("invalid parameter \\\"limit\\\": it must be non-negative; 0 is no limit"),
+    );
+    check(
+        query,
+        "query=up&timeout=-1s",
+        400,
+        &bad("invalid parameter \\\"timeout\\\": cannot parse \\\"-1s\\\" to a valid duration: \
+             wanted 15s, 1h30m or seconds"),
+    );
+    check(
+        "/api/v1/series",
+        "start=1",
+        400,
+        &bad("invalid parameter \\\"match[]\\\": no match[] parameter provided"),
+    );
+    check(
+        "/api/v1/labels",
+        "start=2&end=1",
+        400,
+        &bad("invalid parameter \\\"end\\\": end timestamp must not be before start time"),
+    );
+}
+
+#[test]
+fn ranges_have_bounds() {
+    let range = "/api/v1/query_range";
+    let end = "invalid parameter \\\"end\\\": end timestamp must not be before start time";
+    check(range, "query=up&start=2&end=1&step=1", 400, &bad(end));
+    let step = "invalid parameter \\\"step\\\": zero or negative query resolution step widths are \
+                not accepted. Try a positive integer";
+    check(range, "query=up&start=1&end=2&step=0", 400, &bad(step));
+    check(range, "query=up&start=1&end=2&step=-1", 400, &bad(step));
+    let points = "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the \
+                  query resolution (?step=XX)";
+    check(range, "query=up&start=0&end=11001&step=1", 400, &bad(points));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let most = runtime.block_on(get("/api/v1/query_range?query=up&start=0&end=11000&step=1"));
+    assert_eq!(most.status, 200);
+}
+
+#[test]
+fn each_kind_of_error_has_its_status() {
+    let error = |kind: &str, message: &str| {
+        format!(r#"{{"status":"error","errorType":"{kind}","error":"{message}"}}"#)
+    };
+    check("/api/v1/query", "query=sum(", 400, &error("bad_data", "unexpected end of input"));
+    check(
+        "/api/v1/query",
+        "query=many-to-many",
+        422,
+        &error("execution", "found duplicate series"),
+    );
+    check("/api/v1/query", "query=busy", 429, &error("too_many_requests", "8 queries are running"));
+    check("/api/v1/query", "query=broken", 500, &error("internal", "a fault"));
+    let slow = error("timeout", "the query was still running after 30s");
+    check("/api/v1/query", "query=slow", 503, &slow);
+}
+
+#[test]
+fn options_reach_the_engine() {
+    check(
+        "/api/v1/query",
+        "query=options&time=0&timeout=5s&lookback_delta=60",
+        200,
+        r#"{"status":"success","data":{"resultType":"string","result":[0,"AskOptions { timeout: Some(5s), lookback_ms: Some(60000) }"]}}"#,
+    );
+}
+
+#[test]
+fn open_ranges_and_escaped_names_reach_the_engine() {
+    check("/api/v1/labels", "", 200, r#"{"status":"success","data":["0..9000000000000","job"]}"#);
+    check_get(
+        "/api/v1/label/U__http_2e_status/values?match[]=up&match[]=down",
+        200,
+        r#"{"status":"success","data":["http.status","up or down"]}"#,
+    );
+    check_get(
+        "/api/v1/label/http.status/values",
+        200,
+        r#"{"status":"success","data":["http.status",""]}"#,
+    );
+}
+
+#[test]
+fn metadata_is_grouped_and_limited() {
+    let kinds = crate::model::MetricKind::ALL;
+    let (first, second) = (kinds[0].as_str(), kinds[1].as_str());
+    let a = format!(r#"{{"type":"{first}","help":"","unit":"s"}}"#);
+    let b = format!(r#"{{"type":"{second}","help":"","unit":""}}"#);
+    let c = format!(r#"{{"type":"{first}","help":"","unit":""}}"#);
+    let all = |data: String| format!(r#"{{"status":"success","data":{{{data}}}}}"#);
+
+    check_get("/api/v1/metadata", 200, &all(format!(r#""a":[{a},{b}],"b":[{c}]"#)));
+    check_get("/api/v1/metadata?metric=b", 200, &all(format!(r#""b":[{c}]"#)));
+    check_get("/api/v1/metadata?limit=1", 200, &all(format!(r#""a":[{a},{b}]"#)));
+    check_get("/api/v1/metadata?limit_per_metric=1", 200, &all(format!(r#""a":[{a}],"b":[{c}]"#)));
+}
+
+async fn rule_names(params: &str) -> String {
+    let answer = get(&format!("/api/v1/rules?{params}")).await;
+    let json: serde_json::Value = serde_json::from_str(answer.text()).unwrap();
+    let groups = json["data"]["groups"].as_array().unwrap_or_else(|| panic!("{json}"));
+    let shown: Vec<String> = groups
+        .iter()
+        .map(|group| {
+            let rules = group["rules"].as_array().unwrap().iter();
+            let names: Vec<_> = rules.map(|rule| rule["name"].as_str().unwrap()).collect();
+            format!("{}:{}", group["name"].as_str().unwrap(), names.join(","))
+        })
+        .collect();
+    shown.join(" ")
+}
+
+#[tokio::test]
+async fn rules_are_filtered() {
+    for (params, want) in [
+        ("", "g1:A,r g2:B g3:"),
+        ("type=alert", "g1:A g2:B"),
+        ("type=record", "g1:r"),
+        ("rule_name[]=A&rule_name[]=r", "g1:A,r"),
+        ("rule_group=g2", "g2:B"),
+        ("file[]=b.yml", "g3:"),
+        ("match[]=%7Bseverity%3D%22page%22%7D", "g1:A"),
+    ] {
+        assert_eq!(rule_names(params).await, want, "{params}");
+    }
+}
+
+#[tokio::test]
+async fn groups_come_page_by_page() {
+    let first = get("/api/v1/rules?group_limit=2").await;
+    let json: serde_json::Value = serde_json::from_str(first.text()).unwrap();
+    let token = json["data"]["groupNextToken"].as_str().unwrap();
+
+    assert_eq!(rule_names(&format!("group_limit=2&group_next_token={token}")).await, "g3:");
+    assert_eq!(get("/api/v1/rules?group_next_token=stale").await.status, 400);
+}
+
+#[tokio::test]
+async fn alerts_can_be_left_out_of_the_rules() {
+    assert!(get("/api/v1/rules").await.text().contains("1e+00"));
+    assert!(!get("/api/v1/rules?exclude_alerts=true").await.text().contains("1e+00"));
+    assert_eq!(get("/api/v1/rules?exclude_alerts=maybe").await.status, 400);
+    assert_eq!(get("/api/v1/rules?type=silence").await.status, 400);
+}
+
+#[tokio::test]
+async fn cardinality_is_counted() {
+    let answer = get("/api/v1/status/tsdb").await;
+
+    let json: serde_json::Value = serde_json::from_str(answer.text()).unwrap();
+    let data = &json["data"];
+    assert_eq!(
+        (&data["headStats"]["numSeries"], &data["headStats"]["numLabelPairs"]),
+        (&2.into(), &3.into())
+    );
+    assert_eq!(data["seriesCountByMetricName"][0], serde_json::json!({ "name": "up", "value": 2 }));
+    assert_eq!(
+        data["labelValueCountByLabelName"][0],
+        serde_json::json!({ "name": "job", "value": 2 })
+    );
+}
+
+#[tokio::test]
+async fn answers_are_compressed_on_request() {
+    let request = Request::get("/api/v1/query_range?query=up&start=0&end=60&step=60")
+        .header("accept-encoding", "gzip");
+
+    let answer = send(open(), request.body(Body::empty()).unwrap()).await;
+
+    assert_eq!(answer.header("content-encoding"), "gzip");
+    let mut text = String::new();
+    std::io::Read::read_to_string(
+        &mut flate2::read::GzDecoder::new(answer.bytes.as_slice()),
+        &mut text,
+    )
+    .unwrap();
+    assert!(text.starts_with(r#"{"status":"success""#), "{text}");
+}
+
+#[tokio::test]
+async fn a_form_in_the_body_comes_before_the_query_string() {
+    let answer = post_form("/api/v1/query?query=up&time=4", "query=1%2B1").await;
+
+    assert!(answer.text().contains(r#""result":[4,"2"]"#), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn a_huge_form_is_too_large() {
+    let answer = post_form("/api/v1/query", &format!("query={}", "x".repeat(2 << 20))).await;
+
+    assert_eq!(answer.status, 413, "{}", answer.text());
+}
+
+#[tokio::test]
+async fn a_form_that_is_no_utf8_or_no_form_is_refused() {
+    assert_eq!(post_form("/api/v1/query", "query=%ff%fe&time=x").await.status, 400);
+}

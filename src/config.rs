@@ -1,1 +1,0 @@
-//! (room config: to be written)

@@ -1,0 +1,79 @@
+//! What only shows when all values are known: keys that exclude each other, tokens, open doors.
+
+use super::mistake::{ConfigError, Origin};
+use super::sources::{Merged, Sources};
+use super::{Config, ConfigFile};
+use crate::auth::TokenTable;
+use crate::server::ListenAddr;
+
+pub(super) fn check(mut merged: Merged, sources: Sources) -> Result<Config, ConfigError> {
+    let file = merged.file.clone();
+    for message in room_mistakes(&file) {
+        let (key, rest) = message.split_once(' ').unwrap_or((message.as_str(), ""));
+        let origin = merged.origin_of(key);
+        merged.fault(origin, key, rest.to_owned());
+    }
+    let tokens = check_tokens(&mut merged, &file);
+    // With a mistake in a token there would be a second complaint of the same cause.
+    if merged.mistakes.is_empty() && tokens.is_empty() {
+        check_open_doors(&mut merged, &file);
+    }
+    if !merged.mistakes.is_empty() {
+        merged.mistakes.sort_by_key(|mistake| line_of(&mistake.origin));
+        return Err(ConfigError::Mistakes(merged.mistakes));
+    }
+    let is_loopback_only = file.server.is_loopback_only();
+    let allow_private_targets = file.alerting.allow_private_targets.unwrap_or(is_loopback_only);
+    Ok(Config { sections: file, tokens, allow_private_targets, sources })
+}
+
+fn line_of(origin: &Origin) -> usize {
+    match origin {
+        Origin::Line { line, .. } => *line,
+        Origin::Variable(_) | Origin::Flag(_) | Origin::Default => usize::MAX,
+    }
+}
+
+/// Asks each room for the mistakes in its section; each begins with `section.key` and a space.
+fn room_mistakes(file: &ConfigFile) -> Vec<String> {
+    [
+        file.server.mistakes(),
+        file.storage.mistakes(),
+        file.query.mistakes(),
+        file.alerting.mistakes(),
+    ]
+    .concat()
+}
+
+fn check_tokens(merged: &mut Merged, file: &ConfigFile) -> TokenTable {
+    TokenTable::check(&file.auth).unwrap_or_else(|mistakes| {
+        for mistake in mistakes {
+            let element = format!("auth.tokens[{}]", mistake.token_idx);
+            let key = format!("{element}.{}", mistake.key);
+            let places = [&key, &element, "auth.tokens"].map(|place| merged.origin_of(place));
+            let known = places.into_iter().find(|origin| *origin != Origin::Default);
+            merged.fault(known.unwrap_or(Origin::Default), &key, mistake.message);
+        }
+        TokenTable::default()
+    })
+}
+
+fn check_open_doors(merged: &mut Merged, file: &ConfigFile) {
+    for (key, address) in file.server.listeners() {
+        if !address.is_loopback() {
+            let full = format!("server.{key}");
+            let origin = merged.origin_of(&full);
+            merged.fault(origin, &full, open_door(address));
+        }
+    }
+}
+
+fn open_door(address: &ListenAddr) -> String {
+    format!(
+        "{address} can be reached from other machines, and no token is configured: anyone could \
+         read and write everything. Listen on 127.0.0.1, or add a token to the configuration:\n    \
+         [[auth.tokens]]\n    name = \"admin\"\n    role = \"admin\"\n    read = [\"*\"]\n    \
+         write = \"any\"\n    token_file = \"admin.token\"  # made by: \
+         (umask 077; openssl rand -base64 32 > admin.token)"
+    )
+}

@@ -1,0 +1,268 @@
+//! The derived series of one commons, bounded.
+//!
+//! A series is found by the hash of its family and label values, so an observation of a known one
+//! costs a hash and a lookup. When there are as many series as there may be, further ones are
+//! counted together in one series of their family whose labels all say `other`: the total stays
+//! right, and whoever invents label values cannot fill the memory.
+
+use std::sync::Arc;
+
+use hashbrown::{HashMap, HashSet};
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::model::labels::METRIC_NAME;
+use crate::model::tags::UNASSIGNED;
+use crate::model::{Commons, Labels, LabelsBuilder, MetricKind, SeriesMeta, Tags, Temporality};
+
+use super::DerivedSample;
+
+/// Upper bounds of request durations, in seconds: the loose thresholds of Gen3's own load tests
+/// (2, 15, 30) are bounds, and the longest an upstream is waited for is 400.
+const BOUNDS_S: [f64; 12] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 400.0];
+/// Bucket, sum and count series of one histogram.
+const HISTOGRAM_SERIES: usize = BOUNDS_S.len() + 3;
+/// What labels say when there are too many of them.
+pub(super) const OTHER: &str = "other";
+
+/// A metric that is derived.
+#[derive(Debug)]
+pub(super) struct Family {
+    pub(super) name: &'static str,
+    pub(super) kind: MetricKind,
+    pub(super) unit: &'static str,
+}
+
+/// The labels of one observation beside those of the tags.
+pub(super) type Pairs<'a> = &'a [(&'static str, &'a str)];
+
+#[derive(Debug)]
+enum Value {
+    Counter(f64),
+    Gauge(f64),
+    Histogram { counts: [u64; BOUNDS_S.len() + 1], sum: f64 },
+}
+
+#[derive(Debug)]
+struct Series {
+    /// One for each sample it gives, in the order of `samples`.
+    labels: Vec<Labels>,
+    meta: SeriesMeta,
+    value: Value,
+    is_collected: bool,
+}
+
+/// The derived series of one commons.
+#[derive(Debug)]
+pub(super) struct Book {
+    commons: Commons,
+    series: HashMap<u128, Series>,
+    n_samples: usize,
+    samples_max: usize,
+    routes: HashSet<Box<str>>,
+    routes_max: usize,
+    n_overflows: u64,
+    key: Vec<u8>,
+}
+
+impl Book {
+    pub(super) fn new(commons: Commons, samples_max: usize, routes_max: usize) -> Self {
+        Self {
+            commons,
+            series: HashMap::new(),
+            n_samples: 0,
+            samples_max,
+            routes: HashSet::new(),
+            routes_max,
+            n_overflows: 0,
+            key: Vec::new(),
+        }
+    }
+
+    /// Adds to a counter.
+    pub(super) fn count(
+        &mut self,
+        family: &'static Family,
+        tags: &Tags,
+        pairs: Pairs<'_>,
+        by: f64,
+    ) {
+        if let Value::Counter(total) = self.entry(family, tags, pairs) {
+            *total += by;
+        }
+    }
+
+    /// Raises a gauge to `value` if it is below.
+    pub(super) fn raise(
+        &mut self,
+        family: &'static Family,
+        tags: &Tags,
+        pairs: Pairs<'_>,
+        value: f64,
+    ) {
+        if let Value::Gauge(last) = self.entry(family, tags, pairs) {
+            *last = last.max(value);
+        }
+    }
+
+    /// Adds a value to a histogram.
+    pub(super) fn observe(
+        &mut self,
+        family: &'static Family,
+        tags: &Tags,
+        pairs: Pairs<'_>,
+        value: f64,
+    ) {
+        if let Value::Histogram { counts, sum } = self.entry(family, tags, pairs) {
+            counts[BOUNDS_S.partition_point(|bound| *bound < value)] += 1;
+            *sum += value;
+        }
+    }
+
+    /// Returns a route label that keeps the set of routes bounded. Templates always fit.
+    pub(super) fn route<'r>(&mut self, route: &'r str, is_template: bool) -> &'r str {
+        if self.routes.contains(route) {
+            return route;
+        }
+        if !is_template && self.routes.len() >= self.routes_max {
+            return OTHER;
+        }
+        self.routes.insert(Box::from(route));
+        route
+    }
+
+    /// Returns how many observations went to an `other` series since the last call.
+    pub(super) fn take_overflows(&mut self) -> u64 {
+        std::mem::take(&mut self.n_overflows)
+    }
+
+    /// Returns every series' current value.
+    pub(super) fn collect(&mut self, into: &mut Vec<DerivedSample>) {
+        for series in self.series.values_mut() {
+            let born = !std::mem::replace(&mut series.is_collected, true)
+                && !matches!(series.value, Value::Gauge(_));
+            for (labels, value) in series.labels.iter().zip(samples(&series.value)) {
+                into.push(DerivedSample {
+                    commons: self.commons.clone(),
+                    labels: labels.clone(),
+                    meta: series.meta.clone(),
+                    value,
+                    born,
+                });
+            }
+        }
+    }
+
+    fn entry(&mut self, family: &'static Family, tags: &Tags, pairs: Pairs<'_>) -> &mut Value {
+        let mut key = self.key_of(family, Some(tags), pairs);
+        let is_new = !self.series.contains_key(&key);
+        let n_new = if family.kind == MetricKind::Histogram { HISTOGRAM_SERIES } else { 1 };
+        let fits = self.n_samples + n_new <= self.samples_max;
+        if is_new && fits {
+            self.insert(key, family, Some(tags), pairs);
+        } else if is_new {
+            self.n_overflows += 1;
+            let others: Vec<_> = pairs.iter().map(|(name, _)| (*name, OTHER)).collect();
+            key = self.key_of(family, None, &others);
+            if !self.series.contains_key(&key) {
+                self.insert(key, family, None, &others);
+            }
+        }
+        &mut self.series.get_mut(&key).expect("it was found or inserted above").value
+    }
+
+    fn insert(
+        &mut self,
+        key: u128,
+        family: &'static Family,
+        tags: Option<&Tags>,
+        pairs: Pairs<'_>,
+    ) {
+        let series = new_series(family, &self.commons, tags, pairs);
+        self.n_samples += series.labels.len();
+        self.series.insert(key, series);
+    }
+
+    fn key_of(&mut self, family: &'static Family, tags: Option<&Tags>, pairs: Pairs<'_>) -> u128 {
+        // 0xff is in no UTF-8 text, so no two lists of texts have the same bytes.
+        let tags = tags.map(|tags| [&tags.service, &tags.env, &tags.cluster]);
+        self.key.clear();
+        self.key.extend_from_slice(family.name.as_bytes());
+        for tag in tags.into_iter().flatten() {
+            self.key.push(0xff);
+            self.key.extend_from_slice(tag.as_deref().unwrap_or("").as_bytes());
+        }
+        for (_, value) in pairs {
+            self.key.push(0xff);
+            self.key.extend_from_slice(value.as_bytes());
+        }
+        xxh3_128(&self.key)
+    }
+}
+
+fn new_series(family: &Family, commons: &Commons, tags: Option<&Tags>, pairs: Pairs<'_>) -> Series {
+    let mut builder = LabelsBuilder::new();
+    if commons.as_str() != UNASSIGNED {
+        builder.set("commons", commons.as_str());
+    }
+    if let Some(tags) = tags {
+        for (name, tag) in
+            [("service", &tags.service), ("env", &tags.env), ("cluster", &tags.cluster)]
+        {
+            builder.set(name, tag.as_deref().unwrap_or(""));
+        }
+    }
+    for (name, value) in pairs {
+        builder.set(name, value);
+    }
+    let temporality = match family.kind {
+        MetricKind::Gauge => Temporality::Unspecified,
+        _ => Temporality::Cumulative,
+    };
+    let meta = SeriesMeta { kind: family.kind, temporality, unit: Arc::from(family.unit) };
+    let (value, labels) = match family.kind {
+        MetricKind::Histogram => (
+            Value::Histogram { counts: [0; BOUNDS_S.len() + 1], sum: 0.0 },
+            histogram_labels(family.name, &mut builder),
+        ),
+        kind => {
+            let value =
+                if kind == MetricKind::Gauge { Value::Gauge(0.0) } else { Value::Counter(0.0) };
+            (value, vec![builder.set(METRIC_NAME, family.name).build()])
+        }
+    };
+    Series { labels, meta, value, is_collected: false }
+}
+
+fn histogram_labels(name: &str, builder: &mut LabelsBuilder) -> Vec<Labels> {
+    builder.set(METRIC_NAME, &format!("{name}_bucket"));
+    let bounds = BOUNDS_S.iter().map(f64::to_string).chain(["+Inf".to_owned()]);
+    let mut all: Vec<Labels> = bounds.map(|le| builder.set("le", &le).build()).collect();
+    builder.remove("le");
+    all.push(builder.set(METRIC_NAME, &format!("{name}_sum")).build());
+    all.push(builder.set(METRIC_NAME, &format!("{name}_count")).build());
+    all
+}
+
+/// The values of a series' samples: one, or cumulative buckets, sum and count.
+fn samples(value: &Value) -> Vec<f64> {
+    match value {
+        Value::Counter(value) | Value::Gauge(value) => vec![*value],
+        Value::Histogram { counts, sum } => {
+            let mut total = 0_u64;
+            let mut all: Vec<f64> = counts
+                .iter()
+                .map(|count| {
+                    total += count;
+                    as_f64(total)
+                })
+                .collect();
+            all.extend([*sum, as_f64(total)]);
+            all
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
+fn as_f64(count: u64) -> f64 {
+    count as f64
+}

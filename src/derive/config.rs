@@ -1,0 +1,37 @@
+//! What an operator may say about derived metrics.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::units::HumanDuration;
+
+/// The section `[derive]`.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// False: no metric is made from logs, and series that must be added up are not stored.
+    pub enabled: bool,
+    /// The most derived series of one commons; more are counted together under `other`.
+    pub series_per_commons_max: usize,
+    /// The most routes of one commons; more are counted under the route `other`.
+    pub routes_per_commons_max: usize,
+    /// The most commons that metrics are derived for.
+    pub commons_max: usize,
+    /// The most senders' series of one commons that are added up at a time.
+    pub folded_per_commons_max: usize,
+    /// How long after a commons' first such series a new one is taken for an old one that we only
+    /// now see, and not for one that was just born.
+    pub fold_warm_up: HumanDuration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            series_per_commons_max: 10_000,
+            routes_per_commons_max: 200,
+            commons_max: 1_000,
+            folded_per_commons_max: 100_000,
+            fold_warm_up: HumanDuration::from_secs(300),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Why a question has no answer, and what that asks of whoever put it.
+
+use std::time::Duration;
+
+use crate::base::Kind;
+use crate::base::units::{HumanSize, format_duration_ms};
+use crate::storage;
+
+/// Why a question has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// The credential's role does not cover what was asked.
+    #[error("a {role} may not read {what}: ask an administrator for the role {needed}")]
+    Forbidden {
+        /// The caller's role.
+        role: &'static str,
+        /// What was asked for.
+        what: &'static str,
+        /// The least role that may.
+        needed: &'static str,
+    },
+    /// The question is wrong, or is one of those we never answer.
+    #[error("{0}")]
+    Refused(String),
+    /// The question is right, but failed on this data.
+    #[error("{0}")]
+    Execution(String),
+    /// The question's sorts, joins and groups need more memory than one may hold.
+    #[error("{message}: the query may hold {} (query.memory); narrow its time range, select fewer columns, or raise the limit", HumanSize(*max_bytes))]
+    Memory {
+        /// What asked for the memory.
+        message: String,
+        /// The limit.
+        max_bytes: u64,
+    },
+    /// A worker died of its memory limit.
+    #[error("the query needed more memory than its process may have, {} (query.worker_memory), and was ended; nothing else was affected", HumanSize(*max_bytes))]
+    WorkerMemory {
+        /// The limit.
+        max_bytes: u64,
+    },
+    /// A worker died of something else.
+    #[error("the process that ran the query ended ({how}); nothing else was affected")]
+    WorkerDied {
+        /// How it ended.
+        how: String,
+    },
+    /// The deadline passed.
+    #[error("the query was still running after {}: ask for less, or for more time (query.timeout, at most query.timeout_max)", format_duration_ms(i64::try_from(limit.as_millis()).unwrap_or(i64::MAX)))]
+    Timeout {
+        /// The deadline.
+        limit: Duration,
+    },
+    /// Too many questions at once.
+    #[error("{max} queries are running{whose}, as many as may ({key}): try again shortly")]
+    Overloaded {
+        /// Empty, or ` for this credential`.
+        whose: &'static str,
+        /// The limit.
+        max: usize,
+        /// The limit's name.
+        key: &'static str,
+    },
+    /// The PromQL expression is wrong or cannot be evaluated.
+    #[error(transparent)]
+    Promql(#[from] super::promql::PromqlError),
+    /// The store could not be read, or holds more than may be read.
+    #[error(transparent)]
+    Read(#[from] storage::ReadError),
+    /// A process for SQL could not be started.
+    #[error("cannot start a process for SQL")]
+    Spawn(#[source] std::io::Error),
+    /// A fault of ours.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl QueryError {
+    /// Returns what the error asks of the caller.
+    pub fn kind(&self) -> Kind {
+        match self {
+            QueryError::Forbidden { .. } => Kind::Forbidden,
+            QueryError::Refused(_) => Kind::BadInput,
+            QueryError::Execution(_)
+            | QueryError::Memory { .. }
+            | QueryError::WorkerMemory { .. }
+            | QueryError::WorkerDied { .. } => Kind::Execution,
+            QueryError::Timeout { .. } => Kind::Timeout,
+            QueryError::Overloaded { .. } => Kind::Overloaded,
+            QueryError::Promql(error) => error.kind(),
+            QueryError::Read(storage::ReadError::Limit { .. }) => Kind::Execution,
+            QueryError::Read(_) | QueryError::Internal(_) => Kind::Internal,
+            QueryError::Spawn(_) => Kind::Unavailable,
+        }
+    }
+
+    /// Returns the outcome's name in `commonwatch_query_seconds`.
+    pub(super) fn outcome(&self) -> &'static str {
+        match self.kind() {
+            Kind::BadInput | Kind::TooLarge => "refused",
+            Kind::Forbidden | Kind::Unauthenticated => "forbidden",
+            Kind::Timeout => "timeout",
+            Kind::Overloaded | Kind::Unavailable => "overloaded",
+            Kind::Execution => "failed",
+            Kind::NotFound | Kind::Canceled | Kind::Internal => "error",
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! `topk bottomk limitk limit_ratio`: some of the series, as they are.
+
+use std::cmp::Ordering;
+
+use super::super::error::PromqlError;
+use super::super::eval::{Eval, Work};
+use super::super::grid::{ABSENT, Grid, is_absent, to_index};
+use super::super::labelling::order_of_values;
+use super::super::plan::{Grouping, PickOp, ScalarNode, VectorNode};
+use super::super::table::{Row, Table};
+use super::super::value::format_value;
+use super::members_of;
+
+impl Eval<'_> {
+    pub(super) fn pick(
+        &self,
+        op: PickOp,
+        param: &ScalarNode,
+        grouping: &Grouping,
+        inner: &VectorNode,
+        grid: &Grid,
+    ) -> Result<Table, PromqlError> {
+        let params = self.scalar(param, grid)?;
+        self.check_pick(op, &params)?;
+        let rows = self.rows(inner, grid)?;
+        let (_, members) = members_of(&rows, grouping);
+        let mut picked = Picked { rows: &rows.rows, columns: vec![None; rows.rows.len()], grid };
+        let mut order = Vec::new();
+        let mut share = self.meter.share();
+        let mut work = Work::new(self.budget);
+        share.grow::<f64>(rows.rows.len().saturating_mul(grid.n))?;
+        for members in &members {
+            let mut candidates: Vec<usize> = Vec::with_capacity(members.len());
+            for (step, param) in params.iter().enumerate() {
+                work.spend(members.len())?;
+                candidates.clear();
+                candidates
+                    .extend(members.iter().filter(|row| !is_absent(picked.value(**row, step))));
+                picked.choose(op, *param, step, &mut candidates);
+                candidates.iter().for_each(|row| picked.take(*row, step));
+            }
+            // The last step's order is that of an instant answer.
+            order.extend_from_slice(&candidates);
+        }
+        if grid.n > 1 {
+            order = (0..rows.rows.len()).collect();
+        }
+        let mut table = Table::new(&self.meter);
+        for row in order {
+            if let Some(column) = picked.columns[row].take() {
+                table.push(rows.rows[row].labels.clone(), column)?;
+            }
+        }
+        Ok(table)
+    }
+
+    fn check_pick(&self, op: PickOp, params: &[f64]) -> Result<(), PromqlError> {
+        if params.iter().any(|param| param.is_nan()) {
+            let what = if op == PickOp::LimitRatio { "Ratio" } else { "Parameter" };
+            return Err(PromqlError::execution(format!("{what} value is NaN")));
+        }
+        if op == PickOp::LimitRatio {
+            if let Some(ratio) = params.iter().find(|ratio| ratio.abs() > 1.0) {
+                let (got, capped) = (format_value(*ratio), format_value(ratio.clamp(-1.0, 1.0)));
+                self.warn(format!("PromQL warning: ratio value should be between -1 and 1, got {got}, capping to {capped}"));
+            }
+        } else if let Some(k) = params.iter().find(|k| k.abs() >= 9.2e18) {
+            let k = format_value(*k);
+            return Err(PromqlError::execution(format!("Scalar value {k} overflows int64")));
+        }
+        Ok(())
+    }
+}
+
+/// Rows of which single steps are taken over.
+struct Picked<'a> {
+    rows: &'a [Row],
+    columns: Vec<Option<Vec<f64>>>,
+    grid: &'a Grid,
+}
+
+impl Picked<'_> {
+    fn value(&self, row: usize, step: usize) -> f64 {
+        self.rows[row].values[step]
+    }
+
+    fn take(&mut self, row: usize, step: usize) {
+        let value = self.value(row, step);
+        self.columns[row].get_or_insert_with(|| vec![ABSENT; self.grid.n])[step] = value;
+    }
+
+    /// Leaves the chosen candidates, the first choice first.
+    fn choose(&self, op: PickOp, param: f64, step: usize, candidates: &mut Vec<usize>) {
+        let k = to_index(param);
+        match op {
+            PickOp::Limit => candidates.truncate(k),
+            PickOp::LimitRatio => {
+                candidates.retain(|row| is_in_ratio(param, self.rows[*row].labels.series_id()));
+            }
+            PickOp::Top | PickOp::Bottom if k == 0 => candidates.clear(),
+            PickOp::Top | PickOp::Bottom => {
+                // Of equal values the earlier row wins, so that the answer is stable.
+                let order = |a: &usize, b: &usize| -> Ordering {
+                    let (left, right) = (self.value(*a, step), self.value(*b, step));
+                    order_of_values(left, right, op == PickOp::Top).then(a.cmp(b))
+                };
+                if k < candidates.len() {
+                    candidates.select_nth_unstable_by(k, order);
+                    candidates.truncate(k);
+                }
+                candidates.sort_unstable_by(order);
+            }
+        }
+    }
+}
+
+/// A ratio of 0.1 takes a tenth of all series, one of -0.9 the other nine tenths.
+fn is_in_ratio(ratio: f64, series_id: u64) -> bool {
+    let ratio = ratio.clamp(-1.0, 1.0);
+    let place = series_id as f64 / u64::MAX as f64;
+    if ratio >= 0.0 { place < ratio } else { place >= 1.0 + ratio }
+}

@@ -1,0 +1,274 @@
+//! Operators between numbers, between series and numbers, and between series that match.
+
+use hashbrown::HashMap;
+
+use crate::model::Labels;
+use crate::model::labels::METRIC_NAME;
+
+use super::aggregate::push_key;
+use super::error::PromqlError;
+use super::eval::{Eval, Work, loses_name};
+use super::grid::{ABSENT, Grid, is_absent};
+use super::plan::{Card, Matching, Op, VectorNode, is_identity};
+use super::table::{Row, RowRef, SAME_LABELSET, Sink, Table};
+
+/// Applies an arithmetic operator, or a comparison with the result 0 or 1.
+pub(super) fn apply_bool(op: Op, left: f64, right: f64) -> f64 {
+    match op {
+        Op::Add => left + right,
+        Op::Sub => left - right,
+        Op::Mul => left * right,
+        Op::Div => left / right,
+        Op::Mod => left % right,
+        Op::Pow => pow(left, right),
+        Op::Atan2 => left.atan2(right),
+        comparison => f64::from(u8::from(holds(comparison, left, right))),
+    }
+}
+
+fn pow(left: f64, right: f64) -> f64 {
+    left.powf(right)
+}
+
+fn holds(op: Op, left: f64, right: f64) -> bool {
+    match op {
+        Op::Eq => left == right,
+        Op::Ne => left != right,
+        Op::Lt => left < right,
+        Op::Le => left <= right,
+        Op::Gt => left > right,
+        Op::Ge => left >= right,
+        _ => true,
+    }
+}
+
+/// Applies an operator as vectors do: a comparison lets `kept` pass or leaves nothing.
+fn apply(op: Op, is_bool: bool, left: f64, right: f64, kept: f64) -> f64 {
+    if is_absent(left) || is_absent(right) {
+        return ABSENT;
+    }
+    if is_bool || !op.is_comparison() {
+        return apply_bool(op, left, right);
+    }
+    if holds(op, left, right) { kept } else { ABSENT }
+}
+
+/// An operator between a vector and a scalar.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ScalarForm {
+    pub(super) op: Op,
+    pub(super) is_bool: bool,
+    pub(super) scalar_is_left: bool,
+}
+
+impl Eval<'_> {
+    pub(super) fn vector_scalar(
+        &self,
+        form: ScalarForm,
+        scalar: &[f64],
+        vector: &VectorNode,
+        grid: &Grid,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), PromqlError> {
+        let ScalarForm { op, is_bool, scalar_is_left } = form;
+        let mut column = Vec::with_capacity(grid.n);
+        let mut work = Work::new(self.budget);
+        self.feed(vector, grid, &mut |row| {
+            work.spend(grid.n)?;
+            column.clear();
+            column.extend(row.values.iter().zip(scalar).map(|(value, scalar)| {
+                let (left, right) =
+                    if scalar_is_left { (*scalar, *value) } else { (*value, *scalar) };
+                apply(op, is_bool, left, right, *value)
+            }));
+            if column.iter().all(|value| is_absent(*value)) {
+                return Ok(());
+            }
+            let is_nameless = row.is_nameless || loses_name(op, is_bool);
+            sink(RowRef { labels: row.labels, is_nameless, values: &column })
+        })
+    }
+
+    /// Applies an operator to the series of two sides that match.
+    pub(super) fn match_vectors(
+        &self,
+        op: Op,
+        is_bool: bool,
+        matching: &Matching,
+        left: Table,
+        right: Table,
+    ) -> Result<Table, PromqlError> {
+        let is_swapped = matches!(matching.card, Card::OneToMany(_));
+        let (many, one) = if is_swapped { (&right, &left) } else { (&left, &right) };
+        let ones = Signatures::of(&one.rows, matching);
+        check_one_side(&one.rows, &ones, matching, is_swapped)?;
+        let mut pairs = Pairs {
+            eval_table: Table::new(&self.meter),
+            seen: HashMap::new(),
+            op,
+            is_bool,
+            is_swapped,
+            matching,
+        };
+        let mut work = Work::new(self.budget);
+        let mut key = Vec::new();
+        for many_row in &many.rows {
+            for one_idx in ones.members(&many_row.labels, matching, &mut key) {
+                work.spend(many_row.values.len())?;
+                pairs.add(many_row, &one.rows[*one_idx], &key)?;
+            }
+        }
+        let mut table = pairs.eval_table;
+        table.merge_equal(match matching.card {
+            Card::OneToOne => SAME_LABELSET,
+            _ => "multiple matches for labels: grouping labels must ensure unique matches",
+        })?;
+        Ok(table)
+    }
+}
+
+/// Rows by the labels that are compared.
+pub(super) struct Signatures {
+    places: HashMap<Vec<u8>, Vec<usize>>,
+}
+
+impl Signatures {
+    pub(super) fn of(rows: &[Row], matching: &Matching) -> Self {
+        let mut places: HashMap<Vec<u8>, Vec<usize>> = HashMap::with_capacity(rows.len());
+        let mut key = Vec::new();
+        for (idx, row) in rows.iter().enumerate() {
+            write_signature(&row.labels, matching, &mut key);
+            match places.get_mut(&key) {
+                Some(members) => members.push(idx),
+                None => drop(places.insert(key.clone(), vec![idx])),
+            }
+        }
+        Self { places }
+    }
+
+    /// Returns the rows that match these labels; the signature is left in `key`.
+    pub(super) fn members(
+        &self,
+        labels: &Labels,
+        matching: &Matching,
+        key: &mut Vec<u8>,
+    ) -> &[usize] {
+        write_signature(labels, matching, key);
+        self.places.get(key).map_or(&[], Vec::as_slice)
+    }
+}
+
+fn write_signature(labels: &Labels, matching: &Matching, key: &mut Vec<u8>) {
+    key.clear();
+    for (name, value) in labels.iter().filter(|(name, _)| matching.keeps(name)) {
+        push_key(key, name);
+        push_key(key, value);
+    }
+}
+
+/// On the one side, no two series of a match group may have a value at the same step.
+fn check_one_side(
+    rows: &[Row],
+    signatures: &Signatures,
+    matching: &Matching,
+    is_swapped: bool,
+) -> Result<(), PromqlError> {
+    for members in signatures.places.values().filter(|members| members.len() > 1) {
+        let mut holder: Vec<Option<usize>> = vec![None; rows[members[0]].values.len()];
+        for row in members {
+            let present = rows[*row].values.iter().enumerate().filter(|(_, v)| !is_absent(**v));
+            for (step, _) in present {
+                if let Some(other) = holder[step].replace(*row) {
+                    return Err(not_unique(&rows[*row], &rows[other], matching, is_swapped));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn not_unique(row: &Row, other: &Row, matching: &Matching, is_swapped: bool) -> PromqlError {
+    let side = if is_swapped { "left" } else { "right" };
+    let group = row.labels.retain(|name| {
+        let is_listed = matching.labels.iter().any(|label| label == name);
+        if matching.is_on { is_listed } else { !is_listed && name != METRIC_NAME }
+    });
+    PromqlError::execution(format!(
+        "found duplicate series for the match group {} on the {side} hand-side of the operation: [{}, {}];many-to-many matching not allowed: matching labels must be unique on one side",
+        all_labels(&group),
+        all_labels(&row.labels),
+        all_labels(&other.labels),
+    ))
+}
+
+/// Prints labels as Prometheus' messages have them: `{__name__="up", job="a"}`.
+fn all_labels(labels: &Labels) -> String {
+    let pairs: Vec<String> =
+        labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+    format!("{{{}}}", pairs.join(", "))
+}
+
+/// The results of pairs that matched.
+struct Pairs<'m> {
+    eval_table: Table,
+    /// For one-to-one: the steps at which a match group has had its pair.
+    seen: HashMap<Vec<u8>, Vec<bool>>,
+    op: Op,
+    is_bool: bool,
+    is_swapped: bool,
+    matching: &'m Matching,
+}
+
+impl Pairs<'_> {
+    fn add(&mut self, many: &Row, one: &Row, key: &[u8]) -> Result<(), PromqlError> {
+        if self.matching.card == Card::OneToOne {
+            self.check_single(many, one, key)?;
+        }
+        let sides = many.values.iter().zip(&one.values);
+        let column = sides.map(|(many, one)| {
+            let (left, right) = if self.is_swapped { (*one, *many) } else { (*many, *one) };
+            apply(self.op, self.is_bool, left, right, left)
+        });
+        let column = column.collect();
+        self.eval_table.push(self.result_labels(&many.labels, &one.labels), column)
+    }
+
+    /// A second pair in a group is an error even where a comparison would filter it out.
+    fn check_single(&mut self, many: &Row, one: &Row, key: &[u8]) -> Result<(), PromqlError> {
+        let n_steps = many.values.len();
+        let seen = self.seen.entry_ref(key).or_insert_with(|| vec![false; n_steps]);
+        for (step, (many, one)) in many.values.iter().zip(&one.values).enumerate() {
+            if is_absent(*many) || is_absent(*one) {
+                continue;
+            }
+            if std::mem::replace(&mut seen[step], true) {
+                return Err(PromqlError::execution(
+                    "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn result_labels(&self, many: &Labels, one: &Labels) -> Labels {
+        let drops_name = loses_name(self.op, self.is_bool);
+        let kept = many.retain(|name| {
+            let is_listed = || self.matching.labels.iter().any(|label| label == name);
+            let is_compared = match self.matching.card {
+                Card::OneToOne if self.matching.is_on => is_listed(),
+                Card::OneToOne => !is_listed(),
+                _ => true,
+            };
+            is_compared && !(drops_name && is_identity(name))
+        });
+        let (Card::ManyToOne(include) | Card::OneToMany(include)) = &self.matching.card else {
+            return kept;
+        };
+        let mut builder = kept.to_builder();
+        for name in include {
+            // An empty value removes the label.
+            builder.set(name, one.get(name).unwrap_or(""));
+        }
+        builder.build()
+    }
+}

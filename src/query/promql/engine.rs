@@ -1,0 +1,179 @@
+//! The front of the room: a parsed query, a source and a time become an answer.
+
+use crate::model::SeriesData;
+
+use super::error::PromqlError;
+use super::eval::Eval;
+use super::fetch::Fetches;
+use super::grid::{Grid, is_absent};
+use super::limits::{Budget, Config};
+use super::parse::{Expr, ResultType};
+use super::plan::{Plan, Planner, RangeSource};
+use super::source::SeriesSource;
+use super::table::Table;
+use super::value::{Answer, Sample, Value};
+use super::window::Windows;
+
+/// The most steps of a range query whatever the HTTP edge allows; rules and backtests come by
+/// another way.
+const STEPS_MAX: usize = 1_000_000;
+
+/// Evaluates queries. It has no state, so one is enough for everyone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Engine {
+    /// How far an instant selector looks back, ms.
+    pub lookback_ms: i64,
+    /// The step of a sub-query that names none, ms.
+    pub subquery_step_ms: i64,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self::new(&Config::default())
+    }
+}
+
+impl Engine {
+    /// Returns an engine with the configured lookback and sub-query step.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            lookback_ms: config.lookback.as_ms().max(1),
+            subquery_step_ms: config.subquery_step.as_ms().max(1),
+        }
+    }
+
+    /// Returns the engine with another lookback, as the HTTP parameter `lookback_delta` asks.
+    pub fn with_lookback_ms(&self, lookback_ms: i64) -> Self {
+        Self { lookback_ms: lookback_ms.max(1), ..self.clone() }
+    }
+
+    /// Evaluates a query at one time.
+    pub fn instant(
+        &self,
+        source: &dyn SeriesSource,
+        expr: &Expr,
+        time_ms: i64,
+        budget: &Budget,
+    ) -> Result<Answer, PromqlError> {
+        self.evaluate(source, expr, Grid::instant(time_ms), budget, |eval, plan, grid| {
+            Ok(match plan {
+                Plan::Scalar(node) => {
+                    let value = eval.scalar(node, grid)?[0];
+                    Value::Scalar { timestamp_ms: time_ms, value }
+                }
+                Plan::Text(text) => Value::String { timestamp_ms: time_ms, value: text.clone() },
+                Plan::Vector(node) => Value::Vector(samples_of(eval.rows(node, grid)?, time_ms)),
+                Plan::Matrix(source) => Value::Matrix(raw_samples(eval, source, grid)?),
+            })
+        })
+    }
+
+    /// Evaluates a query at `start_ms`, then every `step_ms` up to and including `end_ms`.
+    pub fn range(
+        &self,
+        source: &dyn SeriesSource,
+        expr: &Expr,
+        start_ms: i64,
+        end_ms: i64,
+        step_ms: i64,
+        budget: &Budget,
+    ) -> Result<Answer, PromqlError> {
+        let result_type = expr.result_type();
+        if matches!(result_type, ResultType::Matrix | ResultType::String) {
+            let got = match result_type {
+                ResultType::Matrix => "range vector",
+                _ => "string",
+            };
+            return Err(PromqlError::parse(format!(
+                "invalid expression type {got:?} for range query, must be Scalar or instant Vector"
+            )));
+        }
+        if step_ms <= 0 || end_ms < start_ms {
+            return Err(PromqlError::parse(
+                "a range query needs a step above 0 and an end that is not before its start",
+            ));
+        }
+        let grid = Grid::range(start_ms, end_ms, step_ms).filter(|grid| grid.n <= STEPS_MAX);
+        let grid = grid.ok_or_else(|| {
+            PromqlError::parse(format!(
+                "a range query has at most {STEPS_MAX} steps: use a larger step"
+            ))
+        })?;
+        self.evaluate(source, expr, grid, budget, |eval, plan, grid| {
+            let table = match plan {
+                Plan::Scalar(node) => {
+                    let mut table = Table::new(&eval.meter);
+                    table.push(crate::model::Labels::empty(), eval.scalar(node, grid)?)?;
+                    table
+                }
+                Plan::Vector(node) => eval.rows(node, grid)?,
+                Plan::Matrix(_) | Plan::Text(_) => Table::new(&eval.meter),
+            };
+            Ok(Value::Matrix(columns_of(table, grid)))
+        })
+    }
+
+    fn evaluate(
+        &self,
+        source: &dyn SeriesSource,
+        expr: &Expr,
+        grid: Grid,
+        budget: &Budget,
+        answer: impl FnOnce(&Eval<'_>, &Plan, &Grid) -> Result<Value, PromqlError>,
+    ) -> Result<Answer, PromqlError> {
+        budget.check()?;
+        let mut planner =
+            Planner::new(grid, self.lookback_ms, self.subquery_step_ms, budget.samples_max);
+        let plan = planner.plan(&expr.0)?;
+        let fetches = Fetches::new(source, budget, planner.fetches);
+        let eval = Eval::new(fetches, budget, self.lookback_ms);
+        let value = answer(&eval, &plan, &grid)?;
+        let n_samples = eval.fetches.n_samples();
+        let notes = eval.notes.into_inner();
+        Ok(Answer {
+            value,
+            warnings: notes.warnings.into_iter().collect(),
+            infos: notes.infos.into_iter().collect(),
+            n_samples,
+        })
+    }
+}
+
+fn samples_of(mut table: Table, timestamp_ms: i64) -> Vec<Sample> {
+    let rows = std::mem::take(&mut table.rows).into_iter();
+    rows.map(|row| Sample { labels: row.labels, timestamp_ms, value: row.values[0] }).collect()
+}
+
+/// Returns a range answer, sorted by labels, without the steps that have no value.
+fn columns_of(mut table: Table, grid: &Grid) -> Vec<SeriesData> {
+    let mut rows = std::mem::take(&mut table.rows);
+    rows.sort_by(|a, b| a.labels.cmp(&b.labels));
+    let series = rows.into_iter().map(|row| {
+        let present = row.values.into_iter().enumerate().filter(|(_, value)| !is_absent(*value));
+        let (timestamps_ms, values) = present.map(|(step, value)| (grid.at(step), value)).unzip();
+        SeriesData { labels: row.labels, timestamps_ms, values }
+    });
+    series.collect()
+}
+
+/// Returns the samples of a range vector, as an instant query for it shows them.
+fn raw_samples(
+    eval: &Eval<'_>,
+    source: &RangeSource,
+    grid: &Grid,
+) -> Result<Vec<SeriesData>, PromqlError> {
+    let windows = Windows { grid: *grid, shift: source.shift, range_ms: source.range_ms };
+    let mut found = Vec::new();
+    eval.each_series(source, &mut |labels, samples| {
+        for window in windows.over(samples.timestamps_ms).filter(|window| window.len() > 0) {
+            found.push(SeriesData {
+                labels: labels.clone(),
+                timestamps_ms: samples.timestamps_ms[window.lo..window.hi].to_vec(),
+                values: samples.values[window.lo..window.hi].to_vec(),
+            });
+        }
+        Ok(())
+    })?;
+    found.sort_by(|a, b| a.labels.cmp(&b.labels));
+    Ok(found)
+}

@@ -1,0 +1,310 @@
+//! The evaluator: walks the plan and hands rows from node to node.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use crate::model::{Labels, SeriesData};
+
+use super::error::PromqlError;
+use super::fetch::Fetches;
+use super::grid::{ABSENT, Grid, is_absent, seconds};
+use super::limits::Budget;
+use super::plan::{Op, RangeCall, RangeOf, RangeSource, ScalarNode, Selector, SortBy, VectorNode};
+use super::table::{Meter, RowRef, SAME_LABELSET, Sink, Table};
+use super::window::{Samples, Windows, newest};
+use super::{binary, elements, labelling, range};
+
+/// What the user should know about a result.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    pub(super) warnings: BTreeSet<String>,
+    pub(super) infos: BTreeSet<String>,
+}
+
+/// One evaluation of one plan.
+pub(super) struct Eval<'q> {
+    pub(super) fetches: Fetches<'q>,
+    pub(super) budget: &'q Budget,
+    pub(super) meter: Rc<Meter>,
+    pub(super) lookback_ms: i64,
+    pub(super) notes: RefCell<Notes>,
+}
+
+impl<'q> Eval<'q> {
+    pub(super) fn new(fetches: Fetches<'q>, budget: &'q Budget, lookback_ms: i64) -> Self {
+        let meter = Meter::new(budget.memory_bytes_max);
+        Self { fetches, budget, meter, lookback_ms, notes: RefCell::default() }
+    }
+
+    pub(super) fn warn(&self, text: String) {
+        self.notes.borrow_mut().warnings.insert(text);
+    }
+
+    pub(super) fn inform(&self, text: String) {
+        self.notes.borrow_mut().infos.insert(text);
+    }
+
+    /// Returns a scalar's value at every step.
+    pub(super) fn scalar(&self, node: &ScalarNode, grid: &Grid) -> Result<Vec<f64>, PromqlError> {
+        Ok(match node {
+            ScalarNode::Number(number) => vec![*number; grid.n],
+            ScalarNode::Time => (0..grid.n).map(|step| seconds(grid.at(step))).collect(),
+            ScalarNode::Negate(inner) => {
+                self.scalar(inner, grid)?.into_iter().map(|value| -value).collect()
+            }
+            ScalarNode::Binary(op, left, right) => {
+                self.pairs(left, right, grid, |a, b| binary::apply_bool(*op, a, b))?
+            }
+            ScalarNode::MinOf(left, right) => self.pairs(left, right, grid, elements::min)?,
+            ScalarNode::MaxOf(left, right) => self.pairs(left, right, grid, elements::max)?,
+            ScalarNode::Of(inner) => self.scalar_of(inner, grid)?,
+        })
+    }
+
+    fn pairs(
+        &self,
+        left: &ScalarNode,
+        right: &ScalarNode,
+        grid: &Grid,
+        apply: impl Fn(f64, f64) -> f64,
+    ) -> Result<Vec<f64>, PromqlError> {
+        let mut column = self.scalar(left, grid)?;
+        for (left, right) in column.iter_mut().zip(self.scalar(right, grid)?) {
+            *left = apply(*left, right);
+        }
+        Ok(column)
+    }
+
+    /// `scalar(v)`: the value where there is exactly one series, else NaN.
+    fn scalar_of(&self, inner: &VectorNode, grid: &Grid) -> Result<Vec<f64>, PromqlError> {
+        let mut column = vec![ABSENT; grid.n];
+        self.feed(inner, grid, &mut |row| {
+            for (seen, value) in column.iter_mut().zip(row.values) {
+                if !is_absent(*value) {
+                    *seen = if is_absent(*seen) { *value } else { f64::NAN };
+                }
+            }
+            Ok(())
+        })?;
+        for value in column.iter_mut().filter(|value| is_absent(**value)) {
+            *value = f64::NAN;
+        }
+        Ok(column)
+    }
+
+    /// Evaluates a node and keeps its rows, no two with equal labels.
+    pub(super) fn rows(&self, node: &VectorNode, grid: &Grid) -> Result<Table, PromqlError> {
+        let mut table = Table::new(&self.meter);
+        self.stream(node, grid, &mut |row| table.push_ref(row))?;
+        if drops_name(node) && !node.is_unique_nameless() {
+            table.merge_equal(SAME_LABELSET)?;
+        }
+        Ok(table)
+    }
+
+    /// Evaluates a node and hands on its rows, no two with equal labels, keeping them only where
+    /// that cannot be known beforehand.
+    pub(super) fn feed(
+        &self,
+        node: &VectorNode,
+        grid: &Grid,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), PromqlError> {
+        if drops_name(node) && !node.is_unique_nameless() {
+            let table = self.rows(node, grid)?;
+            return table.rows.iter().try_for_each(|row| sink(row.as_ref()));
+        }
+        self.stream(node, grid, sink)
+    }
+
+    /// Evaluates a node and hands on its rows as they come; each has at least one value.
+    fn stream(
+        &self,
+        node: &VectorNode,
+        grid: &Grid,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), PromqlError> {
+        let table = match node {
+            VectorNode::Select(selector) => return self.select(selector, grid, false, sink),
+            VectorNode::SampleTime(selector) => return self.select(selector, grid, true, sink),
+            VectorNode::Range(call) => return self.range_call(call, grid, sink),
+            VectorNode::Map { func, params, inner } => {
+                return self.map(*func, params, inner, grid, sink);
+            }
+            VectorNode::VectorScalar { op, is_bool, scalar_is_left, vector, scalar } => {
+                let scalar = self.scalar(scalar, grid)?;
+                let form = binary::ScalarForm {
+                    op: *op,
+                    is_bool: *is_bool,
+                    scalar_is_left: *scalar_is_left,
+                };
+                return self.vector_scalar(form, &scalar, vector, grid, sink);
+            }
+            VectorNode::Constant(scalar) => {
+                let values = self.scalar(scalar, grid)?;
+                let labels = Labels::empty();
+                return sink(RowRef { labels: &labels, is_nameless: false, values: &values });
+            }
+            VectorNode::Sort { by, inner } => self.sort(by, inner, grid)?,
+            VectorNode::Relabel { how, inner } => self.relabel(how, inner, grid)?,
+            VectorNode::Absent { labels, inner } => self.absent(labels, inner, grid)?,
+            VectorNode::AbsentOverTime { labels, source } => {
+                self.absent_over_time(labels, source, grid)?
+            }
+            VectorNode::HistogramQuantile { quantile, inner } => {
+                self.histogram_quantile(quantile, inner, grid)?
+            }
+            VectorNode::HistogramFraction { lower, upper, inner } => {
+                self.histogram_fraction(lower, upper, inner, grid)?
+            }
+            VectorNode::Aggregate(aggregate) => self.aggregate(aggregate, grid)?,
+            VectorNode::VectorVector { op, is_bool, matching, left, right } => {
+                let (left, right) = (self.rows(left, grid)?, self.rows(right, grid)?);
+                self.match_vectors(*op, *is_bool, matching, left, right)?
+            }
+            VectorNode::Set { op, matching, left, right } => {
+                let (left, right) = (self.rows(left, grid)?, self.rows(right, grid)?);
+                self.set(*op, matching, left, right, grid)?
+            }
+        };
+        table.rows.iter().try_for_each(|row| sink(row.as_ref()))
+    }
+
+    fn select(
+        &self,
+        selector: &Selector,
+        grid: &Grid,
+        wants_time: bool,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), PromqlError> {
+        let series = self.fetches.get(selector.fetch_idx)?;
+        let windows = Windows { grid: *grid, shift: selector.shift, range_ms: self.lookback_ms };
+        let mut column = Vec::with_capacity(grid.n);
+        let mut work = Work::new(self.budget);
+        for one in series.iter() {
+            work.spend(grid.n + one.values.len())?;
+            let samples = Samples { timestamps_ms: &one.timestamps_ms, values: &one.values };
+            let has_value = newest(samples, &windows, &mut column, |idx| {
+                if wants_time { seconds(one.timestamps_ms[idx]) } else { one.values[idx] }
+            });
+            if has_value {
+                sink(RowRef { labels: &one.labels, is_nameless: wants_time, values: &column })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls `each` with every series of a range vector, stale markers taken out.
+    pub(super) fn each_series(
+        &self,
+        source: &RangeSource,
+        each: &mut dyn FnMut(&Labels, Samples<'_>) -> Result<(), PromqlError>,
+    ) -> Result<(), PromqlError> {
+        match &source.of {
+            RangeOf::Selector(selector) => {
+                let series = self.fetches.get(selector.fetch_idx)?;
+                series.iter().try_for_each(|one| each_fresh(one, each))
+            }
+            RangeOf::Subquery { inner, grid } => {
+                let times: Vec<i64> = (0..grid.n).map(|step| grid.at(step)).collect();
+                self.feed(inner, grid, &mut |row| {
+                    let present = times.iter().zip(row.values).filter(|(_, v)| !is_absent(**v));
+                    let (timestamps_ms, values): (Vec<i64>, Vec<f64>) = present.unzip();
+                    let samples = Samples { timestamps_ms: &timestamps_ms, values: &values };
+                    each(&row.owned_labels(), samples)
+                })
+            }
+        }
+    }
+
+    fn range_call(
+        &self,
+        call: &RangeCall,
+        grid: &Grid,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), PromqlError> {
+        let params = call.params.iter().map(|param| self.scalar(param, grid));
+        let params = params.collect::<Result<Vec<_>, _>>()?;
+        self.check_params(call.func, &params)?;
+        let windows =
+            Windows { grid: *grid, shift: call.source.shift, range_ms: call.source.range_ms };
+        let is_nameless = !call.func.keeps_name();
+        let mut column = Vec::with_capacity(grid.n);
+        let mut work = Work::new(self.budget);
+        self.each_series(&call.source, &mut |labels, samples| {
+            range::column(call.func, &params, samples, &windows, &mut column, &mut work)?;
+            if column.iter().all(|value| is_absent(*value)) {
+                return Ok(());
+            }
+            self.inform_of_gauge(call.func, labels);
+            sink(RowRef { labels, is_nameless, values: &column })
+        })
+    }
+
+    fn sort(&self, by: &SortBy, inner: &VectorNode, grid: &Grid) -> Result<Table, PromqlError> {
+        let mut table = self.rows(inner, grid)?;
+        // A range answer is sorted by labels whatever the query says.
+        if grid.n == 1 {
+            labelling::sort(&mut table.rows, by);
+        }
+        Ok(table)
+    }
+}
+
+/// Returns true when a node's rows lose their metric name there.
+fn drops_name(node: &VectorNode) -> bool {
+    match node {
+        VectorNode::Range(call) => !call.func.keeps_name(),
+        VectorNode::Map { .. } | VectorNode::SampleTime(_) => true,
+        VectorNode::VectorScalar { op, is_bool, .. } => loses_name(*op, *is_bool),
+        _ => false,
+    }
+}
+
+/// Returns true when an operator's result is another quantity than its operand.
+pub(super) fn loses_name(op: Op, is_bool: bool) -> bool {
+    is_bool || !op.is_comparison()
+}
+
+fn each_fresh(
+    one: &SeriesData,
+    each: &mut dyn FnMut(&Labels, Samples<'_>) -> Result<(), PromqlError>,
+) -> Result<(), PromqlError> {
+    if !one.values.iter().any(|value| is_absent(*value)) {
+        let samples = Samples { timestamps_ms: &one.timestamps_ms, values: &one.values };
+        return each(&one.labels, samples);
+    }
+    let fresh = one.timestamps_ms.iter().zip(&one.values).filter(|(_, value)| !is_absent(**value));
+    let (timestamps_ms, values): (Vec<i64>, Vec<f64>) = fresh.unzip();
+    each(&one.labels, Samples { timestamps_ms: &timestamps_ms, values: &values })
+}
+
+/// Looks at the clock once in a while, by work done and not by rows, which can be long or short.
+#[derive(Debug)]
+pub(super) struct Work<'q> {
+    budget: &'q Budget,
+    left: usize,
+}
+
+const WORK_BETWEEN_CHECKS: usize = 1 << 17;
+
+impl<'q> Work<'q> {
+    pub(super) fn new(budget: &'q Budget) -> Self {
+        Self { budget, left: WORK_BETWEEN_CHECKS }
+    }
+
+    /// Counts work; now and then fails because the query was canceled or is late.
+    pub(super) fn spend(&mut self, n: usize) -> Result<(), PromqlError> {
+        match self.left.checked_sub(n) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            None => {
+                self.left = WORK_BETWEEN_CHECKS;
+                self.budget.check()
+            }
+        }
+    }
+}

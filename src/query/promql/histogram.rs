@@ -1,0 +1,257 @@
+//! Classic histograms: series with an `le` label, read as cumulative buckets.
+
+use std::collections::HashMap;
+
+use crate::model::Labels;
+
+use super::error::PromqlError;
+use super::eval::{Eval, Work};
+use super::grid::{ABSENT, Grid, is_absent};
+use super::plan::{ScalarNode, VectorNode, is_identity};
+use super::table::{SAME_LABELSET, Table};
+
+/// The label that holds a bucket's upper bound.
+const BUCKET_LABEL: &str = "le";
+/// Counts that differ by less, relatively, differ because of rounding.
+const TOLERANCE: f64 = 1e-12;
+
+/// All observations up to a bound.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Bucket {
+    upper: f64,
+    count: f64,
+}
+
+/// The bucket series of one histogram.
+#[derive(Debug)]
+struct Histogram {
+    labels: Labels,
+    metric: String,
+    /// Upper bound and row, ascending.
+    buckets: Vec<(f64, usize)>,
+}
+
+impl Eval<'_> {
+    pub(super) fn histogram_quantile(
+        &self,
+        quantile: &ScalarNode,
+        inner: &VectorNode,
+        grid: &Grid,
+    ) -> Result<Table, PromqlError> {
+        let quantiles = self.scalar(quantile, grid)?;
+        self.warn_of_quantiles(&quantiles);
+        self.each_histogram(inner, grid, |step, buckets, metric| {
+            let (value, was_repaired) = bucket_quantile(quantiles[step], buckets);
+            if was_repaired {
+                let of_metric = of_metric(metric);
+                self.inform(format!("PromQL info: input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile){of_metric}"));
+            }
+            value
+        })
+    }
+
+    pub(super) fn histogram_fraction(
+        &self,
+        lower: &ScalarNode,
+        upper: &ScalarNode,
+        inner: &VectorNode,
+        grid: &Grid,
+    ) -> Result<Table, PromqlError> {
+        let (lower, upper) = (self.scalar(lower, grid)?, self.scalar(upper, grid)?);
+        self.each_histogram(inner, grid, |step, buckets, _| {
+            bucket_fraction(lower[step], upper[step], buckets)
+        })
+    }
+
+    fn each_histogram(
+        &self,
+        inner: &VectorNode,
+        grid: &Grid,
+        of: impl Fn(usize, &mut Vec<Bucket>, &str) -> f64,
+    ) -> Result<Table, PromqlError> {
+        let rows = self.rows(inner, grid)?;
+        let mut table = Table::new(&self.meter);
+        let mut buckets = Vec::new();
+        let mut work = Work::new(self.budget);
+        for histogram in self.histograms(&rows) {
+            work.spend(grid.n * histogram.buckets.len())?;
+            let column = (0..grid.n).map(|step| {
+                buckets.clear();
+                let counts = histogram.buckets.iter();
+                buckets.extend(counts.filter_map(|(upper, row)| {
+                    let count = rows.rows[*row].values[step];
+                    (!is_absent(count)).then_some(Bucket { upper: *upper, count })
+                }));
+                if buckets.is_empty() { ABSENT } else { of(step, &mut buckets, &histogram.metric) }
+            });
+            let column: Vec<f64> = column.collect();
+            table.push(histogram.labels, column)?;
+        }
+        table.merge_equal(SAME_LABELSET)?;
+        Ok(table)
+    }
+
+    /// Puts bucket series of one histogram together, in order of first appearance.
+    fn histograms(&self, table: &Table) -> Vec<Histogram> {
+        let mut places: HashMap<Labels, usize> = HashMap::new();
+        let mut histograms: Vec<Histogram> = Vec::new();
+        for (row_idx, row) in table.rows.iter().enumerate() {
+            let bound = row.labels.get(BUCKET_LABEL).unwrap_or("");
+            let metric = row.labels.metric();
+            let Some(upper) = parse_bound(bound) else {
+                let of_metric = of_metric(metric);
+                self.warn(format!("PromQL warning: bucket label \"le\" is missing or has a malformed value of {bound:?}{of_metric}"));
+                continue;
+            };
+            // Two metrics with the same labels are two histograms, though their results collide.
+            let key = row.labels.retain(|name| name != BUCKET_LABEL);
+            let place = *places.entry(key).or_insert_with(|| {
+                let keep = |name: &str| name != BUCKET_LABEL && !is_identity(name);
+                let labels = row.labels.retain(keep);
+                let metric = metric.to_owned();
+                histograms.push(Histogram { labels, metric, buckets: Vec::new() });
+                histograms.len() - 1
+            });
+            histograms[place].buckets.push((upper, row_idx));
+        }
+        for histogram in &mut histograms {
+            histogram.buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
+        }
+        histograms
+    }
+}
+
+fn of_metric(metric: &str) -> String {
+    if metric.is_empty() { String::new() } else { format!(" for metric name {metric:?}") }
+}
+
+fn parse_bound(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|bound: &f64| !bound.is_nan())
+}
+
+/// Joins buckets of equal bounds (`1` and `1.0`), which only addition makes one histogram of.
+fn coalesce(buckets: &mut Vec<Bucket>) {
+    buckets.dedup_by(|later, earlier| {
+        let is_same = later.upper == earlier.upper;
+        if is_same {
+            earlier.count += later.count;
+        }
+        is_same
+    });
+}
+
+/// Lifts counts that are below the count of a lower bound; returns true when one was, by more than
+/// rounding.
+fn make_monotonic(buckets: &mut [Bucket]) -> bool {
+    let mut was_repaired = false;
+    let mut before = buckets[0].count;
+    for bucket in &mut buckets[1..] {
+        if nearly_equal(before, bucket.count) {
+            bucket.count = before;
+        } else if bucket.count < before {
+            bucket.count = before;
+            was_repaired = true;
+        } else {
+            before = bucket.count;
+        }
+    }
+    was_repaired
+}
+
+fn nearly_equal(left: f64, right: f64) -> bool {
+    if left == right || left.is_nan() && right.is_nan() {
+        return true;
+    }
+    let (sum, difference) = (left.abs() + right.abs(), (left - right).abs());
+    if left == 0.0 || right == 0.0 || sum < f64::MIN_POSITIVE {
+        return difference < TOLERANCE * f64::MIN_POSITIVE;
+    }
+    difference / sum.min(f64::MAX) < TOLERANCE
+}
+
+/// Returns the quantile, linear inside its bucket, and whether counts had to be repaired. The
+/// buckets are sorted and not empty.
+fn bucket_quantile(q: f64, buckets: &mut Vec<Bucket>) -> (f64, bool) {
+    if q.is_nan() {
+        return (f64::NAN, false);
+    }
+    if q < 0.0 {
+        return (f64::NEG_INFINITY, false);
+    }
+    if q > 1.0 {
+        return (f64::INFINITY, false);
+    }
+    if buckets[buckets.len() - 1].upper != f64::INFINITY {
+        return (f64::NAN, false);
+    }
+    coalesce(buckets);
+    let was_repaired = make_monotonic(buckets);
+    let last = buckets.len() - 1;
+    let n_observations = buckets[last].count;
+    if last == 0 || n_observations == 0.0 || n_observations.is_nan() {
+        return (f64::NAN, was_repaired);
+    }
+    (inside(buckets, q * n_observations), was_repaired)
+}
+
+/// Returns the value below which `rank` observations lie.
+fn inside(buckets: &[Bucket], rank: f64) -> f64 {
+    let last = buckets.len() - 1;
+    let idx = buckets[..last].partition_point(|bucket| bucket.count < rank);
+    if idx == last {
+        // The bucket without an upper end: its lower end is the best guess.
+        return buckets[last - 1].upper;
+    }
+    let upper = buckets[idx].upper;
+    if idx == 0 {
+        // A natural lower end of 0, unless the bucket lies below it.
+        return if upper <= 0.0 { upper } else { upper * (rank / buckets[0].count) };
+    }
+    let below = buckets[idx - 1];
+    below.upper
+        + (upper - below.upper) * ((rank - below.count) / (buckets[idx].count - below.count))
+}
+
+/// Returns which part of the observations lies between two values.
+fn bucket_fraction(lower: f64, upper: f64, buckets: &mut Vec<Bucket>) -> f64 {
+    if buckets[buckets.len() - 1].upper != f64::INFINITY {
+        return f64::NAN;
+    }
+    coalesce(buckets);
+    make_monotonic(buckets);
+    let n_observations = buckets[buckets.len() - 1].count;
+    if buckets.len() < 2 || n_observations == 0.0 || lower.is_nan() || upper.is_nan() {
+        return f64::NAN;
+    }
+    if lower >= upper {
+        return 0.0;
+    }
+    let rank = |value| rank_of(value, buckets).min(n_observations);
+    (rank(upper) - rank(lower)) / n_observations
+}
+
+/// Returns how many observations lie below a value.
+fn rank_of(value: f64, buckets: &[Bucket]) -> f64 {
+    let mut below = Bucket { upper: f64::NEG_INFINITY, count: 0.0 };
+    if buckets[0].upper > 0.0 {
+        below.upper = 0.0;
+    }
+    for bucket in buckets {
+        if value <= below.upper {
+            return below.count;
+        }
+        if value < bucket.upper {
+            if bucket.upper.is_infinite() {
+                // Nothing is known of where in the last bucket they lie.
+                return below.count;
+            }
+            if below.upper.is_infinite() {
+                return bucket.count;
+            }
+            let share = (value - below.upper) / (bucket.upper - below.upper);
+            return below.count + (bucket.count - below.count) * share;
+        }
+        below = *bucket;
+    }
+    below.count
+}

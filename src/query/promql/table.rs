@@ -1,0 +1,167 @@
+//! Rows of step values: how nodes hand series on, and how many bytes of them are held.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use crate::model::Labels;
+
+use super::error::{KEY_MEMORY, PromqlError};
+use super::grid::is_absent;
+use super::plan::is_identity;
+
+/// A series under way: one value a step, lent for the time of a call.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RowRef<'a> {
+    pub(super) labels: &'a Labels,
+    /// True when the metric name in `labels` no longer counts; dropping it for real is left to
+    /// whoever keeps the row, because an aggregation does not.
+    pub(super) is_nameless: bool,
+    pub(super) values: &'a [f64],
+}
+
+impl<'a> RowRef<'a> {
+    /// Walks the labels that count.
+    pub(super) fn labels(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        let is_nameless = self.is_nameless;
+        self.labels.iter().filter(move |(name, _)| !is_nameless || !is_identity(name))
+    }
+
+    /// Returns the labels that count.
+    pub(super) fn owned_labels(&self) -> Labels {
+        if self.is_nameless { nameless(self.labels) } else { self.labels.clone() }
+    }
+}
+
+/// Returns the labels without those that name the metric.
+pub(super) fn nameless(labels: &Labels) -> Labels {
+    labels.retain(|name| !is_identity(name))
+}
+
+/// Takes rows one after the other.
+pub(super) type Sink<'s> = dyn FnMut(RowRef<'_>) -> Result<(), PromqlError> + 's;
+
+/// A series that is kept.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Row {
+    pub(super) labels: Labels,
+    pub(super) values: Vec<f64>,
+}
+
+impl Row {
+    pub(super) fn as_ref(&self) -> RowRef<'_> {
+        RowRef { labels: &self.labels, is_nameless: false, values: &self.values }
+    }
+}
+
+/// Counts the bytes of step values held by one query.
+#[derive(Debug)]
+pub(super) struct Meter {
+    used_bytes: Cell<usize>,
+    max_bytes: usize,
+}
+
+impl Meter {
+    pub(super) fn new(max_bytes: usize) -> Rc<Self> {
+        Rc::new(Self { used_bytes: Cell::new(0), max_bytes })
+    }
+
+    /// Takes a share that is given back when it is dropped.
+    pub(super) fn share(self: &Rc<Self>) -> Share {
+        Share { meter: Rc::clone(self), bytes: 0 }
+    }
+}
+
+/// A part of a query's memory.
+#[derive(Debug)]
+pub(super) struct Share {
+    meter: Rc<Meter>,
+    bytes: usize,
+}
+
+impl Share {
+    /// Adds room for `n` values of `T`, or fails when the query has no more.
+    pub(super) fn grow<T>(&mut self, n: usize) -> Result<(), PromqlError> {
+        let bytes = n.saturating_mul(size_of::<T>());
+        let used_bytes = self.meter.used_bytes.get().saturating_add(bytes);
+        if used_bytes > self.meter.max_bytes {
+            return Err(PromqlError::Limit {
+                what: "bytes of intermediate results",
+                n: used_bytes as u64,
+                max: self.meter.max_bytes as u64,
+                key: KEY_MEMORY,
+            });
+        }
+        self.meter.used_bytes.set(used_bytes);
+        self.bytes += bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.meter.used_bytes.set(self.meter.used_bytes.get().saturating_sub(self.bytes));
+    }
+}
+
+/// Rows that are kept, each with at least one value.
+#[derive(Debug)]
+pub(super) struct Table {
+    pub(super) rows: Vec<Row>,
+    share: Share,
+}
+
+impl Table {
+    pub(super) fn new(meter: &Rc<Meter>) -> Self {
+        Self { rows: Vec::new(), share: meter.share() }
+    }
+
+    /// Keeps a copy of a row.
+    pub(super) fn push_ref(&mut self, row: RowRef<'_>) -> Result<(), PromqlError> {
+        self.share.grow::<f64>(row.values.len())?;
+        self.rows.push(Row { labels: row.owned_labels(), values: row.values.to_vec() });
+        Ok(())
+    }
+
+    /// Keeps a row unless it has no value at all.
+    pub(super) fn push(&mut self, labels: Labels, values: Vec<f64>) -> Result<(), PromqlError> {
+        if values.iter().any(|value| !is_absent(*value)) {
+            self.share.grow::<f64>(values.len())?;
+            self.rows.push(Row { labels, values });
+        }
+        Ok(())
+    }
+
+    /// Joins rows of equal labels, which is an error where two of them have a value at one step.
+    pub(super) fn merge_equal(&mut self, conflict: &str) -> Result<(), PromqlError> {
+        let mut places: HashMap<Labels, usize> = HashMap::with_capacity(self.rows.len());
+        let mut merged: Vec<Row> = Vec::with_capacity(self.rows.len());
+        for row in std::mem::take(&mut self.rows) {
+            match places.get(&row.labels) {
+                None => {
+                    places.insert(row.labels.clone(), merged.len());
+                    merged.push(row);
+                }
+                Some(place) => merge_into(&mut merged[*place].values, &row.values, conflict)?,
+            }
+        }
+        self.rows = merged;
+        Ok(())
+    }
+}
+
+/// What Prometheus says when two series of one result have the same labels.
+pub(super) const SAME_LABELSET: &str = "vector cannot contain metrics with the same labelset";
+
+fn merge_into(target: &mut [f64], from: &[f64], conflict: &str) -> Result<(), PromqlError> {
+    for (old, new) in target.iter_mut().zip(from) {
+        if is_absent(*new) {
+            continue;
+        }
+        if !is_absent(*old) {
+            return Err(PromqlError::execution(conflict));
+        }
+        *old = *new;
+    }
+    Ok(())
+}

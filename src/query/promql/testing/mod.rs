@@ -1,0 +1,93 @@
+//! Samples from text, for tests: series in Prometheus' notation, a source that holds them in
+//! memory, and a runner for scripts of `load` and `eval` blocks.
+//!
+//! Not only our own tests need it: `rules test` reads the same notation from rule unit tests, so
+//! all of this is part of the room.
+
+mod notation;
+mod script;
+
+use crate::model::{Labels, SeriesData};
+use crate::storage::{ReadError, SeriesRequest};
+
+use super::source::SeriesSource;
+
+pub use notation::{NotationError, parse_labels, parse_series, parse_values};
+pub use script::{ScriptFailure, run_script};
+
+/// A source that holds its series in memory.
+#[derive(Debug, Clone, Default)]
+pub struct MemorySource {
+    /// Sorted by labels.
+    series: Vec<SeriesData>,
+}
+
+impl MemorySource {
+    /// Returns a source without series.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a sample. Of two with one timestamp the later added wins.
+    pub fn push(&mut self, labels: &Labels, timestamp_ms: i64, value: f64) {
+        let place = self.series.binary_search_by(|series| series.labels.cmp(labels));
+        let place = place.unwrap_or_else(|place| {
+            let labels = labels.clone();
+            let empty = SeriesData { labels, timestamps_ms: Vec::new(), values: Vec::new() };
+            self.series.insert(place, empty);
+            place
+        });
+        let series = &mut self.series[place];
+        match series.timestamps_ms.binary_search(&timestamp_ms) {
+            Ok(idx) => series.values[idx] = value,
+            Err(idx) => {
+                series.timestamps_ms.insert(idx, timestamp_ms);
+                series.values.insert(idx, value);
+            }
+        }
+    }
+
+    /// Adds values at `start_ms`, `start_ms + step_ms` and so on; `None` is a gap.
+    pub fn push_values(
+        &mut self,
+        labels: &Labels,
+        start_ms: i64,
+        step_ms: i64,
+        values: &[Option<f64>],
+    ) {
+        let mut timestamp_ms = start_ms;
+        for value in values {
+            if let Some(value) = value {
+                self.push(labels, timestamp_ms, *value);
+            }
+            timestamp_ms += step_ms;
+        }
+    }
+
+    /// Returns the time of the newest sample.
+    pub fn end_ms(&self) -> Option<i64> {
+        self.series.iter().filter_map(|series| series.timestamps_ms.last().copied()).max()
+    }
+}
+
+impl SeriesSource for MemorySource {
+    fn select(&self, request: &SeriesRequest<'_>) -> Result<Vec<SeriesData>, ReadError> {
+        let mut found = Vec::new();
+        for series in &self.series {
+            let is_match = request
+                .matchers
+                .iter()
+                .all(|matcher| matcher.matches(series.labels.get(&matcher.name).unwrap_or("")));
+            let lo = series.timestamps_ms.partition_point(|t| *t < request.start_ms);
+            let hi = series.timestamps_ms.partition_point(|t| *t <= request.end_ms);
+            if is_match && lo < hi {
+                found.push(SeriesData {
+                    labels: series.labels.clone(),
+                    timestamps_ms: series.timestamps_ms[lo..hi].to_vec(),
+                    values: series.values[lo..hi].to_vec(),
+                });
+            }
+        }
+        Ok(found)
+    }
+}

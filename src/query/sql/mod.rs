@@ -1,0 +1,103 @@
+//! SQL over the tables `metrics`, `logs` and `spans`.
+//!
+//! Everything here runs inside a worker process (see [`super::worker`]); the server only passes the
+//! question on. Two gates stand before anything runs: `tokens` counts the text, `plan` walks the
+//! logical plan against an allow-list of operators, tables and functions. `table` shows a
+//! snapshot's files and head rows as tables; `dedupe` lets a sample through once; `json_get` is
+//! `attributes['key']`.
+
+mod tokens;
+mod context;
+mod functions;
+mod json_get;
+mod plan;
+mod table;
+mod filter;
+mod overlap;
+mod dedupe;
+mod heads;
+mod store;
+mod run;
+#[cfg(test)]
+pub(super) mod tests;
+
+use datafusion::scalar::ScalarValue;
+
+pub(super) use heads::{HeadRange, HeadRequest, HeadRows, Heads};
+pub(super) use run::{Limits, Question, Sink, run};
+
+/// The value of a parameter `$1`, `$2`, … as JSON says it.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(untagged)]
+pub enum Param {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// Any other number.
+    Float(f64),
+    /// A text; times are written as text too, e.g. `2026-01-02T03:04:05Z`.
+    Text(String),
+}
+
+impl Param {
+    fn to_scalar(&self) -> ScalarValue {
+        match self {
+            Param::Null => ScalarValue::Null,
+            Param::Bool(value) => ScalarValue::Boolean(Some(*value)),
+            Param::Int(value) => ScalarValue::Int64(Some(*value)),
+            Param::Float(value) => ScalarValue::Float64(Some(*value)),
+            Param::Text(value) => ScalarValue::Utf8(Some(value.clone())),
+        }
+    }
+}
+
+/// Which limit cut an answer off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Truncated {
+    /// `query.rows_max`
+    Rows,
+    /// `query.result_bytes_max`
+    Bytes,
+}
+
+impl Truncated {
+    /// Returns the limit's key in the configuration.
+    pub fn key(self) -> &'static str {
+        match self {
+            Truncated::Rows => "query.rows_max",
+            Truncated::Bytes => "query.result_bytes_max",
+        }
+    }
+}
+
+/// Why a worker has no answer, as it tells the server.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(super) struct Failure {
+    /// What it asks of the caller.
+    pub(super) kind: FailureKind,
+    /// What was wrong.
+    pub(super) message: String,
+}
+
+impl Failure {
+    fn refused(message: String) -> Self {
+        Self { kind: FailureKind::Refused, message }
+    }
+}
+
+/// What a failure asks of the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(super) enum FailureKind {
+    /// Another question.
+    Refused,
+    /// Less of the same: the pool is empty.
+    Memory,
+    /// The question failed on this data.
+    Execution,
+    /// Nothing; it is ours.
+    Internal,
+}

@@ -1,0 +1,112 @@
+//! The second gate: a logical plan, walked before anything optimises or runs it.
+//!
+//! An allow-list, so that what a new version of DataFusion learns is refused until somebody has
+//! judged it: only reading operators, only our tables, only functions on the list, in subqueries
+//! too. A name of `WITH` is planned anew wherever it is used, so a short text can make an enormous
+//! plan; nodes are counted and the walk ends at the limit.
+
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{DataFusionError, Result, plan_err};
+use datafusion::datasource::source_as_provider;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+
+use super::functions;
+use super::table::ScopedTable;
+use super::tokens::JOINS_MAX;
+
+/// The most operators in a plan, expressions not counted.
+const NODES_MAX: usize = 2_000;
+/// The most reads of a table in one plan.
+const SCANS_MAX: usize = 128;
+
+/// Returns why the plan is not run, or nothing.
+pub(super) fn check(plan: &LogicalPlan, may_explain: bool) -> Result<()> {
+    let mut counts = Counts::default();
+    plan.apply_with_subqueries(|node| {
+        check_node(node, may_explain)?;
+        counts.add(node)?;
+        node.apply_expressions(|expr| expr.apply(check_expression))
+    })?;
+    Ok(())
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    n_nodes: usize,
+    n_joins: usize,
+    n_scans: usize,
+}
+
+impl Counts {
+    fn add(&mut self, node: &LogicalPlan) -> Result<()> {
+        self.n_nodes += 1;
+        self.n_joins += usize::from(matches!(node, LogicalPlan::Join(_)));
+        self.n_scans += usize::from(matches!(node, LogicalPlan::TableScan(_)));
+        for (what, n, max) in [
+            ("steps", self.n_nodes, NODES_MAX),
+            ("joins", self.n_joins, JOINS_MAX),
+            ("reads of tables", self.n_scans, SCANS_MAX),
+        ] {
+            if n > max {
+                return plan_err!("the query's plan has more than the {max} {what} it may have");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_node(node: &LogicalPlan, may_explain: bool) -> Result<()> {
+    match node {
+        LogicalPlan::Projection(_)
+        | LogicalPlan::Filter(_)
+        | LogicalPlan::Window(_)
+        | LogicalPlan::Aggregate(_)
+        | LogicalPlan::Sort(_)
+        | LogicalPlan::Join(_)
+        | LogicalPlan::Union(_)
+        | LogicalPlan::EmptyRelation(_)
+        | LogicalPlan::Subquery(_)
+        | LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::Limit(_)
+        | LogicalPlan::Values(_)
+        | LogicalPlan::Distinct(_)
+        | LogicalPlan::Unnest(_) => Ok(()),
+        LogicalPlan::TableScan(scan) => {
+            let provider = source_as_provider(&scan.source)?;
+            if (provider.as_ref() as &dyn std::any::Any).is::<ScopedTable>() {
+                Ok(())
+            } else {
+                plan_err!("`{}` is not one of the tables metrics, logs and spans", scan.table_name)
+            }
+        }
+        LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) if may_explain => Ok(()),
+        LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) => {
+            plan_err!("EXPLAIN is for administrators: it shows where data lies")
+        }
+        other => plan_err!("only queries are answered, not {}", first_word(other)),
+    }
+}
+
+fn check_expression(expr: &Expr) -> Result<TreeNodeRecursion> {
+    let name = match expr {
+        Expr::ScalarFunction(call) => call.func.name(),
+        Expr::AggregateFunction(call) => call.func.name(),
+        Expr::WindowFunction(call) => call.fun.name(),
+        Expr::ScalarVariable(..) => return plan_err!("variables are not offered"),
+        _ => return Ok(TreeNodeRecursion::Continue),
+    };
+    if functions::is_allowed(name) {
+        Ok(TreeNodeRecursion::Continue)
+    } else {
+        Err(not_offered(name))
+    }
+}
+
+fn not_offered(name: &str) -> DataFusionError {
+    DataFusionError::Plan(format!("the function `{name}` is not offered"))
+}
+
+fn first_word(plan: &LogicalPlan) -> String {
+    let text = plan.display().to_string();
+    text.split([':', ' ', '(']).next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,203 @@
+//! One question from its text to its rows, inside a worker.
+//!
+//! Tokens are counted, the text is parsed, the statement must be a query, the logical plan is
+//! walked against the allow-list, parameters are bound, and only then is anything optimised or run.
+//! Rows go to a sink batch by batch; what passes the row or byte limit is cut off and said so.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
+use datafusion::common::{DataFusionError, ParamValues, Result, ScalarValue, plan_err};
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::execute_stream;
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::parser::ParserError;
+use futures::StreamExt;
+
+use super::context::{self, Parts};
+use super::heads::Heads;
+use super::{Failure, FailureKind, Param, Truncated, plan, tokens};
+use crate::storage::FileEntry;
+
+/// A question as a worker gets it.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Question {
+    /// The text.
+    pub(crate) sql: String,
+    /// Values of `$1`, `$2`, …
+    pub(crate) params: Vec<Param>,
+    /// Every file the caller may read.
+    pub(crate) files: Vec<FileEntry>,
+    /// Below which they lie.
+    pub(crate) data_dir: PathBuf,
+    /// Whether `EXPLAIN` is answered.
+    pub(crate) may_explain: bool,
+    /// What it may cost.
+    pub(crate) limits: Limits,
+}
+
+/// What a question may cost inside its worker.
+#[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Limits {
+    /// `query.memory`.
+    pub(crate) memory_bytes: u64,
+    /// `query.rows_max`.
+    pub(crate) rows_max: usize,
+    /// `query.result_bytes_max`.
+    pub(crate) result_bytes_max: usize,
+    /// How many threads it is spread over.
+    pub(crate) n_partitions: usize,
+    /// CPU time after which the kernel ends the process; far past the deadline.
+    pub(crate) cpu_secs_max: u64,
+}
+
+/// Takes an answer's rows as they come.
+pub(crate) trait Sink: Send {
+    /// Takes the columns, once, before any row.
+    fn schema(&mut self, schema: &SchemaRef) -> impl Future<Output = Result<()>> + Send;
+
+    /// Takes rows and returns how many bytes they are.
+    fn rows(&mut self, batch: RecordBatch) -> impl Future<Output = Result<usize>> + Send;
+}
+
+/// Answers the question; returns which limit cut the answer off, if one did.
+pub(crate) async fn run(
+    question: Question,
+    heads: Arc<dyn Heads>,
+    sink: &mut impl Sink,
+) -> std::result::Result<Option<Truncated>, Failure> {
+    tokens::check(&question.sql).map_err(Failure::refused)?;
+    let state = context::session(Parts {
+        data_dir: question.data_dir.clone(),
+        files: &question.files,
+        heads,
+        memory_bytes: usize::try_from(question.limits.memory_bytes).unwrap_or(usize::MAX),
+        n_partitions: question.limits.n_partitions,
+    })
+    .map_err(failure)?;
+    let plan = plan_of(&state, &question).await.map_err(failure)?;
+    stream(&state, &plan, &question.limits, sink).await.map_err(failure)
+}
+
+async fn plan_of(state: &SessionState, question: &Question) -> Result<LogicalPlan> {
+    let dialect = state.config_options().sql_parser.dialect;
+    let statement = state.sql_to_statement(&question.sql, &dialect)?;
+    check_statement(&statement)?;
+    let plan = state.statement_to_plan(statement).await?;
+    plan::check(&plan, question.may_explain)?;
+    let values: Vec<ScalarValue> = question.params.iter().map(Param::to_scalar).collect();
+    bind(plan, values)
+}
+
+/// Refuses what is not a query before the planner sees it; the plan's gate would refuse it too.
+fn check_statement(statement: &Statement) -> Result<()> {
+    let inner = match statement {
+        Statement::Explain(explain) => explain.statement.as_ref(),
+        other => other,
+    };
+    match inner {
+        Statement::Statement(sql) if matches!(**sql, ast::Statement::Query(_)) => Ok(()),
+        _ => plan_err!("only queries are answered: SELECT … or WITH … SELECT …"),
+    }
+}
+
+fn bind(plan: LogicalPlan, values: Vec<ScalarValue>) -> Result<LogicalPlan> {
+    let n_wanted = plan.get_parameter_names()?.len();
+    if n_wanted > values.len() {
+        return plan_err!(
+            "the query has {n_wanted} parameters ($1, $2, …) but {} values came with it",
+            values.len()
+        );
+    }
+    if n_wanted == 0 { Ok(plan) } else { plan.with_param_values(ParamValues::from(values)) }
+}
+
+async fn stream(
+    state: &SessionState,
+    plan: &LogicalPlan,
+    limits: &Limits,
+    sink: &mut impl Sink,
+) -> Result<Option<Truncated>> {
+    let physical = state.create_physical_plan(plan).await?;
+    let mut batches = execute_stream(physical, state.task_ctx())?;
+    let schema = plain_schema(&batches.schema());
+    sink.schema(&schema).await?;
+    let (mut n_rows, mut n_bytes) = (0, 0);
+    while let Some(batch) = batches.next().await {
+        let batch = batch?;
+        let room = limits.rows_max - n_rows;
+        let is_over = batch.num_rows() > room;
+        let batch = if is_over { batch.slice(0, room) } else { batch };
+        n_rows += batch.num_rows();
+        if batch.num_rows() > 0 {
+            n_bytes += sink.rows(plain(&schema, &batch)?).await?;
+        }
+        if is_over {
+            return Ok(Some(Truncated::Rows));
+        }
+        if n_bytes >= limits.result_bytes_max {
+            return Ok(Some(Truncated::Bytes));
+        }
+    }
+    Ok(None)
+}
+
+/// Returns the schema with every kind of text as plain text: a dictionary would be sent whole with
+/// each batch, however few of its values the batch uses, and text views are new to many clients.
+fn plain_schema(schema: &SchemaRef) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| {
+        let data_type = plain_type(field.data_type());
+        Arc::new(field.as_ref().clone().with_data_type(data_type))
+    });
+    Arc::new(Schema::new(fields.collect::<Fields>()))
+}
+
+fn plain_type(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Dictionary(_, values) => plain_type(values),
+        DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
+        other => other.clone(),
+    }
+}
+
+fn plain(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch> {
+    let columns = schema.fields().iter().zip(batch.columns());
+    let columns = columns.map(|(field, column)| cast(column, field.data_type()));
+    let columns = columns.collect::<std::result::Result<Vec<_>, _>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
+}
+
+/// Sorts DataFusion's errors by what they ask of the caller.
+fn failure(error: DataFusionError) -> Failure {
+    let kind = match error.find_root() {
+        DataFusionError::ResourcesExhausted(_) => FailureKind::Memory,
+        DataFusionError::SQL(..)
+        | DataFusionError::Plan(_)
+        | DataFusionError::SchemaError(..)
+        | DataFusionError::NotImplemented(_)
+        | DataFusionError::Configuration(_)
+        | DataFusionError::Diagnostic(..) => FailureKind::Refused,
+        DataFusionError::Internal(_)
+        | DataFusionError::ObjectStore(_)
+        | DataFusionError::ParquetError(_)
+        | DataFusionError::IoError(_)
+        | DataFusionError::External(_) => FailureKind::Internal,
+        _ => FailureKind::Execution,
+    };
+    let message = match error.find_root() {
+        DataFusionError::Plan(message) | DataFusionError::NotImplemented(message) => {
+            message.clone()
+        }
+        DataFusionError::SQL(error, _) if matches!(**error, ParserError::RecursionLimitExceeded) => {
+            "the query is nested too deeply: about 45 levels are read".to_owned()
+        }
+        root => root.strip_backtrace(),
+    };
+    Failure { kind, message }
+}

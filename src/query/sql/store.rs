@@ -1,0 +1,155 @@
+//! The one object store a worker has: the files of its question, for reading.
+//!
+//! A path that is not on the list does not exist, so no plan can open anything else, whatever it
+//! was made from. Nothing can be listed, written or removed. Files are opened here and not in
+//! `storage::disk` because a worker is a process without a store; it only reads, and only finished
+//! files.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::{self, BoxStream, StreamExt};
+use object_store::path::Path;
+use object_store::{
+    Attributes, CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult,
+    MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload,
+    PutResult, Result,
+};
+use parking_lot::Mutex;
+
+use crate::storage::FileEntry;
+
+/// What errors call this store.
+const NAME: &str = "commonwatch files";
+
+/// Reads the files of one question and nothing else.
+#[derive(Debug)]
+pub(super) struct ReadOnlyStore {
+    data_dir: PathBuf,
+    sizes: HashMap<Path, u64>,
+    open: Mutex<HashMap<Path, Arc<File>>>,
+}
+
+impl std::fmt::Display for ReadOnlyStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(NAME)
+    }
+}
+
+impl ReadOnlyStore {
+    /// Returns a store of these files below the data directory.
+    pub(super) fn new<'a>(
+        data_dir: PathBuf,
+        files: impl IntoIterator<Item = &'a FileEntry>,
+    ) -> Result<Self> {
+        let sizes = files
+            .into_iter()
+            .map(|file| Ok((Path::parse(&file.path)?, file.size_bytes)))
+            .collect::<Result<_>>()?;
+        Ok(Self { data_dir, sizes, open: Mutex::default() })
+    }
+
+    fn size(&self, location: &Path) -> Result<u64> {
+        self.sizes.get(location).copied().ok_or_else(|| Error::NotFound {
+            path: location.to_string(),
+            source: "it is not one of the query's files".into(),
+        })
+    }
+
+    fn file(&self, location: &Path) -> Result<Arc<File>> {
+        let mut open = self.open.lock();
+        if let Some(file) = open.get(location) {
+            return Ok(Arc::clone(file));
+        }
+        let path = self.data_dir.join(location.as_ref());
+        let file = Arc::new(File::open(path).map_err(|error| failed(location, error))?);
+        open.insert(location.clone(), Arc::clone(&file));
+        Ok(file)
+    }
+
+    async fn read(&self, location: &Path, range: Range<u64>) -> Result<Bytes> {
+        let file = self.file(location)?;
+        let place = location.clone();
+        let read = move || {
+            let n_bytes = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+            let mut bytes = vec![0; n_bytes];
+            file.read_exact_at(&mut bytes, range.start).map_err(|error| failed(&place, error))?;
+            Ok(Bytes::from(bytes))
+        };
+        tokio::task::spawn_blocking(read).await.map_err(|error| failed(location, error))?
+    }
+}
+
+fn failed(
+    location: &Path,
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> Error {
+    let source: Box<dyn std::error::Error + Send + Sync> = source.into();
+    Error::Generic { store: NAME, source: format!("cannot read {location}: {source}").into() }
+}
+
+fn read_only() -> Error {
+    Error::NotSupported { source: "the store is read-only".into() }
+}
+
+#[async_trait]
+impl ObjectStore for ReadOnlyStore {
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        let size = self.size(location)?;
+        let range = match &options.range {
+            Some(range) => range.as_range(size).map_err(|error| failed(location, error))?,
+            None => 0..size,
+        };
+        let bytes =
+            if options.head { Bytes::new() } else { self.read(location, range.clone()).await? };
+        Ok(GetResult {
+            payload: GetResultPayload::Stream(stream::once(async { Ok(bytes) }).boxed()),
+            meta: ObjectMeta {
+                location: location.clone(),
+                last_modified: chrono::DateTime::UNIX_EPOCH,
+                size,
+                e_tag: None,
+                version: None,
+            },
+            range,
+            attributes: Attributes::new(),
+        })
+    }
+
+    async fn put_opts(&self, _: &Path, _: PutPayload, _: PutOptions) -> Result<PutResult> {
+        Err(read_only())
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        _: &Path,
+        _: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        Err(read_only())
+    }
+
+    fn delete_stream(
+        &self,
+        _: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        stream::once(async { Err(read_only()) }).boxed()
+    }
+
+    fn list(&self, _: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        stream::once(async { Err(read_only()) }).boxed()
+    }
+
+    async fn list_with_delimiter(&self, _: Option<&Path>) -> Result<ListResult> {
+        Err(read_only())
+    }
+
+    async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
+        Err(read_only())
+    }
+}

@@ -1,0 +1,340 @@
+//! Questions against files in a folder and a head in memory.
+//!
+//! `tests/cases/sql/*.txt` holds the questions: a block is a query, a line `----`, and the answer as
+//! CSV, or `error: ` and a part of the message. The data is `Fixture::standard`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::array::{
+    ArrayRef, Float64Array, RecordBatch, StringDictionaryBuilder, TimestampMillisecondArray,
+    UInt64Array, new_null_array,
+};
+use datafusion::arrow::datatypes::{Int32Type, SchemaRef};
+use datafusion::common::Result;
+use datafusion::parquet::arrow::ArrowWriter;
+use futures::stream::{self, BoxStream, StreamExt};
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::{
+    Commons, Labels, LogRow, LogsBuilder, Signal, SpanRow, SpansBuilder, Tags, metric,
+};
+use crate::query::answer::SqlAnswer;
+use crate::storage::FileEntry;
+
+/// 2026-01-02T00:00:00Z
+pub(crate) const START_MS: i64 = 1_767_312_000_000;
+
+/// One sample: ms after the start, metric, job, value.
+pub(crate) type SampleRow = (i64, &'static str, &'static str, f64);
+
+/// A data directory and a head, without a store.
+#[derive(Debug)]
+pub(crate) struct Fixture {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) files: Vec<FileEntry>,
+    pub(crate) heads: Arc<ListedHeads>,
+}
+
+/// A head that is a list.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct ListedHeads(pub(crate) Vec<(Signal, HeadRows)>);
+
+#[async_trait]
+impl Heads for ListedHeads {
+    fn read(&self, request: HeadRequest) -> BoxStream<'static, Result<HeadRows>> {
+        let rows = self.0.iter().filter(|(signal, (commons, _))| {
+            *signal == request.signal
+                && request.filter.commons.as_ref().is_none_or(|wanted| wanted == commons)
+        });
+        let rows: Vec<_> = rows
+            .map(|(_, (commons, batch))| {
+                let columns: Vec<usize> = (request.columns.iter())
+                    .map(|name| batch.schema().index_of(name).unwrap())
+                    .collect();
+                Ok((commons.clone(), batch.project(&columns).unwrap()))
+            })
+            .collect();
+        stream::iter(rows).boxed()
+    }
+
+    async fn metric_ranges(&self) -> Result<Vec<HeadRange>> {
+        Ok(self.ranges())
+    }
+}
+
+impl ListedHeads {
+    pub(crate) fn ranges(&self) -> Vec<HeadRange> {
+        let metrics = self.0.iter().filter(|(signal, _)| *signal == Signal::Metrics);
+        let ranges = metrics.map(|(_, (commons, batch))| {
+            let (min_ns, max_ns) = time_range(Signal::Metrics, batch);
+            HeadRange { commons: commons.clone(), min_ns, max_ns }
+        });
+        ranges.collect()
+    }
+}
+
+impl Fixture {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self { dir, files: Vec::new(), heads: Arc::default() }
+    }
+
+    /// Two commons; metrics in two files and the head with one sample stored twice, logs and spans
+    /// in a file and the head.
+    pub(crate) fn standard() -> Self {
+        let mut fixture = Self::new();
+        let (heart, lung) = (commons("heart.example"), commons("lung.example"));
+        fixture.file(&heart, 1, Signal::Metrics, samples(&[
+            (0, "up", "node", 1.0),
+            (15_000, "up", "node", 1.0),
+            (0, "up", "api", 1.0),
+        ]));
+        fixture.file(&heart, 2, Signal::Metrics, samples(&[
+            (15_000, "up", "node", 0.0),
+            (30_000, "up", "node", 0.5),
+        ]));
+        fixture.file(&lung, 2, Signal::Metrics, samples(&[(0, "queue", "node", 7.0)]));
+        fixture.head(&heart, Signal::Metrics, samples(&[
+            (30_000, "up", "node", 9.0),
+            (45_000, "up", "node", 0.25),
+        ]));
+        fixture.file(&heart, 3, Signal::Logs, logs(&[
+            (1_000, "GET /a", "GET", 200, "t1"),
+            (2_000, "GET /b", "GET", 500, "t2"),
+        ]));
+        fixture.head(&heart, Signal::Logs, logs(&[(3_000, "POST /c", "POST", 500, "t3")]));
+        fixture.file(&heart, 4, Signal::Spans, spans(&[(900, 40, "GET /b", "t2")]));
+        fixture.head(&lung, Signal::Spans, spans(&[(5_000, 10, "job", "t9")]));
+        fixture
+    }
+
+    pub(crate) fn file(
+        &mut self,
+        commons: &Commons,
+        generation: u64,
+        signal: Signal,
+        batch: RecordBatch,
+    ) {
+        let n = self.files.len();
+        let path = format!(
+            "parquet/{signal}/commons={commons}/date=2026-01-02/{generation:016x}-{n}.parquet"
+        );
+        let place = self.dir.path().join(&path);
+        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+        let batch = without_exp(signal, &batch);
+        let out = std::fs::File::create(&place).unwrap();
+        let mut writer = ArrowWriter::try_new(out, batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        let (min_ns, max_ns) = time_range(signal, &batch);
+        self.files.push(FileEntry {
+            path,
+            signal,
+            commons: commons.clone(),
+            day: 20_455,
+            n_rows: batch.num_rows() as u64,
+            size_bytes: std::fs::metadata(&place).unwrap().len(),
+            min_ns,
+            max_ns,
+            has_exp: false,
+        });
+    }
+
+    pub(crate) fn head(&mut self, commons: &Commons, signal: Signal, batch: RecordBatch) {
+        Arc::make_mut(&mut self.heads).0.push((signal, (commons.clone(), batch)));
+    }
+
+    pub(crate) fn question(&self, sql: &str) -> Question {
+        Question {
+            sql: sql.to_owned(),
+            params: Vec::new(),
+            files: self.files.clone(),
+            data_dir: self.dir.path().to_owned(),
+            may_explain: false,
+            limits: Limits {
+                memory_bytes: 64 << 20,
+                rows_max: 1_000,
+                result_bytes_max: 1 << 20,
+                n_partitions: 2,
+                cpu_secs_max: 60,
+            },
+        }
+    }
+
+    fn ask(&self, sql: &str) -> std::result::Result<SqlAnswer, Failure> {
+        self.put(self.question(sql))
+    }
+
+    fn put(&self, question: Question) -> std::result::Result<SqlAnswer, Failure> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_stack_size(16 << 20)
+            .build()
+            .unwrap();
+        let heads: Arc<dyn Heads> = self.heads.clone();
+        runtime.block_on(async move {
+            let task = async move {
+                let mut sink = Collect::default();
+                let truncated = run(question, heads, &mut sink).await?;
+                let schema = sink.schema.expect("the schema comes first");
+                Ok(SqlAnswer { schema, batches: sink.batches, truncated })
+            };
+            #[expect(clippy::disallowed_methods, reason = "planning wants the large stack")]
+            tokio::spawn(task).await.unwrap()
+        })
+    }
+}
+
+#[derive(Debug, Default)]
+struct Collect {
+    schema: Option<SchemaRef>,
+    batches: Vec<RecordBatch>,
+}
+
+impl Sink for Collect {
+    async fn schema(&mut self, schema: &SchemaRef) -> Result<()> {
+        self.schema = Some(Arc::clone(schema));
+        Ok(())
+    }
+
+    async fn rows(&mut self, batch: RecordBatch) -> Result<usize> {
+        let n_bytes = batch.get_array_memory_size();
+        self.batches.push(batch);
+        Ok(n_bytes)
+    }
+}
+
+pub(crate) fn commons(name: &str) -> Commons {
+    Commons::new(name).unwrap()
+}
+
+fn tags() -> Tags {
+    Tags { service: Some(Arc::from("fence")), env: Some(Arc::from("prod")), ..Tags::unassigned() }
+}
+
+/// Rows in the order files have: by metric, labels, timestamp.
+pub(crate) fn samples(rows: &[SampleRow]) -> RecordBatch {
+    let mut rows = rows.to_vec();
+    rows.sort_by(|a, b| (a.1, a.2, a.0).partial_cmp(&(b.1, b.2, b.0)).unwrap());
+    let labels = |row: &SampleRow| crate::model::json::object([("job", row.2)]);
+    let series_id =
+        |row: &SampleRow| Labels::from_pairs([("__name__", row.1), ("job", row.2)]).series_id();
+    let times = rows.iter().map(|row| START_MS + row.0);
+    let n_rows = rows.len();
+    let schema = metric::exp_schema();
+    let columns = schema.fields().iter().map(|field| -> ArrayRef {
+        match field.name().as_str() {
+            "timestamp" => {
+                Arc::new(TimestampMillisecondArray::from_iter_values(times.clone()).with_timezone("UTC"))
+            }
+            "metric" => dictionary(rows.iter().map(|row| row.1.to_owned())),
+            "labels" => dictionary(rows.iter().map(labels)),
+            "kind" => dictionary(rows.iter().map(|_| "gauge".to_owned())),
+            "service" => dictionary(rows.iter().map(|_| "fence".to_owned())),
+            "value" => Arc::new(Float64Array::from_iter_values(rows.iter().map(|row| row.3))),
+            "series_id" => Arc::new(UInt64Array::from_iter_values(rows.iter().map(series_id))),
+            _ => new_null_array(field.data_type(), n_rows),
+        }
+    });
+    RecordBatch::try_new(Arc::clone(&schema), columns.collect()).unwrap()
+}
+
+fn dictionary(texts: impl Iterator<Item = String>) -> ArrayRef {
+    let mut builder = StringDictionaryBuilder::<Int32Type>::new();
+    texts.for_each(|text| builder.append_value(text));
+    Arc::new(builder.finish())
+}
+
+fn without_exp(signal: Signal, batch: &RecordBatch) -> RecordBatch {
+    match signal {
+        Signal::Metrics => {
+            let kept: Vec<usize> = (0..metric::schema().fields().len()).collect();
+            batch.project(&kept).unwrap()
+        }
+        Signal::Logs | Signal::Spans => batch.clone(),
+    }
+}
+
+/// ms after the start, body, method, status, trace.
+pub(crate) fn logs(rows: &[(i64, &str, &str, u16, &str)]) -> RecordBatch {
+    let mut builder = LogsBuilder::new();
+    for (after_ms, body, method, status, trace_id) in rows {
+        let attributes = format!(r#"{{"http.method":"{method}","http.status_code":{status}}}"#);
+        builder.push(&tags(), &LogRow {
+            timestamp_ns: (START_MS + after_ms) * 1_000_000 + 1,
+            severity_number: if *status >= 500 { 17 } else { 9 },
+            body,
+            attributes: &attributes,
+            resource: r#"{"k8s.pod.name":"fence-1"}"#,
+            trace_id,
+            ..LogRow::default()
+        });
+    }
+    builder.finish()
+}
+
+/// ms after the start, duration in ms, name, trace.
+fn spans(rows: &[(i64, i64, &str, &str)]) -> RecordBatch {
+    let mut builder = SpansBuilder::new();
+    for (after_ms, duration_ms, name, trace_id) in rows {
+        let start_ns = (START_MS + after_ms) * 1_000_000;
+        builder.push(&tags(), &SpanRow {
+            start_ns,
+            end_ns: start_ns + duration_ms * 1_000_000,
+            trace_id,
+            span_id: "s1",
+            name,
+            kind: 2,
+            attributes: "{}",
+            resource: "{}",
+            events: r#"[{"name":"retry","attributes":{"n":1}}]"#,
+            links: "[]",
+            ..SpanRow::default()
+        });
+    }
+    builder.finish()
+}
+
+fn time_range(signal: Signal, batch: &RecordBatch) -> (i64, i64) {
+    use datafusion::arrow::array::AsArray;
+    use datafusion::arrow::compute::cast;
+    use datafusion::arrow::datatypes::{DataType, TimeUnit, TimestampNanosecondType};
+    let times = batch.column_by_name(super::filter::time_column(signal)).unwrap();
+    let times = cast(times, &DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()))).unwrap();
+    let times = times.as_primitive::<TimestampNanosecondType>().values();
+    (*times.iter().min().unwrap(), *times.iter().max().unwrap())
+}
+
+#[test]
+fn the_cases_hold() {
+    let fixture = Fixture::standard();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/sql");
+    let (mut n_cases, mut wrong) = (0, Vec::new());
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        for block in text.split("\n\n").map(str::trim).filter(|block| block.contains("----")) {
+            let (query, want) = block.split_once("----").unwrap();
+            let query: Vec<_> = query.lines().filter(|line| !line.starts_with('#')).collect();
+            wrong.extend(mismatch(&fixture, query.join("\n").trim(), want.trim()));
+            n_cases += 1;
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {n_cases}:\n\n{}", wrong.len(), wrong.join("\n\n"));
+    assert!(n_cases > 60, "{n_cases} cases found");
+}
+
+/// Returns what is wrong with a case, or nothing.
+fn mismatch(fixture: &Fixture, query: &str, want: &str) -> Option<String> {
+    let found = match fixture.ask(query) {
+        Ok(answer) => answer.to_csv().unwrap().replace("\r\n", "\n").trim().to_owned(),
+        Err(failure) => format!("error: {}", failure.message),
+    };
+    let holds = match want.strip_prefix("error:") {
+        Some(part) => found.starts_with("error: ") && found.contains(part.trim()),
+        None => found == want,
+    };
+    (!holds).then(|| format!("{query}\nwanted:\n{want}\nfound:\n{found}"))
+}

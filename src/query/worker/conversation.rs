@@ -1,0 +1,150 @@
+//! The server's side of one question: passes it on, feeds the head's rows, collects the answer.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::io;
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::buffer::Buffer;
+use arrow::error::ArrowError;
+use arrow::ipc::reader::StreamDecoder;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::frame::Frame;
+use super::protocol::{Kind, encode_rows};
+use crate::model::Signal;
+use crate::query::answer::SqlAnswer;
+use crate::query::sql::{Failure, HeadRange, HeadRequest, Question, Truncated};
+use crate::storage::{HeadBatch, HeadFilter};
+
+/// The head of one snapshot, as the server gives it to a worker.
+pub(in crate::query) trait HeadSource: Debug + Send + Sync {
+    /// Returns the rows, one batch at a time.
+    fn rows(&self, signal: Signal, filter: HeadFilter) -> Box<dyn Iterator<Item = HeadBatch> + Send>;
+
+    /// Returns the time range of each commons that has samples in the head.
+    fn metric_ranges(&self) -> Vec<HeadRange>;
+}
+
+/// How a conversation ended, with the worker still alive and well.
+pub(super) type Outcome = Result<SqlAnswer, Failure>;
+
+/// Puts a question and returns its answer; an error means that the worker died or lost its mind.
+pub(super) async fn converse(
+    to_worker: &mut (impl AsyncWrite + Unpin),
+    from_worker: &mut (impl AsyncRead + Unpin),
+    question: &Question,
+    head: &Arc<dyn HeadSource>,
+) -> io::Result<Outcome> {
+    Frame::json(Kind::Question, 0, question)?.send(to_worker).await?;
+    let mut scans: HashMap<u32, Scan> = HashMap::new();
+    let mut answer = Collected::default();
+    loop {
+        let frame = Frame::receive(from_worker).await?;
+        match frame.kind {
+            Kind::HeadOpen => {
+                let request = frame.parse::<HeadRequest>()?;
+                scans.insert(frame.id, Scan::open(Arc::clone(head), request).await?);
+            }
+            Kind::HeadNext => {
+                let scan = scans.remove(&frame.id).ok_or_else(|| wrong("no such scan"))?;
+                if let Some(scan) = feed(to_worker, frame.id, scan).await? {
+                    scans.insert(frame.id, scan);
+                }
+            }
+            Kind::HeadRanges => {
+                let head = Arc::clone(head);
+                let ranges = blocking(move || head.metric_ranges()).await?;
+                Frame::json(Kind::HeadRanges, frame.id, &ranges)?.send(to_worker).await?;
+            }
+            Kind::Answer => answer.take(&frame)?,
+            Kind::Done => return answer.finish(frame.parse()?).map(Ok),
+            Kind::Failed => return Ok(Err(frame.parse()?)),
+            Kind::Hello | Kind::Question | Kind::HeadRows | Kind::HeadEnd | Kind::Ready => {
+                return Err(wrong("a frame that a worker never sends"));
+            }
+        }
+    }
+}
+
+fn wrong(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)
+}
+
+/// A scan of the head under way.
+struct Scan {
+    rows: Box<dyn Iterator<Item = HeadBatch> + Send>,
+    columns: Vec<String>,
+}
+
+impl Scan {
+    async fn open(head: Arc<dyn HeadSource>, request: HeadRequest) -> io::Result<Self> {
+        let HeadRequest { signal, filter, columns } = request;
+        let rows = blocking(move || head.rows(signal, filter)).await?;
+        Ok(Self { rows, columns })
+    }
+
+    /// Returns the next batch, ready to be sent, or nothing.
+    fn next(&mut self) -> Option<Result<Vec<u8>, ArrowError>> {
+        let HeadBatch { commons, batch } = self.rows.find(|rows| rows.batch.num_rows() > 0)?;
+        Some(select(&batch, &self.columns).and_then(|batch| encode_rows(&commons, &batch)))
+    }
+}
+
+/// Sends the scan's next batch; returns the scan unless it has ended.
+async fn feed(
+    to_worker: &mut (impl AsyncWrite + Unpin),
+    id: u32,
+    mut scan: Scan,
+) -> io::Result<Option<Scan>> {
+    let (scan, rows) = blocking(move || {
+        let rows = scan.next();
+        (scan, rows)
+    })
+    .await?;
+    let Some(rows) = rows else {
+        Frame::about(Kind::HeadEnd, id, Vec::new()).send(to_worker).await?;
+        return Ok(None);
+    };
+    Frame::about(Kind::HeadRows, id, rows.map_err(io::Error::other)?).send(to_worker).await?;
+    Ok(Some(scan))
+}
+
+/// Keeps the columns of these names that the batch has.
+fn select(batch: &RecordBatch, names: &[String]) -> Result<RecordBatch, ArrowError> {
+    let columns: Vec<usize> =
+        names.iter().filter_map(|name| batch.schema_ref().index_of(name).ok()).collect();
+    let schema = Arc::new(batch.schema_ref().project(&columns)?);
+    let arrays = columns.iter().map(|&idx| Arc::clone(batch.column(idx))).collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(schema, arrays, &options)
+}
+
+/// The answer so far.
+#[derive(Default)]
+struct Collected {
+    decoder: StreamDecoder,
+    batches: Vec<RecordBatch>,
+}
+
+impl Collected {
+    fn take(&mut self, frame: &Frame) -> io::Result<()> {
+        let mut buffer = Buffer::from(frame.payload.clone());
+        while !buffer.is_empty() {
+            if let Some(batch) = self.decoder.decode(&mut buffer).map_err(io::Error::other)? {
+                self.batches.push(batch);
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self, truncated: Option<Truncated>) -> io::Result<SqlAnswer> {
+        let schema = self.decoder.schema().ok_or_else(|| wrong("an answer without columns"))?;
+        Ok(SqlAnswer { schema, batches: self.batches, truncated })
+    }
+}

@@ -1,0 +1,398 @@
+//! One alerting rule's alerts: inactive, pending, firing, and for a while what is over.
+//!
+//! A pure state machine: [`Alerts::step`] takes what the expression yields now and moves every alert;
+//! nothing moves between two steps. An alert is its label set; one that comes back after its end is a
+//! new alert with a new `active_at`, though it takes the old one's place.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::alert::labels_as_map;
+use crate::model::{AlertEvent, Labels};
+
+use super::Row;
+
+/// How long a resolved alert is told again, so that nobody misses its end: as in Prometheus.
+pub(super) const RESOLVED_KEPT_MS: i64 = 15 * 60_000;
+
+/// Where an alert stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AlertState {
+    /// It is over, or never was.
+    Inactive,
+    /// Its condition holds, but not yet for long enough.
+    Pending,
+    /// It fires.
+    Firing,
+}
+
+impl AlertState {
+    /// Returns the word used in labels and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AlertState::Inactive => "inactive",
+            AlertState::Pending => "pending",
+            AlertState::Firing => "firing",
+        }
+    }
+}
+
+/// One alert.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Alert {
+    #[serde(with = "labels_as_map")]
+    pub(crate) labels: Labels,
+    pub(crate) annotations: BTreeMap<String, String>,
+    pub(crate) state: AlertState,
+    #[serde(with = "float_bits")]
+    pub(crate) value: f64,
+    pub(crate) active_at_ms: i64,
+    pub(crate) fired_at_ms: Option<i64>,
+    pub(crate) resolved_at_ms: Option<i64>,
+    pub(crate) last_sent_ms: Option<i64>,
+    pub(crate) keep_firing_since_ms: Option<i64>,
+}
+
+/// JSON has no NaN; the bits are exact for every value.
+mod float_bits {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(value.to_bits())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+        u64::deserialize(from).map(f64::from_bits)
+    }
+}
+
+/// The times a rule gives its alerts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Timing {
+    /// `for`.
+    pub(crate) hold_ms: i64,
+    /// `keep_firing_for`.
+    pub(crate) keep_firing_ms: i64,
+    /// The most alerts; 0 is no limit.
+    pub(crate) alerts_max: usize,
+}
+
+/// What the expression yields for one alert, templates expanded.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Found {
+    pub(crate) labels: Labels,
+    pub(crate) annotations: BTreeMap<String, String>,
+    pub(crate) value: f64,
+}
+
+/// All alerts of one rule.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Alerts {
+    by_labels: BTreeMap<Labels, Alert>,
+}
+
+impl Alerts {
+    pub(crate) fn from_saved(saved: Vec<Alert>) -> Self {
+        Self { by_labels: saved.into_iter().map(|alert| (alert.labels.clone(), alert)).collect() }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Alert> {
+        self.by_labels.values()
+    }
+
+    /// Walks the pending and firing ones.
+    pub(crate) fn active(&self) -> impl Iterator<Item = &Alert> {
+        self.iter().filter(|alert| alert.state != AlertState::Inactive)
+    }
+
+    /// Returns the state of the rule: the worst of its alerts'.
+    pub(crate) fn state(&self) -> AlertState {
+        self.iter().map(|alert| alert.state).max().unwrap_or(AlertState::Inactive)
+    }
+
+    /// Moves every alert to `now_ms`, given what the expression yields now.
+    ///
+    /// Two results with one label set change nothing, so that an ambiguous rule tells nobody half
+    /// of the truth; more than the limit end all alerts of the rule. Both are as in Prometheus.
+    pub(crate) fn step(
+        &mut self,
+        timing: Timing,
+        found: Vec<Found>,
+        now_ms: i64,
+    ) -> Result<(), String> {
+        let mut seen = BTreeSet::new();
+        for one in &found {
+            if !seen.insert(one.labels.clone()) {
+                return Err(format!(
+                    "vector contains metrics with the same labelset after applying alert labels: {}",
+                    one.labels
+                ));
+            }
+        }
+        for one in found {
+            self.appear(one, now_ms);
+        }
+        self.by_labels.retain(|labels, alert| {
+            let keep = seen.contains(labels) || !disappear(alert, timing, now_ms);
+            if keep && alert.state == AlertState::Pending {
+                mature(alert, timing, now_ms);
+            }
+            keep
+        });
+        let n_active = self.active().count();
+        if timing.alerts_max > 0 && n_active > timing.alerts_max {
+            self.by_labels.clear();
+            return Err(format!("exceeded limit of {} with {n_active} alerts", timing.alerts_max));
+        }
+        Ok(())
+    }
+
+    fn appear(&mut self, found: Found, now_ms: i64) {
+        match self.by_labels.get_mut(&found.labels) {
+            Some(alert) if alert.state != AlertState::Inactive => {
+                alert.value = found.value;
+                alert.annotations = found.annotations;
+                alert.keep_firing_since_ms = None;
+            }
+            _ => {
+                let alert = Alert {
+                    labels: found.labels.clone(),
+                    annotations: found.annotations,
+                    state: AlertState::Pending,
+                    value: found.value,
+                    active_at_ms: now_ms,
+                    fired_at_ms: None,
+                    resolved_at_ms: None,
+                    last_sent_ms: None,
+                    keep_firing_since_ms: None,
+                };
+                self.by_labels.insert(found.labels, alert);
+            }
+        }
+    }
+
+    /// Returns the samples of `ALERTS` and `ALERTS_FOR_STATE`.
+    pub(crate) fn rows(&self, now_ms: i64) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for alert in self.active() {
+            let mut builder = alert.labels.to_builder();
+            builder.set("__name__", "ALERTS").set("alertstate", alert.state.as_str());
+            rows.push((builder.build(), now_ms, 1.0));
+            builder.set("__name__", "ALERTS_FOR_STATE").remove("alertstate");
+            #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 fit a double")]
+            rows.push((builder.build(), now_ms, alert.active_at_ms.div_euclid(1000) as f64));
+        }
+        rows
+    }
+
+    /// Returns what is to be told now, and notes that it was: what fires, every `resend_ms`; what is
+    /// over, at once and then again for a while. `valid_ms` is how long a firing one counts as such
+    /// when nothing more is heard.
+    pub(crate) fn tell(
+        &mut self,
+        now_ms: i64,
+        resend_ms: i64,
+        valid_ms: i64,
+        generator_url: &str,
+        external_labels: &Labels,
+    ) -> Vec<AlertEvent> {
+        let due = self.by_labels.values_mut().filter(|alert| is_due(alert, now_ms, resend_ms));
+        due.map(|alert| {
+            alert.last_sent_ms = Some(now_ms);
+            AlertEvent {
+                labels: with_external(&alert.labels, external_labels),
+                annotations: alert.annotations.clone(),
+                starts_at_ms: alert.fired_at_ms.unwrap_or(alert.active_at_ms),
+                ends_at_ms: alert.resolved_at_ms.unwrap_or(now_ms.saturating_add(valid_ms)),
+                resolved: alert.resolved_at_ms.is_some(),
+                generator_url: generator_url.to_owned(),
+            }
+        })
+        .collect()
+    }
+}
+
+/// Adds the external labels that the alert does not have itself.
+fn with_external(labels: &Labels, external: &Labels) -> Labels {
+    if external.is_empty() {
+        return labels.clone();
+    }
+    Labels::from_pairs(external.iter().chain(labels.iter()))
+}
+
+/// Deals with an alert whose condition no longer holds; returns true when it is to be forgotten.
+fn disappear(alert: &mut Alert, timing: Timing, now_ms: i64) -> bool {
+    match alert.state {
+        AlertState::Pending => return true,
+        AlertState::Inactive => {
+            return alert.resolved_at_ms.is_none_or(|at_ms| now_ms - at_ms > RESOLVED_KEPT_MS);
+        }
+        AlertState::Firing => {}
+    }
+    if timing.keep_firing_ms > 0 {
+        let since_ms = *alert.keep_firing_since_ms.get_or_insert(now_ms);
+        if now_ms - since_ms < timing.keep_firing_ms {
+            return false;
+        }
+    }
+    alert.state = AlertState::Inactive;
+    alert.resolved_at_ms = Some(now_ms);
+    false
+}
+
+fn mature(alert: &mut Alert, timing: Timing, now_ms: i64) {
+    if now_ms - alert.active_at_ms >= timing.hold_ms {
+        alert.state = AlertState::Firing;
+        alert.fired_at_ms = Some(now_ms);
+    }
+}
+
+fn is_due(alert: &Alert, now_ms: i64, resend_ms: i64) -> bool {
+    if alert.state == AlertState::Pending {
+        return false;
+    }
+    match (alert.last_sent_ms, alert.resolved_at_ms) {
+        (None, _) => true,
+        (Some(sent_ms), Some(resolved_ms)) if resolved_ms > sent_ms => true,
+        (Some(sent_ms), _) => now_ms - sent_ms >= resend_ms,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIN: i64 = 60_000;
+
+    fn found(names: &[&str]) -> Vec<Found> {
+        let one = |name: &&str| Found {
+            labels: Labels::from_pairs([("alertname", "A"), ("name", *name)]),
+            annotations: BTreeMap::new(),
+            value: 1.0,
+        };
+        names.iter().map(one).collect()
+    }
+
+    /// Steps once a minute; the text has a letter a minute: `x` while the condition holds. Returns
+    /// the state after each minute: inactive (or unknown), pending, firing.
+    #[track_caller]
+    fn check(timing: Timing, condition: &str, want: &str) {
+        let mut alerts = Alerts::default();
+        let mut got = String::new();
+        for (minute, holds) in (0_i64..).zip(condition.chars()) {
+            let names: &[&str] = if holds == 'x' { &["one"] } else { &[] };
+            alerts.step(timing, found(names), minute * MIN).unwrap();
+            got.push(match alerts.state() {
+                AlertState::Inactive => '.',
+                AlertState::Pending => 'p',
+                AlertState::Firing => 'F',
+            });
+        }
+        assert_eq!(got, want, "{condition}");
+    }
+
+    const AT_ONCE: Timing = Timing { hold_ms: 0, keep_firing_ms: 0, alerts_max: 0 };
+    const HOLD_2M: Timing = Timing { hold_ms: 2 * MIN, ..AT_ONCE };
+    const KEEP_2M: Timing = Timing { keep_firing_ms: 2 * MIN, ..AT_ONCE };
+
+    #[test]
+    fn an_alert_fires_when_its_condition_held_for_long_enough() {
+        check(AT_ONCE, ".x.x", ".F.F");
+        check(HOLD_2M, "xxxx..", "ppFF..");
+        check(HOLD_2M, "xx.xxx", "pp.ppF");
+        check(KEEP_2M, "x...x...", "FFF.FFF.");
+        check(KEEP_2M, "x.x.x...", "FFFFFFF.");
+    }
+
+    fn told(alerts: &mut Alerts, now_ms: i64) -> Vec<bool> {
+        let events = alerts.tell(now_ms, MIN, 4 * MIN, "", &Labels::empty());
+        events.iter().map(|event| event.resolved).collect()
+    }
+
+    #[test]
+    fn firing_is_told_again_and_the_end_at_once_and_for_fifteen_minutes() {
+        let mut alerts = Alerts::default();
+        alerts.step(AT_ONCE, found(&["one"]), 0).unwrap();
+
+        assert_eq!(told(&mut alerts, 0), [false]);
+        assert_eq!(told(&mut alerts, MIN / 2), [false; 0], "not before the resend delay");
+        assert_eq!(told(&mut alerts, MIN), [false]);
+
+        alerts.step(AT_ONCE, found(&[]), MIN + 1).unwrap();
+        assert_eq!(told(&mut alerts, MIN + 1), [true], "the end is told at once");
+
+        let mut n_told = 0;
+        for minute in 2..40 {
+            alerts.step(AT_ONCE, found(&[]), minute * MIN + 1).unwrap();
+            n_told += told(&mut alerts, minute * MIN + 1).len();
+        }
+        assert_eq!(n_told, 15);
+        assert_eq!(alerts.iter().count(), 0, "then it is forgotten");
+    }
+
+    #[test]
+    fn what_comes_back_is_a_new_alert() {
+        let mut alerts = Alerts::default();
+        alerts.step(AT_ONCE, found(&["one"]), 0).unwrap();
+        alerts.step(AT_ONCE, found(&[]), MIN).unwrap();
+        alerts.step(HOLD_2M, found(&["one"]), 2 * MIN).unwrap();
+
+        let alert = alerts.iter().next().unwrap();
+
+        assert_eq!((alert.state, alert.active_at_ms), (AlertState::Pending, 2 * MIN));
+        assert_eq!((alert.resolved_at_ms, alert.last_sent_ms), (None, None));
+    }
+
+    #[test]
+    fn two_results_with_one_label_set_change_nothing() {
+        let mut alerts = Alerts::default();
+        alerts.step(AT_ONCE, found(&["one"]), 0).unwrap();
+
+        let error = alerts.step(AT_ONCE, found(&["two", "two"]), MIN).unwrap_err();
+
+        assert!(error.contains("same labelset"), "{error}");
+        assert_eq!(alerts.active().count(), 1);
+        assert_eq!(alerts.state(), AlertState::Firing);
+    }
+
+    #[test]
+    fn too_many_alerts_end_the_rule() {
+        let mut alerts = Alerts::default();
+        let limited = Timing { alerts_max: 1, ..AT_ONCE };
+
+        let error = alerts.step(limited, found(&["one", "two"]), 0).unwrap_err();
+
+        assert_eq!(error, "exceeded limit of 1 with 2 alerts");
+        assert_eq!(alerts.iter().count(), 0);
+    }
+
+    #[test]
+    fn the_two_metrics_tell_state_and_since_when() {
+        let mut alerts = Alerts::default();
+        alerts.step(HOLD_2M, found(&["one"]), 5_000).unwrap();
+
+        let rows = alerts.rows(9_000);
+
+        let texts: Vec<String> = rows.iter().map(|(l, t, v)| format!("{l} {v}@{t}")).collect();
+        assert_eq!(
+            texts,
+            [
+                r#"ALERTS{alertname="A", alertstate="pending", name="one"} 1@9000"#,
+                r#"ALERTS_FOR_STATE{alertname="A", name="one"} 5@9000"#,
+            ]
+        );
+    }
+
+    #[test]
+    fn external_labels_do_not_overwrite_the_alerts_own() {
+        let external = Labels::from_pairs([("name", "other"), ("site", "x")]);
+        let mut alerts = Alerts::default();
+        alerts.step(AT_ONCE, found(&["one"]), 0).unwrap();
+
+        let events = alerts.tell(0, MIN, MIN, "", &external);
+
+        assert_eq!(events[0].labels.to_string(), r#"{alertname="A", name="one", site="x"}"#);
+    }
+}

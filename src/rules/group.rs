@@ -1,0 +1,258 @@
+//! One evaluation of one group at one time.
+//!
+//! Rules run in order and each one's samples are stored before the next is asked. An alert is told
+//! before its samples are stored: a store under pressure must not keep people from hearing of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::model::{AlertEvent, Labels};
+
+use super::alert::{Alert, AlertState, Alerts, Found, Timing};
+use super::load::{AlertDef, GroupDef, RecordDef, RuleDef};
+use super::set::Context;
+use super::template::{self, Data};
+use super::{Row, STALE_BITS, record};
+
+/// How the last evaluation of a rule went.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Health {
+    /// `None` before the first evaluation.
+    pub(crate) last_ms: Option<i64>,
+    pub(crate) duration_ns: u64,
+    pub(crate) error: Option<String>,
+}
+
+/// A rule with what it remembers.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    pub(crate) def: RuleDef,
+    pub(crate) alerts: Alerts,
+    pub(crate) health: Health,
+    /// The series it stored last time; those that are missing next time get a stale marker.
+    series: BTreeSet<Labels>,
+}
+
+/// A group with what it remembers.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) def: Arc<GroupDef>,
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) last_ms: Option<i64>,
+    pub(crate) duration_ns: u64,
+    /// Its state has moved into another group; it must not be evaluated again.
+    is_retired: bool,
+}
+
+impl Rule {
+    fn new(def: &RuleDef) -> Self {
+        Self {
+            def: def.clone(),
+            alerts: Alerts::default(),
+            health: Health::default(),
+            series: BTreeSet::new(),
+        }
+    }
+
+    /// Returns true when `other` is the same rule, perhaps with another expression or other times, so
+    /// that its alerts live on.
+    fn continues(&self, other: &RuleDef) -> bool {
+        match (&self.def, other) {
+            (RuleDef::Alert(a), RuleDef::Alert(b)) => (&a.name, &a.labels) == (&b.name, &b.labels),
+            (RuleDef::Record(a), RuleDef::Record(b)) => {
+                (&a.name, &a.labels) == (&b.name, &b.labels)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// What a reload leaves behind of rules that are gone.
+#[derive(Debug, Default)]
+pub(crate) struct Leftover {
+    pub(crate) series: BTreeSet<Labels>,
+    pub(crate) ended: Vec<AlertEvent>,
+}
+
+impl Group {
+    pub(crate) fn new(def: Arc<GroupDef>) -> Self {
+        let rules = def.rules.iter().map(Rule::new).collect();
+        Self { def, rules, last_ms: None, duration_ns: 0, is_retired: false }
+    }
+
+    /// Takes over from an older version of the group what its rules remember.
+    pub(crate) fn take_over(&mut self, old: &mut Group) {
+        old.is_retired = true;
+        for rule in &mut self.rules {
+            if let Some(idx) = old.rules.iter().position(|old| old.continues(&rule.def)) {
+                let old = old.rules.remove(idx);
+                (rule.alerts, rule.series, rule.health) = (old.alerts, old.series, old.health);
+            }
+        }
+    }
+
+    /// Ends a group for good; what its rules left behind is the caller's to clear.
+    pub(crate) fn retire(&mut self, context: &Context, now_ms: i64) -> Leftover {
+        self.is_retired = true;
+        let mut leftover = Leftover::default();
+        for rule in &mut self.rules {
+            leftover.series.append(&mut rule.series);
+            // With nothing found any more and no grace, all that fires ends now.
+            let at_once = Timing::default();
+            if rule.alerts.step(at_once, Vec::new(), now_ms).is_ok() {
+                leftover.ended.extend(tell(rule, context, &self.def, now_ms));
+            }
+        }
+        leftover.ended.retain(|event| event.resolved);
+        leftover
+    }
+
+    /// Puts back what an earlier process saved of a rule's alerts.
+    pub(crate) fn restore(&mut self, rule_idx: usize, alerts: Vec<Alert>) {
+        if let Some(rule) = self.rules.get_mut(rule_idx) {
+            rule.alerts = Alerts::from_saved(alerts);
+            // So that alerts which ended meanwhile get their stale markers.
+            rule.series = rule.alerts.rows(0).into_iter().map(|(labels, ..)| labels).collect();
+        }
+    }
+
+    /// Evaluates every rule for the time `now_ms`.
+    pub(crate) async fn evaluate(&mut self, context: &Context, now_ms: i64) {
+        if self.is_retired {
+            return;
+        }
+        let start_ns = context.clock.monotonic_ns();
+        for rule in &mut self.rules {
+            let rule_start_ns = context.clock.monotonic_ns();
+            let outcome = evaluate_rule(rule, &self.def, context, now_ms).await;
+            rule.health = Health {
+                last_ms: Some(now_ms),
+                duration_ns: context.clock.monotonic_ns().saturating_sub(rule_start_ns),
+                error: outcome.err(),
+            };
+            context.metrics.evaluated(rule.health.error.is_none());
+            if let Some(error) = &rule.health.error {
+                tracing::warn!(group = %self.def.name, rule = rule.def.name(), error, "rule failed");
+            }
+        }
+        self.last_ms = Some(now_ms);
+        self.duration_ns = context.clock.monotonic_ns().saturating_sub(start_ns);
+        #[expect(clippy::cast_precision_loss, reason = "a duration in ns fits a double")]
+        context.metrics.duration.observe(self.duration_ns as f64 / 1e9);
+    }
+
+    /// Returns how many alerts are pending and how many fire.
+    pub(crate) fn count_alerts(&self) -> (usize, usize) {
+        let states = || self.rules.iter().flat_map(|rule| rule.alerts.iter());
+        let count = |state| states().filter(|alert| alert.state == state).count();
+        (count(AlertState::Pending), count(AlertState::Firing))
+    }
+}
+
+async fn evaluate_rule(
+    rule: &mut Rule,
+    group: &GroupDef,
+    context: &Context,
+    now_ms: i64,
+) -> Result<(), String> {
+    let at_ms = now_ms - group.query_offset_ms;
+    let rows = match rule.def.clone() {
+        RuleDef::Record(def) => evaluate_record(&def, group, context, at_ms).await?,
+        RuleDef::Alert(def) => evaluate_alert(rule, &def, group, context, now_ms).await?,
+    };
+    let series: BTreeSet<Labels> = rows.iter().map(|(labels, ..)| labels.clone()).collect();
+    let ended = rule.series.difference(&series).cloned();
+    let ended = ended.map(|labels| (labels, at_ms, f64::from_bits(STALE_BITS)));
+    let rows: Vec<Row> = rows.into_iter().chain(ended.collect::<Vec<_>>()).collect();
+    rule.series = series;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    context.world.record(rows).await.map_err(|error| format!("cannot store the result: {error}"))
+}
+
+async fn evaluate_record(
+    def: &RecordDef,
+    group: &GroupDef,
+    context: &Context,
+    at_ms: i64,
+) -> Result<Vec<Row>, String> {
+    let found = context.world.ask(&def.expr, at_ms).await?;
+    record::rows(def, found, group.limit, at_ms)
+}
+
+async fn evaluate_alert(
+    rule: &mut Rule,
+    def: &AlertDef,
+    group: &GroupDef,
+    context: &Context,
+    now_ms: i64,
+) -> Result<Vec<Row>, String> {
+    let at_ms = now_ms - group.query_offset_ms;
+    let found = match context.world.ask(&def.expr, at_ms).await {
+        Ok(found) => found,
+        Err(error) => {
+            // What fires goes on being told: a question that fails does not say that all is well.
+            fire(rule, context, group, now_ms).await;
+            return Err(error);
+        }
+    };
+    let mut expanded = Vec::with_capacity(found.len());
+    for (labels, value) in found {
+        expanded.push(expand(def, context, labels, value, at_ms).await);
+    }
+    let timing = Timing {
+        hold_ms: def.hold_ms,
+        keep_firing_ms: def.keep_firing_ms,
+        alerts_max: if group.limit > 0 { group.limit } else { context.alerts_per_rule_max },
+    };
+    rule.alerts.step(timing, expanded, now_ms)?;
+    fire(rule, context, group, now_ms).await;
+    Ok(rule.alerts.rows(at_ms))
+}
+
+async fn fire(rule: &mut Rule, context: &Context, group: &GroupDef, now_ms: i64) {
+    let events = tell(rule, context, group, now_ms);
+    if !events.is_empty() {
+        context.world.fire(events).await;
+    }
+}
+
+fn tell(rule: &mut Rule, context: &Context, group: &GroupDef, now_ms: i64) -> Vec<AlertEvent> {
+    let RuleDef::Alert(def) = &rule.def else {
+        return Vec::new();
+    };
+    let link = format!("{}{}", context.external_url, template::table_link(&def.query));
+    // As in Prometheus: who hears nothing for four rounds may take the alert for over.
+    let valid_ms = 4 * context.resend_ms.max(group.interval_ms);
+    rule.alerts.tell(now_ms, context.resend_ms, valid_ms, &link, &context.external_labels)
+}
+
+/// Makes one result an alert: labels and annotations expanded, the name set, the metric's removed.
+async fn expand(
+    def: &AlertDef,
+    context: &Context,
+    labels: Labels,
+    value: f64,
+    at_ms: i64,
+) -> Found {
+    let mut builder = labels.to_builder();
+    builder.remove("__name__");
+    let data = Data {
+        labels,
+        value,
+        external_labels: context.external_labels.clone(),
+        external_url: Arc::clone(&context.external_url),
+        now_ms: at_ms,
+    };
+    let ask = |expr: String| async move { context.world.ask(&expr, at_ms).await };
+    for (name, template) in &def.labels {
+        builder.set(name, &template.expand(&data, ask).await);
+    }
+    builder.set("alertname", &def.name);
+    let mut annotations = BTreeMap::new();
+    for (name, template) in &def.annotations {
+        annotations.insert(name.clone(), template.expand(&data, ask).await);
+    }
+    Found { labels: builder.build(), annotations, value }
+}

@@ -1,0 +1,183 @@
+//! Unit tests of rules, in the file format of `promtool test rules`.
+//!
+//! A test gives series and says what fires when. The rules are evaluated by the very code that
+//! evaluates them in the server, on a clock that the test moves; the caller gives the [`World`] that
+//! answers over the series. What differs from what was expected comes back as text, in promtool's words.
+
+mod compare;
+mod notation;
+mod run;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use crate::base::units;
+use crate::model::{Labels, SeriesData};
+
+use super::{World, yaml};
+
+pub use run::run;
+
+/// Makes the world of one test: it answers over these series and over what is recorded.
+pub type MakeWorld<'a> = &'a (dyn Fn(Vec<SeriesData>) -> Arc<dyn World> + Sync);
+
+/// A test file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TestFile {
+    #[serde(skip)]
+    path: String,
+    #[serde(default)]
+    rule_files: Vec<String>,
+    #[serde(default = "one_minute")]
+    evaluation_interval: Span,
+    #[serde(default)]
+    group_eval_order: Vec<String>,
+    #[serde(default)]
+    fuzzy_compare: bool,
+    tests: Vec<TestCase>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TestCase {
+    #[serde(default)]
+    name: String,
+    interval: Option<Span>,
+    #[serde(default)]
+    start_timestamp: Option<String>,
+    #[serde(default)]
+    input_series: Vec<InputSeries>,
+    #[serde(default)]
+    alert_rule_test: Vec<AlertTest>,
+    #[serde(default)]
+    promql_expr_test: Vec<ExprTest>,
+    #[serde(default)]
+    external_labels: BTreeMap<String, String>,
+    #[serde(default)]
+    external_url: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InputSeries {
+    series: String,
+    values: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AlertTest {
+    eval_time: Span,
+    alertname: String,
+    #[serde(default)]
+    exp_alerts: Vec<ExpectedAlert>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExpectedAlert {
+    #[serde(default)]
+    exp_labels: BTreeMap<String, String>,
+    #[serde(default)]
+    exp_annotations: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExprTest {
+    expr: String,
+    eval_time: Span,
+    #[serde(default)]
+    exp_samples: Vec<ExpectedSample>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExpectedSample {
+    labels: String,
+    value: f64,
+}
+
+/// A length of time as the files write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Span(i64);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        units::parse_duration_ms(&text).map(Span).map_err(serde::de::Error::custom)
+    }
+}
+
+fn one_minute() -> Span {
+    Span(60_000)
+}
+
+impl TestFile {
+    /// Reads a test file; `path` is for messages and for finding the rule files.
+    pub fn parse(path: &str, text: &str) -> Result<Self, String> {
+        let read: Result<TestFile, _> = serde_saphyr::from_str(text);
+        match read {
+            Ok(file) => Ok(Self { path: path.to_owned(), ..file }),
+            Err(error) => {
+                let (line, reason) = yaml::reason(&error);
+                Err(format!("{path}:{line}: {reason}"))
+            }
+        }
+    }
+
+    /// Returns the patterns of the rule files, relative ones seen from the test file.
+    pub fn rule_patterns(&self) -> Vec<String> {
+        let folder = Path::new(&self.path).parent().unwrap_or(Path::new(""));
+        let seen_from = |pattern: &String| folder.join(pattern).display().to_string();
+        self.rule_files.iter().map(seen_from).collect()
+    }
+}
+
+impl TestCase {
+    fn start_ms(&self) -> Result<i64, String> {
+        let Some(text) = &self.start_timestamp else {
+            return Ok(0);
+        };
+        if let Ok(secs) = text.parse::<f64>() {
+            #[expect(clippy::cast_possible_truncation, reason = "`as` saturates")]
+            return Ok((secs * 1e3) as i64);
+        }
+        let time = chrono::DateTime::parse_from_rfc3339(text);
+        time.map(|time| time.timestamp_millis())
+            .map_err(|_| format!("start_timestamp {text:?} is neither RFC 3339 nor seconds"))
+    }
+
+    fn series(&self, interval_ms: i64, start_ms: i64) -> Result<Vec<SeriesData>, String> {
+        let mut all = Vec::with_capacity(self.input_series.len());
+        for input in &self.input_series {
+            let labels = notation::labels(&input.series)?;
+            let values = notation::values(&input.values)
+                .map_err(|reason| format!("values of {}: {reason}", input.series))?;
+            all.push(series_of(labels, &values, interval_ms, start_ms));
+        }
+        Ok(all)
+    }
+}
+
+fn series_of(
+    labels: Labels,
+    values: &[Option<f64>],
+    interval_ms: i64,
+    start_ms: i64,
+) -> SeriesData {
+    let mut series = SeriesData { labels, timestamps_ms: Vec::new(), values: Vec::new() };
+    for (n, value) in (0_i64..).zip(values) {
+        if let Some(value) = value {
+            series.timestamps_ms.push(start_ms + n * interval_ms);
+            series.values.push(*value);
+        }
+    }
+    series
+}

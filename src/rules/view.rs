@@ -1,0 +1,251 @@
+//! What `/api/v1/rules` and `/api/v1/alerts` show, in exactly Prometheus' JSON.
+
+use std::collections::BTreeMap;
+
+use chrono::DateTime;
+use serde::Serialize;
+
+use crate::model::Labels;
+
+use super::alert::{Alert, AlertState};
+use super::group::{Group, Health, Rule};
+use super::load::{GroupDef, RuleDef};
+use super::template::{Template, format_float_exponent};
+
+/// `data` of `/api/v1/rules`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RulesView {
+    /// The groups, sorted by file and in the order of the file.
+    pub groups: Vec<GroupView>,
+}
+
+/// `data` of `/api/v1/alerts`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AlertsView {
+    /// Pending and firing alerts.
+    pub alerts: Vec<AlertView>,
+}
+
+/// A group.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GroupView {
+    /// Its name.
+    pub name: String,
+    /// Its file.
+    pub file: String,
+    /// Its rules, in order.
+    pub rules: Vec<RuleView>,
+    /// Seconds between evaluations.
+    pub interval: f64,
+    /// The most alerts or series a rule may yield; 0 is no limit.
+    pub limit: usize,
+    /// Seconds the last evaluation took.
+    pub evaluation_time: f64,
+    /// When the last evaluation was.
+    pub last_evaluation: String,
+}
+
+/// A rule; recording rules leave out what only alerting ones have.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RuleView {
+    /// The worst state among the alerts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<AlertState>,
+    /// The alert's or the new metric's name.
+    pub name: String,
+    /// The expression, formatted.
+    pub query: String,
+    /// `for`, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration: Option<f64>,
+    /// `keep_firing_for`, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_firing_for: Option<f64>,
+    /// Labels, unexpanded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<BTreeMap<String, String>>,
+    /// Annotations, unexpanded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub annotations: Option<BTreeMap<String, String>>,
+    /// Pending and firing alerts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alerts: Option<Vec<AlertView>>,
+    /// `ok`, `err` or `unknown`.
+    pub health: &'static str,
+    /// Why the last evaluation failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// Seconds the last evaluation took.
+    pub evaluation_time: f64,
+    /// When the last evaluation was.
+    pub last_evaluation: String,
+    /// Which kind of rule.
+    #[serde(rename = "type")]
+    pub kind: RuleKind,
+}
+
+/// The kinds of rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RuleKind {
+    /// It tells people.
+    Alerting,
+    /// It stores a result.
+    Recording,
+}
+
+/// A pending or firing alert.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AlertView {
+    /// Its labels.
+    pub labels: Labels,
+    /// Its annotations, expanded.
+    pub annotations: BTreeMap<String, String>,
+    /// Pending or firing.
+    pub state: AlertState,
+    /// Since when its condition holds.
+    pub active_at: String,
+    /// Since when it fires only because of `keep_firing_for`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_firing_since: Option<String>,
+    /// The value, as `1e+00`.
+    pub value: String,
+}
+
+/// Which rules to show; empty lists want everything.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RulesFilter {
+    /// `type=alert` or `type=record`.
+    pub kind: Option<RuleKind>,
+    /// `rule_name[]`.
+    pub rule_names: Vec<String>,
+    /// `rule_group[]`.
+    pub groups: Vec<String>,
+    /// `file[]`.
+    pub files: Vec<String>,
+    /// `exclude_alerts=true`.
+    pub exclude_alerts: bool,
+}
+
+impl RulesFilter {
+    /// Keeps what is wanted; a group without a wanted rule is left out, as in Prometheus.
+    pub(super) fn apply(&self, group: &GroupView) -> Option<GroupView> {
+        if !wanted(&self.groups, &group.name) || !wanted(&self.files, &group.file) {
+            return None;
+        }
+        let mut group = group.clone();
+        group.rules.retain(|rule| {
+            self.kind.is_none_or(|kind| kind == rule.kind) && wanted(&self.rule_names, &rule.name)
+        });
+        if self.exclude_alerts {
+            group
+                .rules
+                .iter_mut()
+                .for_each(|rule| rule.alerts = rule.alerts.take().map(|_| vec![]));
+        }
+        let is_narrowed = self.kind.is_some() || !self.rule_names.is_empty();
+        (!is_narrowed || !group.rules.is_empty()).then_some(group)
+    }
+}
+
+fn wanted(names: &[String], name: &str) -> bool {
+    names.is_empty() || names.iter().any(|wanted| wanted == name)
+}
+
+impl GroupView {
+    pub(super) fn of(group: &Group) -> Self {
+        let GroupDef { name, file, limit, interval_ms, .. } = group.def.as_ref();
+        Self {
+            name: name.clone(),
+            file: file.clone(),
+            rules: group.rules.iter().map(RuleView::of).collect(),
+            interval: secs(*interval_ms),
+            limit: *limit,
+            evaluation_time: secs_of_ns(group.duration_ns),
+            last_evaluation: time_or_zero(group.last_ms),
+        }
+    }
+}
+
+impl RuleView {
+    fn of(rule: &Rule) -> Self {
+        let Health { last_ms, duration_ns, error } = &rule.health;
+        let mut view = Self {
+            state: None,
+            name: rule.def.name().to_owned(),
+            query: String::new(),
+            duration: None,
+            keep_firing_for: None,
+            labels: None,
+            annotations: None,
+            alerts: None,
+            health: match (last_ms, error) {
+                (None, _) => "unknown",
+                (_, None) => "ok",
+                (_, Some(_)) => "err",
+            },
+            last_error: error.clone(),
+            evaluation_time: secs_of_ns(*duration_ns),
+            last_evaluation: time_or_zero(*last_ms),
+            kind: RuleKind::Recording,
+        };
+        match &rule.def {
+            RuleDef::Record(def) => {
+                view.query.clone_from(&def.query);
+                let labels: BTreeMap<_, _> = def.labels.iter().cloned().collect();
+                view.labels = (!labels.is_empty()).then_some(labels);
+            }
+            RuleDef::Alert(def) => {
+                view.query.clone_from(&def.query);
+                view.kind = RuleKind::Alerting;
+                view.state = Some(rule.alerts.state());
+                view.duration = Some(secs(def.hold_ms));
+                view.keep_firing_for = Some(secs(def.keep_firing_ms));
+                view.labels = Some(texts(&def.labels));
+                view.annotations = Some(texts(&def.annotations));
+                view.alerts = Some(rule.alerts.active().map(AlertView::of).collect());
+            }
+        }
+        view
+    }
+}
+
+impl AlertView {
+    fn of(alert: &Alert) -> Self {
+        Self {
+            labels: alert.labels.clone(),
+            annotations: alert.annotations.clone(),
+            state: alert.state,
+            active_at: rfc3339(alert.active_at_ms),
+            keep_firing_since: alert.keep_firing_since_ms.map(rfc3339),
+            value: format_float_exponent(alert.value),
+        }
+    }
+}
+
+fn texts(templates: &[(String, Template)]) -> BTreeMap<String, String> {
+    templates.iter().map(|(name, template)| (name.clone(), template.text().to_owned())).collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "durations in ms fit a double")]
+fn secs(ms: i64) -> f64 {
+    ms as f64 / 1e3
+}
+
+#[expect(clippy::cast_precision_loss, reason = "durations in ns fit a double")]
+fn secs_of_ns(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}
+
+/// Go's zero time stands for "never".
+fn time_or_zero(ms: Option<i64>) -> String {
+    ms.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), rfc3339)
+}
+
+fn rfc3339(ms: i64) -> String {
+    let time = DateTime::from_timestamp_millis(ms).unwrap_or_default();
+    time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+}

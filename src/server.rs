@@ -1,1 +1,0 @@
-//! (room server: to be written)

@@ -1,0 +1,199 @@
+//! Sockets: which router answers on which port, how many connections there may be and how long
+//! each may dawdle. Knows nothing of what is asked.
+//!
+//! The shape is bind -> serve -> drain. [`bind`] opens the sockets and spawns nothing, so that a
+//! port that is taken is a start-up error and the addresses really bound can be written down first.
+//! [`Bound::serve`] accepts until it is told to stop, then lets what is under way finish until a
+//! deadline.
+
+mod activity;
+mod connection;
+mod connections;
+mod listen;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use axum::Router;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use serde::{Deserialize, Serialize};
+
+use crate::base::Kind;
+use crate::base::units::{HumanDuration, HumanSize};
+
+pub use listen::{Bound, ListenAddr, ListenAddrError, bind};
+
+/// The section `server`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Everything the server stores.
+    pub data_dir: PathBuf,
+    /// Query APIs, remote write, Loki push, administration.
+    pub http: ListenAddr,
+    /// OTLP; gRPC and HTTP are both taken.
+    pub otlp_grpc: ListenAddr,
+    /// OTLP; gRPC and HTTP are both taken.
+    pub otlp_http: ListenAddr,
+    /// The most connections at once, over all listeners.
+    pub connections_max: usize,
+    /// The most connections at once from one address that is not loopback.
+    pub connections_per_address_max: usize,
+    /// How long a client may take to send a request's headers.
+    pub header_timeout: HumanDuration,
+    /// How long a connection may stand without a request.
+    pub idle_timeout: HumanDuration,
+    /// How long requests under way may take to finish when the server stops.
+    pub drain_timeout: HumanDuration,
+    /// The most bytes of headers in a request.
+    pub header_bytes_max: HumanSize,
+    /// The most headers in a request.
+    pub headers_max: usize,
+    /// The most requests at once on one HTTP/2 connection.
+    pub h2_streams_max: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("data"),
+            http: ListenAddr::loopback(7070),
+            otlp_grpc: ListenAddr::loopback(4317),
+            otlp_http: ListenAddr::loopback(4318),
+            connections_max: 4_096,
+            connections_per_address_max: 256,
+            header_timeout: HumanDuration::from_secs(10),
+            idle_timeout: HumanDuration::from_secs(75),
+            drain_timeout: HumanDuration::from_secs(5),
+            header_bytes_max: HumanSize(32 << 10),
+            headers_max: 100,
+            h2_streams_max: 128,
+        }
+    }
+}
+
+impl Config {
+    /// Returns the listeners by their keys.
+    pub fn listeners(&self) -> [(&'static str, &ListenAddr); 3] {
+        [("http", &self.http), ("otlp_grpc", &self.otlp_grpc), ("otlp_http", &self.otlp_http)]
+    }
+
+    /// Returns every mistake in the section, each beginning with its key.
+    pub fn mistakes(&self) -> Vec<String> {
+        let counts = [
+            ("connections_max", self.connections_max),
+            ("connections_per_address_max", self.connections_per_address_max),
+            ("headers_max", self.headers_max),
+            ("h2_streams_max", usize::try_from(self.h2_streams_max).unwrap_or(usize::MAX)),
+        ];
+        let times = [
+            ("header_timeout", self.header_timeout),
+            ("idle_timeout", self.idle_timeout),
+            ("drain_timeout", self.drain_timeout),
+        ];
+        let counts = counts.into_iter().filter(|(_, count)| *count == 0).map(|(key, _)| key);
+        let times = times.into_iter().filter(|(_, time)| time.0.is_zero()).map(|(key, _)| key);
+        let mut found: Vec<String> =
+            counts.chain(times).map(|key| format!("server.{key} must be more than 0")).collect();
+        if self.listeners().iter().all(|(_, address)| **address == ListenAddr::Off) {
+            found.push(
+                "server.http is off, and so are the others: nobody could reach the server".into(),
+            );
+        }
+        found
+    }
+
+    /// Returns true when only this machine can reach the server.
+    pub fn is_loopback_only(&self) -> bool {
+        self.listeners().iter().all(|(_, address)| address.is_loopback())
+    }
+}
+
+/// Why the server could not open its sockets.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// A port is taken, or an address is not this machine's.
+    #[error("cannot listen on {address} (server.{key}): {source}")]
+    Bind {
+        /// The configuration's key.
+        key: &'static str,
+        /// The address as configured.
+        address: SocketAddr,
+        /// The cause.
+        source: std::io::Error,
+    },
+}
+
+impl ServerError {
+    /// Returns what the error asks of the caller.
+    pub fn kind(&self) -> Kind {
+        match self {
+            ServerError::Bind { .. } => Kind::Unavailable,
+        }
+    }
+}
+
+/// Which router answers on which port.
+#[derive(Debug, Clone)]
+pub struct Routers {
+    /// On `http`: everything.
+    pub http: Router,
+    /// On both OTLP ports.
+    pub otlp: Router,
+}
+
+/// The addresses really bound; as JSON, this is `addresses.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Addresses {
+    /// Of `server.http`.
+    pub http: ListenAddr,
+    /// Of `server.otlp_grpc`.
+    pub otlp_grpc: ListenAddr,
+    /// Of `server.otlp_http`.
+    pub otlp_http: ListenAddr,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ListenerLabels {
+    listener: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ClosedLabels {
+    reason: &'static str,
+}
+
+/// What the room counts.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics {
+    accepted: Family<ListenerLabels, Counter>,
+    refused: Family<ClosedLabels, Counter>,
+    closed: Family<ClosedLabels, Counter>,
+    accept_errors: Counter,
+    open: Gauge,
+}
+
+impl Metrics {
+    /// Returns the room's metrics, registered as `commonwatch_server_…`.
+    pub fn register(registry: &mut Registry) -> Self {
+        let own = Self::default();
+        let name = "commonwatch_server_accepted_connections";
+        registry.register(name, "Connections accepted", own.accepted.clone());
+        let name = "commonwatch_server_refused_connections";
+        registry.register(name, "Connections closed for a limit at once", own.refused.clone());
+        let name = "commonwatch_server_closed_connections";
+        registry.register(name, "Connections closed by us, by cause", own.closed.clone());
+        let name = "commonwatch_server_accept_errors";
+        registry.register(name, "Failed accepts; accepting went on", own.accept_errors.clone());
+        let name = "commonwatch_server_open_connections";
+        registry.register(name, "Connections open now", own.open.clone());
+        own
+    }
+}

@@ -1,0 +1,45 @@
+//! The `[storage]` section.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::units::{HumanDuration, HumanSize};
+
+/// How much is held where, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Rows older than this are refused at the door and removed from disk; `0` keeps everything.
+    pub retention: HumanDuration,
+    /// The open generation is sealed and written as Parquet at this age.
+    pub flush_age: HumanDuration,
+    /// A log segment is closed at this size.
+    pub segment_size: HumanSize,
+    /// Past this much memory in the head, the open generation is sealed.
+    pub head_soft: HumanSize,
+    /// Past this, writers wait until a flush has freed memory.
+    pub head_firm: HumanSize,
+    /// Past this, writers are told to come back.
+    pub head_hard: HumanSize,
+    /// How long a writer waits past the firm mark before it is told to come back.
+    pub firm_wait: HumanDuration,
+    /// The most series a commons may have in the head.
+    pub series_per_commons: usize,
+    /// Rows in a Parquet row group.
+    pub row_group_rows: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            retention: HumanDuration::from_secs(90 * 86_400),
+            flush_age: HumanDuration::from_secs(3600),
+            segment_size: HumanSize::from_mib(128),
+            head_soft: HumanSize::from_mib(384),
+            head_firm: HumanSize::from_mib(768),
+            head_hard: HumanSize::from_mib(1024),
+            firm_wait: HumanDuration::from_secs(2),
+            series_per_commons: 1_000_000,
+            row_group_rows: 1 << 20,
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The real disk: plain files below one folder.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Disk, DiskFile, DiskRead};
+
+/// The name of the file whose lock keeps a second server out.
+const LOCK_FILE: &str = "lock";
+
+/// Files below one folder, which nobody else may write to while this value lives.
+#[derive(Debug)]
+pub struct RealDisk {
+    root: PathBuf,
+    _lock: Option<File>,
+}
+
+impl RealDisk {
+    /// Opens the folder for writing, creating it if need be; fails when another process has it.
+    pub fn open(root: &Path) -> io::Result<Self> {
+        fs::create_dir_all(root)?;
+        let lock = File::create(root.join(LOCK_FILE))?;
+        lock.try_lock().map_err(|error| match error {
+            fs::TryLockError::WouldBlock => io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                "another commonwatch is using this data directory",
+            ),
+            fs::TryLockError::Error(error) => error,
+        })?;
+        Ok(Self { root: root.to_owned(), _lock: Some(lock) })
+    }
+
+    /// Opens the folder for reading beside a process that may be writing.
+    pub fn open_read_only(root: &Path) -> Self {
+        Self { root: root.to_owned(), _lock: None }
+    }
+
+    /// Returns the folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn path(&self, path: &str) -> io::Result<PathBuf> {
+        let leaves = path.split('/').any(|part| part == "..") || path.starts_with('/');
+        if leaves {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a path that leaves the data directory",
+            ));
+        }
+        Ok(self.root.join(path))
+    }
+}
+
+impl Disk for RealDisk {
+    fn create_dir_all(&self, dir: &str) -> io::Result<()> {
+        fs::create_dir_all(self.path(dir)?)
+    }
+
+    fn create(&self, path: &str) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(RealFile(File::create(self.path(path)?)?)))
+    }
+
+    fn open(&self, path: &str) -> io::Result<Arc<dyn DiskRead>> {
+        let file = File::open(self.path(path)?)?;
+        let size_bytes = file.metadata()?.len();
+        Ok(Arc::new(RealRead { file, size_bytes }))
+    }
+
+    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
+        let entries = match fs::read_dir(self.path(dir)?) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path(from)?, self.path(to)?)
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        fs::remove_file(self.path(path)?)
+    }
+
+    // After a crash ext4 may keep a file's bytes but lose its name.
+    fn sync_dir(&self, dir: &str) -> io::Result<()> {
+        File::open(self.path(dir)?)?.sync_all()
+    }
+}
+
+struct RealFile(File);
+
+impl Write for RealFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl DiskFile for RealFile {
+    fn sync(&mut self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)?;
+        io::Seek::seek(&mut self.0, io::SeekFrom::Start(len)).map(drop)
+    }
+}
+
+#[derive(Debug)]
+struct RealRead {
+    file: File,
+    size_bytes: u64,
+}
+
+impl DiskRead for RealRead {
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    fn read_at(&self, offset: u64, len: usize) -> io::Result<Bytes> {
+        let mut bytes = vec![0; len];
+        self.file.read_exact_at(&mut bytes, offset)?;
+        Ok(Bytes::from(bytes))
+    }
+}

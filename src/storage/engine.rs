@@ -1,0 +1,286 @@
+//! The one who writes: frames a group into the log, syncs it, puts it into the open generation.
+//!
+//! The engine is plain, synchronous code without a thread or a clock of its own, so the same code
+//! runs under the writer's thread and under the simulated disk.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use arrow::array::RecordBatch;
+
+use super::Part;
+use super::head::{CommonsHead, Generation};
+use super::shared::{Shared, Version};
+use super::wal::frame::push_frame;
+use super::wal::payload;
+use super::wal::segment::{Segment, WalError};
+use crate::model::{Commons, ExpHistogram};
+
+/// Owns the open segment and the order of groups.
+#[derive(Debug)]
+pub struct Engine {
+    shared: Arc<Shared>,
+    segment: Segment,
+    next_group: u64,
+    frames: Vec<u8>,
+}
+
+/// A part whose series have slots, ready for the head.
+struct Framed {
+    head: Arc<CommonsHead>,
+    rows: Rows,
+}
+
+enum Rows {
+    Samples(Vec<u32>, Vec<i64>, Vec<f64>),
+    ExpHistograms(Vec<(u32, i64, ExpHistogram)>),
+    Logs(RecordBatch),
+    Spans(RecordBatch),
+}
+
+impl Engine {
+    /// Returns an engine that appends to `segment`, numbering groups from `next_group`.
+    pub fn new(shared: Arc<Shared>, segment: Segment, next_group: u64) -> Self {
+        Self { shared, segment, next_group, frames: Vec::new() }
+    }
+
+    /// Stores the parts of one group: when this returns `Ok`, they are synced and visible; on
+    /// `Full` nothing of them is.
+    pub fn commit(&mut self, parts: Vec<Part>) -> Result<(), WalError> {
+        self.rotate_if_large()?;
+        self.frames.clear();
+        let generation = Arc::clone(&self.shared.version.read().open);
+        let framed: Vec<Framed> =
+            parts.into_iter().map(|part| self.frame(&generation, part)).collect();
+        let start_ns = self.shared.clock.monotonic_ns();
+        let result = self.segment.append(&self.frames);
+        self.settle_definitions(&framed, result.is_ok());
+        result?;
+        self.next_group += 1;
+        self.note_sync(start_ns);
+        for Framed { head, rows } in framed {
+            apply(&generation, &head, rows);
+        }
+        let head_bytes = self.shared.version.read().head_bytes();
+        self.shared.metrics.head_bytes.set(i64::try_from(head_bytes).unwrap_or(i64::MAX));
+        Ok(())
+    }
+
+    fn note_sync(&self, start_ns: u64) {
+        let metrics = &self.shared.metrics;
+        let elapsed_ns = self.shared.clock.monotonic_ns().saturating_sub(start_ns);
+        metrics.wal_synced_bytes.inc_by(self.frames.len() as u64);
+        metrics.wal_sync_seconds.observe(std::time::Duration::from_nanos(elapsed_ns).as_secs_f64());
+    }
+
+    fn rotate_if_large(&mut self) -> Result<(), WalError> {
+        if self.segment.len_bytes() < self.shared.config.segment_size.0 {
+            return Ok(());
+        }
+        let generation = Arc::clone(&self.shared.version.read().open);
+        self.segment = self.next_segment(generation.number)?;
+        generation.last_segment.store(self.segment.number(), Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn next_segment(&self, generation: u64) -> Result<Segment, WalError> {
+        Segment::create(&*self.shared.disk, self.segment.number() + 1, generation)
+    }
+
+    fn frame(&mut self, generation: &Generation, part: Part) -> Framed {
+        match part {
+            Part::Samples { commons_idx, series_idx, timestamps_ms, values } => {
+                let head = generation.commons(&self.shared.commons, commons_idx);
+                let slots = self.slots(&head, series_idx);
+                push_frame(&mut self.frames, self.next_group, |out| {
+                    payload::push_samples(out, &head.entry.name, &slots, &timestamps_ms, &values);
+                });
+                Framed { head, rows: Rows::Samples(slots, timestamps_ms, values) }
+            }
+            Part::ExpHistograms { commons_idx, points } => {
+                let head = generation.commons(&self.shared.commons, commons_idx);
+                let slots =
+                    self.slots(&head, points.iter().map(|(series_idx, ..)| *series_idx).collect());
+                let points: Vec<_> = slots
+                    .into_iter()
+                    .zip(points)
+                    .map(|(slot, (_, ms, histogram))| (slot, ms, histogram))
+                    .collect();
+                push_frame(&mut self.frames, self.next_group, |out| {
+                    let points: Vec<_> =
+                        points.iter().map(|(slot, ms, h)| (*slot, *ms, h)).collect();
+                    payload::push_exp_histograms(out, &head.entry.name, &points);
+                });
+                Framed { head, rows: Rows::ExpHistograms(points) }
+            }
+            Part::Logs { commons, batch } => {
+                let head = self.frame_rows(generation, &commons, true, &batch);
+                Framed { head, rows: Rows::Logs(batch) }
+            }
+            Part::Spans { commons, batch } => {
+                let head = self.frame_rows(generation, &commons, false, &batch);
+                Framed { head, rows: Rows::Spans(batch) }
+            }
+        }
+    }
+
+    fn frame_rows(
+        &mut self,
+        generation: &Generation,
+        commons: &Commons,
+        is_logs: bool,
+        batch: &RecordBatch,
+    ) -> Arc<CommonsHead> {
+        let idx = self.shared.commons.index_of(commons);
+        push_frame(&mut self.frames, self.next_group, |out| {
+            payload::push_rows(out, commons, is_logs, batch);
+        });
+        generation.commons(&self.shared.commons, idx)
+    }
+
+    /// Turns series into slots in place, framing the definitions of those the log does not know yet.
+    fn slots(&mut self, head: &CommonsHead, mut series_idx: Vec<u32>) -> Vec<u32> {
+        let mut metrics = head.metrics.write();
+        for idx in &mut series_idx {
+            *idx = metrics.slot(*idx);
+        }
+        let from = metrics.n_framed;
+        let new_series = metrics.series_from(from);
+        if !new_series.is_empty() {
+            let registry = head.entry.registry.read();
+            let n_new = u32::try_from(new_series.len()).expect("slots have 32 bits");
+            let slots = from..from + n_new;
+            let definitions = new_series.iter().zip(slots).map(|(&series_idx, slot)| {
+                (slot, &registry.series(series_idx).labels, registry.meta(series_idx))
+            });
+            push_frame(&mut self.frames, self.next_group, |out| {
+                payload::push_series(out, &head.entry.name, definitions);
+            });
+            metrics.n_framed = from + n_new;
+        }
+        series_idx
+    }
+
+    // What was framed is on disk, or must be framed again.
+    fn settle_definitions(&self, framed: &[Framed], is_synced: bool) {
+        for Framed { head, rows } in framed {
+            if matches!(rows, Rows::Samples(..) | Rows::ExpHistograms(..)) {
+                let mut metrics = head.metrics.write();
+                if is_synced {
+                    metrics.n_defined = metrics.n_framed;
+                } else {
+                    metrics.n_framed = metrics.n_defined;
+                }
+            }
+        }
+    }
+
+    /// Returns true when the open generation is old or large enough to be sealed.
+    pub fn wants_seal(&self) -> bool {
+        let version = self.shared.version.read();
+        let open = &version.open;
+        let age_ns = u128::from(self.shared.clock.monotonic_ns().saturating_sub(open.opened_at_ns));
+        let config = &self.shared.config;
+        !open.is_empty()
+            && (open.bytes() >= config.head_soft.0 || age_ns >= config.flush_age.0.as_nanos())
+    }
+
+    /// Seals the open generation, if it holds anything, and opens the next.
+    pub fn seal(&mut self) -> Result<(), WalError> {
+        let open = Arc::clone(&self.shared.version.read().open);
+        if open.is_empty() {
+            return Ok(());
+        }
+        let number = open.number + 1;
+        self.segment = self.next_segment(number)?;
+        let now_ns = self.shared.clock.monotonic_ns();
+        let next = Arc::new(Generation::new(number, self.segment.number(), now_ns));
+        let mut version = self.shared.version.write();
+        let mut sealed = version.sealed.clone();
+        sealed.push(open);
+        *version = Version { files: Arc::clone(&version.files), sealed, open: next };
+        Ok(())
+    }
+}
+
+fn apply(generation: &Generation, head: &CommonsHead, rows: Rows) {
+    match rows {
+        Rows::Samples(slots, timestamps_ms, values) => {
+            let mut metrics = head.metrics.write();
+            for ((slot, ms), value) in slots.into_iter().zip(timestamps_ms).zip(values) {
+                metrics.append(slot, ms, value);
+            }
+        }
+        Rows::ExpHistograms(points) => {
+            let mut metrics = head.metrics.write();
+            for (slot, ms, histogram) in points {
+                metrics.append_exp(slot, ms, histogram);
+            }
+        }
+        Rows::Logs(batch) => head.logs.write().append(batch),
+        Rows::Spans(batch) => head.spans.write().append(batch),
+    }
+    head.count_bytes(generation);
+}
+
+/// Puts a payload read from the log into a generation; samples of slots whose definition was lost
+/// are left out, and their number returned.
+pub fn apply_replayed(
+    shared: &Shared,
+    generation: &Generation,
+    commons: &Commons,
+    payload: payload::Payload,
+) -> usize {
+    let idx = shared.commons.index_of(commons);
+    let head = generation.commons(&shared.commons, idx);
+    let n_lost = match payload {
+        payload::Payload::Series(series) => {
+            define(&head, series);
+            0
+        }
+        payload::Payload::Samples(slots, timestamps_ms, values) => {
+            let mut metrics = head.metrics.write();
+            let mut n_lost = 0;
+            for ((slot, ms), value) in slots.into_iter().zip(timestamps_ms).zip(values) {
+                if metrics.is_defined(slot) {
+                    metrics.append(slot, ms, value);
+                } else {
+                    n_lost += 1;
+                }
+            }
+            n_lost
+        }
+        payload::Payload::ExpHistograms(points) => {
+            let mut metrics = head.metrics.write();
+            let n_points = points.len();
+            let defined: Vec<_> =
+                points.into_iter().filter(|(slot, ..)| metrics.is_defined(*slot)).collect();
+            let n_lost = n_points - defined.len();
+            defined
+                .into_iter()
+                .for_each(|(slot, ms, histogram)| metrics.append_exp(slot, ms, histogram));
+            n_lost
+        }
+        payload::Payload::Logs(batch) => {
+            head.logs.write().append(batch);
+            0
+        }
+        payload::Payload::Spans(batch) => {
+            head.spans.write().append(batch);
+            0
+        }
+    };
+    head.count_bytes(generation);
+    n_lost
+}
+
+fn define(head: &CommonsHead, series: Vec<(u32, crate::model::Labels, crate::model::SeriesMeta)>) {
+    let mut registry = head.entry.registry.write();
+    let mut metrics = head.metrics.write();
+    for (slot, labels, meta) in series {
+        let series_idx = registry.find(&labels).unwrap_or_else(|| registry.insert(&labels, &meta));
+        metrics.define(slot, series_idx);
+        metrics.n_defined = metrics.n_defined.max(slot + 1);
+        metrics.n_framed = metrics.n_defined;
+    }
+}

@@ -1,0 +1,224 @@
+//! Series become rows of the `metrics` schema: one row a sample, labels as a dictionary.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, DictionaryArray, Float64Array, Int32Array, Int32Builder, ListBuilder, RecordBatch,
+    StringArray, TimestampMillisecondArray, UInt64Array, UInt64Builder, new_null_array,
+};
+use arrow::datatypes::Int32Type;
+
+use crate::model::labels::METRIC_NAME;
+use crate::model::{ExpHistogram, Labels, SeriesMeta, json, metric};
+
+/// The labels that have columns of their own; the rest is in `labels`.
+const COLUMN_LABELS: [&str; 5] = [METRIC_NAME, "commons", "service", "env", "cluster"];
+
+/// Collects rows; a batch is taken when it is large enough.
+#[derive(Debug, Default)]
+pub struct MetricsRows {
+    timestamps: Vec<i64>,
+    values: Vec<f64>,
+    series_ids: Vec<u64>,
+    metric: Runs,
+    service: Runs,
+    env: Runs,
+    cluster: Runs,
+    labels: Runs,
+    kind: Runs,
+    unit: Runs,
+    temporality: Runs,
+}
+
+impl MetricsRows {
+    /// Appends the samples of one series.
+    pub fn push(
+        &mut self,
+        labels: &Labels,
+        series_id: u64,
+        meta: &SeriesMeta,
+        timestamps_ms: &[i64],
+        values: &[f64],
+    ) {
+        let n = timestamps_ms.len();
+        self.timestamps.extend_from_slice(timestamps_ms);
+        self.values.extend_from_slice(values);
+        self.series_ids.extend(std::iter::repeat_n(series_id, n));
+        self.metric.push(Some(labels.metric()), n);
+        self.service.push(labels.get("service"), n);
+        self.env.push(labels.get("env"), n);
+        self.cluster.push(labels.get("cluster"), n);
+        let others = labels.iter().filter(|(name, _)| !COLUMN_LABELS.contains(name));
+        self.labels.push_new(&json::object(others), n);
+        self.kind.push(Some(meta.kind.as_str()), n);
+        self.unit.push((!meta.unit.is_empty()).then_some(&*meta.unit), n);
+        self.temporality.push(meta.temporality.as_str(), n);
+    }
+
+    /// Returns the number of rows so far.
+    pub fn len(&self) -> usize {
+        self.timestamps.len()
+    }
+
+    /// Returns true when there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.timestamps.is_empty()
+    }
+
+    /// Returns the rows in the schema of plain metrics files, and empties the builder.
+    pub fn finish(&mut self) -> RecordBatch {
+        RecordBatch::try_new(metric::schema(), self.columns())
+            .expect("every column got one value a row")
+    }
+
+    /// Returns the rows in the schema of the whole table: `exp_*` columns from `histograms`, one a
+    /// row, or all null.
+    pub fn finish_exp(&mut self, histograms: Option<&[&ExpHistogram]>) -> RecordBatch {
+        let n = self.len();
+        let mut columns = self.columns();
+        match histograms {
+            Some(histograms) => columns.extend(exp_columns(histograms)),
+            None => {
+                let exp_fields = metric::exp_schema();
+                let nulls = exp_fields.fields()[columns.len()..].iter();
+                columns.extend(nulls.map(|field| new_null_array(field.data_type(), n)));
+            }
+        }
+        RecordBatch::try_new(metric::exp_schema(), columns)
+            .expect("every column got one value a row")
+    }
+
+    fn columns(&mut self) -> Vec<ArrayRef> {
+        let timestamps = TimestampMillisecondArray::from(std::mem::take(&mut self.timestamps));
+        vec![
+            Arc::new(timestamps.with_timezone("UTC")),
+            self.metric.finish(),
+            Arc::new(Float64Array::from(std::mem::take(&mut self.values))),
+            self.service.finish(),
+            self.env.finish(),
+            self.cluster.finish(),
+            self.labels.finish(),
+            self.kind.finish(),
+            self.unit.finish(),
+            self.temporality.finish(),
+            Arc::new(UInt64Array::from(std::mem::take(&mut self.series_ids))),
+        ]
+    }
+}
+
+/// A dictionary column whose values come in runs.
+#[derive(Debug, Default)]
+struct Runs {
+    keys: Int32Builder,
+    values: Vec<String>,
+    place: HashMap<String, i32>,
+}
+
+impl Runs {
+    fn push(&mut self, value: Option<&str>, n: usize) {
+        let Some(value) = value else { return self.keys.append_nulls(n) };
+        let key = match self.place.get(value) {
+            Some(&key) => key,
+            None => {
+                let key = self.add(value);
+                self.place.insert(value.to_owned(), key);
+                key
+            }
+        };
+        self.keys.append_value_n(key, n);
+    }
+
+    /// Appends a run of a value that has not been there before.
+    fn push_new(&mut self, value: &str, n: usize) {
+        let key = self.add(value);
+        self.keys.append_value_n(key, n);
+    }
+
+    fn add(&mut self, value: &str) -> i32 {
+        self.values.push(value.to_owned());
+        i32::try_from(self.values.len() - 1).expect("a batch has far fewer rows than 2^31")
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        self.place.clear();
+        let values = StringArray::from_iter_values(std::mem::take(&mut self.values));
+        let dictionary =
+            DictionaryArray::<Int32Type>::try_new(self.keys.finish(), Arc::new(values));
+        Arc::new(dictionary.expect("keys are indexes into the values"))
+    }
+}
+
+fn exp_columns(histograms: &[&ExpHistogram]) -> Vec<ArrayRef> {
+    let u64s = |of: fn(&ExpHistogram) -> u64| -> ArrayRef {
+        Arc::new(UInt64Array::from_iter_values(histograms.iter().map(|h| of(h))))
+    };
+    let i32s = |of: fn(&ExpHistogram) -> i32| -> ArrayRef {
+        Arc::new(Int32Array::from_iter_values(histograms.iter().map(|h| of(h))))
+    };
+    let f64s = |of: fn(&ExpHistogram) -> Option<f64>| -> ArrayRef {
+        Arc::new(histograms.iter().map(|h| of(h)).collect::<Float64Array>())
+    };
+    vec![
+        u64s(|h| h.count),
+        f64s(|h| h.sum),
+        i32s(|h| h.scale),
+        u64s(|h| h.zero_count),
+        f64s(|h| Some(h.zero_threshold)),
+        i32s(|h| h.positive_offset),
+        counts(histograms.iter().map(|h| h.positive_counts.as_slice())),
+        i32s(|h| h.negative_offset),
+        counts(histograms.iter().map(|h| h.negative_counts.as_slice())),
+        f64s(|h| h.min),
+        f64s(|h| h.max),
+    ]
+}
+
+fn counts<'a>(lists: impl Iterator<Item = &'a [u64]>) -> ArrayRef {
+    let mut builder = ListBuilder::new(UInt64Builder::new());
+    for list in lists {
+        builder.values().append_slice(list);
+        builder.append(true);
+    }
+    Arc::new(builder.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_become_rows() {
+        let labels = Labels::from_pairs([
+            ("__name__", "up"),
+            ("commons", "heart"),
+            ("service", "fence"),
+            ("job", "a\"b"),
+        ]);
+        let mut rows = MetricsRows::default();
+        rows.push(&labels, labels.series_id(), &SeriesMeta::default(), &[1, 2], &[0.5, 1.5]);
+
+        let text =
+            arrow::util::pretty::pretty_format_batches(&[rows.finish()]).unwrap().to_string();
+
+        assert!(
+            text.contains(r#"{"job":"a\"b"}"#) && text.contains("fence") && !text.contains("heart"),
+            "{text}"
+        );
+        assert!(rows.is_empty());
+    }
+
+    #[test]
+    fn exponential_histograms_fill_their_columns() {
+        let histogram =
+            ExpHistogram { count: 3, positive_counts: vec![1, 2], ..ExpHistogram::default() };
+        let labels = Labels::from_pairs([("__name__", "h")]);
+        let mut rows = MetricsRows::default();
+        rows.push(&labels, 1, &SeriesMeta::default(), &[1], &[3.0]);
+
+        let batch = rows.finish_exp(Some(&[&histogram]));
+
+        assert_eq!(batch.schema(), metric::exp_schema());
+        assert_eq!(batch.column_by_name("exp_sum").unwrap().null_count(), 1);
+    }
+}

@@ -1,0 +1,11 @@
+//! Parquet files: one commons and one day of one signal each.
+//!
+//! Their schemas are those of `model`, documented in `docs/file-formats.md`; the commons and the day
+//! are in the path. Rows are sorted for the queries that come: metrics by (metric, labels, time),
+//! logs by (service, time), spans by (trace, time).
+
+pub mod metrics_rows;
+pub mod path;
+pub mod read;
+pub mod sort;
+pub mod write;

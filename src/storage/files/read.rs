@@ -1,0 +1,286 @@
+//! Reading series back from metrics files: only row groups that can matter, only the columns needed,
+//! labels taken apart once a series.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, BooleanArray, DictionaryArray, PrimitiveArray, RecordBatch};
+use arrow::datatypes::{Float64Type, Int32Type, TimestampMillisecondType, UInt64Type};
+use bytes::Bytes;
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowPredicateFn, ArrowReaderMetadata, ParquetRecordBatchReaderBuilder, RowFilter,
+};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::reader::{ChunkReader, Length};
+use parquet::file::statistics::Statistics;
+
+use crate::model::{Labels, LabelsBuilder, MatchOp, Matcher};
+use crate::storage::disk::{Disk, DiskRead};
+use crate::storage::{FileEntry, ReadError};
+
+/// Rows decoded at a time.
+const BATCH_ROWS: usize = 16_384;
+/// Footers kept; a footer is a few KiB.
+const FOOTERS_MAX: usize = 4096;
+
+/// Footers of files read lately, by path; a path is never used for two contents.
+#[derive(Debug, Default)]
+pub struct Footers {
+    by_path: Mutex<HashMap<String, ArrowReaderMetadata>>,
+}
+
+impl Footers {
+    fn get(&self, path: &str, file: &Reader) -> Result<ArrowReaderMetadata, ParquetError> {
+        if let Some(footer) = self.by_path.lock().get(path) {
+            return Ok(footer.clone());
+        }
+        let footer = ArrowReaderMetadata::load(file, Default::default())?;
+        let mut by_path = self.by_path.lock();
+        if by_path.len() >= FOOTERS_MAX {
+            by_path.clear();
+        }
+        by_path.insert(path.to_owned(), footer.clone());
+        Ok(footer)
+    }
+}
+
+/// Which rows of a file to read.
+#[derive(Debug, Clone, Copy)]
+pub struct Selection<'a> {
+    /// All must match; the `commons` of the file is a label like any other.
+    pub matchers: &'a [Matcher],
+    /// First ms wanted, inclusive.
+    pub start_ms: i64,
+    /// Last ms wanted, inclusive.
+    pub end_ms: i64,
+}
+
+/// Takes what a file holds of the wanted series.
+pub trait Sink {
+    /// Returns the place of a series that matches, by its id and labels.
+    fn series(&mut self, id: u64, labels: Labels) -> Result<usize, ReadError>;
+    /// Takes one sample of the series at a place.
+    fn sample(&mut self, place: usize, timestamp_ms: i64, value: f64) -> Result<(), ReadError>;
+}
+
+/// Hands the samples of the matching series in one metrics file to `sink`, in the file's order.
+pub fn read_series(
+    disk: &dyn Disk,
+    footers: &Footers,
+    entry: &FileEntry,
+    selection: Selection<'_>,
+    sink: &mut dyn Sink,
+) -> Result<(), ReadError> {
+    let fault = |source: Box<dyn std::error::Error + Send + Sync>| ReadError::File {
+        path: entry.path.clone(),
+        source,
+    };
+    let file = Reader(disk.open(&entry.path).map_err(|e| fault(e.into()))?);
+    let footer = footers.get(&entry.path, &file).map_err(|e| fault(e.into()))?;
+    let wanted_metric =
+        selection.matchers.iter().find(|m| m.name == "__name__" && m.op == MatchOp::Eq);
+    let row_groups = footer.metadata().row_groups().iter().enumerate();
+    let row_groups: Vec<usize> = row_groups
+        .filter(|(_, group)| may_match(group, wanted_metric, selection))
+        .map(|(idx, _)| idx)
+        .collect();
+    if row_groups.is_empty() {
+        return Ok(());
+    }
+    let schema = footer.parquet_schema();
+    let columns =
+        ["timestamp", "metric", "value", "service", "env", "cluster", "labels", "series_id"];
+    let projection = ProjectionMask::columns(schema, columns);
+    let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, footer.clone())
+        .with_row_groups(row_groups)
+        .with_projection(projection)
+        .with_batch_size(BATCH_ROWS);
+    if let Some(matcher) = wanted_metric {
+        builder = builder.with_row_filter(metric_filter(schema, matcher));
+    }
+    let reader = builder.build().map_err(|e| fault(e.into()))?;
+    let mut places = Places { entry, selection, by_id: HashMap::new() };
+    for batch in reader {
+        places.take(&batch.map_err(|e| fault(e.into()))?, sink)?;
+    }
+    Ok(())
+}
+
+fn may_match(group: &RowGroupMetaData, metric: Option<&Matcher>, selection: Selection<'_>) -> bool {
+    let time_ok = match group.column(0).statistics() {
+        Some(Statistics::Int64(stats)) => {
+            stats.min_opt().is_none_or(|&min| min <= selection.end_ms)
+                && stats.max_opt().is_none_or(|&max| selection.start_ms <= max)
+        }
+        _ => true,
+    };
+    let metric_ok = match (metric, group.column(1).statistics()) {
+        (Some(matcher), Some(Statistics::ByteArray(stats))) => {
+            let wanted = matcher.value.as_bytes();
+            // Long names are cut in the statistics: the lower bound stays below, the upper above.
+            stats.min_opt().is_none_or(|min| min.data() <= wanted)
+                && stats.max_opt().is_none_or(|max| wanted <= max.data())
+        }
+        _ => true,
+    };
+    time_ok && metric_ok
+}
+
+fn metric_filter(
+    schema: &parquet::schema::types::SchemaDescriptor,
+    matcher: &Matcher,
+) -> RowFilter {
+    let wanted = matcher.value.clone();
+    let predicate = ArrowPredicateFn::new(
+        ProjectionMask::columns(schema, ["metric"]),
+        move |batch: RecordBatch| {
+            let column = batch.column(0).as_dictionary::<Int32Type>();
+            let values = column.values().as_string::<i32>();
+            let is_wanted: Vec<bool> =
+                values.iter().map(|value| value == Some(wanted.as_str())).collect();
+            Ok(column
+                .keys()
+                .iter()
+                .map(|key| Some(key.is_some_and(|k| is_wanted[k.unsigned_abs() as usize])))
+                .collect::<BooleanArray>())
+        },
+    );
+    RowFilter::new(vec![Box::new(predicate)])
+}
+
+/// Which series of a file are wanted, and where the sink keeps them.
+struct Places<'a> {
+    entry: &'a FileEntry,
+    selection: Selection<'a>,
+    by_id: HashMap<u64, Option<usize>>,
+}
+
+impl Places<'_> {
+    fn take(&mut self, batch: &RecordBatch, sink: &mut dyn Sink) -> Result<(), ReadError> {
+        let columns = Columns::new(batch);
+        let mut last: Option<(u64, Option<usize>)> = None;
+        for row in 0..batch.num_rows() {
+            let id = columns.series_id.value(row);
+            let place = match last {
+                Some((last_id, place)) if last_id == id => place,
+                _ => self.place(id, &columns, row, sink)?,
+            };
+            last = Some((id, place));
+            let ms = columns.timestamp.value(row);
+            if let Some(place) = place
+                && self.selection.start_ms <= ms
+                && ms <= self.selection.end_ms
+            {
+                sink.sample(place, ms, columns.value.value(row))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn place(
+        &mut self,
+        id: u64,
+        columns: &Columns<'_>,
+        row: usize,
+        sink: &mut dyn Sink,
+    ) -> Result<Option<usize>, ReadError> {
+        if let Some(&place) = self.by_id.get(&id) {
+            return Ok(place);
+        }
+        let labels = columns.labels(row, self.entry);
+        let matches = |m: &Matcher| m.matches(labels.get(&m.name).unwrap_or(""));
+        let place = match self.selection.matchers.iter().all(matches) {
+            true => Some(sink.series(id, labels)?),
+            false => None,
+        };
+        self.by_id.insert(id, place);
+        Ok(place)
+    }
+}
+
+struct Columns<'a> {
+    timestamp: &'a PrimitiveArray<TimestampMillisecondType>,
+    value: &'a PrimitiveArray<Float64Type>,
+    series_id: &'a PrimitiveArray<UInt64Type>,
+    batch: &'a RecordBatch,
+}
+
+impl<'a> Columns<'a> {
+    fn new(batch: &'a RecordBatch) -> Self {
+        Self {
+            timestamp: column(batch, "timestamp").as_primitive(),
+            value: column(batch, "value").as_primitive(),
+            series_id: column(batch, "series_id").as_primitive(),
+            batch,
+        }
+    }
+
+    fn text(&self, name: &str, row: usize) -> &'a str {
+        let dictionary: &DictionaryArray<Int32Type> = column(self.batch, name).as_dictionary();
+        dictionary.key(row).map_or("", |key| dictionary.values().as_string::<i32>().value(key))
+    }
+
+    fn labels(&self, row: usize, entry: &FileEntry) -> Labels {
+        let mut labels = LabelsBuilder::new();
+        let others: BTreeMap<String, String> =
+            serde_json::from_str(self.text("labels", row)).unwrap_or_default();
+        for (name, value) in &others {
+            labels.set(name, value);
+        }
+        labels.set("__name__", self.text("metric", row));
+        for name in ["service", "env", "cluster"] {
+            labels.set(name, self.text(name, row));
+        }
+        if !entry.commons.is_unassigned() {
+            labels.set("commons", entry.commons.as_str());
+        }
+        labels.build()
+    }
+}
+
+fn column<'a>(batch: &'a RecordBatch, name: &str) -> &'a dyn Array {
+    batch.column_by_name(name).expect("the projection names it").as_ref()
+}
+
+/// A file of ours as the Parquet crate reads it.
+#[derive(Debug, Clone)]
+struct Reader(Arc<dyn DiskRead>);
+
+impl Length for Reader {
+    fn len(&self) -> u64 {
+        self.0.size_bytes()
+    }
+}
+
+impl ChunkReader for Reader {
+    type T = SequentialRead;
+
+    fn get_read(&self, start: u64) -> parquet::errors::Result<SequentialRead> {
+        Ok(SequentialRead { file: Arc::clone(&self.0), at: start })
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
+        Ok(self.0.read_at(start, length)?)
+    }
+}
+
+struct SequentialRead {
+    file: Arc<dyn DiskRead>,
+    at: u64,
+}
+
+impl io::Read for SequentialRead {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let left =
+            usize::try_from(self.file.size_bytes().saturating_sub(self.at)).unwrap_or(usize::MAX);
+        let n = out.len().min(left);
+        out[..n].copy_from_slice(&self.file.read_at(self.at, n)?);
+        self.at += n as u64;
+        Ok(n)
+    }
+}

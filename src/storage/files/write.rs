@@ -1,0 +1,219 @@
+//! Writing one file so that it is whole or not there: temporary name, sync, rename, sync of the
+//! folder. The catalog names it only after that.
+
+use std::io;
+use std::sync::Arc;
+
+use arrow::array::{Array, RecordBatch, TimestampMillisecondArray};
+use arrow::datatypes::SchemaRef;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+
+use super::path;
+use crate::model::{Commons, Signal};
+use crate::storage::FileEntry;
+use crate::storage::disk::{self, Disk, DiskFile};
+use crate::storage::head::rows::times_ns;
+
+/// Why a file was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The disk said no.
+    #[error("cannot {action} {path}")]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// To which file.
+        path: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The encoder said no.
+    #[error("cannot encode {path}")]
+    Encode {
+        /// Which file.
+        path: String,
+        /// The cause.
+        source: ParquetError,
+    },
+}
+
+impl WriteError {
+    /// Returns true when the disk was full: trying again later may work.
+    pub fn is_full(&self) -> bool {
+        let mut source: Option<&(dyn std::error::Error + 'static)> = Some(self);
+        while let Some(error) = source {
+            if error.downcast_ref::<io::Error>().is_some_and(disk::is_full) {
+                return true;
+            }
+            source = error.source();
+        }
+        // The encoder turns the cause into text.
+        matches!(self, WriteError::Encode { source: ParquetError::General(text), .. } if text.contains("storage space"))
+    }
+}
+
+/// Which file to write.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The signal.
+    pub signal: Signal,
+    /// The commons.
+    pub commons: Commons,
+    /// Days since 1970 UTC.
+    pub day: i32,
+    /// The generation the rows come from.
+    pub generation: u64,
+    /// Tells files of one generation and day apart.
+    pub n: usize,
+}
+
+/// A file being written.
+pub struct FileWriter {
+    path: String,
+    target: Target,
+    writer: ArrowWriter<Box<dyn DiskFile>>,
+    n_rows: u64,
+    min_ns: i64,
+    max_ns: i64,
+    has_exp: bool,
+}
+
+impl std::fmt::Debug for FileWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FileWriter").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+fn temporary(path: &str) -> String {
+    format!("{path}.tmp")
+}
+
+impl FileWriter {
+    /// Creates the file under its temporary name.
+    pub fn create(
+        disk: &dyn Disk,
+        target: Target,
+        schema: &SchemaRef,
+        row_group_rows: usize,
+    ) -> Result<Self, WriteError> {
+        let Target { signal, commons, day, generation, n } = &target;
+        let path = path::file(*signal, commons, *day, *generation, *n);
+        let io = |action| {
+            let path = path.clone();
+            move |source| WriteError::Io { action, path, source }
+        };
+        disk::create_dir_synced(disk, disk::parent(&path)).map_err(io("create the folder of"))?;
+        let file = disk.create(&temporary(&path)).map_err(io("create"))?;
+        let properties = properties(*signal, commons, row_group_rows);
+        let writer = ArrowWriter::try_new(file, Arc::clone(schema), Some(properties))
+            .map_err(|source| WriteError::Encode { path: path.clone(), source })?;
+        let has_exp = schema.column_with_name("exp_scale").is_some();
+        Ok(Self { path, target, writer, n_rows: 0, min_ns: i64::MAX, max_ns: i64::MIN, has_exp })
+    }
+
+    /// Appends rows that sort after those before.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<(), WriteError> {
+        let (min_ns, max_ns) = range_ns(self.target.signal, batch);
+        self.min_ns = self.min_ns.min(min_ns);
+        self.max_ns = self.max_ns.max(max_ns);
+        self.n_rows += batch.num_rows() as u64;
+        self.writer
+            .write(batch)
+            .map_err(|source| WriteError::Encode { path: self.path.clone(), source })
+    }
+
+    /// Completes the file and gives it its name.
+    pub fn finish(self, disk: &dyn Disk) -> Result<FileEntry, WriteError> {
+        assert!(self.n_rows > 0, "a file is created for its first row");
+        let path = self.path;
+        let io = |action| {
+            let path = path.clone();
+            move |source| WriteError::Io { action, path, source }
+        };
+        let mut file = self
+            .writer
+            .into_inner()
+            .map_err(|source| WriteError::Encode { path: path.clone(), source })?;
+        file.sync().map_err(io("sync"))?;
+        drop(file);
+        disk.rename(&temporary(&path), &path).map_err(io("rename"))?;
+        disk.sync_dir(disk::parent(&path)).map_err(io("sync the folder of"))?;
+        let size_bytes = disk.open(&path).map_err(io("open"))?.size_bytes();
+        let Target { signal, commons, day, .. } = self.target;
+        let (n_rows, min_ns, max_ns) = (self.n_rows, self.min_ns, self.max_ns);
+        Ok(FileEntry {
+            path,
+            signal,
+            commons,
+            day,
+            n_rows,
+            size_bytes,
+            min_ns,
+            max_ns,
+            has_exp: self.has_exp,
+        })
+    }
+}
+
+fn range_ns(signal: Signal, batch: &RecordBatch) -> (i64, i64) {
+    let fold = |times: &[i64]| {
+        times.iter().fold((i64::MAX, i64::MIN), |(min, max), &t| (min.min(t), max.max(t)))
+    };
+    if signal != Signal::Metrics {
+        return fold(times_ns(batch));
+    }
+    let column = batch.column(0).as_any().downcast_ref::<TimestampMillisecondArray>();
+    let (min_ms, max_ms) =
+        fold(column.expect("the metrics schema begins with the timestamp").values());
+    (min_ms.saturating_mul(1_000_000), max_ms.saturating_mul(1_000_000).saturating_add(999_999))
+}
+
+fn properties(signal: Signal, commons: &Commons, row_group_rows: usize) -> WriterProperties {
+    let column = |name: &str| ColumnPath::from(name);
+    let zstd = |level| Compression::ZSTD(ZstdLevel::try_new(level).expect("1 to 22 are levels"));
+    let common = WriterProperties::builder()
+        .set_created_by(concat!("commonwatch ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_key_value_metadata(Some(vec![KeyValue::new(
+            "commonwatch.commons".to_owned(),
+            commons.to_string(),
+        )]))
+        .set_compression(zstd(1))
+        .set_max_row_group_row_count(Some(row_group_rows))
+        // A label set a series: with short runs the dictionary is most of the file.
+        .set_dictionary_page_size_limit(64 << 20)
+        .set_statistics_enabled(EnabledStatistics::Page);
+    let builder = match signal {
+        // Timestamps repeat from series to series, so their differences compress to almost nothing;
+        // a dictionary of values only gets in the way of zstd.
+        Signal::Metrics => common
+            .set_column_dictionary_enabled(column("timestamp"), false)
+            .set_column_encoding(column("timestamp"), Encoding::DELTA_BINARY_PACKED)
+            .set_column_dictionary_enabled(column("value"), false)
+            .set_column_encoding(column("value"), Encoding::PLAIN)
+            .set_column_compression(column("value"), zstd(3))
+            .set_column_statistics_enabled(column("value"), EnabledStatistics::Chunk)
+            .set_column_statistics_enabled(column("labels"), EnabledStatistics::None),
+        Signal::Logs => common
+            .set_column_dictionary_enabled(column("timestamp"), false)
+            .set_column_encoding(column("timestamp"), Encoding::DELTA_BINARY_PACKED)
+            .set_column_dictionary_enabled(column("body"), false)
+            .set_column_statistics_enabled(column("body"), EnabledStatistics::None)
+            .set_column_statistics_enabled(column("attributes"), EnabledStatistics::None)
+            .set_column_bloom_filter_enabled(column("trace_id"), true),
+        Signal::Spans => common
+            .set_column_dictionary_enabled(column("start_time"), false)
+            .set_column_dictionary_enabled(column("end_time"), false)
+            .set_column_dictionary_enabled(column("duration_ns"), false)
+            .set_column_dictionary_enabled(column("span_id"), false)
+            .set_column_statistics_enabled(column("attributes"), EnabledStatistics::None)
+            .set_column_statistics_enabled(column("events"), EnabledStatistics::None)
+            .set_column_statistics_enabled(column("links"), EnabledStatistics::None)
+            .set_column_bloom_filter_enabled(column("trace_id"), true),
+    };
+    builder.build()
+}

@@ -1,0 +1,156 @@
+//! What is not yet in files, queryable the moment it is acknowledged.
+//!
+//! The head is a run of generations: one open, the rest sealed and on their way to Parquet. Each
+//! generation holds, for each commons, the samples by series ([`metrics`]) and the log records and
+//! spans as Arrow batches ([`rows`]). The series themselves ([`registry`]) outlive generations.
+
+pub mod chunk;
+pub mod metrics;
+pub mod registry;
+pub mod rows;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+
+use crate::model::Commons;
+
+use metrics::MetricsHead;
+use registry::Registry;
+use rows::RowsHead;
+
+/// A commons that has sent something since start; its index never changes.
+#[derive(Debug)]
+pub struct CommonsEntry {
+    /// The name.
+    pub name: Commons,
+    /// Its series.
+    pub registry: RwLock<Registry>,
+}
+
+/// All commons by index.
+#[derive(Debug, Default)]
+pub struct CommonsTable {
+    entries: RwLock<Vec<Arc<CommonsEntry>>>,
+}
+
+impl CommonsTable {
+    /// Returns the index of a commons, adding it when it is new.
+    pub fn index_of(&self, name: &Commons) -> u32 {
+        let position =
+            |entries: &[Arc<CommonsEntry>]| entries.iter().position(|entry| entry.name == *name);
+        let found = position(&self.entries.read());
+        let place = found.unwrap_or_else(|| {
+            let mut entries = self.entries.write();
+            position(&entries).unwrap_or_else(|| {
+                entries.push(Arc::new(CommonsEntry {
+                    name: name.clone(),
+                    registry: RwLock::default(),
+                }));
+                entries.len() - 1
+            })
+        });
+        u32::try_from(place).expect("there are far fewer commons than 2^32")
+    }
+
+    /// Returns the commons at an index that [`CommonsTable::index_of`] returned.
+    pub fn get(&self, idx: u32) -> Arc<CommonsEntry> {
+        Arc::clone(&self.entries.read()[idx as usize])
+    }
+
+    /// Returns all commons in the order they appeared.
+    pub fn all(&self) -> Vec<Arc<CommonsEntry>> {
+        self.entries.read().clone()
+    }
+}
+
+/// One commons' rows in one generation.
+#[derive(Debug)]
+pub struct CommonsHead {
+    /// The commons.
+    pub entry: Arc<CommonsEntry>,
+    /// Samples and exponential histograms.
+    pub metrics: RwLock<MetricsHead>,
+    /// Log records.
+    pub logs: RwLock<RowsHead>,
+    /// Spans.
+    pub spans: RwLock<RowsHead>,
+    /// What of the generation's size is this part's.
+    counted_bytes: AtomicU64,
+}
+
+impl CommonsHead {
+    /// Brings the generation's size up to date with this part; only the writer calls it.
+    pub fn count_bytes(&self, generation: &Generation) {
+        let rows = self.logs.read().size_bytes() + self.spans.read().size_bytes();
+        let now = (self.metrics.read().size_bytes() + rows) as u64;
+        let before = self.counted_bytes.swap(now, Ordering::Relaxed);
+        // Wrapping: joining batches may shrink a part.
+        generation.size_bytes.fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
+    }
+}
+
+/// The rows between two seals.
+#[derive(Debug)]
+pub struct Generation {
+    /// Counts up from 1 over the life of the data directory.
+    pub number: u64,
+    /// When it opened, ns of the monotonic clock.
+    pub opened_at_ns: u64,
+    /// The last log segment that holds rows of it.
+    pub last_segment: AtomicU64,
+    /// An estimate of the memory held.
+    pub size_bytes: AtomicU64,
+    commons: RwLock<Vec<Option<Arc<CommonsHead>>>>,
+}
+
+impl Generation {
+    /// Returns an empty generation.
+    pub fn new(number: u64, segment: u64, opened_at_ns: u64) -> Self {
+        Self {
+            number,
+            opened_at_ns,
+            last_segment: AtomicU64::new(segment),
+            size_bytes: AtomicU64::new(0),
+            commons: RwLock::default(),
+        }
+    }
+
+    /// Returns the part of a commons, adding it when it is new.
+    pub fn commons(&self, table: &CommonsTable, idx: u32) -> Arc<CommonsHead> {
+        let at = idx as usize;
+        if let Some(Some(head)) = self.commons.read().get(at) {
+            return Arc::clone(head);
+        }
+        let mut commons = self.commons.write();
+        if commons.len() <= at {
+            commons.resize(at + 1, None);
+        }
+        let head = commons[at].get_or_insert_with(|| {
+            Arc::new(CommonsHead {
+                entry: table.get(idx),
+                metrics: RwLock::default(),
+                logs: RwLock::default(),
+                spans: RwLock::default(),
+                counted_bytes: AtomicU64::new(0),
+            })
+        });
+        Arc::clone(head)
+    }
+
+    /// Returns the parts of all commons that have one.
+    pub fn all(&self) -> Vec<Arc<CommonsHead>> {
+        self.commons.read().iter().flatten().cloned().collect()
+    }
+
+    /// Returns true when nothing was written to it.
+    pub fn is_empty(&self) -> bool {
+        self.commons.read().iter().all(Option::is_none)
+    }
+
+    /// Returns the estimate of the memory held.
+    pub fn bytes(&self) -> u64 {
+        self.size_bytes.load(Ordering::Relaxed)
+    }
+}

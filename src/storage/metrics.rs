@@ -1,0 +1,96 @@
+//! Storage's own counters.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+/// A label set of one pair.
+pub type Label = [(&'static str, String); 1];
+
+/// Counters, gauges and histograms of the write path.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    /// Bytes synced to the log.
+    pub wal_synced_bytes: Counter,
+    /// Time from writing a group to its sync's return.
+    pub wal_sync_seconds: Histogram,
+    /// Requests in a group.
+    pub wal_group_requests: Histogram,
+    /// Stretches of acknowledged log bytes that could not be read at start.
+    pub wal_damage: Counter,
+    /// Time to write one generation as Parquet.
+    pub flush_seconds: Histogram,
+    /// Generations flushed, by outcome.
+    pub flushes: Family<Label, Counter>,
+    /// Rows written to Parquet, by signal.
+    pub flushed_rows: Family<Label, Counter>,
+    /// Memory in the head.
+    pub head_bytes: Gauge,
+    /// Times a pressure mark was passed, by mark.
+    pub pressure: Family<Label, Counter>,
+    /// Requests waiting for the writer.
+    pub queue_requests: Gauge,
+    /// Series known, by commons.
+    pub series: Family<Label, Gauge>,
+    /// Live Parquet files, by signal.
+    pub files: Family<Label, Gauge>,
+    /// Size of live Parquet files, by signal.
+    pub file_bytes: Family<Label, Gauge>,
+    /// 1 while the disk is full.
+    pub disk_full: Gauge,
+}
+
+fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.0001, 2.0, 18))
+}
+
+impl Metrics {
+    /// Creates the metrics and registers them.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            wal_synced_bytes: Counter::default(),
+            wal_sync_seconds: seconds(),
+            wal_group_requests: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
+            wal_damage: Counter::default(),
+            flush_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 18)),
+            flushes: Family::default(),
+            flushed_rows: Family::default(),
+            head_bytes: Gauge::default(),
+            pressure: Family::default(),
+            queue_requests: Gauge::default(),
+            series: Family::default(),
+            files: Family::default(),
+            file_bytes: Family::default(),
+            disk_full: Gauge::default(),
+        };
+        let mut add = |name: &str, help: &str, metric: &dyn Fn(&mut Registry, String, String)| {
+            metric(registry, format!("commonwatch_{name}"), help.to_owned());
+        };
+        macro_rules! add {
+            ($name:literal, $help:literal, $field:ident) => {
+                add($name, $help, &|r, name, help| r.register(name, help, metrics.$field.clone()));
+            };
+        }
+        add!("wal_synced_bytes", "Bytes synced to the write-ahead log", wal_synced_bytes);
+        add!("wal_sync_seconds", "Time to write and sync one group", wal_sync_seconds);
+        add!("wal_group_requests", "Requests that shared one sync", wal_group_requests);
+        add!(
+            "wal_damage",
+            "Stretches of acknowledged log bytes that could not be read",
+            wal_damage
+        );
+        add!("flush_seconds", "Time to write one generation as Parquet", flush_seconds);
+        add!("storage_flushes", "Generations flushed, by outcome", flushes);
+        add!("storage_flushed_rows", "Rows written to Parquet, by signal", flushed_rows);
+        add!("storage_head_bytes", "Memory held by rows not yet in files", head_bytes);
+        add!("storage_pressure", "Times a pressure mark was passed, by mark", pressure);
+        add!("storage_queue_requests", "Requests waiting for the log writer", queue_requests);
+        add!("storage_series", "Series known, by commons", series);
+        add!("storage_files", "Live Parquet files, by signal", files);
+        add!("storage_file_bytes", "Size of live Parquet files, by signal", file_bytes);
+        add!("storage_disk_full", "1 while writes are refused because the disk is full", disk_full);
+        metrics
+    }
+}

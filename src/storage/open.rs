@@ -1,0 +1,297 @@
+//! Start: read the manifest, put aside what it does not know, replay the log it does not cover.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
+use tracing::{info, warn};
+
+use super::catalog::{CatalogError, Manifest};
+use super::config::Config;
+use super::disk::{self, Disk};
+use super::engine::{Engine, apply_replayed};
+use super::files::path;
+use super::flush::{self, FlushError};
+use super::head::{CommonsTable, Generation};
+use super::metrics::Metrics;
+use super::shared::{Shared, Version, files_of};
+use super::wal;
+use super::wal::replay::{self, Damage, SegmentReport};
+use super::wal::segment::{Segment, WalError};
+use crate::base::clock::SharedClock;
+
+/// The folder of what was set aside.
+const QUARANTINE: &str = "quarantine";
+
+/// How far the replay has come; shared with `/-/ready`.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Bytes of log to read.
+    pub total_bytes: AtomicU64,
+    /// Bytes of log read.
+    pub done_bytes: AtomicU64,
+}
+
+/// Why storage could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The disk said no.
+    #[error("cannot {action}")]
+    Io {
+        /// What was being done.
+        action: String,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The manifest cannot be used.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// A new log segment could not be made.
+    #[error("cannot open the write-ahead log")]
+    Wal(#[from] WalError),
+    /// A generation did not fit into memory beside the others, and could not be written out.
+    #[error("cannot make room while replaying the write-ahead log")]
+    Flush(#[from] FlushError),
+}
+
+/// Opens the data directory and returns the engine that writes to it, and what was damaged.
+pub fn open(
+    disk: Arc<dyn Disk>,
+    clock: SharedClock,
+    config: Config,
+    metrics: Metrics,
+    progress: &Progress,
+) -> Result<(Engine, Arc<Shared>, Vec<Damage>), OpenError> {
+    for dir in [wal::DIR, path::DIR] {
+        disk::create_dir_synced(&*disk, dir).map_err(io(format!("create the folder {dir}")))?;
+    }
+    let manifest = Manifest::read(&*disk)?;
+    let files = Arc::new(files_of(&manifest));
+    let open = Arc::new(Generation::new(manifest.generation + 1, 0, clock.monotonic_ns()));
+    let shared = Arc::new(Shared {
+        disk,
+        clock,
+        config,
+        metrics,
+        commons: CommonsTable::default(),
+        raw_keys: RwLock::default(),
+        version: RwLock::new(Version { files: Arc::clone(&files), sealed: Vec::new(), open }),
+        manifest: Mutex::new(manifest),
+        doomed: Mutex::default(),
+        footers: Default::default(),
+        flushed: Notify::new(),
+        is_stopping: AtomicBool::new(false),
+    });
+    shared.note_files(&files);
+    flush::cut_log(&shared);
+    remove_doomed(&shared);
+    let replayed = Replay::run(&shared, progress)?;
+    set_orphans_aside(&shared, replayed.first_generation)?;
+    let generation = Arc::clone(&shared.version.read().open);
+    let segment = Segment::create(&*shared.disk, replayed.last_segment + 1, generation.number)?;
+    generation.last_segment.store(segment.number(), Ordering::SeqCst);
+    shared.metrics.wal_damage.inc_by(replayed.damage.len() as u64);
+    let engine = Engine::new(Arc::clone(&shared), segment, replayed.last_group + 1);
+    Ok((engine, shared, replayed.damage))
+}
+
+fn io(action: impl Into<String>) -> impl FnOnce(std::io::Error) -> OpenError {
+    let action = action.into();
+    move |source| OpenError::Io { action, source }
+}
+
+/// What the log held.
+struct Replay {
+    last_segment: u64,
+    last_group: u64,
+    first_generation: Option<u64>,
+    damage: Vec<Damage>,
+}
+
+impl Replay {
+    fn run(shared: &Arc<Shared>, progress: &Progress) -> Result<Self, OpenError> {
+        let covered = shared.manifest.lock().covered_segment;
+        let segments = replay::segments(&*shared.disk).map_err(io("list the log"))?;
+        let segments: Vec<u64> =
+            segments.into_iter().filter(|&segment| segment > covered).collect();
+        let mut this = Self {
+            last_segment: covered,
+            last_group: 0,
+            first_generation: None,
+            damage: Vec::new(),
+        };
+        for &segment in &segments {
+            let size =
+                shared.disk.open(&wal::path(segment)).map_err(io("open the log"))?.size_bytes();
+            progress.total_bytes.fetch_add(size, Ordering::Relaxed);
+        }
+        for &segment in &segments {
+            this.segment(shared, segment, progress)?;
+        }
+        if !segments.is_empty() {
+            let n_bytes = progress.done_bytes.load(Ordering::Relaxed);
+            info!(
+                n_segments = segments.len(),
+                n_bytes,
+                n_damaged = this.damage.len(),
+                "replayed the log"
+            );
+        }
+        Ok(this)
+    }
+
+    fn segment(
+        &mut self,
+        shared: &Arc<Shared>,
+        number: u64,
+        progress: &Progress,
+    ) -> Result<(), OpenError> {
+        let mut n_lost = 0;
+        let mut fault = None;
+        let report =
+            replay::read_segment(&*shared.disk, number, |head, commons, payload| match generation(
+                shared,
+                head.generation,
+            ) {
+                Ok(generation) => n_lost += apply_replayed(shared, &generation, &commons, payload),
+                Err(error) => fault = Some(error),
+            });
+        let report = report.map_err(io(format!("read {}", wal::path(number))))?;
+        if let Some(fault) = fault {
+            return Err(fault);
+        }
+        if n_lost > 0 {
+            warn!(
+                segment = number,
+                n_lost, "samples whose series definition is damaged were left out"
+            );
+        }
+        self.note(shared, number, &report)?;
+        progress.done_bytes.fetch_add(report.n_bytes as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn note(
+        &mut self,
+        shared: &Shared,
+        number: u64,
+        report: &SegmentReport,
+    ) -> Result<(), OpenError> {
+        self.last_segment = self.last_segment.max(number);
+        self.last_group = self.last_group.max(report.last_group);
+        self.damage.extend(report.damage.iter().cloned());
+        if let Some(head) = report.head {
+            self.first_generation.get_or_insert(head.generation);
+        }
+        if !report.damage.is_empty() {
+            // Cutting the log would delete the evidence, and what an expert may still read from it.
+            set_aside(&*shared.disk, &wal::path(number))?;
+        } else if report.n_frames == 0 {
+            shared.disk.remove(&wal::path(number)).map_err(io("remove an empty log segment"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns the generation that a segment belongs to, opening it when the segment begins a new one.
+fn generation(shared: &Arc<Shared>, number: u64) -> Result<Arc<Generation>, OpenError> {
+    let open = Arc::clone(&shared.version.read().open);
+    if number <= open.number {
+        return Ok(open);
+    }
+    if open.is_empty() {
+        let next = Arc::new(Generation::new(number, 0, shared.clock.monotonic_ns()));
+        shared.version.write().open = Arc::clone(&next);
+        return Ok(next);
+    }
+    // The generation is complete. Its rows stay in the log until they are in files, so making room
+    // now is safe, and a log larger than memory can be replayed.
+    let first_of_next = replay::segments(&*shared.disk).map_err(io("list the log"))?;
+    let last = first_of_next
+        .into_iter()
+        .take_while(|&s| segment_generation(shared, s) < Some(number))
+        .last();
+    open.last_segment.store(last.unwrap_or(0), Ordering::SeqCst);
+    let next = Arc::new(Generation::new(number, 0, shared.clock.monotonic_ns()));
+    {
+        let mut version = shared.version.write();
+        let mut sealed = version.sealed.clone();
+        sealed.push(open);
+        *version = Version { files: Arc::clone(&version.files), sealed, open: Arc::clone(&next) };
+    }
+    while shared.version.read().head_bytes() > shared.config.head_soft.0
+        && flush::flush_oldest(shared)?
+    {}
+    Ok(next)
+}
+
+fn segment_generation(shared: &Shared, segment: u64) -> Option<u64> {
+    let file = shared.disk.open(&wal::path(segment)).ok()?;
+    let header = file.read_at(0, wal::frame::SEGMENT_HEADER_BYTES).ok()?;
+    wal::frame::read_segment_header(&header).map(|(_, generation)| generation)
+}
+
+/// Removes files that had left the catalog when the process ended.
+fn remove_doomed(shared: &Shared) {
+    for path in std::mem::take(&mut shared.manifest.lock().doomed) {
+        match shared.disk.remove(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                warn!(path, %error, "cannot remove a file past the retention");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Deals with Parquet files that no manifest lists. Those of a generation that the log still holds
+/// are the rest of a flush under way at the crash, and are removed; any other is set aside, because
+/// a lost manifest must not cost the files.
+fn set_orphans_aside(shared: &Shared, first_replayed: Option<u64>) -> Result<(), OpenError> {
+    let listed: std::collections::HashSet<String> =
+        shared.manifest.lock().files.iter().map(|file| file.path.clone()).collect();
+    for file in parquet_files(&*shared.disk, path::DIR).map_err(io("list the Parquet files"))? {
+        if listed.contains(&file) {
+            continue;
+        }
+        let name = file.rsplit('/').next().unwrap_or(&file);
+        let generation = name.split('-').next().and_then(|text| u64::from_str_radix(text, 16).ok());
+        let is_replayed =
+            matches!((generation, first_replayed), (Some(g), Some(first)) if g >= first);
+        if is_replayed || name.ends_with(".tmp") {
+            shared.disk.remove(&file).map_err(io(format!("remove {file}")))?;
+        } else {
+            set_aside(&*shared.disk, &file)?;
+        }
+    }
+    Ok(())
+}
+
+fn set_aside(disk: &dyn Disk, file: &str) -> Result<(), OpenError> {
+    let to = format!("{QUARANTINE}/{}", file.replace('/', "%"));
+    disk::create_dir_synced(disk, QUARANTINE).map_err(io("create the quarantine folder"))?;
+    copy(disk, file, &to).map_err(io(format!("set {file} aside")))?;
+    warn!(file, to, "set aside a file that is damaged or that no manifest lists");
+    if file.starts_with(path::DIR) {
+        disk.remove(file).map_err(io(format!("set {file} aside")))?;
+    }
+    Ok(())
+}
+
+fn copy(disk: &dyn Disk, from: &str, to: &str) -> std::io::Result<()> {
+    let content = disk.read(from)?;
+    disk::replace_file(disk, to, &content)
+}
+
+fn parquet_files(disk: &dyn Disk, dir: &str) -> std::io::Result<Vec<String>> {
+    let mut files = Vec::new();
+    for name in disk.list(dir)? {
+        let path = format!("{dir}/{name}");
+        if name.ends_with(".parquet") || name.ends_with(".tmp") {
+            files.push(path);
+        } else if name.contains('=') || ["metrics", "logs", "spans"].contains(&name.as_str()) {
+            files.extend(parquet_files(disk, &path)?);
+        }
+    }
+    Ok(files)
+}

@@ -1,0 +1,129 @@
+//! What the writer, the flusher and readers share, and the version they agree on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use hashbrown::HashMap;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
+
+use super::catalog::Manifest;
+use super::config::Config;
+use super::disk::Disk;
+use super::files::read::Footers;
+use super::head::{CommonsTable, Generation};
+use super::metrics::Metrics;
+use super::{FileEntry, SeriesRef};
+use crate::base::clock::SharedClock;
+use crate::model::{Commons, Signal};
+
+/// The live files of each signal and commons, oldest generation first.
+pub type Files = BTreeMap<(Signal, Commons), Vec<Arc<FileEntry>>>;
+
+/// The files and generations of one moment: each row is in exactly one of them.
+#[derive(Debug, Clone)]
+pub struct Version {
+    /// Live files.
+    pub files: Arc<Files>,
+    /// Generations on their way to files, oldest first.
+    pub sealed: Vec<Arc<Generation>>,
+    /// The generation that is written to.
+    pub open: Arc<Generation>,
+}
+
+impl Version {
+    /// Walks the generations, oldest first.
+    pub fn generations(&self) -> impl Iterator<Item = &Arc<Generation>> {
+        self.sealed.iter().chain(std::iter::once(&self.open))
+    }
+
+    /// Returns the memory held by all generations.
+    pub fn head_bytes(&self) -> u64 {
+        self.generations().map(|generation| generation.bytes()).sum()
+    }
+}
+
+/// Passes a hash through: raw keys are hashes already.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct RawKeyHasher(u64);
+
+impl std::hash::Hasher for RawKeyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("keys are u128");
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "any 64 bits of the hash will do")]
+    fn write_u128(&mut self, key: u128) {
+        self.0 = key as u64;
+    }
+}
+
+type BuildRawKeyHasher = std::hash::BuildHasherDefault<RawKeyHasher>;
+
+/// What all parts of storage share.
+#[derive(Debug)]
+pub struct Shared {
+    /// The data directory.
+    pub disk: Arc<dyn Disk>,
+    /// The time.
+    pub clock: SharedClock,
+    /// The settings.
+    pub config: Config,
+    /// Own counters.
+    pub metrics: Metrics,
+    /// All commons seen since start.
+    pub commons: CommonsTable,
+    /// Series by the hash of their raw bytes.
+    pub raw_keys: RwLock<HashMap<u128, SeriesRef, BuildRawKeyHasher>>,
+    /// What readers see.
+    pub version: RwLock<Version>,
+    /// What is on disk; held while it is being replaced.
+    pub manifest: Mutex<Manifest>,
+    /// Files that left the catalog and may still be read.
+    pub doomed: Mutex<Vec<Arc<FileEntry>>>,
+    /// Footers of files read lately.
+    pub footers: Footers,
+    /// Wakes writers that wait for memory.
+    pub flushed: Notify,
+    /// Set when nothing may be acknowledged any more.
+    pub is_stopping: AtomicBool,
+}
+
+impl Shared {
+    /// Returns what readers see now.
+    pub fn current(&self) -> Version {
+        self.version.read().clone()
+    }
+
+    /// Refreshes the gauges that describe files.
+    pub fn note_files(&self, files: &Files) {
+        for signal in Signal::ALL {
+            let of_signal =
+                || files.iter().filter(|((s, _), _)| *s == signal).flat_map(|(_, files)| files);
+            let label = [("signal", signal.to_string())];
+            let n_bytes: u64 = of_signal().map(|file| file.size_bytes).sum();
+            self.metrics
+                .files
+                .get_or_create(&label)
+                .set(i64::try_from(of_signal().count()).unwrap_or(i64::MAX));
+            self.metrics
+                .file_bytes
+                .get_or_create(&label)
+                .set(i64::try_from(n_bytes).unwrap_or(i64::MAX));
+        }
+    }
+}
+
+/// Groups a manifest's files by signal and commons.
+pub fn files_of(manifest: &Manifest) -> Files {
+    let mut files = Files::new();
+    for file in &manifest.files {
+        files.entry((file.signal, file.commons.clone())).or_default().push(Arc::clone(file));
+    }
+    files
+}

@@ -1,0 +1,372 @@
+//! Reading: the files and generations of one moment, limited to a scope.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::files::metrics_rows::MetricsRows;
+use super::files::read::{Selection, Sink, read_series};
+use super::flush::{ExpPoint, exp_batch, sorted_slots};
+use super::head::metrics::sort_first_wins;
+use super::head::{CommonsHead, Generation};
+use super::shared::{Shared, Version};
+use super::{FileEntry, HeadBatch, HeadFilter, ReadError, SeriesRequest};
+use crate::model::{Commons, Labels, Matcher, ReadScope, SeriesData, SeriesMeta, Signal};
+
+/// Series read under one hold of the head's lock, so that writers are never kept waiting long.
+const SERIES_PER_LOCK: usize = 256;
+/// Rows in a batch of head samples.
+const HEAD_BATCH_ROWS: usize = 16_384;
+
+/// The files and generations of one moment, limited to a scope.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    shared: Arc<Shared>,
+    version: Version,
+    scope: ReadScope,
+}
+
+impl Snapshot {
+    pub(super) fn new(shared: Arc<Shared>, scope: ReadScope) -> Self {
+        let version = shared.current();
+        Self { shared, version, scope }
+    }
+
+    /// Returns the commons that have data, within the scope, sorted.
+    pub fn commons(&self) -> Vec<Commons> {
+        let in_files = self.version.files.keys().map(|(_, commons)| commons.clone());
+        let in_head =
+            self.version.generations().flat_map(|g| g.all()).map(|head| head.entry.name.clone());
+        let mut all: Vec<Commons> =
+            in_files.chain(in_head).filter(|c| self.scope.covers(c)).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// Returns the matching series with their samples in the time range, sorted by labels; series
+    /// without a sample there are left out.
+    pub fn select(&self, request: &SeriesRequest<'_>) -> Result<Vec<SeriesData>, ReadError> {
+        let mut found = Collector::new(request);
+        for commons in self.commons().iter().filter(|c| commons_matches(c, request.matchers)) {
+            self.select_files(commons, request, &mut found)?;
+            self.select_head(commons, request, &mut found)?;
+        }
+        Ok(found.finish())
+    }
+
+    fn select_files(
+        &self,
+        commons: &Commons,
+        request: &SeriesRequest<'_>,
+        found: &mut Collector,
+    ) -> Result<(), ReadError> {
+        let SeriesRequest { matchers, start_ms, end_ms, .. } = *request;
+        let selection = Selection { matchers, start_ms, end_ms };
+        let (start_ns, end_ns) = (
+            start_ms.saturating_mul(1_000_000),
+            end_ms.saturating_mul(1_000_000).saturating_add(999_999),
+        );
+        let files = self.version.files.get(&(Signal::Metrics, commons.clone()));
+        // Files of exponential histograms have no plain samples.
+        let overlaps = |file: &&Arc<FileEntry>| {
+            file.min_ns <= end_ns && start_ns <= file.max_ns && !file.has_exp
+        };
+        for file in files.into_iter().flatten().filter(overlaps) {
+            read_series(&*self.shared.disk, &self.shared.footers, file, selection, found)?;
+        }
+        Ok(())
+    }
+
+    fn select_head(
+        &self,
+        commons: &Commons,
+        request: &SeriesRequest<'_>,
+        found: &mut Collector,
+    ) -> Result<(), ReadError> {
+        let heads = self.heads(commons);
+        let Some(first) = heads.first() else { return Ok(()) };
+        let wanted: Vec<(u32, u64, Labels)> = {
+            let registry = first.entry.registry.read();
+            let wanted = registry.select(request.matchers).into_iter();
+            wanted
+                .map(|idx| (idx, registry.series(idx).id, registry.series(idx).labels.clone()))
+                .collect()
+        };
+        for head in &heads {
+            for series in wanted.chunks(SERIES_PER_LOCK) {
+                let metrics = head.metrics.read();
+                for (series_idx, id, labels) in series {
+                    let Some(slot) = metrics.find(*series_idx) else { continue };
+                    let mut taken = Ok(());
+                    let mut place = None;
+                    metrics.read(slot, request.start_ms, request.end_ms, |ms, value| {
+                        if taken.is_ok() {
+                            taken = found.take(&mut place, *id, labels, ms, value);
+                        }
+                    });
+                    taken?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns one commons' parts of the generations, oldest first.
+    fn heads(&self, commons: &Commons) -> Vec<Arc<CommonsHead>> {
+        let part = |generation: &Arc<Generation>| {
+            generation.all().into_iter().find(|head| head.entry.name == *commons)
+        };
+        self.version.generations().filter_map(part).collect()
+    }
+
+    /// Returns the labels of the matching series with at least one sample in the range, sorted.
+    pub fn series(&self, request: &SeriesRequest<'_>) -> Result<Vec<Labels>, ReadError> {
+        Ok(self.select(request)?.into_iter().map(|series| series.labels).collect())
+    }
+
+    /// Returns what is known of each metric in the head, sorted by name.
+    pub fn metadata(&self) -> Vec<(String, SeriesMeta)> {
+        let mut metas: BTreeMap<String, SeriesMeta> = BTreeMap::new();
+        for entry in self.shared.commons.all().iter().filter(|entry| self.scope.covers(&entry.name))
+        {
+            let registry = entry.registry.read();
+            for idx in (0..).take(registry.len()) {
+                let metric = registry.series(idx).labels.metric();
+                if !metas.contains_key(metric) {
+                    metas.insert(metric.to_owned(), registry.meta(idx).clone());
+                }
+            }
+        }
+        metas.into_iter().collect()
+    }
+
+    /// Returns the live files of a signal within the scope.
+    pub fn files(&self, signal: Signal) -> Vec<Arc<FileEntry>> {
+        let wanted = self
+            .version
+            .files
+            .iter()
+            .filter(|((s, commons), _)| *s == signal && self.scope.covers(commons));
+        wanted.flat_map(|(_, files)| files.iter().cloned()).collect()
+    }
+
+    /// Returns the head's rows of a signal within the scope, one batch at a time, so that memory
+    /// stays bounded; a row is either here or in a file of the same snapshot. Samples of one series
+    /// come once a timestamp.
+    pub fn head(
+        &self,
+        signal: Signal,
+        filter: HeadFilter,
+    ) -> Box<dyn Iterator<Item = HeadBatch> + Send> {
+        let snapshot = self.clone();
+        let wanted: Vec<Commons> = self
+            .commons()
+            .into_iter()
+            .filter(|c| filter.commons.as_ref().is_none_or(|want| want == c))
+            .collect();
+        Box::new(wanted.into_iter().flat_map(move |commons| {
+            let heads = snapshot.heads(&commons);
+            let batches: Box<dyn Iterator<Item = arrow::array::RecordBatch> + Send> = match signal {
+                Signal::Metrics => Box::new(head_metrics(heads, filter.clone())),
+                Signal::Logs | Signal::Spans => Box::new(head_rows(heads, signal, filter.clone())),
+            };
+            batches.map(move |batch| HeadBatch { commons: commons.clone(), batch })
+        }))
+    }
+}
+
+fn commons_matches(commons: &Commons, matchers: &[Matcher]) -> bool {
+    let label = if commons.is_unassigned() { "" } else { commons.as_str() };
+    matchers
+        .iter()
+        .filter(|matcher| matcher.name == "commons")
+        .all(|matcher| matcher.matches(label))
+}
+
+fn head_rows(
+    heads: Vec<Arc<CommonsHead>>,
+    signal: Signal,
+    filter: HeadFilter,
+) -> impl Iterator<Item = arrow::array::RecordBatch> + Send {
+    heads.into_iter().flat_map(move |head| {
+        let rows = if signal == Signal::Logs { &head.logs } else { &head.spans };
+        let batches = rows.read().batches().to_vec();
+        let (min_ns, max_ns) =
+            (filter.min_ns.unwrap_or(i64::MIN), filter.max_ns.unwrap_or(i64::MAX));
+        batches
+            .into_iter()
+            .filter(move |b| b.min_ns <= max_ns && min_ns <= b.max_ns)
+            .map(|b| b.batch)
+    })
+}
+
+/// The series of one commons in file order, merged over its generations, a batch at a time.
+fn head_metrics(
+    heads: Vec<Arc<CommonsHead>>,
+    filter: HeadFilter,
+) -> impl Iterator<Item = arrow::array::RecordBatch> + Send {
+    let (start_ms, end_ms) = (
+        filter.min_ns.map_or(i64::MIN, |ns| ns.div_euclid(1_000_000)),
+        filter.max_ns.map_or(i64::MAX, |ns| ns.div_euclid(1_000_000)),
+    );
+    let wanted = wanted_series(&heads, filter.metric.as_deref());
+    let exp = exp_batches(&heads, start_ms, end_ms, filter.metric.as_deref());
+    let mut rest = wanted.into_iter();
+    let plain = std::iter::from_fn(move || {
+        let mut rows = MetricsRows::default();
+        while rows.len() < HEAD_BATCH_ROWS {
+            let Some(series_idx) = rest.next() else { break };
+            let (mut timestamps, mut values) = (Vec::new(), Vec::new());
+            for head in &heads {
+                let metrics = head.metrics.read();
+                if let Some(slot) = metrics.find(series_idx) {
+                    metrics.read(slot, start_ms, end_ms, |ms, value| {
+                        timestamps.push(ms);
+                        values.push(value);
+                    });
+                }
+            }
+            sort_first_wins(&mut timestamps, &mut values);
+            let registry = heads[0].entry.registry.read();
+            let series = registry.series(series_idx);
+            rows.push(&series.labels, series.id, registry.meta(series_idx), &timestamps, &values);
+        }
+        (!rows.is_empty()).then(|| rows.finish_exp(None))
+    });
+    plain.chain(exp)
+}
+
+fn wanted_series(heads: &[Arc<CommonsHead>], metric: Option<&str>) -> Vec<u32> {
+    let Some(first) = heads.first() else { return Vec::new() };
+    let registry = first.entry.registry.read();
+    let matchers: Vec<Matcher> =
+        metric.map(|name| Matcher::equal("__name__", name)).into_iter().collect();
+    let mut wanted = registry.select(&matchers);
+    wanted.retain(|&idx| heads.iter().any(|head| head.metrics.read().find(idx).is_some()));
+    wanted.sort_by_cached_key(|&idx| {
+        let labels = &registry.series(idx).labels;
+        (labels.metric().to_owned(), labels.clone())
+    });
+    wanted
+}
+
+fn exp_batches(
+    heads: &[Arc<CommonsHead>],
+    start_ms: i64,
+    end_ms: i64,
+    metric: Option<&str>,
+) -> Vec<arrow::array::RecordBatch> {
+    let mut batches = Vec::new();
+    for head in heads {
+        let (metrics, registry) = (head.metrics.read(), head.entry.registry.read());
+        if metrics.exp_histograms().is_empty() {
+            continue;
+        }
+        let mut rank = vec![0; metrics.n_slots()];
+        sorted_slots(&metrics, &registry)
+            .iter()
+            .enumerate()
+            .for_each(|(at, &slot)| rank[slot as usize] = at);
+        let mut points: Vec<ExpPoint<'_>> = metrics
+            .exp_histograms()
+            .iter()
+            .filter(|(slot, ms, _)| {
+                let name = registry.series(metrics.series_of(*slot)).labels.metric();
+                start_ms <= *ms && *ms <= end_ms && metric.is_none_or(|want| want == name)
+            })
+            .map(|(slot, ms, histogram)| ExpPoint {
+                rank: rank[*slot as usize],
+                slot: *slot,
+                ms: *ms,
+                histogram,
+            })
+            .collect();
+        points.sort_by_key(|point| (point.rank, point.ms));
+        points.dedup_by_key(|point| (point.rank, point.ms));
+        batches.extend(
+            points.chunks(HEAD_BATCH_ROWS).map(|points| exp_batch(&metrics, &registry, points)),
+        );
+    }
+    batches
+}
+
+/// Series found so far, by id, oldest source first.
+struct Collector {
+    by_id: HashMap<u64, usize>,
+    series: Vec<SeriesData>,
+    n_samples: usize,
+    samples_max: usize,
+    series_max: usize,
+}
+
+impl Collector {
+    fn new(request: &SeriesRequest<'_>) -> Self {
+        let SeriesRequest { samples_max, series_max, .. } = *request;
+        Self { by_id: HashMap::new(), series: Vec::new(), n_samples: 0, samples_max, series_max }
+    }
+
+    fn take(
+        &mut self,
+        place: &mut Option<usize>,
+        id: u64,
+        labels: &Labels,
+        ms: i64,
+        value: f64,
+    ) -> Result<(), ReadError> {
+        let at = match *place {
+            Some(at) => at,
+            None => *place.insert(self.series(id, labels.clone())?),
+        };
+        self.sample(at, ms, value)
+    }
+
+    fn finish(self) -> Vec<SeriesData> {
+        let mut series = self.series;
+        series.retain(|series| !series.timestamps_ms.is_empty());
+        for SeriesData { timestamps_ms, values, .. } in &mut series {
+            sort_first_wins(timestamps_ms, values);
+        }
+        series.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
+        series
+    }
+}
+
+impl Sink for Collector {
+    fn series(&mut self, id: u64, labels: Labels) -> Result<usize, ReadError> {
+        let mut key = id;
+        // Two label sets with one id: take the next free key.
+        while let Some(&place) = self.by_id.get(&key) {
+            if self.series[place].labels == labels {
+                return Ok(place);
+            }
+            key = key.wrapping_add(1);
+        }
+        if self.series.len() >= self.series_max {
+            return Err(ReadError::Limit {
+                what: "series",
+                max: self.series_max,
+                limit: "limits.query_series",
+            });
+        }
+        self.by_id.insert(key, self.series.len());
+        self.series.push(SeriesData { labels, timestamps_ms: Vec::new(), values: Vec::new() });
+        Ok(self.series.len() - 1)
+    }
+
+    fn sample(&mut self, place: usize, timestamp_ms: i64, value: f64) -> Result<(), ReadError> {
+        self.n_samples += 1;
+        if self.n_samples > self.samples_max {
+            return Err(ReadError::Limit {
+                what: "samples",
+                max: self.samples_max,
+                limit: "limits.query_samples",
+            });
+        }
+        let series = &mut self.series[place];
+        series.timestamps_ms.push(timestamp_ms);
+        series.values.push(value);
+        Ok(())
+    }
+}

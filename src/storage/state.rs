@@ -1,0 +1,114 @@
+//! Control state that must survive a restart: alerts, notifications on their way, tokens.
+//!
+//! Small values by key in an embedded database (redb) below `state/`, one table a subject. Each
+//! write is a transaction that is synced before it returns, so a value is there whole or not.
+
+use std::path::Path;
+
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+
+/// Why the state could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} the state database")]
+pub struct StateError {
+    action: &'static str,
+    source: Box<redb::Error>,
+}
+
+fn fault<E: Into<redb::Error>>(action: &'static str) -> impl FnOnce(E) -> StateError {
+    move |error| StateError { action, source: Box::new(error.into()) }
+}
+
+/// The database of control state.
+#[derive(Debug)]
+pub struct StateStore {
+    database: Database,
+}
+
+impl StateStore {
+    /// Opens `<data_dir>/state/control.redb`, creating it if need be.
+    pub fn open(data_dir: &Path) -> Result<Self, StateError> {
+        let dir = data_dir.join("state");
+        std::fs::create_dir_all(&dir).map_err(fault("create the folder of"))?;
+        let database = Database::create(dir.join("control.redb")).map_err(fault("open"))?;
+        Ok(Self { database })
+    }
+
+    /// Returns a database that is gone with this value.
+    pub fn in_memory() -> Result<Self, StateError> {
+        let backend = redb::backends::InMemoryBackend::new();
+        let database = Database::builder().create_with_backend(backend).map_err(fault("open"))?;
+        Ok(Self { database })
+    }
+
+    /// Sets the value of a key in a subject's table.
+    pub fn put(&self, subject: &str, key: &str, value: &[u8]) -> Result<(), StateError> {
+        let transaction = self.database.begin_write().map_err(fault("write to"))?;
+        {
+            let table = TableDefinition::<&str, &[u8]>::new(subject);
+            let mut table = transaction.open_table(table).map_err(fault("write to"))?;
+            table.insert(key, value).map_err(fault("write to"))?;
+        }
+        transaction.commit().map_err(fault("write to"))
+    }
+
+    /// Removes a key from a subject's table; an absent one is fine.
+    pub fn delete(&self, subject: &str, key: &str) -> Result<(), StateError> {
+        let transaction = self.database.begin_write().map_err(fault("write to"))?;
+        {
+            let table = TableDefinition::<&str, &[u8]>::new(subject);
+            let mut table = transaction.open_table(table).map_err(fault("write to"))?;
+            table.remove(key).map_err(fault("write to"))?;
+        }
+        transaction.commit().map_err(fault("write to"))
+    }
+
+    /// Returns all keys and values of a subject's table, sorted by key.
+    pub fn list(&self, subject: &str) -> Result<Vec<(String, Vec<u8>)>, StateError> {
+        let transaction = self.database.begin_read().map_err(fault("read"))?;
+        let table = TableDefinition::<&str, &[u8]>::new(subject);
+        let table = match transaction.open_table(table) {
+            Ok(table) => table,
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+            Err(error) => return Err(fault("read")(error)),
+        };
+        let mut all = Vec::new();
+        for entry in table.iter().map_err(fault("read"))? {
+            let (key, value) = entry.map_err(fault("read"))?;
+            all.push((key.value().to_owned(), value.value().to_vec()));
+        }
+        Ok(all)
+    }
+
+    /// Returns the value of a key in a subject's table.
+    pub fn get(&self, subject: &str, key: &str) -> Result<Option<Vec<u8>>, StateError> {
+        Ok(self.list(subject)?.into_iter().find(|(k, _)| k == key).map(|(_, value)| value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_survive_reopening() {
+        let dir = tempfile::tempdir().unwrap();
+        {
+            let store = StateStore::open(dir.path()).unwrap();
+            store.put("alerts", "a", b"1").unwrap();
+            store.put("alerts", "b", b"2").unwrap();
+            store.delete("alerts", "a").unwrap();
+        }
+
+        let store = StateStore::open(dir.path()).unwrap();
+
+        assert_eq!(store.list("alerts").unwrap(), [("b".to_owned(), b"2".to_vec())]);
+        assert_eq!(store.get("alerts", "b").unwrap(), Some(b"2".to_vec()));
+        assert_eq!(store.get("alerts", "a").unwrap(), None);
+    }
+
+    #[test]
+    fn an_unknown_subject_is_empty() {
+        assert!(StateStore::in_memory().unwrap().list("nothing").unwrap().is_empty());
+    }
+}

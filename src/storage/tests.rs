@@ -1,0 +1,406 @@
+//! The write path through its door: what is acknowledged is there exactly once, whatever happens.
+
+use std::collections::BTreeMap;
+
+use prometheus_client::registry::Registry;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+use super::disk::sim::{Fault, SimDisk};
+use super::engine::Engine;
+use super::wal::segment::WalError;
+use super::*;
+use crate::base::clock::ManualClock;
+use crate::base::units::HumanSize;
+use crate::model::{LogRow, LogsBuilder, SpanRow, SpansBuilder, Tags};
+
+const NOW_MS: i64 = 1_790_000_000_000;
+
+/// A store without threads.
+struct Store {
+    engine: Engine,
+    storage: Storage,
+    shared: Arc<Shared>,
+    damage: usize,
+}
+
+fn open(disk: &SimDisk) -> Store {
+    open_with(disk, Config::default())
+}
+
+fn open_with(disk: &SimDisk, config: Config) -> Store {
+    let metrics = Metrics::register(&mut Registry::default());
+    let clock = ManualClock::at_ms(NOW_MS);
+    let (engine, shared, damage) =
+        open::open(Arc::new(disk.clone()), clock, config, metrics, &Progress::default()).unwrap();
+    let (requests, _) = mpsc::channel(1);
+    let storage = Storage { shared: Arc::clone(&shared), requests };
+    Store { engine, storage, shared, damage: damage.len() }
+}
+
+fn commons(name: &str) -> Commons {
+    Commons::new(name).unwrap()
+}
+
+impl Store {
+    fn samples(&self, commons_name: &str, samples: &[(&str, i64, f64)]) -> Part {
+        let name = commons(commons_name);
+        let (mut series_idx, mut timestamps_ms, mut values) = (Vec::new(), Vec::new(), Vec::new());
+        for (metric, ms, value) in samples {
+            let labels = Labels::from_pairs([("__name__", *metric), ("commons", commons_name)]);
+            let key = u128::from(labels.series_id());
+            let series =
+                self.storage.register(key, &name, &labels, &SeriesMeta::default()).unwrap();
+            series_idx.push(series.series_idx);
+            timestamps_ms.push(*ms);
+            values.push(*value);
+        }
+        Part::Samples {
+            commons_idx: self.storage.commons_idx(&name),
+            series_idx,
+            timestamps_ms,
+            values,
+        }
+    }
+
+    fn read(&self) -> BTreeMap<(String, i64), u64> {
+        self.read_scoped(&ReadScope::All)
+    }
+
+    fn read_scoped(&self, scope: &ReadScope) -> BTreeMap<(String, i64), u64> {
+        let request = SeriesRequest {
+            matchers: &[],
+            start_ms: i64::MIN,
+            end_ms: i64::MAX,
+            samples_max: usize::MAX,
+            series_max: usize::MAX,
+        };
+        let mut all = BTreeMap::new();
+        for series in self.storage.snapshot(scope).select(&request).unwrap() {
+            for (ms, value) in series.timestamps_ms.iter().zip(&series.values) {
+                let before = all.insert((series.labels.to_string(), *ms), value.to_bits());
+                assert_eq!(before, None, "a sample came twice");
+            }
+        }
+        all
+    }
+
+    /// Returns the bodies of log records or the names of spans, in files and in the head.
+    fn rows(&self, signal: Signal) -> Vec<String> {
+        let snapshot = self.storage.snapshot(&ReadScope::All);
+        let head = snapshot.head(signal, HeadFilter::default()).map(|b| b.batch);
+        let mut texts: Vec<String> = head.flat_map(|batch| texts(signal, &batch)).collect();
+        for file in snapshot.files(signal) {
+            let bytes = self.shared.disk.read(&file.path).unwrap();
+            let reader =
+                parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(bytes, 1024)
+                    .unwrap();
+            texts.extend(reader.flat_map(|batch| self::texts(signal, &batch.unwrap())));
+        }
+        texts.sort();
+        texts
+    }
+}
+
+fn texts(signal: Signal, batch: &RecordBatch) -> Vec<String> {
+    let name = if signal == Signal::Logs { "body" } else { "span_id" };
+    let column = arrow::compute::cast(
+        batch.column_by_name(name).unwrap(),
+        &arrow::datatypes::DataType::Utf8,
+    )
+    .unwrap();
+    let column = arrow::array::AsArray::as_string::<i32>(&column);
+    column.iter().map(|text| text.unwrap().to_owned()).collect()
+}
+
+fn logs(commons_name: &str, bodies: &[&str]) -> Part {
+    let mut builder = LogsBuilder::new();
+    for body in bodies {
+        let row = LogRow {
+            timestamp_ns: NOW_MS * 1_000_000,
+            body,
+            attributes: "{}",
+            resource: "{}",
+            ..LogRow::default()
+        };
+        builder.push(&Tags::unassigned(), &row);
+    }
+    Part::Logs { commons: commons(commons_name), batch: builder.finish() }
+}
+
+fn span(commons_name: &str, span_id: &str) -> Part {
+    let mut builder = SpansBuilder::new();
+    let row = SpanRow {
+        start_ns: NOW_MS * 1_000_000,
+        trace_id: "t",
+        span_id,
+        name: "n",
+        attributes: "{}",
+        resource: "{}",
+        events: "[]",
+        links: "[]",
+        ..SpanRow::default()
+    };
+    builder.push(&Tags::unassigned(), &row);
+    Part::Spans { commons: commons(commons_name), batch: builder.finish() }
+}
+
+#[test]
+fn what_is_committed_is_visible_at_once_and_after_flush_and_restart() {
+    let disk = SimDisk::new();
+    let mut store = open(&disk);
+    let want = BTreeMap::from([
+        (("up{commons=\"heart\"}".to_owned(), NOW_MS), 1.0_f64.to_bits()),
+        (("up{commons=\"heart\"}".to_owned(), NOW_MS - 86_400_000), 0.5_f64.to_bits()),
+    ]);
+
+    let part = store.samples("heart", &[("up", NOW_MS, 1.0), ("up", NOW_MS - 86_400_000, 0.5)]);
+    store.engine.commit(vec![part, logs("heart", &["hello"]), span("heart", "s1")]).unwrap();
+    assert_eq!(store.read(), want);
+
+    store = open(&disk);
+    assert_eq!((store.read(), store.rows(Signal::Logs)), (want.clone(), vec!["hello".to_owned()]));
+
+    store.engine.seal().unwrap();
+    assert_eq!(store.read(), want);
+    assert!(flush::flush_oldest(&store.shared).unwrap());
+    assert_eq!((store.read(), store.rows(Signal::Spans)), (want.clone(), vec!["s1".to_owned()]));
+    assert_eq!(
+        store.storage.snapshot(&ReadScope::All).files(Signal::Metrics).len(),
+        2,
+        "one file a day"
+    );
+
+    store = open(&disk);
+    assert_eq!((store.read(), store.rows(Signal::Logs)), (want, vec!["hello".to_owned()]));
+    assert_eq!(disk.files().iter().filter(|(path, _)| path.starts_with("wal/")).count(), 1);
+}
+
+#[test]
+fn a_request_sent_again_leaves_each_sample_once() {
+    let disk = SimDisk::new();
+    let mut store = open(&disk);
+    let batch = [("a", NOW_MS, 1.0), ("b", NOW_MS, 2.0), ("a", NOW_MS + 1, 3.0)];
+
+    for step in 0..4 {
+        let part = store.samples("heart", &batch);
+        store.engine.commit(vec![part]).unwrap();
+        if step == 1 {
+            store.engine.seal().unwrap();
+            flush::flush_oldest(&store.shared).unwrap();
+        }
+    }
+
+    assert_eq!(store.read().len(), 3);
+}
+
+#[test]
+fn the_first_value_of_a_timestamp_wins_across_files_and_head() {
+    let disk = SimDisk::new();
+    let mut store = open(&disk);
+    for value in [1.0, 2.0, 3.0] {
+        let part = store.samples("heart", &[("a", NOW_MS, value)]);
+        store.engine.commit(vec![part]).unwrap();
+        store.engine.seal().unwrap();
+        if value < 2.5 {
+            flush::flush_oldest(&store.shared).unwrap();
+        }
+    }
+
+    assert_eq!(store.read().into_values().collect::<Vec<_>>(), [1.0_f64.to_bits()]);
+}
+
+#[test]
+fn a_scope_sees_only_its_commons() {
+    let disk = SimDisk::new();
+    let mut store = open(&disk);
+    for (name, flush) in [("heart", true), ("canine", false)] {
+        let part = store.samples(name, &[("a", NOW_MS, 1.0)]);
+        store.engine.commit(vec![part]).unwrap();
+        if flush {
+            store.engine.seal().unwrap();
+            flush::flush_oldest(&store.shared).unwrap();
+        }
+    }
+
+    let scope = ReadScope::Only([commons("canine")].into());
+
+    assert_eq!(store.read().len(), 2);
+    assert!(store.read_scoped(&scope).keys().all(|(labels, _)| labels.contains("canine")));
+    assert_eq!(store.read_scoped(&scope).len(), 1);
+    assert_eq!(store.storage.snapshot(&scope).commons(), [commons("canine")]);
+    assert!(store.storage.snapshot(&scope).files(Signal::Metrics).is_empty());
+    assert!(store.read_scoped(&ReadScope::Nothing).is_empty());
+}
+
+#[test]
+fn a_full_disk_refuses_keeps_answering_and_resumes() {
+    let disk = SimDisk::new();
+    let mut store = open(&disk);
+    let part = store.samples("heart", &[("a", NOW_MS, 1.0)]);
+    store.engine.commit(vec![part]).unwrap();
+
+    disk.arm(0, Fault::ShortFull);
+    let part = store.samples("heart", &[("new", NOW_MS, 2.0)]);
+    let refused = store.engine.commit(vec![part]);
+    assert!(matches!(refused, Err(WalError::Full)), "{refused:?}");
+    assert_eq!(store.read().len(), 1);
+
+    disk.heal();
+    let part = store.samples("heart", &[("new", NOW_MS + 1, 3.0)]);
+    store.engine.commit(vec![part]).unwrap();
+    assert_eq!(store.read().len(), 2);
+    let again = open(&disk);
+    assert_eq!((again.read(), again.damage), (store.read(), 0));
+}
+
+#[test]
+fn files_past_the_retention_leave_once_nobody_reads_them() {
+    let disk = SimDisk::new();
+    let mut store = open(&disk);
+    let (old_ms, new_ms) = (NOW_MS - 91 * 86_400_000, NOW_MS - 1);
+    let part = store.samples("heart", &[("a", old_ms, 1.0), ("a", new_ms, 2.0)]);
+    store.engine.commit(vec![part]).unwrap();
+    store.engine.seal().unwrap();
+    flush::flush_oldest(&store.shared).unwrap();
+    let reader = store.storage.snapshot(&ReadScope::All);
+
+    assert_eq!(store.storage.retain().unwrap(), 1);
+
+    assert_eq!((store.read().len(), reader.files(Signal::Metrics).len()), (1, 2));
+    let n_files =
+        |disk: &SimDisk| disk.files().iter().filter(|(path, _)| path.ends_with(".parquet")).count();
+    assert_eq!(n_files(&disk), 2, "a reader still holds it");
+    drop(reader);
+    store.storage.retain().unwrap();
+    assert_eq!(n_files(&disk), 1);
+    assert_eq!(open(&disk).read().len(), 1);
+}
+
+#[test]
+fn a_failed_sync_is_fatal() {
+    let disk = SimDisk::new();
+    let mut store = open(&disk);
+    let part = store.samples("heart", &[("a", NOW_MS, 1.0)]);
+    disk.arm(1, Fault::SyncFails);
+
+    let result = store.engine.commit(vec![part]);
+
+    assert!(matches!(result, Err(WalError::Fatal { action: "sync", .. })), "{result:?}");
+}
+
+#[test]
+fn a_lost_manifest_costs_no_file() {
+    let disk = SimDisk::new();
+    let mut store = open(&disk);
+    store.engine.commit(vec![logs("heart", &["kept"])]).unwrap();
+    store.engine.seal().unwrap();
+    flush::flush_oldest(&store.shared).unwrap();
+    disk.remove(catalog::MANIFEST).unwrap();
+
+    let _store = open(&disk);
+
+    assert!(
+        disk.files().iter().any(|(path, _)| path.starts_with("quarantine/parquet")),
+        "{:?}",
+        disk.files()
+    );
+}
+
+#[test]
+fn a_damaged_log_frame_is_set_aside_and_the_rest_served() {
+    let disk = SimDisk::new();
+    let mut store = open(&disk);
+    for body in ["one", "two", "three"] {
+        store.engine.commit(vec![logs("heart", &[body])]).unwrap();
+    }
+    let (path, len) = disk.files().into_iter().find(|(path, _)| path.starts_with("wal/")).unwrap();
+    disk.flip_byte(&path, len / 2, 0x10);
+
+    let store = open(&disk);
+
+    assert_eq!(store.rows(Signal::Logs), ["one", "three"]);
+    assert_eq!(store.damage, 1);
+    assert!(disk.files().iter().any(|(path, _)| path.starts_with("quarantine/wal")));
+}
+
+/// What a client knows: acknowledged items must be there once, items under way may be.
+#[derive(Default)]
+struct Ledger {
+    acknowledged: Vec<String>,
+    maybe: Vec<String>,
+}
+
+/// Runs random work on a simulated disk until the power goes, restarts, and so on for a few lives.
+fn crash_state(seed: u64) {
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let config = Config { segment_size: HumanSize(2048), ..Config::default() };
+    let mut disk = SimDisk::new();
+    let mut ledger = Ledger::default();
+    let mut n_items = 0_u32;
+    for life in 0..3 {
+        let (crashed, cut_in) = (rng.random(), rng.random_range(0..60));
+        // The first start makes the folders; a power cut there leaves nothing to lose.
+        let mut store = open_with(&disk, config.clone());
+        assert_eq!(store.damage, 0, "seed {seed} life {life}: a power cut is not damage");
+        check(&store, &mut ledger, seed);
+        disk.arm(cut_in, Fault::PowerCut);
+        while run_step(&mut store, &mut rng, &mut ledger, &mut n_items) {}
+        disk = disk.crash(crashed);
+    }
+    check(&open_with(&disk, config), &mut ledger, seed);
+}
+
+/// Does one thing; returns false when the power is off.
+fn run_step(store: &mut Store, rng: &mut SmallRng, ledger: &mut Ledger, n_items: &mut u32) -> bool {
+    match rng.random_range(0..10) {
+        0 => store.engine.seal().is_ok(),
+        1 => flush::flush_oldest(&store.shared).is_ok(),
+        _ => {
+            let mut items = Vec::new();
+            let mut parts = Vec::new();
+            for _ in 0..rng.random_range(1..4) {
+                *n_items += 1;
+                let item = format!("i{n_items}");
+                let commons = if rng.random() { "heart" } else { "canine" };
+                parts.push(match rng.random_range(0..3) {
+                    0 => store.samples(commons, &[(&item, NOW_MS + i64::from(*n_items), 1.0)]),
+                    1 => logs(commons, &[&item]),
+                    _ => span(commons, &item),
+                });
+                items.push(item);
+            }
+            let result = store.engine.commit(parts);
+            let book = if result.is_ok() { &mut ledger.acknowledged } else { &mut ledger.maybe };
+            book.extend(items);
+            result.is_ok()
+        }
+    }
+}
+
+fn check(store: &Store, ledger: &mut Ledger, seed: u64) {
+    let metric = |labels: &str| labels.split('{').next().unwrap().to_owned();
+    let mut found: Vec<String> =
+        store.read().into_keys().map(|(labels, _)| metric(&labels)).collect();
+    found.extend(store.rows(Signal::Logs));
+    found.extend(store.rows(Signal::Spans));
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    found.iter().for_each(|item| *counts.entry(item).or_default() += 1);
+    for item in &ledger.acknowledged {
+        assert_eq!(counts.remove(item.as_str()), Some(1), "seed {seed}: {item} was acknowledged");
+    }
+    for (item, count) in counts {
+        let known = ledger.maybe.iter().any(|maybe| maybe == item);
+        assert!(known && count == 1, "seed {seed}: {item} came {count} times, sent: {known}");
+        // What survived once must survive from then on.
+        ledger.acknowledged.push(item.to_owned());
+    }
+    ledger.maybe.clear();
+}
+
+#[test]
+fn a_thousand_crash_states_lose_nothing_and_double_nothing() {
+    let n_states: u64 =
+        std::env::var("CRASH_STATES").ok().and_then(|n| n.parse().ok()).unwrap_or(1000);
+    (0..n_states).for_each(crash_state);
+}

@@ -1,0 +1,92 @@
+//! The open segment: frames go in as a group and are synced before anyone hears of it.
+
+use std::io;
+
+use crate::storage::disk::{self, Disk, DiskFile};
+
+use super::frame::{SEGMENT_HEADER_BYTES, segment_header};
+use super::path;
+
+/// Why a group is not on disk.
+#[derive(Debug, thiserror::Error)]
+pub enum WalError {
+    /// The disk is full; the segment is as it was before.
+    #[error("the disk is full")]
+    Full,
+    /// What is on disk is unknown. Going on could acknowledge what a restart will not find, so the
+    /// process must stop; the log is replayed.
+    #[error("cannot {action} log segment {path}")]
+    Fatal {
+        /// What was being done.
+        action: &'static str,
+        /// To which file.
+        path: String,
+        /// The cause.
+        source: io::Error,
+    },
+}
+
+/// A segment open for appending.
+pub struct Segment {
+    file: Box<dyn DiskFile>,
+    number: u64,
+    len_bytes: u64,
+}
+
+impl std::fmt::Debug for Segment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Segment").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+impl Segment {
+    /// Creates a segment whose header and name survive a power cut.
+    pub fn create(disk: &dyn Disk, number: u64, generation: u64) -> Result<Self, WalError> {
+        let file = Self::try_create(disk, number, generation)
+            .map_err(|source| fault("create", number, source))?;
+        Ok(Self { file, number, len_bytes: SEGMENT_HEADER_BYTES as u64 })
+    }
+
+    fn try_create(disk: &dyn Disk, number: u64, generation: u64) -> io::Result<Box<dyn DiskFile>> {
+        let mut file = disk.create(&path(number))?;
+        file.write_all(&segment_header(number, generation))?;
+        file.sync()?;
+        disk.sync_dir(super::DIR)?;
+        Ok(file)
+    }
+
+    /// Writes the frames of one group and syncs them.
+    pub fn append(&mut self, frames: &[u8]) -> Result<(), WalError> {
+        if let Err(source) = self.file.write_all(frames) {
+            let error = fault("write to", self.number, source);
+            if matches!(error, WalError::Full) {
+                // Half a frame may be there: cut it off, so that what follows is not after garbage.
+                let cut = self.file.truncate(self.len_bytes);
+                cut.map_err(|source| fatal("truncate", self.number, source))?;
+            }
+            return Err(error);
+        }
+        self.file.sync().map_err(|source| fatal("sync", self.number, source))?;
+        self.len_bytes += frames.len() as u64;
+        Ok(())
+    }
+
+    /// Returns the segment's number.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Returns the length of the file.
+    pub fn len_bytes(&self) -> u64 {
+        self.len_bytes
+    }
+}
+
+fn fault(action: &'static str, number: u64, source: io::Error) -> WalError {
+    if disk::is_full(&source) { WalError::Full } else { fatal(action, number, source) }
+}
+
+// A failed sync is fatal even when it says "full": the kernel may have dropped the pages.
+fn fatal(action: &'static str, number: u64, source: io::Error) -> WalError {
+    WalError::Fatal { action, path: path(number), source }
+}
