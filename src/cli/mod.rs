@@ -1,1 +1,158 @@
-//! (room cli: to be written)
+//! The command line: subcommands, one file each, and the exit code of each outcome.
+//!
+//! 0: done. 1: failed. 2: the command line or the configuration is wrong, and the message says
+//! where and what would be right. Answers go to standard output, everything else to standard error.
+
+mod ask;
+mod client;
+mod config;
+mod demo;
+mod doctor;
+mod logging;
+mod offline;
+mod rules;
+mod serve;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::base::Kind;
+use crate::config::ConfigError;
+
+/// One place that sees every Gen3 data commons.
+#[derive(Debug, Parser)]
+#[command(name = "commonwatch", version, args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: serve::ServeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Collect telemetry and answer questions (the default)
+    Serve(serve::ServeArgs),
+    /// Serve, with simulated commons that ship through the real ports
+    Demo(demo::DemoArgs),
+    /// Ask SQL
+    Sql(ask::SqlArgs),
+    /// Ask PromQL
+    Promql(ask::PromqlArgs),
+    /// Check or test rule files
+    #[command(subcommand)]
+    Rules(rules::RulesCommand),
+    /// Check or show the configuration
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Find out whether a client will be content
+    #[command(subcommand)]
+    Doctor(doctor::DoctorCommand),
+    /// The process that runs one SQL statement; started by the server
+    #[command(hide = true)]
+    QueryWorker,
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+struct CliError {
+    exit_code: u8,
+    message: String,
+}
+
+impl CliError {
+    /// Returns an error that ends with 1.
+    fn failed(message: impl Into<String>) -> Self {
+        Self { exit_code: 1, message: message.into() }
+    }
+
+    /// Returns an error that ends with 2.
+    fn usage(message: impl Into<String>) -> Self {
+        Self { exit_code: 2, message: message.into() }
+    }
+
+    /// Returns an error of another room; what is wrong with the input ends with 2.
+    fn of(kind: Kind, error: &dyn std::error::Error) -> Self {
+        let mut message = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            message.push_str(&format!(": {cause}"));
+            source = cause.source();
+        }
+        if kind == Kind::BadInput { Self::usage(message) } else { Self::failed(message) }
+    }
+}
+
+impl From<ConfigError> for CliError {
+    fn from(error: ConfigError) -> Self {
+        Self::usage(error.to_string())
+    }
+}
+
+impl From<std::io::Error> for CliError {
+    fn from(error: std::io::Error) -> Self {
+        Self::failed(format!("cannot write the answer: {error}"))
+    }
+}
+
+/// Runs the process's command line.
+pub fn main() -> ExitCode {
+    run(std::env::args_os(), &mut std::io::stdout().lock(), &mut std::io::stderr())
+}
+
+/// Runs a command line; answers go to `out`, complaints to `err`.
+pub fn run(
+    arguments: impl IntoIterator<Item = OsString>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let text = error.render();
+            if error.use_stderr() { write!(err, "{text}") } else { write!(out, "{text}") }.ok();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let outcome = match arguments.command {
+        None => serve::run(&arguments.serve),
+        Some(Command::Serve(args)) => serve::run(&args),
+        Some(Command::Demo(args)) => demo::run(&args),
+        Some(Command::Sql(args)) => ask::sql(&args, out),
+        Some(Command::Promql(args)) => ask::promql(&args, out),
+        Some(Command::Rules(command)) => rules::run(&command, out),
+        Some(Command::Config(command)) => config::run(&command, out),
+        Some(Command::Doctor(command)) => doctor::run(&command, out),
+        Some(Command::QueryWorker) => return query_worker(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        // `commonwatch sql … | head` is not a failure worth words.
+        Err(error) if error.message.ends_with("(os error 32)") => ExitCode::from(1),
+        Err(error) => {
+            writeln!(err, "commonwatch: {error}").ok();
+            ExitCode::from(error.exit_code)
+        }
+    }
+}
+
+fn query_worker() -> ExitCode {
+    ExitCode::from(2)
+}
+
+/// Runs a future on a runtime of its own.
+fn block_on<T>(future: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::failed(format!("cannot start the runtime: {error}")))?;
+    runtime.block_on(future)
+}

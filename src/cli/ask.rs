@@ -1,0 +1,198 @@
+//! `commonwatch sql` and `commonwatch promql`: a question to a running server, or to a data
+//! directory, and its answer as a table, JSON or CSV.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
+use super::client::{Client, ServerArgs};
+use super::table::Table;
+use super::{CliError, block_on, offline};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    /// Aligned columns
+    Table,
+    /// As the server sends it
+    Json,
+    /// With a header
+    Csv,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TargetArgs {
+    #[command(flatten)]
+    server: ServerArgs,
+    /// Ask this data directory, without a server
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// How the answer is written
+    #[arg(long, short, value_enum, default_value = "table")]
+    output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SqlArgs {
+    /// The statement
+    query: String,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PromqlArgs {
+    /// The expression
+    query: String,
+    /// When: seconds since 1970, or RFC 3339 [default: now]
+    #[arg(long, conflicts_with_all = ["start", "end", "step"])]
+    time: Option<String>,
+    /// First time of a range
+    #[arg(long, requires_all = ["end", "step"])]
+    start: Option<String>,
+    /// Last time of a range
+    #[arg(long, requires = "start")]
+    end: Option<String>,
+    /// From one time of a range to the next, such as 15s
+    #[arg(long, requires = "start")]
+    step: Option<String>,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+pub(super) fn sql(args: &SqlArgs, out: &mut dyn Write) -> Result<(), CliError> {
+    let accept = match args.target.output {
+        Output::Csv => "text/csv",
+        Output::Table | Output::Json => "application/json",
+    };
+    let body = match &args.target.data_dir {
+        Some(data_dir) => offline::sql(data_dir, &args.query, accept)?,
+        None => {
+            let client = Client::new(&args.target.server)?;
+            let headers = [("content-type", "text/plain"), ("accept", accept)];
+            let query = args.query.clone();
+            block_on(client.send("POST", "/api/v1/sql", &headers, query))?.into_body()?
+        }
+    };
+    if args.target.output != Output::Table {
+        return pass_through(&body, out);
+    }
+    let answer = parse(&body)?;
+    rows_table(&answer).write_aligned(out)?;
+    if answer["truncated"] == true {
+        writeln!(out, "there are more rows: query.rows_max or query.result_bytes_max was reached")?;
+    }
+    Ok(())
+}
+
+pub(super) fn promql(args: &PromqlArgs, out: &mut dyn Write) -> Result<(), CliError> {
+    let mut parameters = vec![("query", args.query.clone())];
+    let given =
+        [("time", &args.time), ("start", &args.start), ("end", &args.end), ("step", &args.step)];
+    parameters.extend(given.into_iter().filter_map(|(name, v)| Some((name, v.clone()?))));
+    let path = if args.start.is_some() { "/api/v1/query_range" } else { "/api/v1/query" };
+    let body = match &args.target.data_dir {
+        Some(data_dir) => offline::promql(data_dir, path, &parameters)?,
+        None => {
+            let client = Client::new(&args.target.server)?;
+            let headers = [("content-type", "application/x-www-form-urlencoded")];
+            block_on(client.send("POST", path, &headers, form(&parameters)))?.into_body()?
+        }
+    };
+    if args.target.output == Output::Json {
+        return pass_through(&body, out);
+    }
+    let answer = parse(&body)?;
+    let table = samples_table(&answer["data"]);
+    match args.target.output {
+        Output::Csv => table.write_csv(out)?,
+        Output::Table | Output::Json => table.write_aligned(out)?,
+    }
+    for note in ["warnings", "infos"].iter().flat_map(|name| answer[*name].as_array()).flatten() {
+        // A note is for the person, not for the program behind the pipe.
+        if args.target.output == Output::Table {
+            writeln!(out, "{}", note.as_str().unwrap_or(""))?;
+        }
+    }
+    Ok(())
+}
+
+fn pass_through(body: &[u8], out: &mut dyn Write) -> Result<(), CliError> {
+    out.write_all(body)?;
+    if !body.ends_with(b"\n") {
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn parse(body: &[u8]) -> Result<Value, CliError> {
+    serde_json::from_slice(body)
+        .map_err(|error| CliError::failed(format!("the answer is not JSON: {error}")))
+}
+
+/// Writes parameters as a form.
+fn form(parameters: &[(&str, String)]) -> String {
+    let mut out = String::new();
+    for (name, value) in parameters {
+        if !out.is_empty() {
+            out.push('&');
+        }
+        out.push_str(name);
+        out.push('=');
+        for byte in value.bytes() {
+            match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                    out.push(char::from(byte));
+                }
+                _ => out.push_str(&format!("%{byte:02X}")),
+            }
+        }
+    }
+    out
+}
+
+/// Returns the rows of `/api/v1/sql` in the order of their columns.
+pub(super) fn rows_table(answer: &Value) -> Table {
+    let list = |name: &str| answer[name].as_array().cloned().unwrap_or_default();
+    let names = list("columns");
+    let columns: Vec<String> =
+        names.iter().map(|column| column["name"].as_str().unwrap_or("").to_owned()).collect();
+    let rows = list("rows")
+        .iter()
+        .map(|row| columns.iter().map(|name| row[name.as_str()].clone()).collect())
+        .collect();
+    Table { columns, rows }
+}
+
+/// Returns one row a sample: its labels, its time and its value.
+pub(super) fn samples_table(data: &Value) -> Table {
+    let result = &data["result"];
+    let labelled = match data["resultType"].as_str() {
+        Some("vector" | "matrix") => result.as_array().cloned().unwrap_or_default(),
+        _ => vec![json!({ "metric": {}, "value": result })],
+    };
+    let names: BTreeSet<String> = labelled
+        .iter()
+        .flat_map(|series| series["metric"].as_object())
+        .flat_map(|labels| labels.keys().cloned())
+        .collect();
+    let mut rows = Vec::new();
+    for series in &labelled {
+        let single = std::slice::from_ref(&series["value"]);
+        for point in series["values"].as_array().map_or(single, Vec::as_slice) {
+            let labels = names.iter().map(|name| series["metric"][name.as_str()].clone());
+            rows.push(labels.chain([point[0].clone(), value_cell(&point[1])]).collect());
+        }
+    }
+    let columns = names.into_iter().chain(["time".to_owned(), "value".to_owned()]).collect();
+    Table { columns, rows }
+}
+
+/// A value comes as text; as a number it is aligned like one.
+fn value_cell(value: &Value) -> Value {
+    let number =
+        value.as_str().and_then(|text| serde_json::from_str::<serde_json::Number>(text).ok());
+    number.map_or_else(|| value.clone(), Value::Number)
+}

@@ -1,0 +1,127 @@
+//! Asking a running server.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use http::header::{AUTHORIZATION, HeaderValue};
+use http::{Request, StatusCode};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client as HyperClient;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+
+use super::CliError;
+
+/// How to reach a server.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct ServerArgs {
+    /// The server's address
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7070")]
+    pub(super) server: String,
+    /// The token; better given in the environment, where `ps` does not show it
+    #[arg(long, value_name = "TOKEN", env = "COMMONWATCH_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+}
+
+/// Longer than the longest question may take.
+const TIMEOUT: Duration = Duration::from_secs(150);
+
+/// A server that can be asked.
+pub(super) struct Client {
+    http: HyperClient<HttpsConnector<HttpConnector>, Body>,
+    server: String,
+    authorization: Option<HeaderValue>,
+}
+
+/// What a server said.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) body: Vec<u8>,
+}
+
+impl Client {
+    pub(super) fn new(args: &ServerArgs) -> Result<Self, CliError> {
+        let is_url = args.server.starts_with("http://") || args.server.starts_with("https://");
+        if !is_url {
+            let message =
+                format!("--server: `{}` must begin with http:// or https://", args.server);
+            return Err(CliError::usage(message));
+        }
+        let authorization = args.token.as_ref().map(|token| {
+            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
+                .map_err(|_| CliError::usage("the token has characters that no token has"))?;
+            value.set_sensitive(true);
+            Ok::<_, CliError>(value)
+        });
+        let connector =
+            HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().build();
+        Ok(Self {
+            http: HyperClient::builder(TokioExecutor::new()).build(connector),
+            server: args.server.trim_end_matches('/').to_owned(),
+            authorization: authorization.transpose()?,
+        })
+    }
+
+    pub(super) async fn send(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: String,
+    ) -> Result<Answer, CliError> {
+        let url = format!("{}{target}", self.server);
+        let mut request = Request::builder().method(method).uri(&url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        let request = request
+            .body(Body::from(body))
+            .map_err(|error| CliError::usage(format!("{url} cannot be asked: {error}")))?;
+        let exchange = async {
+            let response = self.http.request(request).await.map_err(|error| {
+                let hint = "is the server running? (--server URL)";
+                CliError::failed(format!("cannot reach {}: {}; {hint}", self.server, chain(&error)))
+            })?;
+            let status = response.status();
+            let body = axum::body::to_bytes(Body::new(response.into_body()), usize::MAX)
+                .await
+                .map_err(|error| CliError::failed(format!("the answer broke off: {error}")))?;
+            Ok(Answer { status, body: body.to_vec() })
+        };
+        match tokio::time::timeout(TIMEOUT, exchange).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                Err(CliError::failed(format!("no answer from {} in {TIMEOUT:?}", self.server)))
+            }
+        }
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+impl Answer {
+    /// Returns the body, or the server's complaint as an error.
+    pub(super) fn into_body(self) -> Result<Vec<u8>, CliError> {
+        if self.status.is_success() {
+            return Ok(self.body);
+        }
+        let text = String::from_utf8_lossy(&self.body);
+        let json: Option<serde_json::Value> = serde_json::from_str(&text).ok();
+        let message = json.as_ref().and_then(|json| json["error"].as_str()).unwrap_or(text.trim());
+        let hint = match self.status {
+            StatusCode::UNAUTHORIZED => " (--token, or COMMONWATCH_TOKEN)",
+            _ => "",
+        };
+        Err(CliError::failed(format!("the server says {}: {message}{hint}", self.status.as_u16())))
+    }
+}

@@ -1,0 +1,169 @@
+use std::ffi::OsString;
+
+use serde_json::json;
+
+use super::ask::{rows_table, samples_table};
+use super::*;
+
+/// Runs a command line; returns its exit code, output and complaints.
+fn commonwatch(arguments: &[&str]) -> (ExitCode, String, String) {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let all = ["commonwatch"].iter().chain(arguments).map(OsString::from);
+    let code = run(all, &mut out, &mut err);
+    (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+}
+
+#[test]
+fn the_flags_are_consistent() {
+    use clap::CommandFactory as _;
+    Arguments::command().debug_assert();
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_2() {
+    for arguments in [&["--no-such-flag"][..], &["sql"], &["promql", "up", "--start", "1"]] {
+        let (code, _, err) = commonwatch(arguments);
+        assert_eq!(code, ExitCode::from(2), "{arguments:?}");
+        assert!(err.contains("Usage"), "{err}");
+    }
+}
+
+#[test]
+fn help_is_an_answer() {
+    let (code, out, err) = commonwatch(&["--help"]);
+
+    assert_eq!((code, err.as_str()), (ExitCode::SUCCESS, ""));
+    for name in ["serve", "demo", "sql", "promql", "rules", "config", "doctor", "--otlp-grpc"] {
+        assert!(out.contains(name), "{name}: {out}");
+    }
+    assert!(!out.contains("query-worker"), "{out}");
+}
+
+#[test]
+fn a_mistake_in_the_configuration_ends_with_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.toml");
+    std::fs::write(&path, "[storage]\nretenshun = \"1d\"\n").unwrap();
+    let path = path.to_str().unwrap();
+
+    for command in [&["config", "check"][..], &["config", "show"], &["serve"], &[]] {
+        let (code, out, err) = commonwatch(&[command, &["--config", path]].concat());
+        assert_eq!((code, out.as_str()), (ExitCode::from(2), ""), "{command:?}");
+        assert!(err.contains("c.toml:2: storage.retenshun"), "{err}");
+    }
+}
+
+#[test]
+fn a_flag_shows_in_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.toml");
+    std::fs::write(&path, "[server]\nhttp = \"127.0.0.1:1\"\n").unwrap();
+    let path = path.to_str().unwrap();
+
+    let flags = [
+        "--config",
+        path,
+        "--http",
+        "127.0.0.1:2",
+        "--http",
+        "off",
+        "--rules",
+        "a",
+        "--rules",
+        "b",
+    ];
+    let (code, out, _) = commonwatch(&[&["config", "show"][..], &flags].concat());
+
+    assert_eq!(code, ExitCode::SUCCESS);
+    assert!(out.contains("http = \"off\""), "the last flag wins: {out}");
+    let shown: toml::Table = out.parse().unwrap();
+    assert_eq!(shown["rules"]["files"], toml::Value::from(vec!["a", "b"]));
+}
+
+#[test]
+fn a_server_that_is_not_there_ends_with_1() {
+    let (code, _, err) = commonwatch(&["sql", "SELECT 1", "--server", "http://127.0.0.1:1"]);
+
+    assert_eq!(code, ExitCode::from(1));
+    assert!(err.contains("cannot reach http://127.0.0.1:1") && err.contains("--server"), "{err}");
+}
+
+#[test]
+fn a_server_without_a_scheme_ends_with_2() {
+    let (code, _, err) = commonwatch(&["promql", "up", "--server", "localhost:7070"]);
+
+    assert_eq!(code, ExitCode::from(2));
+    assert!(err.contains("must begin with http://"), "{err}");
+}
+
+fn aligned(table: &super::table::Table) -> String {
+    let mut out = Vec::new();
+    table.write_aligned(&mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn rows_are_aligned_and_numbers_stand_right() {
+    let answer = json!({
+        "columns": [{ "name": "service" }, { "name": "n" }, { "name": "late" }],
+        "rows": [{ "n": 1, "service": "fence" }, { "service": "sheepdog", "n": 1234, "late": true }],
+    });
+
+    assert_eq!(
+        aligned(&rows_table(&answer)),
+        "service      n  late\n\
+         --------  ----  ----\n\
+         fence        1\n\
+         sheepdog  1234  true\n\
+         (2 rows)\n"
+    );
+}
+
+#[test]
+fn samples_become_rows() {
+    let vector = json!({
+        "resultType": "vector",
+        "result": [
+            { "metric": { "__name__": "up", "job": "a" }, "value": [4, "1"] },
+            { "metric": { "__name__": "up" }, "value": [4, "NaN"] },
+        ],
+    });
+    let matrix = json!({
+        "resultType": "matrix",
+        "result": [{ "metric": { "job": "a" }, "values": [[1, "1"], [2.5, "20"]] }],
+    });
+    let scalar = json!({ "resultType": "scalar", "result": [4, "2"] });
+
+    assert_eq!(
+        aligned(&samples_table(&vector)),
+        "__name__  job  time  value\n--------  ---  ----  -----\nup        a       4  1\nup                4  NaN\n(2 rows)\n"
+    );
+    assert_eq!(
+        aligned(&samples_table(&matrix)),
+        "job  time  value\n---  ----  -----\na       1      1\na     2.5     20\n(2 rows)\n"
+    );
+    assert_eq!(
+        aligned(&samples_table(&scalar)),
+        "time  value\n----  -----\n   4      2\n(1 row)\n"
+    );
+}
+
+#[test]
+fn what_a_sender_wrote_does_not_move_the_cursor() {
+    let answer = json!({ "columns": [{ "name": "body" }], "rows": [{ "body": "a\u{1b}[2Jb\nc" }] });
+
+    let shown = aligned(&rows_table(&answer));
+
+    assert!(!shown.contains('\u{1b}') && shown.contains(r"a\u{1b}[2Jb\nc"), "{shown}");
+}
+
+#[test]
+fn csv_is_quoted() {
+    let answer =
+        json!({ "columns": [{ "name": "a,b" }], "rows": [{ "a,b": "x\"y" }, { "a,b": null }] });
+    let mut out = Vec::new();
+
+    rows_table(&answer).write_csv(&mut out).unwrap();
+
+    assert_eq!(String::from_utf8(out).unwrap(), "\"a,b\"\n\"x\"\"y\"\n\n");
+}
