@@ -6,13 +6,14 @@
 //! ```text
 //! roof      main -> cli -> app, config                          knows everyone, decides nothing
 //! edges     server -> { ingest, api } -> auth                   speak protocols, hold sockets
-//! engines   query     rules     notify     tagging     derive   decide; hold no socket and no file
+//! engines   query     rules     notify     tagging <- derive    decide; hold no socket and no file
 //! cellar    storage                                             holds the files
 //! ground    model -> base                                       values
 //! ```
 //!
 //! Sentences that hold everywhere, each an absence that `tests/it/rooms.rs` searches for:
-//! 1. Only `storage::disk` opens files that hold telemetry.
+//! 1. Only `storage::disk` opens files that hold telemetry; a SQL worker, which is a process without
+//!    a store, reads finished ones through `query::sql::store`.
 //! 2. Only `base::clock` reads time.
 //! 3. Only `query` names `datafusion`.
 //! 4. Only `ingest` names OTLP and remote-write protobufs.
@@ -27,8 +28,8 @@ pub mod model;
 
 pub mod storage;
 
-pub mod derive;
 pub mod tagging;
+pub mod derive;
 
 pub mod ingest;
 

@@ -150,6 +150,13 @@ pub(super) async fn not_found(uri: Uri, headers: HeaderMap) -> Response {
     ApiError::new(Kind::NotFound, message).into_dialect(Dialect::of(uri.path(), &headers))
 }
 
+/// Answers a request whose head is larger than it may be.
+pub(super) fn head_too_large(message: String) -> Response {
+    let mut response = ApiError::new(Kind::TooLarge, message).into_response();
+    *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    response
+}
+
 /// Answers a known path that is asked with the wrong method.
 pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Response {
     let message = format!("{} does not take {method}", uri.path());

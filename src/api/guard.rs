@@ -5,13 +5,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
-use axum::response::{IntoResponse as _, Response};
-use http::StatusCode;
+use axum::response::Response;
 use tracing::warn;
 
-use super::error::{ApiError, Dialect};
+use super::error::{ApiError, Dialect, head_too_large};
 use crate::auth::{AuthError, Authenticator, Peer};
-use crate::base::Kind;
 use crate::base::units::HumanSize;
 use crate::model::Grant;
 
@@ -63,9 +61,7 @@ async fn check_head(header_bytes_max: HumanSize, request: Request, next: Next) -
         let message = format!(
             "the headers have {n_bytes} bytes of at most {header_bytes_max} (server.header_bytes_max)"
         );
-        let mut response = ApiError::new(Kind::TooLarge, message).into_response();
-        *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-        return response;
+        return head_too_large(message);
     }
     next.run(request).await
 }

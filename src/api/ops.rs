@@ -6,7 +6,7 @@ use axum::response::Response;
 use http::StatusCode;
 
 use super::Api;
-use super::error::{ApiError, answer};
+use super::error::{ApiError, answer, status_of};
 use super::readiness::ReadinessState;
 use super::route::{Need, Routes};
 use crate::base::Kind;
@@ -26,7 +26,7 @@ async fn ready(State(api): State<Api>) -> Response {
     let state = api.readiness.get();
     let status = match state {
         ReadinessState::Ready => StatusCode::OK,
-        _ => StatusCode::SERVICE_UNAVAILABLE,
+        _ => status_of(Kind::Unavailable),
     };
     let body = serde_json::to_string(&state).expect("a state is plain data");
     answer(status, "application/json", Body::from(body))

@@ -6,7 +6,7 @@ use axum::{Form, RequestExt as _};
 use http::Method;
 use http::header::CONTENT_TYPE;
 
-use super::error::ApiError;
+use super::error::{ApiError, status_of};
 use super::time;
 use crate::base::Kind;
 
@@ -32,7 +32,7 @@ impl<S: Send + Sync> FromRequest<S> for Params {
         }
         let form: Result<Form<Pairs>, _> = request.extract().await;
         let Form(mut pairs) = form.map_err(|error| {
-            if error.status() == http::StatusCode::PAYLOAD_TOO_LARGE {
+            if error.status() == status_of(Kind::TooLarge) {
                 let max = super::QUESTION_BYTES_MAX;
                 let message = format!("the form has more than {max} bytes");
                 return ApiError::new(Kind::TooLarge, message);

@@ -34,12 +34,15 @@ pub mod commit;
 
 pub mod remote_write;
 
-mod stand_in;
+mod records;
+pub mod otlp;
+pub mod loki_push;
 
 #[cfg(test)]
 mod tests;
 
 use crate::base::clock::SharedClock;
+use crate::derive::Derive;
 use crate::tagging::Tagger;
 
 pub use admit::{Admit, Permit};
@@ -49,8 +52,7 @@ pub use error::IngestError;
 pub use limits::{Limits, TimeBounds};
 pub use metrics::{Lane, Metrics};
 pub use outcome::{Outcome, Reason, Refusal, Rejected};
-pub use resolve::{NewSeries, SampleParts, Seed, Sender};
-pub use stand_in::Derive;
+pub use resolve::{NewSeries, NotStored, SampleParts, Seed, Sender};
 pub use store::Store;
 
 /// What every protocol of this room works with; cloning costs some counters.
@@ -61,7 +63,7 @@ pub struct Ingest {
     /// Decides where rows belong.
     pub tagger: Arc<Tagger>,
     /// Makes metrics of logs and spans on their way in.
-    pub derive: Arc<Derive>,
+    pub derive: Derive,
     /// What may come in.
     pub limits: Arc<Limits>,
     /// How long data is kept, ms; `None` keeps everything, and takes samples back to 1970.
@@ -85,7 +87,7 @@ pub struct Parts {
     /// Decides where rows belong.
     pub tagger: Arc<Tagger>,
     /// Makes metrics of logs and spans on their way in.
-    pub derive: Arc<Derive>,
+    pub derive: Derive,
     /// The `[limits]` of the configuration.
     pub limits: Limits,
     /// How long data is kept, ms; `None` keeps everything.

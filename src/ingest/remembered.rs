@@ -1,24 +1,43 @@
 //! What was decided about keys that storage's own table cannot hold.
 //!
-//! Two kinds. Series that tagging drops have no place in storage, and must cost a hash all the same
-//! when they come again. Series that no rule could place are stored as `_unassigned`, but tagging
+//! Three kinds. Series that tagging drops, or has added up by `derive`, have no place in storage, and
+//! must cost a hash all the same when they come again. Series that no rule could place are stored as `_unassigned`, but tagging
 //! learns: they are asked about again when it has, so they are known here, with the version of the
 //! rules' knowledge, and not by their key in storage. Both memories are bounded; what is forgotten
 //! costs one more parse and nothing else.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use super::outcome::Refusal;
+use super::resolve::NotStored;
+use crate::model::{Commons, Labels, SeriesMeta};
 use crate::storage::SeriesRef;
 
+/// A series that lost a telling label: it is added up with others under what is left.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Folded {
+    /// The key, which tells the sender's series apart.
+    pub key: u128,
+    /// The commons.
+    pub commons: Commons,
+    /// What is left of the labels.
+    pub labels: Labels,
+    /// What the numbers are.
+    pub meta: SeriesMeta,
+}
+
 /// What is remembered of a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// This rule drops it.
     Dropped(&'static str),
+    /// It is added up.
+    Folded(Arc<Folded>),
     /// It is stored as `_unassigned`, as far as was known then.
     Unassigned {
         /// The series.
@@ -68,13 +87,13 @@ impl Remembered {
     }
 
     /// Goes through the keys whose slot is empty: fills those that are `_unassigned` and need not
-    /// be asked about, and returns the others with the rule that drops them, if one does.
+    /// be asked about, and returns the others with why they are not stored, if that is known.
     pub fn recall(
         &self,
         keys: &[u128],
         version: u64,
         slots: &mut [Option<SeriesRef>],
-    ) -> Vec<(usize, Option<&'static str>)> {
+    ) -> Vec<(usize, Option<NotStored>)> {
         let mut others = Vec::new();
         let mut halves = None;
         for (idx, (slot, key)) in slots.iter_mut().zip(keys).enumerate() {
@@ -87,7 +106,12 @@ impl Remembered {
                 Some(Verdict::Unassigned { series, version: then }) if *then == version => {
                     *slot = Some(*series);
                 }
-                Some(Verdict::Dropped(rule)) => others.push((idx, Some(*rule))),
+                Some(Verdict::Dropped(rule)) => {
+                    others.push((idx, Some(NotStored::Refused(Refusal::policy(rule)))));
+                }
+                Some(Verdict::Folded(folded)) => {
+                    others.push((idx, Some(NotStored::Folded(Arc::clone(folded)))));
+                }
                 Some(Verdict::Unassigned { .. }) | None => others.push((idx, None)),
             }
         }
@@ -166,7 +190,7 @@ mod tests {
         let others = remembered.recall(&keys, 0, &mut vec![None; 1_000]);
 
         let known: Vec<usize> =
-            others.iter().filter(|(_, rule)| rule.is_some()).map(|(idx, _)| *idx).collect();
+            others.iter().filter(|(_, known)| known.is_some()).map(|(idx, _)| *idx).collect();
         assert!((10..=20).contains(&known.len()), "{known:?}");
         assert!(known.contains(&999) && !known.contains(&0));
     }
@@ -178,11 +202,13 @@ mod tests {
 
         let mut slots = [None, None];
         let others = remembered.recall(&[7, 8], 3, &mut slots);
-        assert_eq!((slots, others), ([Some(SERIES), None], vec![(1, None)]));
+        assert_eq!(slots, [Some(SERIES), None]);
+        assert!(matches!(others[..], [(1, None)]));
 
         let mut slots = [None];
         let others = remembered.recall(&[7], 4, &mut slots);
-        assert_eq!((slots, others), ([None], vec![(0, None)]));
+        assert_eq!(slots, [None]);
+        assert!(matches!(others[..], [(0, None)]));
     }
 
     #[test]

@@ -5,12 +5,14 @@
 //! up at once. Only a key that the store does not know is parsed, checked, tagged and registered,
 //! and then it is known. What tagging drops, and what it cannot place yet, is `remembered`.
 
+use std::sync::Arc;
+
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
 
 use super::Ingest;
 use super::outcome::{Reason, Refusal};
-use super::remembered::Verdict;
-use crate::model::{Commons, Grant, LabelsBuilder, SeriesMeta, WriteScope};
+use super::remembered::{Folded, Verdict};
+use crate::model::{Commons, Grant, LabelsBuilder, SeriesMeta, Tags, WriteScope};
 use crate::storage::{Part, SeriesRef};
 use crate::tagging::SeriesDecision;
 
@@ -54,37 +56,40 @@ pub struct NewSeries {
     pub labels: LabelsBuilder,
     /// What is known beside.
     pub meta: SeriesMeta,
+    /// What was decided already for the resource that the series is of (OTLP); its labels alone
+    /// would not tell.
+    pub tags: Option<Tags>,
 }
 
 impl Ingest {
-    /// Finds the series of all keys, in order; `None` where it was refused. `describe(idx)` is asked
-    /// only for keys that are not known; what it refuses, or tagging drops, is not registered and
-    /// goes to `refused(idx, why)`.
+    /// Finds the series of all keys, in order; `None` where there is none to store samples under,
+    /// and then `not_stored(idx, why)` was called. `describe(idx)` is asked only for keys that are
+    /// not known.
     pub fn resolve(
         &self,
         sender: Sender<'_>,
         keys: &[u128],
         mut describe: impl FnMut(usize) -> Result<NewSeries, Refusal>,
-        mut refused: impl FnMut(usize, Refusal),
+        mut not_stored: impl FnMut(usize, NotStored),
     ) -> Vec<Option<SeriesRef>> {
         let mut series = Vec::with_capacity(keys.len());
         self.store.lookup(keys, &mut series);
         let version =
             self.remembered.version(self.tagger.learned_version(), self.clock.monotonic_ns());
         let mut n_new = 0;
-        for (idx, dropped_by) in self.remembered.recall(keys, version, &mut series) {
-            let described = match dropped_by {
-                Some(rule) => Err(Refusal::policy(rule)),
-                None => {
-                    describe(idx).and_then(|new| self.register(sender, keys[idx], version, new))
-                }
+        for (idx, known) in self.remembered.recall(keys, version, &mut series) {
+            let found = match known {
+                Some(not_stored) => Err(not_stored),
+                None => describe(idx)
+                    .map_err(NotStored::Refused)
+                    .and_then(|new| self.register(sender, keys[idx], version, new)),
             };
-            match described {
+            match found {
                 Ok(new) => {
                     series[idx] = Some(new);
                     n_new += 1;
                 }
-                Err(refusal) => refused(idx, refusal),
+                Err(why) => not_stored(idx, why),
             }
         }
         if n_new > 0 {
@@ -99,33 +104,100 @@ impl Ingest {
         sender: Sender<'_>,
         key: u128,
         version: u64,
-        NewSeries { mut labels, meta }: NewSeries,
-    ) -> Result<SeriesRef, Refusal> {
-        let drop_by = |rule| {
-            self.remembered.insert(key, Verdict::Dropped(rule));
-            Err(Refusal::policy(rule))
+        new: NewSeries,
+    ) -> Result<SeriesRef, NotStored> {
+        let NewSeries { mut labels, meta, tags: decided } = new;
+        let (decision, is_folded) = self.decide(sender, &mut labels, decided);
+        let tags = match decision {
+            Ok(tags) => tags,
+            Err(rule) => {
+                self.remembered.insert(key, Verdict::Dropped(rule));
+                return Err(NotStored::Refused(Refusal::policy(rule)));
+            }
         };
-        let tags = match self.tagger.tag_series(sender.grant, sender.tenant, &mut labels) {
-            SeriesDecision::Keep(tags) => tags,
-            SeriesDecision::Fold(_) => return drop_by("folded"),
-            SeriesDecision::Drop(rule) => return drop_by(rule),
-        };
-        may_write(sender.grant, &tags.commons)?;
+        may_write(sender.grant, &tags.commons).map_err(NotStored::Refused)?;
+        let labels = labels.build();
+        if is_folded {
+            let folded = Arc::new(Folded { key, commons: tags.commons, labels, meta });
+            self.remembered.insert(key, Verdict::Folded(Arc::clone(&folded)));
+            return Err(NotStored::Folded(folded));
+        }
         let is_unassigned = tags.commons.is_unassigned();
         let stored_key = if is_unassigned { key ^ UNASSIGNED_KEYS } else { key };
         let series = self
             .store
-            .register(stored_key, &tags.commons, &labels.build(), &meta)
-            .map_err(|error| Refusal::new(Reason::SeriesLimit, error.to_string()))?;
+            .register(stored_key, &tags.commons, &labels, &meta)
+            .map_err(|error| Refusal::new(Reason::SeriesLimit, error.to_string()))
+            .map_err(NotStored::Refused)?;
         if is_unassigned {
             self.remembered.insert(key, Verdict::Unassigned { series, version });
         }
         Ok(series)
     }
+
+    /// Decides where a series belongs, or which rule drops it; also tells whether it is folded.
+    fn decide(
+        &self,
+        sender: Sender<'_>,
+        labels: &mut LabelsBuilder,
+        decided: Option<Tags>,
+    ) -> (Result<Tags, &'static str>, bool) {
+        if let Some(decided) = &decided {
+            put_tags(labels, decided);
+        }
+        let (mut tags, is_folded) =
+            match self.tagger.tag_series(sender.grant, sender.tenant, labels) {
+                SeriesDecision::Keep(tags) => (tags, false),
+                SeriesDecision::Fold(tags) => (tags, true),
+                SeriesDecision::Drop(rule) => return (Err(rule), false),
+            };
+        if let Some(decided) = decided {
+            let label = (!decided.commons.is_unassigned()).then(|| decided.commons.as_str());
+            labels.set("commons", label.unwrap_or(""));
+            tags = decided;
+        }
+        (Ok(tags), is_folded)
+    }
+
+    /// Adds samples of a folded series to what `derive` gives out under its remaining labels. They
+    /// count as refused by policy: what is stored of them is a derived sample, on a timer.
+    pub fn fold(&self, folded: &Folded, values: &[f64]) -> Refusal {
+        for &value in values {
+            self.derive.fold(&folded.commons, &folded.labels, &folded.meta, folded.key, value);
+        }
+        Refusal::policy("folded")
+    }
+}
+
+/// Why there is no series to store samples under.
+#[derive(Debug, Clone)]
+pub enum NotStored {
+    /// They are refused, or dropped by a rule.
+    Refused(Refusal),
+    /// They are added up with those of other series: hand them to [`Ingest::fold`].
+    Folded(Arc<Folded>),
 }
 
 /// Storage wants a key for each series; that of an `_unassigned` one is never looked up.
 const UNASSIGNED_KEYS: u128 = 0x5bd1_e995_7b93_02a1_c6a4_a793_5bd1_e995;
+
+/// Sets the labels of tags that are known; what a point says under such a name moves aside, as
+/// Prometheus does with a target's labels.
+fn put_tags(labels: &mut LabelsBuilder, tags: &Tags) {
+    let commons = (!tags.commons.is_unassigned()).then(|| tags.commons.as_str());
+    for (name, value) in [
+        ("commons", commons),
+        ("service", tags.service.as_deref()),
+        ("env", tags.env.as_deref()),
+        ("cluster", tags.cluster.as_deref()),
+    ] {
+        let Some(value) = value else { continue };
+        if let Some(sent) = labels.get(name).filter(|sent| *sent != value).map(str::to_owned) {
+            labels.set(&format!("exported_{name}"), &sent);
+        }
+        labels.set(name, value);
+    }
+}
 
 /// Refuses a commons that the sender may not write to, whatever tagging decided.
 pub fn may_write(grant: &Grant, commons: &Commons) -> Result<(), Refusal> {

@@ -21,6 +21,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         meta: &SeriesMeta,
     ) -> Result<SeriesRef, RegisterError>;
 
+    /// Returns the name of a commons by its index, as in `SeriesRef`.
+    fn commons(&self, commons_idx: u32) -> Commons;
+
     /// Stores the parts of one request: when this returns `Ok` they are synced and visible.
     async fn append(&self, parts: Vec<Part>) -> Result<(), AppendError>;
 }
@@ -40,6 +43,10 @@ impl Store for Storage {
         meta: &SeriesMeta,
     ) -> Result<SeriesRef, RegisterError> {
         Storage::register(self, key, commons, labels, meta)
+    }
+
+    fn commons(&self, commons_idx: u32) -> Commons {
+        Storage::commons(self, commons_idx)
     }
 
     async fn append(&self, parts: Vec<Part>) -> Result<(), AppendError> {

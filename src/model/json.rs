@@ -4,6 +4,12 @@
 /// Appends `text` as a JSON string, quotes included.
 pub fn push_string(out: &mut String, text: &str) {
     out.push('"');
+    // Most texts need no escape, and to see that takes whole vectors of bytes at a time.
+    if !text.bytes().fold(false, |found, byte| found | needs_escape(byte)) {
+        out.push_str(text);
+        out.push('"');
+        return;
+    }
     let mut from = 0;
     for (idx, byte) in text.bytes().enumerate() {
         let escape: &str = match byte {
@@ -25,6 +31,10 @@ pub fn push_string(out: &mut String, text: &str) {
     }
     out.push_str(&text[from..]);
     out.push('"');
+}
+
+fn needs_escape(byte: u8) -> bool {
+    (byte < 0x20) | (byte == b'"') | (byte == b'\\')
 }
 
 /// Appends a number as JSON; what JSON cannot say becomes `"NaN"`, `"Infinity"` or `"-Infinity"`,

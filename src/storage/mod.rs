@@ -259,6 +259,11 @@ impl Storage {
         self.shared.commons.index_of(commons)
     }
 
+    /// Returns the name of a commons by its index, as in [`SeriesRef`].
+    pub fn commons(&self, commons_idx: u32) -> Commons {
+        self.shared.commons.get(commons_idx).name.clone()
+    }
+
     /// Looks up series by the hash of their raw bytes; `out` gets one entry a key.
     pub fn lookup(&self, keys: &[u128], out: &mut Vec<Option<SeriesRef>>) {
         let raw_keys = self.shared.raw_keys.read();

@@ -172,10 +172,15 @@ fn workspace_namespace(question: &Question<'_>) -> Option<Commons> {
     in_namespace(question, namespace)
 }
 
+/// What a browser says may be made up, so it can only name a commons that is known already, by the
+/// map or from the hosts of its pods.
 fn faro(question: &Question<'_>) -> Option<Commons> {
     let places = &question.data.places;
-    let environment = question.facts.faro_environment.as_deref();
-    environment.and_then(|host| places.commons_named(host)).or_else(|| {
+    let known = |host: &str| {
+        let learned = || places.commons_named(host).filter(|named| question.learned.knows(named));
+        places.known_host(host).or_else(learned)
+    };
+    question.facts.faro_environment.as_deref().and_then(known).or_else(|| {
         let namespace = places.usable(question.facts.faro_namespace.as_deref()?)?;
         in_namespace(question, namespace).or_else(|| places.known_host(namespace))
     })

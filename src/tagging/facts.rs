@@ -135,6 +135,26 @@ impl<'a> Facts<'a> {
         }
     }
 
+    /// Gathers what a line of the portal's browsers or of the revproxy says; `None` for others.
+    pub(super) fn of_line(service: &str, body: &'a str) -> Option<Self> {
+        let facts = match service {
+            "portal" => Self {
+                faro_environment: logfmt_value(body, "app_environment=").map(Cow::Borrowed),
+                faro_namespace: logfmt_value(body, "app_namespace=").map(Cow::Borrowed),
+                ..Self::default()
+            },
+            "revproxy" => Self {
+                upstream: json_value(body, "\"http_upstream\"").map(Cow::Borrowed),
+                ..Self::default()
+            },
+            _ => return None,
+        };
+        let says_something = facts.faro_environment.is_some()
+            || facts.faro_namespace.is_some()
+            || facts.upstream.is_some();
+        says_something.then_some(facts)
+    }
+
     /// Returns true for kube-state-metrics' series: their labels name the object that is
     /// described, while `app` and the like name kube-state-metrics itself.
     pub(super) fn is_kube_state(&self) -> bool {
@@ -146,4 +166,19 @@ impl<'a> Facts<'a> {
         let exported = self.exported_namespace.as_deref().filter(|_| self.is_kube_state());
         exported.or(self.namespace.as_deref())
     }
+}
+
+fn logfmt_value<'b>(body: &'b str, key: &str) -> Option<&'b str> {
+    let from = memchr::memmem::find(body.as_bytes(), key.as_bytes())? + key.len();
+    let rest = &body[from..];
+    match rest.strip_prefix('"') {
+        Some(quoted) => quoted.split('"').next(),
+        None => rest.split(char::is_whitespace).next(),
+    }
+}
+
+fn json_value<'b>(body: &'b str, key: &str) -> Option<&'b str> {
+    let from = memchr::memmem::find(body.as_bytes(), key.as_bytes())? + key.len();
+    let rest = body[from..].trim_start().strip_prefix(':')?.trim_start();
+    rest.strip_prefix('"')?.split('"').next()
 }

@@ -253,12 +253,15 @@ fn has_plain_mail(text: &str) -> bool {
 }
 
 fn has_escaped_mail(text: &str) -> bool {
-    text.match_indices("-40").any(|(at, _)| {
-        let after = &text[at + 3..];
-        let len = after.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(after.len());
-        let next = after[len..].get(..3).unwrap_or("");
-        len > 0 && matches!(next, "-2e" | "-2E" | "-2d" | "-2D")
-    })
+    // A plain walk over bytes: label values are short, and this runs for each of them.
+    let bytes = text.as_bytes();
+    let host_follows = |at: usize| {
+        let host = &bytes[at + 3..];
+        let len = host.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+        let next = host[len..].get(..3).unwrap_or(b"");
+        len > 0 && matches!(next, b"-2e" | b"-2E" | b"-2d" | b"-2D")
+    };
+    bytes.windows(3).enumerate().any(|(at, window)| window == b"-40" && host_follows(at))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use parking_lot::RwLock;
 
 use crate::model::Commons;
@@ -28,6 +28,8 @@ type ByNamespace = HashMap<Box<str>, Option<Commons>>;
 struct Pairs {
     by_cluster: HashMap<Box<str>, ByNamespace>,
     n_pairs: usize,
+    /// Every commons that has been seen in some pair.
+    seen: HashSet<Commons>,
 }
 
 /// The learned pairs.
@@ -48,6 +50,11 @@ impl Learned {
         self.pairs.read().by_cluster.get(cluster)?.get(namespace)?.clone()
     }
 
+    /// Returns true when hosts of this commons have been seen somewhere.
+    pub(super) fn knows(&self, commons: &Commons) -> bool {
+        self.pairs.read().seen.contains(commons)
+    }
+
     /// Remembers a sighting. What does not fit is not remembered; known pairs stay.
     pub(super) fn teach(&self, cluster: &str, namespace: &str, commons: Option<&Commons>) {
         let known =
@@ -61,16 +68,17 @@ impl Learned {
         }
         let mut pairs = self.pairs.write();
         let is_full = pairs.n_pairs >= self.pairs_max;
-        let Pairs { by_cluster, n_pairs } = &mut *pairs;
+        let Pairs { by_cluster, n_pairs, seen } = &mut *pairs;
         let known_pair =
             by_cluster.get_mut(cluster).and_then(|namespaces| namespaces.get_mut(namespace));
         match known_pair {
-            Some(seen) if seen.as_ref() == commons => return,
-            Some(seen) => *seen = None,
+            Some(first) if first.as_ref() == commons => return,
+            Some(first) => *first = None,
             None if is_full => return,
             None => {
                 let namespaces = by_cluster.entry(Box::from(cluster)).or_default();
                 namespaces.insert(Box::from(namespace), commons.cloned());
+                seen.extend(commons.cloned());
                 *n_pairs += 1;
             }
         }

@@ -139,7 +139,9 @@ impl Tagger {
     }
 
     /// Decides once more by what a line says, when its stream's labels were not enough: the host in
-    /// a Faro event, the namespace a revproxy line was passed to. `None` leaves `stream` as it is.
+    /// a Faro event of the portal, the namespace that the revproxy passed a request to. Lines of
+    /// other services say nothing: anyone may write anything there. `None` leaves `stream` as it
+    /// is.
     pub fn tag_line(&self, grant: &Grant, stream: &Tags, body: &str) -> Option<Tags> {
         let is_weak = [Rule::Cluster, Rule::Project, Rule::Infra, Rule::Unassigned]
             .iter()
@@ -148,19 +150,10 @@ impl Tagger {
             return None;
         }
         let facts = Facts {
-            faro_environment: logfmt_value(body, "app_environment=").map(Cow::Borrowed),
-            faro_namespace: logfmt_value(body, "app_namespace=").map(Cow::Borrowed),
-            upstream: json_value(body, "\"http_upstream\"").map(Cow::Borrowed),
             cluster: stream.cluster.as_deref().map(Cow::Borrowed),
             env: stream.env.as_deref().map(Cow::Borrowed),
-            ..Facts::default()
+            ..Facts::of_line(stream.service.as_deref()?, body)?
         };
-        if facts.faro_environment.is_none()
-            && facts.faro_namespace.is_none()
-            && facts.upstream.is_none()
-        {
-            return None;
-        }
         let (tags, _) = self.decide(grant, None, &facts, stream.service.clone());
         (tags.commons != stream.commons && !tags.commons.is_unassigned()).then_some(tags)
     }
@@ -318,19 +311,4 @@ fn set_tag(labels: &mut LabelsBuilder, name: &str, decided: Option<&str>, keep_s
         labels.set(&exported, &sent);
     }
     labels.set(name, decided.unwrap_or(""));
-}
-
-fn logfmt_value<'b>(body: &'b str, key: &str) -> Option<&'b str> {
-    let from = memchr::memmem::find(body.as_bytes(), key.as_bytes())? + key.len();
-    let rest = &body[from..];
-    match rest.strip_prefix('"') {
-        Some(quoted) => quoted.split('"').next(),
-        None => rest.split(char::is_whitespace).next(),
-    }
-}
-
-fn json_value<'b>(body: &'b str, key: &str) -> Option<&'b str> {
-    let from = memchr::memmem::find(body.as_bytes(), key.as_bytes())? + key.len();
-    let rest = body[from..].trim_start().strip_prefix(':')?.trim_start();
-    rest.strip_prefix('"')?.split('"').next()
 }

@@ -124,7 +124,7 @@ impl Places {
     /// of `no_value`, or a chart's template that was not rendered.
     pub(super) fn usable<'t>(&self, text: &'t str) -> Option<&'t str> {
         let text = text.trim();
-        let unrendered = text.contains("{{") || text.contains(".Values");
+        let unrendered = holds(text, b"{{") || holds(text, b".Values");
         (!text.is_empty() && !unrendered && !self.no_value.contains(text)).then_some(text)
     }
 
@@ -240,6 +240,11 @@ fn sole<'m>(map: &'m HashMap<Box<str>, Sole>, key: &str) -> Option<&'m Commons> 
         Sole::One(commons) => Some(commons),
         Sole::Several => None,
     }
+}
+
+/// A plain walk: on texts this short the library's search costs more to prepare than to run.
+fn holds(text: &str, part: &[u8]) -> bool {
+    text.as_bytes().windows(part.len()).any(|window| window == part)
 }
 
 /// Lower case, no scheme, no port, no path, no final dot.

@@ -49,6 +49,9 @@ fn is_workspace(data: &Data, facts: &Facts<'_>) -> bool {
 /// What the application calls itself.
 fn own_name(data: &Data, facts: &Facts<'_>) -> Option<Arc<str>> {
     let name = data.places.usable(facts.service_name.as_deref()?)?;
+    if data.jobs.apps.contains(name) {
+        return None; // Somebody took the pods' `app` for their service.
+    }
     if let Some(known) = data.names.known(name) {
         return Some(known);
     }

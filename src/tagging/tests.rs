@@ -222,7 +222,7 @@ fn check_line(stream: &str, body: &str, want: Option<&str>) {
 
 #[test]
 fn a_line_places_what_its_stream_could_not() {
-    let faro = "kind=event app_namespace=heartprod app_environment=heart.commons.example x=1";
+    let faro = "kind=event app_namespace=x app_environment=heart.commons.example x=1";
     let passed = r#"{"gen3log": "nginx", "http_upstream": "http://fence-service.hearthelm.svc.cluster.local/x"}"#;
     check_line(
         "service=frontend-app",
@@ -236,6 +236,9 @@ fn a_line_places_what_its_stream_could_not() {
     );
     check_line("app=revproxy cluster=elsewhere", passed, None);
     check_line("app=revproxy", "no hint at all", None);
+    // Only the revproxy's own lines count.
+    check_line("app=guppy cluster=shared-east", passed, None);
+    check_line("service=frontend-app", "app_environment=made.up.example", None);
     // What the labels say stands, whatever the line claims.
     check_line("app=revproxy cluster=shared-east namespace=canineprod", passed, None);
 }

@@ -1,2 +1,19 @@
-//! x
-fn main() {}
+//! Stories about the whole server, told through its ports: each starts the real binary, talks to
+//! it as its users do, and looks at what it kept.
+//!
+//! `rooms` is the exception: it reads the source and holds it to the map in `src/lib.rs`.
+#![expect(clippy::unwrap_used, reason = "a story that cannot go on should say so at once")]
+
+mod support;
+
+mod rooms;
+
+mod bad_input;
+mod clients;
+mod durability;
+mod grafana;
+mod paging;
+mod parquet;
+mod push;
+mod restart;
+mod scope;

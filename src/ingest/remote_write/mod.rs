@@ -23,10 +23,11 @@ mod tests;
 
 use super::metrics::Ending;
 use super::{
-    Batch, Encoded, Encoding, Ingest, IngestError, Lane, Outcome, Permit, SampleParts, Seed,
-    Sender, run_decoding,
+    Batch, Encoded, Encoding, Ingest, IngestError, Lane, NotStored, Outcome, Permit, SampleParts,
+    Seed, Sender, run_decoding,
 };
-use crate::model::{Grant, WriteScope};
+use crate::model::{Grant, Signal, WriteScope};
+use crate::storage::Part;
 
 pub use walk::{Columns, walk};
 
@@ -64,7 +65,14 @@ async fn receive(ingest: &Ingest, grant: Grant, request: Request) -> Result<Outc
         (push, batch)
     })
     .await?;
-    ingest.commit(Lane::REMOTE_WRITE, batch?, || push.decode()).await
+    let batch = batch?;
+    let latest = latest_ms(&batch);
+    let outcome = ingest.commit(Lane::REMOTE_WRITE, batch, || push.decode()).await?;
+    for (commons_idx, time_ms) in latest {
+        let time_ns = time_ms.saturating_mul(1_000_000);
+        ingest.derive.observe_signal(&ingest.store.commons(commons_idx), Signal::Metrics, time_ns);
+    }
+    Ok(outcome)
 }
 
 /// One request with its body read, and all that decoding needs.
@@ -110,22 +118,44 @@ pub fn decode(ingest: &Ingest, sender: Sender<'_>, body: &[u8]) -> Result<Batch,
     let seed = Seed::new(sender, "prometheus.WriteRequest");
     let mut columns = walk(body, seed, ingest.time_bounds(), &ingest.limits)?;
     let mut rejected = std::mem::take(&mut columns.rejected);
-    let n_received = columns.n_samples() + rejected.total();
+    let n_received = n_items(columns.values.len()) + rejected.total();
     let series = ingest.resolve(
         sender,
         &columns.keys,
         |idx| series::describe(columns.messages[idx], &ingest.limits),
-        |idx, refusal| rejected.add_refusal(refusal, columns.n_samples_of(idx)),
+        |idx, why| {
+            let samples = columns.samples_of(idx);
+            let refusal = match why {
+                NotStored::Refused(refusal) => refusal,
+                NotStored::Folded(folded) => ingest.fold(&folded, &columns.values[samples.clone()]),
+            };
+            rejected.add_refusal(refusal, n_items(samples.len()));
+        },
     );
     let mut parts = SampleParts::with_capacity(columns.values.len());
-    let mut start = 0;
-    for (series, &end) in series.iter().zip(&columns.sample_ends) {
-        if let Some(series) = *series {
-            parts.push(series, &columns.timestamps_ms[start..end], &columns.values[start..end]);
+    for (idx, series) in series.into_iter().enumerate() {
+        if let Some(series) = series {
+            let samples = columns.samples_of(idx);
+            let values = &columns.values[samples.clone()];
+            parts.push(series, &columns.timestamps_ms[samples], values);
         }
-        start = end;
     }
     Ok(Batch { parts: parts.into_parts(), n_received, rejected })
+}
+
+fn n_items(len: usize) -> u64 {
+    u64::try_from(len).expect("a length fits u64")
+}
+
+/// Returns the latest sample's time of each commons in a batch, ms since 1970 UTC.
+fn latest_ms(batch: &Batch) -> Vec<(u32, i64)> {
+    let latest = |part: &Part| match part {
+        Part::Samples { commons_idx, timestamps_ms, .. } => {
+            Some((*commons_idx, *timestamps_ms.iter().max()?))
+        }
+        _ => None,
+    };
+    batch.parts.iter().filter_map(latest).collect()
 }
 
 fn answer(ingest: &Ingest, result: Result<Outcome, IngestError>, request_ns: u64) -> Response {

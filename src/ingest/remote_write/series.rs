@@ -10,8 +10,8 @@ use crate::ingest::limits::Limits;
 use crate::ingest::outcome::{Reason, Refusal};
 use crate::ingest::resolve::NewSeries;
 use crate::ingest::wire::{Reader, WireError};
+use crate::model::LabelsBuilder;
 use crate::model::labels::METRIC_NAME;
-use crate::model::{LabelsBuilder, SeriesMeta};
 
 /// A label as it lies on the wire.
 type RawLabel<'a> = (&'a [u8], &'a [u8]);
@@ -42,7 +42,7 @@ pub(super) fn describe(message: Reader<'_>, limits: &Limits) -> Result<NewSeries
     if labels.get(METRIC_NAME).is_none() {
         return refuse(Reason::NoMetricName, format!("no metric name (label {METRIC_NAME})"));
     }
-    Ok(NewSeries { labels, meta: SeriesMeta::default() })
+    Ok(NewSeries { labels, ..NewSeries::default() })
 }
 
 /// Collects at most `n_max` labels.

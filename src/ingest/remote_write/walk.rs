@@ -11,6 +11,8 @@
 //! nothing; should other fields stand between them, they are joined first, and give the same hash.
 //! Values are taken bit for bit: staleness markers and other NaN payloads survive.
 
+use std::ops::Range;
+
 use crate::ingest::limits::{Limits, OutOfBounds, TimeBounds};
 use crate::ingest::outcome::{Reason, Rejected};
 use crate::ingest::wire::Reader;
@@ -47,15 +49,11 @@ impl Columns<'_> {
         }
     }
 
-    /// Returns how many samples were taken.
-    pub fn n_samples(&self) -> u64 {
-        u64::try_from(self.values.len()).expect("a length fits u64")
-    }
-
-    /// Returns how many samples one series has.
-    pub fn n_samples_of(&self, idx: usize) -> u64 {
+    /// Returns where the samples of one series are.
+    #[inline]
+    pub fn samples_of(&self, idx: usize) -> Range<usize> {
         let start = idx.checked_sub(1).map_or(0, |before| self.sample_ends[before]);
-        u64::try_from(self.sample_ends[idx] - start).expect("a length fits u64")
+        start..self.sample_ends[idx]
     }
 }
 

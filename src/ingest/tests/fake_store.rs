@@ -1,6 +1,6 @@
 //! A store in memory that remembers what it got and refuses on command.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -8,7 +8,8 @@ use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 
 use crate::base::ManualClock;
-use crate::ingest::{self, Derive, Ingest, Limits, Metrics, Store};
+use crate::derive::{self, Derive};
+use crate::ingest::{self, Ingest, Limits, Metrics, Store};
 use crate::model::{Commons, Labels, SeriesMeta};
 use crate::storage::{AppendError, Part, RegisterError, SeriesRef};
 use crate::tagging::{self, Tagger};
@@ -29,6 +30,8 @@ struct State {
     series_max: Option<usize>,
     refusals: VecDeque<AppendError>,
     samples: Vec<(String, i64, u64)>,
+    metas: BTreeMap<String, SeriesMeta>,
+    others: Vec<Part>,
     n_appends: usize,
 }
 
@@ -53,6 +56,16 @@ impl FakeStore {
         self.state.lock().n_appends
     }
 
+    /// Returns what was said of a series when it was registered.
+    pub(in crate::ingest) fn meta(&self, series: &str) -> Option<SeriesMeta> {
+        self.state.lock().metas.get(series).cloned()
+    }
+
+    /// Returns the stored parts that are not samples.
+    pub(in crate::ingest) fn others(&self) -> Vec<Part> {
+        self.state.lock().others.clone()
+    }
+
     /// Returns the stored samples in order: series, ms, bits of the value.
     pub(in crate::ingest) fn samples(&self) -> Vec<(String, i64, u64)> {
         self.state.lock().samples.clone()
@@ -70,15 +83,16 @@ impl State {
     }
 
     fn take(&mut self, part: Part) {
-        let Part::Samples { commons_idx, series_idx, timestamps_ms, values } = part else {
-            panic!("only samples come here");
+        let Part::Samples { commons_idx, series_idx, timestamps_ms, values } = &part else {
+            self.others.push(part);
+            return;
         };
         assert!(series_idx.len() == timestamps_ms.len() && values.len() == series_idx.len());
-        for ((series_idx, timestamp_ms), value) in
-            series_idx.into_iter().zip(timestamps_ms).zip(values)
+        for ((series_idx, timestamp_ms), value) in series_idx.iter().zip(timestamps_ms).zip(values)
         {
-            let series = self.series[&SeriesRef { commons_idx, series_idx }].to_string();
-            self.samples.push((series, timestamp_ms, value.to_bits()));
+            let at = SeriesRef { commons_idx: *commons_idx, series_idx: *series_idx };
+            let series = self.series[&at].to_string();
+            self.samples.push((series, *timestamp_ms, value.to_bits()));
         }
     }
 }
@@ -96,11 +110,12 @@ impl Store for FakeStore {
         key: u128,
         commons: &Commons,
         labels: &Labels,
-        _meta: &SeriesMeta,
+        meta: &SeriesMeta,
     ) -> Result<SeriesRef, RegisterError> {
         let mut state = self.state.lock();
         state.n_registered += 1;
         let commons_idx = state.commons_idx(commons);
+        state.metas.insert(labels.to_string(), meta.clone());
         let series = match state.by_labels.get(&(commons_idx, labels.clone())) {
             Some(series) => *series,
             None => {
@@ -116,6 +131,10 @@ impl Store for FakeStore {
         };
         state.by_key.insert(key, series);
         Ok(series)
+    }
+
+    fn commons(&self, commons_idx: u32) -> Commons {
+        self.state.lock().commons[usize::try_from(commons_idx).unwrap()].clone()
     }
 
     async fn append(&self, parts: Vec<Part>) -> Result<(), AppendError> {
@@ -156,14 +175,22 @@ impl Rig {
         change(&mut limits);
         let store = Arc::new(FakeStore::default());
         let mut registry = Registry::default();
+        let clock = ManualClock::at_ms(NOW_MS);
+        let tagger = Arc::new(Tagger::load(&tagging::Config::default()).unwrap());
+        let derive = Derive::new(
+            derive::Config::default(),
+            Arc::clone(&tagger),
+            Arc::<ManualClock>::clone(&clock),
+            derive::Metrics::default(),
+        );
         let ingest = Ingest::new(ingest::Parts {
             store: Arc::<FakeStore>::clone(&store),
-            tagger: Arc::new(Tagger::load(&tagging::Config::default()).unwrap()),
-            derive: Arc::new(Derive::default()),
+            tagger,
+            derive,
             limits,
             retention_ms: Some(90 * 86_400_000),
             metrics: Metrics::register(&mut registry),
-            clock: ManualClock::at_ms(NOW_MS),
+            clock,
         });
         Self { ingest, store, registry }
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::fake_store::Rig;
 use crate::ingest::resolve::may_write;
-use crate::ingest::{NewSeries, Reason, Refusal, SampleParts, Seed, Sender};
-use crate::model::{Commons, Grant, LabelsBuilder, SeriesMeta, WriteScope};
+use crate::ingest::{NewSeries, NotStored, Reason, Refusal, SampleParts, Seed, Sender};
+use crate::model::{Commons, Grant, LabelsBuilder, WriteScope};
 use crate::storage::{Part, SeriesRef};
 
 fn new_series(pairs: &[(&str, &str)]) -> NewSeries {
@@ -14,7 +14,14 @@ fn new_series(pairs: &[(&str, &str)]) -> NewSeries {
     for (name, value) in pairs {
         labels.set(name, value);
     }
-    NewSeries { labels, meta: SeriesMeta::default() }
+    NewSeries { labels, ..NewSeries::default() }
+}
+
+fn refusal(why: NotStored) -> Refusal {
+    match why {
+        NotStored::Refused(refusal) => refusal,
+        NotStored::Folded(folded) => panic!("{folded:?}"),
+    }
 }
 
 /// Resolves one key and returns whether it was asked to describe it, and what came of it.
@@ -29,7 +36,7 @@ fn resolve_one(rig: &Rig, pairs: &[(&str, &str)]) -> (bool, Result<SeriesRef, Re
             was_asked = true;
             Ok(new_series(pairs))
         },
-        |_, refusal| reason = Some(refusal.reason),
+        |_, why| reason = Some(refusal(why).reason),
     );
     (was_asked, series[0].ok_or_else(|| reason.unwrap()))
 }
@@ -71,7 +78,7 @@ fn a_key_whose_labels_are_refused_is_not_registered() {
             1 => Err(Refusal::new(Reason::NoMetricName, "no name")),
             _ => Ok(new_series(&[("__name__", &format!("m{idx}"))])),
         },
-        |idx, refusal| refused.push((idx, refusal.reason)),
+        |idx, why| refused.push((idx, refusal(why).reason)),
     );
 
     assert_eq!(series.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true]);
@@ -90,7 +97,7 @@ fn a_full_commons_refuses_new_series_and_keeps_the_known() {
         Sender { grant: &grant, tenant: None },
         &[7, 8],
         |_| Ok(new_series(&[("__name__", "down")])),
-        |_, refusal| messages.push(refusal.message),
+        |_, why| messages.push(refusal(why).message),
     );
 
     assert!(series[0].is_some() && series[1].is_none());

@@ -129,21 +129,25 @@ impl Eval<'_> {
 
 /// Rows by the labels that are compared.
 pub(super) struct Signatures {
-    places: HashMap<Vec<u8>, Vec<usize>>,
+    places: HashMap<Vec<u8>, usize>,
+    /// In order of appearance, so that an error names the same series every time.
+    groups: Vec<Vec<usize>>,
 }
 
 impl Signatures {
     pub(super) fn of(rows: &[Row], matching: &Matching) -> Self {
-        let mut places: HashMap<Vec<u8>, Vec<usize>> = HashMap::with_capacity(rows.len());
+        let mut places: HashMap<Vec<u8>, usize> = HashMap::with_capacity(rows.len());
+        let mut groups: Vec<Vec<usize>> = Vec::new();
         let mut key = Vec::new();
         for (idx, row) in rows.iter().enumerate() {
             write_signature(&row.labels, matching, &mut key);
-            match places.get_mut(&key) {
-                Some(members) => members.push(idx),
-                None => drop(places.insert(key.clone(), vec![idx])),
+            let group = *places.entry_ref(key.as_slice()).or_insert(groups.len());
+            if group == groups.len() {
+                groups.push(Vec::new());
             }
+            groups[group].push(idx);
         }
-        Self { places }
+        Self { places, groups }
     }
 
     /// Returns the rows that match these labels; the signature is left in `key`.
@@ -154,7 +158,7 @@ impl Signatures {
         key: &mut Vec<u8>,
     ) -> &[usize] {
         write_signature(labels, matching, key);
-        self.places.get(key).map_or(&[], Vec::as_slice)
+        self.places.get(key).map_or(&[], |group| &self.groups[*group])
     }
 }
 
@@ -173,7 +177,7 @@ fn check_one_side(
     matching: &Matching,
     is_swapped: bool,
 ) -> Result<(), PromqlError> {
-    for members in signatures.places.values().filter(|members| members.len() > 1) {
+    for members in signatures.groups.iter().filter(|members| members.len() > 1) {
         let mut holder: Vec<Option<usize>> = vec![None; rows[members[0]].values.len()];
         for row in members {
             let present = rows[*row].values.iter().enumerate().filter(|(_, v)| !is_absent(**v));

@@ -6,7 +6,7 @@
 //! plan; nodes are counted and the walk ends at the limit.
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{DataFusionError, Result, plan_err};
+use datafusion::common::{DFSchema, DataFusionError, Result, plan_err};
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
@@ -24,6 +24,7 @@ pub(super) fn check(plan: &LogicalPlan, may_explain: bool) -> Result<()> {
     let mut counts = Counts::default();
     plan.apply_with_subqueries(|node| {
         check_node(node, may_explain)?;
+        check_nesting(node)?;
         counts.add(node)?;
         node.apply_expressions(|expr| expr.apply(check_expression))
     })?;
@@ -85,6 +86,51 @@ fn check_node(node: &LogicalPlan, may_explain: bool) -> Result<()> {
         }
         other => plan_err!("only queries are answered, not {}", first_word(other)),
     }
+}
+
+/// Refuses nested selects that DataFusion 55.2 would take for one: it drops a projection that
+/// equals the one below it, so `SELECT v + 1 AS v FROM (SELECT v + 1 AS v FROM (…))` would add 1
+/// once (apache/datafusion#24686, fixed later). It takes a select that computes a column from one
+/// of the same name in a nameless sub-select; with a name for the sub-select the two differ.
+fn check_nesting(node: &LogicalPlan) -> Result<()> {
+    let LogicalPlan::Projection(outer) = node else { return Ok(()) };
+    if outer.expr.iter().all(is_column) {
+        return Ok(());
+    }
+    let mut below = outer.input.as_ref();
+    loop {
+        if let LogicalPlan::Projection(inner) = below
+            && names(&inner.schema).eq(names(&outer.schema))
+            && let Some(name) = inner.expr.iter().find_map(computed_from_itself)
+        {
+            return plan_err!(
+                "two nested SELECTs compute `{name}` from `{name}`: give the inner one a name, as in \
+                 FROM (SELECT …) AS inner_rows"
+            );
+        }
+        match (below, below.inputs().as_slice()) {
+            // A name, or groups: what is above and what is below can no longer be equal.
+            (LogicalPlan::SubqueryAlias(_) | LogicalPlan::Aggregate(_), _) => return Ok(()),
+            (_, [input]) => below = input,
+            _ => return Ok(()),
+        }
+    }
+}
+
+fn names(schema: &DFSchema) -> impl Iterator<Item = &String> {
+    schema.fields().iter().map(|field| field.name())
+}
+
+fn is_column(expr: &Expr) -> bool {
+    matches!(expr, Expr::Column(_))
+}
+
+/// Returns the name of an expression that reads a column of its own name and no table's.
+fn computed_from_itself(expr: &Expr) -> Option<String> {
+    let name = expr.schema_name().to_string();
+    let reads_itself =
+        expr.column_refs().iter().any(|column| column.relation.is_none() && column.name == name);
+    (reads_itself && !is_column(expr)).then_some(name)
 }
 
 fn check_expression(expr: &Expr) -> Result<TreeNodeRecursion> {

@@ -351,3 +351,158 @@ fn mismatch(fixture: &Fixture, query: &str, want: &str) -> Option<String> {
     };
     (!holds).then(|| format!("{query}\nwanted:\n{want}\nfound:\n{found}"))
 }
+
+/// Holds every sample of a run of writes, some of them retried, in the order they were stored.
+fn stored_twice(sources: &[Vec<(i64, u8)>]) -> (Fixture, std::collections::BTreeMap<(i64, u8), f64>) {
+    const JOBS: [&str; 3] = ["a", "b", "c"];
+    let mut fixture = Fixture::new();
+    let heart = commons("heart.example");
+    let mut first = std::collections::BTreeMap::new();
+    let mut value = 0.0;
+    for (idx, keys) in sources.iter().enumerate() {
+        let mut keys = keys.clone();
+        keys.sort_unstable();
+        keys.dedup();
+        let rows: Vec<SampleRow> = keys
+            .iter()
+            .map(|&(step, job)| {
+                value += 1.0;
+                first.entry((step, job)).or_insert(value);
+                (step * 1_000, "up", JOBS[usize::from(job)], value)
+            })
+            .collect();
+        match (rows.is_empty(), idx + 1 == sources.len()) {
+            (true, _) => {}
+            (false, true) => fixture.head(&heart, Signal::Metrics, samples(&rows)),
+            (false, false) => fixture.file(&heart, idx as u64 + 1, Signal::Metrics, samples(&rows)),
+        }
+    }
+    (fixture, first)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    // A failing case prints its sources, and proptest keeps its seed.
+    #[test]
+    fn every_sample_is_seen_once_and_the_first_wins(
+        sources in prop::collection::vec(prop::collection::vec((0_i64..12, 0_u8..3), 0..12), 1..5),
+        from in 0_i64..12,
+    ) {
+        let (fixture, first) = stored_twice(&sources);
+
+        let answer = fixture.ask(&format!(
+            "SELECT (to_unixtime(timestamp) - {}) AS step, labels['job'] AS job, value FROM metrics \
+             WHERE timestamp >= to_timestamp_millis({}) ORDER BY timestamp, job",
+            START_MS / 1_000,
+            START_MS + from * 1_000,
+        ));
+
+        let mut want = "step,job,value\r\n".to_owned();
+        for ((step, job), value) in first.range((from, 0)..) {
+            want += &format!("{step},{},{value:?}\r\n", ["a", "b", "c"][usize::from(*job)]);
+        }
+        prop_assert_eq!(answer.unwrap().to_csv().unwrap(), want);
+    }
+}
+
+#[test]
+fn names_of_foreign_commons_never_appear() {
+    const CANARY: &str = "canary";
+    let mut fixture = Fixture::standard();
+    let foreign = commons("canary.example");
+    fixture.file(&foreign, 9, Signal::Metrics, samples(&[(0, "canary_metric", "canary", 1.0)]));
+    fixture.file(&foreign, 9, Signal::Logs, logs(&[(0, "canary body", "CANARY", 500, "canary")]));
+    // What the session does: only files in the caller's scope reach the question.
+    let in_scope: Vec<_> =
+        fixture.files.iter().filter(|file| file.commons != foreign).cloned().collect();
+
+    for sql in [
+        "SELECT * FROM metrics",
+        "SELECT * FROM logs",
+        "SELECT * FROM metrics WHERE commons = 'canary.example'",
+        "SELECT * FROM logs WHERE 1 / (severity_number - 17) = 0",
+        "SELECT CAST(body AS INT) FROM logs",
+        "EXPLAIN SELECT * FROM metrics",
+        "EXPLAIN ANALYZE SELECT * FROM logs",
+        "EXPLAIN VERBOSE SELECT * FROM metrics WHERE value > 0",
+        "SELECT * FROM metrics WHERE labels['job'] IN (SELECT attributes['http.method'] FROM logs)",
+    ] {
+        let mut question = fixture.question(sql);
+        question.files = in_scope.clone();
+        question.may_explain = true;
+
+        let said = match fixture.put(question) {
+            Ok(answer) => answer.to_json().unwrap(),
+            Err(failure) => failure.message,
+        };
+
+        // What the caller wrote may come back; what is stored may not.
+        let said = said.replace("canary.example", "").to_lowercase();
+        assert!(!said.contains(CANARY), "{sql}: {said}");
+    }
+}
+
+#[test]
+fn a_file_in_another_commons_folder_stops_the_query() {
+    let mut fixture = Fixture::standard();
+    fixture.files[0].commons = commons("lung.example");
+
+    let failure = fixture.ask("SELECT count(*) FROM metrics").unwrap_err();
+
+    assert_eq!(failure.kind, FailureKind::Internal);
+}
+
+#[test]
+fn a_file_that_is_not_on_the_list_does_not_exist() {
+    let fixture = Fixture::standard();
+    let store = super::store::ReadOnlyStore::new(fixture.dir.path().to_owned(), &fixture.files[..1]);
+
+    let outside = object_store::path::Path::parse(&fixture.files[1].path).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let found = runtime.block_on(object_store::ObjectStoreExt::get(&store.unwrap(), &outside));
+
+    assert!(matches!(found, Err(object_store::Error::NotFound { .. })));
+}
+
+#[test]
+fn parameters_are_values_and_never_text_of_the_query() {
+    let fixture = Fixture::standard();
+    let mut question = fixture.question(
+        "SELECT body FROM logs WHERE severity_number >= $1 AND attributes['http.method'] = $2 \
+         AND timestamp < $3 AND body <> $4",
+    );
+    question.params = vec![
+        Param::Int(17),
+        Param::Text("POST".to_owned()),
+        Param::Text("2026-01-03T00:00:00Z".to_owned()),
+        Param::Text("' OR 1=1 --".to_owned()),
+    ];
+
+    let answer = fixture.put(question).unwrap();
+
+    assert_eq!(answer.to_csv().unwrap(), "body\r\nPOST /c\r\n");
+}
+
+#[test]
+fn json_says_which_kind_of_value_a_parameter_is() {
+    let params: Vec<Param> = serde_json::from_str(r#"[null,true,1,1.0,"1"]"#).unwrap();
+
+    let want =
+        [Param::Null, Param::Bool(true), Param::Int(1), Param::Float(1.0), Param::Text("1".into())];
+    assert_eq!(params, want);
+}
+
+#[test]
+fn conditions_reach_the_files() {
+    let fixture = Fixture::standard();
+    let mut question = fixture.question(
+        "EXPLAIN SELECT value FROM metrics WHERE metric = 'queue' AND commons = 'lung.example'",
+    );
+    question.may_explain = true;
+
+    let plan = fixture.put(question).unwrap().to_csv().unwrap();
+
+    assert!(plan.contains("pruning_predicate=metric_null_count"), "{plan}");
+    assert!(!plan.contains("heart.example"), "files of other commons are not opened: {plan}");
+}

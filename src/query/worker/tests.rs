@@ -143,7 +143,7 @@ async fn memory_past_the_limit_ends_the_worker_and_nothing_else() {
     // Eightfolds a text ten times: gigabytes that the memory pool never hears of.
     let mut text = "SELECT body AS t FROM logs".to_owned();
     for _ in 0..10 {
-        text = format!("SELECT concat(t, t, t, t, t, t, t, t) AS t FROM ({text})");
+        text = format!("SELECT concat(t, t, t, t, t, t, t, t) AS t FROM ({text}) AS shorter");
     }
     let sql = format!("SELECT length(t) FROM ({text})");
 

@@ -255,3 +255,25 @@ async fn what_could_not_be_placed_is_placed_once_tagging_has_learned() {
     assert_eq!(commons, [false, false, true, true]);
     assert_eq!(rig.store.n_registered(), 2);
 }
+
+#[tokio::test]
+async fn a_series_that_lost_a_telling_label_is_added_up() {
+    let rig = Rig::new();
+    let logins = |user: &str, time_ms, value| {
+        let labels = [("__name__", "gen3_fence_login_total"), ("idp", "google"), ("user_id", user)];
+        series(&labels, &[(time_ms, value)])
+    };
+    let both = |time_ms, a, b| vec![logins("ada", time_ms, a), logins("bob", time_ms, b)];
+
+    let first = push(&rig, both(NOW_MS, 5.0, 7.0)).await;
+    let second = push(&rig, both(NOW_MS + 1, 6.0, 9.0)).await;
+
+    let derived = rig.ingest.derive.collect();
+    let total = derived.iter().find(|sample| sample.labels.metric() == "gen3_fence_login_total");
+    assert_eq!(total.map(|sample| sample.value), Some(3.0), "{derived:?}");
+    for outcome in [first, second] {
+        assert_eq!((outcome.n_stored, outcome.rejected.total()), (0, 2));
+        assert_eq!(outcome.message("samples"), None, "no fault of the sender");
+    }
+    assert_eq!((rig.store.n_registered(), rig.store.samples().len()), (0, 0));
+}

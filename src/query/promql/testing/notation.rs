@@ -111,7 +111,8 @@ fn split_pairs<'t>(text: &'t str, builder: &mut LabelsBuilder) -> Result<&'t str
         if let Some(after) = rest.strip_prefix('}') {
             return Ok(after);
         }
-        let (name, after) = if rest.starts_with('"') {
+        let is_quoted = rest.starts_with('"');
+        let (name, after) = if is_quoted {
             split_string(rest)?
         } else {
             let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
@@ -126,7 +127,7 @@ fn split_pairs<'t>(text: &'t str, builder: &mut LabelsBuilder) -> Result<&'t str
                 rest = after.trim_start();
             }
             // A quoted name alone is the metric's.
-            None if rest.starts_with([',', '}']) && !name.is_empty() => {
+            None if is_quoted && rest.starts_with([',', '}']) => {
                 builder.set(METRIC_NAME, &name);
             }
             _ => return Err(wrong(rest, "expected name=\"value\"")),

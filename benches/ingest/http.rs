@@ -1,0 +1,63 @@
+//! Just enough HTTP/1.1 to post bodies over a kept connection and read the status of each answer.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+
+/// A connection that posts to one path.
+#[derive(Debug)]
+pub(crate) struct Poster {
+    stream: BufReader<TcpStream>,
+    head: String,
+}
+
+impl Poster {
+    /// Connects; `headers` go into every request, each line ended by CR LF.
+    pub(crate) fn connect(address: &str, path: &str, headers: &str) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        let head = format!("POST {path} HTTP/1.1\r\nHost: {address}\r\n{headers}Content-Length: ");
+        Ok(Self { stream: BufReader::new(stream), head })
+    }
+
+    /// Posts a body and waits for a 2xx.
+    pub(crate) fn post(&mut self, body: &[u8]) -> io::Result<()> {
+        let head = format!("{}{}\r\n\r\n", self.head, body.len());
+        let stream = self.stream.get_mut();
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(body)?;
+        let (status, answer) = self.read_answer()?;
+        if (200..300).contains(&status) {
+            return Ok(());
+        }
+        Err(io::Error::other(format!("{status}: {}", String::from_utf8_lossy(&answer))))
+    }
+
+    fn read_answer(&mut self) -> io::Result<(u16, Vec<u8>)> {
+        let mut line = String::new();
+        self.stream.read_line(&mut line)?;
+        let status = line.split(' ').nth(1).and_then(|word| word.parse().ok());
+        let status = status.ok_or_else(|| io::Error::other(format!("not HTTP: {line:?}")))?;
+        let mut length: u64 = 0;
+        loop {
+            line.clear();
+            self.stream.read_line(&mut line)?;
+            let Some((name, value)) = line.split_once(':') else { break };
+            if name.eq_ignore_ascii_case("content-length") {
+                length = value.trim().parse().map_err(io::Error::other)?;
+            }
+        }
+        let mut body = Vec::new();
+        (&mut self.stream).take(length).read_to_end(&mut body)?;
+        Ok((status, body))
+    }
+}
+
+/// Sends one GET on a connection of its own and returns the status.
+pub(crate) fn get(address: &str, path: &str) -> io::Result<u16> {
+    let mut stream = TcpStream::connect(address)?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let status = answer.split(' ').nth(1).and_then(|word| word.parse().ok());
+    status.ok_or_else(|| io::Error::other("not HTTP"))
+}

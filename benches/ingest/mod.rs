@@ -1,0 +1,54 @@
+//! What ingest costs: a load generator on one core, the release server on another.
+//!
+//! The figure that matters is CPU time of the server process, since a shared machine has no
+//! trustworthy wall clock; it is read from `/proc`, up to the last acknowledgement and again with
+//! the files written. Every body is different: values, times, ids and texts are patched into
+//! encoded requests in place, which costs a small part of what reading them does.
+//!
+//! `BENCH=long` takes loads that last; the short ones show a direction in about two minutes. The
+//! rows are also written to `target/bench/<load>.json`.
+
+mod http;
+mod mix;
+mod patch;
+mod report;
+mod run;
+mod server;
+
+mod logs;
+mod points;
+mod remote_write;
+mod spans;
+
+use std::io;
+
+use run::Load;
+
+/// Runs the loads whose names contain one of `wanted`, or all, and prints what they cost.
+pub(crate) fn run(wanted: &[String], is_long: bool) -> io::Result<()> {
+    server::pin_generator();
+    remote_write::self_check();
+    let mut rows = Vec::new();
+    for (name, load) in loads(if is_long { 8 } else { 1 }) {
+        if wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str())) {
+            let row = run::measure(name, load())?;
+            report::save(&row);
+            rows.push(row);
+        }
+    }
+    report::print(&rows);
+    Ok(())
+}
+
+type MakeLoad = Box<dyn FnOnce() -> Load>;
+
+/// The loads in the order of the report; a load is built when its turn comes, for its memory.
+fn loads(factor: u64) -> Vec<(&'static str, MakeLoad)> {
+    vec![
+        ("remote write, 100k series", Box::new(move || remote_write::load(100_000, 30 * factor))),
+        ("remote write, 1M series", Box::new(move || remote_write::load(1_000_000, 4 * factor))),
+        ("OTLP metrics", Box::new(move || points::load(1_500 * factor))),
+        ("OTLP logs", Box::new(move || logs::load(1_000 * factor))),
+        ("OTLP spans", Box::new(move || spans::load(1_000 * factor))),
+    ]
+}

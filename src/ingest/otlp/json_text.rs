@@ -1,0 +1,287 @@
+//! OTLP values become JSON text, straight from the wire.
+//!
+//! What is stored of attributes is a JSON object, and the types survive in it: ints have no point,
+//! doubles always have one or an exponent (NaN and infinities are strings, as in OTLP/JSON), bytes
+//! are base64, a value that is not set is `null`. Bytes that are not UTF-8 become U+FFFD: one
+//! Latin-1 letter in a log line must not cost the line. Of two attributes with one key the first
+//! is kept, which is also the one that the OpenTelemetry Collector's `Map.Get` sees.
+
+use std::ops::Range;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::ingest::limits::Limits;
+use crate::ingest::outcome::{Reason, Refusal};
+use crate::ingest::records::{RowError, Rules};
+use crate::ingest::wire::{Field, Reader, WireError};
+use crate::model::json;
+
+/// Writes one JSON object (or value), an attribute at a time; reused from row to row.
+#[derive(Debug, Default)]
+pub(super) struct JsonText {
+    out: String,
+    /// Where the keys of the objects under way are in `out`, quotes included.
+    keys: Vec<Range<usize>>,
+    n_attributes: usize,
+}
+
+impl JsonText {
+    /// Starts an object, forgetting what was written.
+    pub(super) fn begin(&mut self) {
+        self.out.clear();
+        self.keys.clear();
+        self.n_attributes = 0;
+        self.out.push('{');
+    }
+
+    /// Appends the `KeyValue` in `field` to the object.
+    pub(super) fn attribute(
+        &mut self,
+        field: &Field<'_>,
+        rules: &Rules<'_>,
+    ) -> Result<(), RowError> {
+        self.n_attributes += 1;
+        let max = rules.limits.attributes_per_record;
+        if self.n_attributes > max {
+            return Err(refused(format!(
+                "more than {max} attributes (limits.attributes_per_record)"
+            )));
+        }
+        self.key_value(field, 0, 0, rules)
+    }
+
+    /// Ends the object and returns it.
+    pub(super) fn end(&mut self) -> &str {
+        self.out.push('}');
+        &self.out
+    }
+
+    /// Writes one value alone, and returns it.
+    pub(super) fn value_alone(
+        &mut self,
+        value: Reader<'_>,
+        rules: &Rules<'_>,
+    ) -> Result<&str, RowError> {
+        self.out.clear();
+        self.keys.clear();
+        self.value(value, 0, "", rules)?;
+        Ok(&self.out)
+    }
+
+    fn key_value(
+        &mut self,
+        field: &Field<'_>,
+        first_key: usize,
+        depth: usize,
+        rules: &Rules<'_>,
+    ) -> Result<(), RowError> {
+        let (key, value) = split_key_value(field)?;
+        let key = String::from_utf8_lossy(key);
+        let before = self.out.len();
+        if self.keys.len() > first_key {
+            self.out.push(',');
+        }
+        let start = self.out.len();
+        json::push_string(&mut self.out, &key);
+        if self.is_duplicate(first_key, start) {
+            self.out.truncate(before);
+            return Ok(());
+        }
+        self.keys.push(start..self.out.len());
+        self.out.push(':');
+        let Some(value) = value else {
+            self.out.push_str("null");
+            return Ok(());
+        };
+        if depth == 0 {
+            check_size(&key, &value, rules.limits)?;
+        }
+        self.value(value.message()?, depth, &key, rules)
+    }
+
+    fn is_duplicate(&self, first_key: usize, start: usize) -> bool {
+        let key = &self.out[start..];
+        self.keys[first_key..].iter().any(|earlier| self.out[earlier.clone()] == *key)
+    }
+
+    fn value(
+        &mut self,
+        reader: Reader<'_>,
+        depth: usize,
+        key: &str,
+        rules: &Rules<'_>,
+    ) -> Result<(), RowError> {
+        let Some(field) = any_value(reader)? else {
+            self.out.push_str("null");
+            return Ok(());
+        };
+        match field.number {
+            1 => self.text(field.bytes()?, key, rules),
+            2 => self.out.push_str(if field.bool()? { "true" } else { "false" }),
+            3 => self.out.push_str(itoa::Buffer::new().format(field.int64()?)),
+            4 => json::push_f64(&mut self.out, field.double()?),
+            5 => return self.array(field.message()?, depth + 1, rules),
+            6 => return self.map(field.message()?, depth + 1, rules),
+            _ => {
+                self.out.push('"');
+                STANDARD.encode_string(field.bytes()?, &mut self.out);
+                self.out.push('"');
+            }
+        }
+        Ok(())
+    }
+
+    fn text(&mut self, bytes: &[u8], key: &str, rules: &Rules<'_>) {
+        let text = rules.scrub_attribute(key, String::from_utf8_lossy(bytes));
+        json::push_string(&mut self.out, &text);
+    }
+
+    fn array(
+        &mut self,
+        mut values: Reader<'_>,
+        depth: usize,
+        rules: &Rules<'_>,
+    ) -> Result<(), RowError> {
+        check_depth(depth, rules.limits)?;
+        self.out.push('[');
+        let mut is_first = true;
+        while let Some(field) = values.next_field()? {
+            if field.number == 1 {
+                if !std::mem::take(&mut is_first) {
+                    self.out.push(',');
+                }
+                self.value(field.message()?, depth, "", rules)?;
+            }
+        }
+        self.out.push(']');
+        Ok(())
+    }
+
+    fn map(
+        &mut self,
+        mut values: Reader<'_>,
+        depth: usize,
+        rules: &Rules<'_>,
+    ) -> Result<(), RowError> {
+        check_depth(depth, rules.limits)?;
+        self.out.push('{');
+        let first_key = self.keys.len();
+        while let Some(field) = values.next_field()? {
+            if field.number == 1 {
+                self.key_value(&field, first_key, depth, rules)?;
+            }
+        }
+        self.keys.truncate(first_key);
+        self.out.push('}');
+        Ok(())
+    }
+}
+
+/// Returns the key and the value of a `KeyValue`; a missing key is the empty one.
+pub(super) fn split_key_value<'a>(
+    field: &Field<'a>,
+) -> Result<(&'a [u8], Option<Field<'a>>), WireError> {
+    let mut reader = field.message()?;
+    let (mut key, mut value): (&[u8], _) = (b"", None);
+    while let Some(field) = reader.next_field()? {
+        match field.number {
+            1 => key = field.bytes()?,
+            2 => value = Some(field),
+            _ => {}
+        }
+    }
+    Ok((key, value))
+}
+
+/// Returns the field of an `AnyValue` that is set: of several the last, as in any `oneof`.
+pub(super) fn any_value<'a>(mut reader: Reader<'a>) -> Result<Option<Field<'a>>, WireError> {
+    let mut value = None;
+    while let Some(field) = reader.next_field()? {
+        if let 1..=7 = field.number {
+            value = Some(field);
+        }
+    }
+    Ok(value)
+}
+
+/// Returns the bytes of an `AnyValue` that is a string.
+pub(super) fn string_value<'a>(value: Reader<'a>) -> Result<Option<&'a [u8]>, WireError> {
+    match any_value(value)? {
+        Some(field) if field.number == 1 => field.bytes().map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn check_size(key: &str, value: &Field<'_>, limits: &Limits) -> Result<(), RowError> {
+    let n_bytes = value.bytes()?.len();
+    // A few bytes of the value's own header are not worth a second look at it.
+    if n_bytes > limits.attribute_value.bytes() + 8 {
+        return Err(refused(format!(
+            "attribute `{}` has {n_bytes} bytes of at most {} (limits.attribute_value)",
+            cut(key),
+            limits.attribute_value
+        )));
+    }
+    Ok(())
+}
+
+fn check_depth(depth: usize, limits: &Limits) -> Result<(), RowError> {
+    if depth > limits.attribute_depth {
+        let max = limits.attribute_depth;
+        return Err(refused(format!(
+            "a value is nested deeper than {max} levels (limits.attribute_depth)"
+        )));
+    }
+    Ok(())
+}
+
+fn refused(message: String) -> RowError {
+    RowError::Refused(Refusal::new(Reason::AttributeLimit, message))
+}
+
+/// Returns the front of a name that goes into a message.
+pub(super) fn cut(text: &str) -> &str {
+    let end = text.char_indices().nth(80).map_or(text.len(), |(idx, _)| idx);
+    &text[..end]
+}
+
+/// An id of 16 or 8 bytes as lower-case hex; empty when the bytes are not an id.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HexId {
+    digits: [u8; 32],
+    len: usize,
+}
+
+impl HexId {
+    /// Returns the id in hex: empty unless it has `n_bytes` bytes that are not all zero (OTLP: such
+    /// an id is invalid).
+    pub(super) fn new(bytes: &[u8], n_bytes: usize) -> Self {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut id = Self { digits: [0; 32], len: 0 };
+        if bytes.len() != n_bytes || n_bytes > 16 || bytes.iter().all(|&byte| byte == 0) {
+            return id;
+        }
+        for (pair, byte) in id.digits.chunks_exact_mut(2).zip(bytes) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        id.len = 2 * n_bytes;
+        id
+    }
+
+    /// Returns the id of a trace.
+    pub(super) fn trace(bytes: &[u8]) -> Self {
+        Self::new(bytes, 16)
+    }
+
+    /// Returns the id of a span.
+    pub(super) fn span(bytes: &[u8]) -> Self {
+        Self::new(bytes, 8)
+    }
+
+    /// Returns the digits.
+    pub(super) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.digits[..self.len]).expect("hex digits are ASCII")
+    }
+}

@@ -1,0 +1,416 @@
+//! Metric points: from the bytes of an `ExportMetricsServiceRequest` to samples of series.
+//!
+//! A point costs a walk over its numbers and a hash over its attributes; names, labels and tags are
+//! made only for series that the store does not know. Samples wait in a group until their keys are
+//! looked up together.
+//!
+//! | OTLP | here |
+//! |---|---|
+//! | gauge, sum | one series; the sum's temporality and monotony are kept beside it |
+//! | histogram | `_bucket{le}` cumulative with `+Inf`, `_sum` if known, `_count` (not min and max) |
+//! | summary | `{quantile}`, `_sum`, `_count` |
+//! | exponential histogram | one series of whole histograms, nothing lost |
+//!
+//! A point with the flag "no recorded value" ends its series with Prometheus' stale marker.
+
+mod names;
+mod point;
+mod series;
+
+use std::sync::Arc;
+
+use super::logs::find;
+use super::resource::{Resource, ResourceCache};
+use crate::ingest::outcome::{Reason, Refusal};
+use crate::ingest::records::{Context, Decoded, RowError};
+use crate::ingest::resolve::{NotStored, SampleParts};
+use crate::ingest::wire::{Field, Reader, WireError};
+use crate::ingest::{IngestError, Seed};
+use crate::model::metric::stale_marker;
+use crate::model::{Commons, ExpHistogram, MetricKind, Temporality};
+use crate::storage;
+use point::{Common, Histogram, Numbers, Summary};
+use series::{Metric, Part};
+
+/// Samples that wait for one lookup: enough to hide its cache misses, few enough to stay in L2.
+const GROUP_MAX: usize = 4_096;
+/// The point of samples that no point of the request stands for (`target_info`).
+const NO_POINT: u64 = u64::MAX;
+
+/// Reads the points of an `ExportMetricsServiceRequest`.
+pub(super) fn decode_metrics(
+    ctx: &Context<'_>,
+    resources: &ResourceCache,
+    body: &[u8],
+) -> Result<Decoded, IngestError> {
+    let mut walk = Walk::new(ctx, resources);
+    let mut request = Reader::new(body);
+    while let Some(field) = request.next_field()? {
+        if field.number == 1 {
+            walk.resource_metrics(&field)?;
+        }
+    }
+    walk.finish()
+}
+
+struct Walk<'c, 'a> {
+    ctx: &'c Context<'c>,
+    resources: &'c ResourceCache,
+    seed: Seed,
+    decoded: Decoded,
+    metrics: Vec<Metric<'a>>,
+    /// The group that waits: keys, and what they are of.
+    keys: Vec<u128>,
+    waiting: Vec<Sample<'a>>,
+    exp_waiting: Vec<ExpHistogram>,
+    n_samples: usize,
+    last_refused_point: u64,
+    /// The newest time of the resource under way; `None` before its first point.
+    resource_time_ms: Option<i64>,
+    samples: SampleParts,
+    exp_histograms: Vec<(u32, Vec<ExpPoint>)>,
+    histogram: Histogram,
+    summary: Summary,
+}
+
+/// An exponential histogram of a series: its index, ms since 1970 UTC, the histogram.
+type ExpPoint = (u32, i64, ExpHistogram);
+
+/// A sample that waits for its series.
+#[derive(Debug, Clone, Copy)]
+struct Sample<'a> {
+    metric_idx: usize,
+    point: &'a [u8],
+    point_no: u64,
+    part: Part,
+    time_ms: i64,
+    value: f64,
+    /// The index in `exp_waiting`, plus one; 0 for a plain sample.
+    exp: usize,
+}
+
+/// A point whose time is checked and whose attributes are hashed.
+#[derive(Debug, Clone, Copy)]
+struct Place<'a> {
+    point: &'a [u8],
+    attributes_key: u128,
+    time_ms: i64,
+    is_stale: bool,
+}
+
+impl<'c, 'a> Walk<'c, 'a> {
+    fn new(ctx: &'c Context<'c>, resources: &'c ResourceCache) -> Self {
+        Self {
+            ctx,
+            resources,
+            seed: Seed::new(ctx.sender, "otlp series"),
+            decoded: Decoded::default(),
+            metrics: Vec::new(),
+            keys: Vec::with_capacity(GROUP_MAX),
+            waiting: Vec::with_capacity(GROUP_MAX),
+            exp_waiting: Vec::new(),
+            n_samples: 0,
+            last_refused_point: NO_POINT,
+            resource_time_ms: None,
+            samples: SampleParts::with_capacity(GROUP_MAX),
+            exp_histograms: Vec::new(),
+            histogram: Histogram::default(),
+            summary: Summary::default(),
+        }
+    }
+
+    fn finish(mut self) -> Result<Decoded, IngestError> {
+        self.place_group();
+        self.decoded.parts = self.samples.into_parts();
+        for (commons_idx, points) in self.exp_histograms {
+            self.decoded.parts.push(storage::Part::ExpHistograms { commons_idx, points });
+        }
+        Ok(self.decoded)
+    }
+
+    fn resource_metrics(&mut self, field: &Field<'a>) -> Result<(), IngestError> {
+        let resource = self.resources.get(self.ctx, find(field.message()?, 1)?)?;
+        self.resource_time_ms = None;
+        let mut reader = field.message()?;
+        while let Some(field) = reader.next_field()? {
+            if field.number == 2 {
+                self.scope_metrics(&field, &resource)?;
+            }
+        }
+        if let (Ok(resource), Some(time_ms)) = (&resource, self.resource_time_ms) {
+            self.note_commons(&resource.origin.tags.commons);
+            self.target_info(resource, time_ms);
+        }
+        Ok(())
+    }
+
+    fn note_commons(&mut self, commons: &Commons) {
+        if !self.decoded.commons.contains(commons) {
+            self.decoded.commons.push(commons.clone());
+        }
+    }
+
+    fn target_info(&mut self, resource: &Arc<Resource>, time_ms: i64) {
+        if !series::has_target_info(resource) {
+            return;
+        }
+        let kind = (MetricKind::Gauge, Temporality::Unspecified);
+        self.metrics.push(Metric::new(resource, (b"target_info", b""), kind, 0));
+        let place = Place { point: &[], attributes_key: 0, time_ms, is_stale: false };
+        self.push_sample(place, NO_POINT, Part::TargetInfo, 1.0, 0);
+    }
+
+    fn scope_metrics(
+        &mut self,
+        field: &Field<'a>,
+        resource: &Result<Arc<Resource>, Refusal>,
+    ) -> Result<(), IngestError> {
+        let mut reader = field.message()?;
+        while let Some(field) = reader.next_field()? {
+            if field.number == 2 {
+                self.metric(&field, resource)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn metric(
+        &mut self,
+        field: &Field<'a>,
+        resource: &Result<Arc<Resource>, Refusal>,
+    ) -> Result<(), IngestError> {
+        let (mut name, mut unit, mut data): (&[u8], &[u8], _) = (b"", b"", None);
+        let mut reader = field.message()?;
+        while let Some(field) = reader.next_field()? {
+            match field.number {
+                1 => name = field.bytes()?,
+                3 => unit = field.bytes()?,
+                5 | 7 | 9..=11 => data = Some(field),
+                _ => {}
+            }
+        }
+        let Some(data) = data else { return Ok(()) };
+        let (kind, temporality) = kind_of(&data)?;
+        if let Ok(resource) = resource {
+            let number = numbers_of(data.number).attributes;
+            self.metrics.push(Metric::new(resource, (name, unit), (kind, temporality), number));
+        }
+        let mut points = data.message()?;
+        while let Some(field) = points.next_field()? {
+            if field.number == 1 {
+                self.ctx.count_record(&mut self.decoded)?;
+                let outcome = match resource {
+                    Ok(_) => self.point(data.number, &field),
+                    Err(refusal) => Err(RowError::Refused(refusal.clone())),
+                };
+                self.decoded.note(outcome)?;
+                self.ctx.check_samples(self.n_samples)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn point(&mut self, data_number: u32, field: &Field<'a>) -> Result<(), RowError> {
+        match data_number {
+            5 | 7 => self.number_point(field)?,
+            9 => self.histogram_point(field)?,
+            10 => self.exp_point(field)?,
+            _ => self.summary_point(field)?,
+        }
+        if self.waiting.len() >= GROUP_MAX {
+            self.place_group();
+        }
+        Ok(())
+    }
+
+    /// Checks a point's time and hashes its attributes.
+    fn place(&mut self, common: &Common<'a>) -> Result<Place<'a>, RowError> {
+        let time_ns = match common.time_ns {
+            0 => self.ctx.now_ns,
+            time_ns => i64::try_from(time_ns).unwrap_or(i64::MAX),
+        };
+        self.ctx.check_time(time_ns).map_err(RowError::Refused)?;
+        let time_ms = time_ns.div_euclid(1_000_000);
+        self.resource_time_ms = self.resource_time_ms.max(Some(time_ms));
+        let attributes_key = self.last_metric().attributes_key(common)?;
+        Ok(Place { point: common.bytes, attributes_key, time_ms, is_stale: common.is_stale() })
+    }
+
+    fn last_metric(&self) -> &Metric<'a> {
+        self.metrics.last().expect("a metric is pushed before its points are read")
+    }
+
+    /// Adds a sample of the last metric to the group.
+    fn push(&mut self, place: Place<'a>, part: Part, value: f64) {
+        let value = if place.is_stale { stale_marker() } else { value };
+        self.push_sample(place, self.decoded.n_received, part, value, 0);
+    }
+
+    fn push_sample(&mut self, place: Place<'a>, point_no: u64, part: Part, value: f64, exp: usize) {
+        let Place { point, attributes_key, time_ms, .. } = place;
+        let key = self.last_metric().series_key(self.seed, attributes_key, part);
+        let metric_idx = self.metrics.len() - 1;
+        self.keys.push(key);
+        self.waiting.push(Sample { metric_idx, point, point_no, part, time_ms, value, exp });
+        self.n_samples += 1;
+    }
+
+    fn number_point(&mut self, field: &Field<'a>) -> Result<(), RowError> {
+        let (common, value) = point::number(field)?;
+        let value = match value {
+            Some(value) => value,
+            None if common.is_stale() => 0.0,
+            None => {
+                let refusal = Refusal::new(Reason::Invalid, "a data point has no value");
+                return Err(RowError::Refused(refusal));
+            }
+        };
+        let place = self.place(&common)?;
+        self.push(place, Part::Value, value);
+        Ok(())
+    }
+
+    fn histogram_point(&mut self, field: &Field<'a>) -> Result<(), RowError> {
+        let mut histogram = std::mem::take(&mut self.histogram);
+        let place = histogram.read(field).and_then(|common| self.place(&common));
+        if let Ok(place) = place {
+            self.push_histogram(place, &histogram);
+        }
+        self.histogram = histogram;
+        place.map(drop)
+    }
+
+    fn push_histogram(&mut self, place: Place<'a>, histogram: &Histogram) {
+        if histogram.sum.is_some() || place.is_stale {
+            self.push(place, Part::Sum, histogram.sum.unwrap_or(0.0));
+        }
+        self.push(place, Part::Count, as_f64(histogram.count));
+        let mut cumulative: u64 = 0;
+        for (idx, &bound) in histogram.bounds.iter().enumerate() {
+            cumulative = cumulative.saturating_add(histogram.counts.get(idx).copied().unwrap_or(0));
+            if bound != f64::INFINITY {
+                self.push(place, Part::Bucket(bound), as_f64(cumulative));
+            }
+        }
+        self.push(place, Part::Bucket(f64::INFINITY), as_f64(histogram.count));
+    }
+
+    fn summary_point(&mut self, field: &Field<'a>) -> Result<(), RowError> {
+        let mut summary = std::mem::take(&mut self.summary);
+        let place = summary.read(field).and_then(|common| self.place(&common));
+        if let Ok(place) = place {
+            self.push(place, Part::Sum, summary.sum);
+            self.push(place, Part::Count, as_f64(summary.count));
+            for &(quantile, value) in &summary.quantiles {
+                self.push(place, Part::Quantile(quantile), value);
+            }
+        }
+        self.summary = summary;
+        place.map(drop)
+    }
+
+    fn exp_point(&mut self, field: &Field<'a>) -> Result<(), RowError> {
+        let (common, histogram) = point::exp_histogram(field)?;
+        let place = self.place(&common)?;
+        if place.is_stale {
+            self.push(place, Part::Value, 0.0);
+            return Ok(());
+        }
+        let n_buckets = histogram.positive_counts.len() + histogram.negative_counts.len();
+        self.decoded.n_built_bytes += n_buckets * size_of::<u64>();
+        let count = as_f64(histogram.count);
+        self.exp_waiting.push(histogram);
+        let exp = self.exp_waiting.len();
+        self.push_sample(place, self.decoded.n_received, Part::Value, count, exp);
+        Ok(())
+    }
+
+    /// Looks up the series of the group and hands its samples on.
+    fn place_group(&mut self) {
+        let (ctx, metrics, waiting) = (self.ctx, &self.metrics, &self.waiting);
+        let mut refusals = Vec::new();
+        let found = ctx.ingest.resolve(
+            ctx.sender,
+            &self.keys,
+            |idx| {
+                let sample: &Sample<'_> = &waiting[idx];
+                metrics[sample.metric_idx].describe(ctx, sample.point, sample.part)
+            },
+            |idx, why| {
+                let refusal = match why {
+                    NotStored::Refused(refusal) => refusal,
+                    NotStored::Folded(folded) => ctx.ingest.fold(&folded, &[waiting[idx].value]),
+                };
+                refusals.push((waiting[idx].point_no, refusal));
+            },
+        );
+        self.note_refusals(refusals);
+        for (sample, series) in self.waiting.iter().zip(found) {
+            let Some(series) = series else { continue };
+            let Some(exp_idx) = sample.exp.checked_sub(1) else {
+                self.samples.push(series, &[sample.time_ms], &[sample.value]);
+                continue;
+            };
+            let histogram = std::mem::take(&mut self.exp_waiting[exp_idx]);
+            let point = (series.series_idx, sample.time_ms, histogram);
+            let groups = &mut self.exp_histograms;
+            match groups.iter_mut().find(|(commons_idx, _)| *commons_idx == series.commons_idx) {
+                Some((_, points)) => points.push(point),
+                None => groups.push((series.commons_idx, vec![point])),
+            }
+        }
+        self.keys.clear();
+        self.waiting.clear();
+        self.exp_waiting.clear();
+    }
+
+    /// Counts the points of refused samples: one whose buckets are refused one by one is one point.
+    fn note_refusals(&mut self, refusals: Vec<(u64, Refusal)>) {
+        for (point_no, refusal) in refusals {
+            if point_no != NO_POINT && point_no != self.last_refused_point {
+                self.decoded.rejected.add_refusal(refusal, 1);
+                self.last_refused_point = point_no;
+            }
+        }
+    }
+}
+
+/// Returns what the numbers in the `data` field of a metric are.
+fn kind_of(data: &Field<'_>) -> Result<(MetricKind, Temporality), WireError> {
+    let (mut temporality, mut is_monotonic) = (Temporality::Unspecified, false);
+    if let 7 | 9 | 10 = data.number {
+        let mut reader = data.message()?;
+        while let Some(field) = reader.next_field()? {
+            match field.number {
+                2 => {
+                    let number = u8::try_from(field.varint()?).unwrap_or(0);
+                    temporality = Temporality::from_u8(number).unwrap_or_default();
+                }
+                3 if data.number == 7 => is_monotonic = field.bool()?,
+                _ => {}
+            }
+        }
+    }
+    let kind = match data.number {
+        5 => MetricKind::Gauge,
+        7 if is_monotonic => MetricKind::Counter,
+        7 => MetricKind::UpDownCounter,
+        9 => MetricKind::Histogram,
+        10 => MetricKind::ExpHistogram,
+        _ => MetricKind::Summary,
+    };
+    Ok((kind, temporality))
+}
+
+fn numbers_of(data_number: u32) -> Numbers {
+    match data_number {
+        9 => point::HISTOGRAM,
+        10 => point::EXP_HISTOGRAM,
+        _ => point::NUMBER,
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "what a double can hold of a count is what is kept")]
+fn as_f64(count: u64) -> f64 {
+    count as f64
+}

@@ -1,0 +1,131 @@
+//! One request, from its body to what is to be answered: admit, read, decode, store, derive, count.
+
+use std::sync::Arc;
+
+use arrow::array::AsArray as _;
+use arrow::datatypes::TimestampNanosecondType;
+use axum::body::Body;
+
+use super::context::Context;
+use super::decoded::{Decoded, LogRuns};
+use crate::derive::Derive;
+use crate::ingest::metrics::Ending;
+use crate::ingest::{
+    Batch, Encoded, Ingest, IngestError, Lane, Outcome, Permit, Sender, run_decoding,
+};
+use crate::model::{Grant, WriteScope};
+
+/// How much longer a byte of records takes than a byte of remote write, by which `run_decoding`
+/// measures: records are copied into columns, and JSON is read a byte at a time.
+const BYTE_WEIGHT: usize = 16;
+
+/// A request under way: who sends what, and how its bytes become rows.
+#[derive(Debug)]
+pub(in crate::ingest) struct Delivery<D> {
+    /// The room.
+    pub(in crate::ingest) ingest: Ingest,
+    /// What the credential allows.
+    pub(in crate::ingest) grant: Grant,
+    /// The tenant header, if sent.
+    pub(in crate::ingest) tenant: Option<String>,
+    /// What is counted under.
+    pub(in crate::ingest) lane: Lane,
+    /// How the body is read.
+    pub(in crate::ingest) decode: D,
+}
+
+/// Reads the body of one dialect.
+pub(in crate::ingest) trait Decode: Send + Sync + 'static {
+    /// Makes rows of a body as it came over the wire; also tells its decompressed size.
+    fn decode(
+        &self,
+        ctx: &Context<'_>,
+        encoded: &[u8],
+        permit: &mut Permit,
+    ) -> Result<(usize, Decoded), IngestError>;
+}
+
+/// Takes a request all the way. The error is the whole request's; what is wrong with single items
+/// is in the outcome.
+pub(in crate::ingest) async fn deliver<D: Decode>(
+    delivery: Delivery<D>,
+    body: Body,
+) -> Result<Outcome, IngestError> {
+    let (ingest, lane) = (delivery.ingest.clone(), delivery.lane);
+    let start_ns = ingest.clock.monotonic_ns();
+    let result = run(Arc::new(delivery), body).await;
+    let ending = match &result {
+        Ok(outcome) => outcome.ending(),
+        Err(error) if error.kind().is_retryable() => Ending::Deferred,
+        Err(_) => Ending::Refused,
+    };
+    if let Err(error) = &result {
+        ingest.metrics.refused_request(lane, error.reason());
+    }
+    ingest.metrics.request(lane, ending, ingest.clock.monotonic_ns().saturating_sub(start_ns));
+    result
+}
+
+async fn run<D: Decode>(delivery: Arc<Delivery<D>>, body: Body) -> Result<Outcome, IngestError> {
+    if delivery.grant.write == WriteScope::Nothing {
+        return Err(IngestError::Forbidden { credential: delivery.grant.name.to_string() });
+    }
+    let mut permit = delivery.ingest.admit.enter(&delivery.grant.name);
+    let encoded = Arc::new(delivery.ingest.bodies.read(body, &mut permit).await?);
+    let n_bytes = encoded.len().saturating_mul(BYTE_WEIGHT);
+    let (decoded, mut permit) = run_decoding(n_bytes, {
+        let (delivery, encoded) = (Arc::clone(&delivery), Arc::clone(&encoded));
+        move || decode(&delivery, &encoded, &mut permit).map(|decoded| (decoded, permit))
+    })
+    .await??;
+    let (batch, logs, commons) = take_apart(decoded);
+    // The rows in their columns stay, until they are synced.
+    permit.shrink_to(encoded.len() + batch.n_bytes());
+    let ingest = &delivery.ingest;
+    let decode_again = || decode(&delivery, &encoded, &mut permit).map(|again| take_apart(again).0);
+    let outcome = ingest.commit(delivery.lane, batch, decode_again).await?;
+    for commons in &commons {
+        ingest.derive.observe_signal(commons, delivery.lane.signal, ingest.clock.now_ns());
+    }
+    if !logs.is_empty() {
+        let derive = ingest.derive.clone();
+        run_decoding(n_bytes, move || logs.iter().for_each(|runs| observe(&derive, runs))).await?;
+    }
+    Ok(outcome)
+}
+
+fn take_apart(decoded: Decoded) -> (Batch, Vec<LogRuns>, Vec<crate::model::Commons>) {
+    let Decoded { parts, n_received, rejected, logs, commons, .. } = decoded;
+    (Batch { parts, n_received, rejected }, logs, commons)
+}
+
+fn decode<D: Decode>(
+    delivery: &Delivery<D>,
+    encoded: &Encoded,
+    permit: &mut Permit,
+) -> Result<Decoded, IngestError> {
+    let ingest = &delivery.ingest;
+    let start_ns = ingest.clock.monotonic_ns();
+    let sender = Sender { grant: &delivery.grant, tenant: delivery.tenant.as_deref() };
+    let ctx = Context::new(ingest, sender);
+    let (n_decoded_bytes, decoded) = delivery.decode.decode(&ctx, encoded, permit)?;
+    let decode_ns = ingest.clock.monotonic_ns().saturating_sub(start_ns);
+    ingest.metrics.body(delivery.lane, encoded.len(), n_decoded_bytes);
+    ingest.metrics.decoded_in(delivery.lane, decode_ns);
+    Ok(decoded)
+}
+
+/// Shows stored log records to `derive`.
+fn observe(derive: &Derive, logs: &LogRuns) {
+    let column = |name| logs.batch.column_by_name(name).expect("the schema of logs has it");
+    let times = column("timestamp").as_primitive::<TimestampNanosecondType>();
+    let bodies = column("body").as_string::<i32>();
+    let mut row_idx = 0;
+    for (origin, n_rows) in &logs.runs {
+        let app = Some(&*origin.app).filter(|app| !app.is_empty());
+        for idx in row_idx..row_idx + n_rows {
+            derive.observe_log(&origin.tags, app, times.value(idx), bodies.value(idx));
+        }
+        row_idx += n_rows;
+    }
+}

@@ -1,0 +1,5 @@
+//! Real clients against the real server: what they sent is what others read back.
+
+mod otel;
+mod prometheus;
+mod promtool;

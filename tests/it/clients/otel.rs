@@ -1,0 +1,101 @@
+//! The OpenTelemetry Python SDK over gRPC and over HTTP: SQL gives back what it sent.
+
+use serde_json::{Map, Value};
+
+use crate::bad_input::unbalanced;
+use crate::support::ask::array;
+use crate::support::programs::python;
+use crate::support::{Caller, Setup};
+
+type Row = Map<String, Value>;
+
+#[test]
+fn sql_gives_back_what_the_sdk_sent() {
+    let server = Setup::new("otel-sdk").start();
+    let caller = server.caller();
+
+    let endpoints = [caller.otlp_grpc.clone(), format!("http://{}", caller.otlp_http)];
+    let sent = python("otel_sdk.py", &endpoints);
+
+    for protocol in ["grpc", "http"] {
+        check_spans(&caller, protocol, array(&sent[protocol]["spans"]));
+        check_logs(&caller, protocol, array(&sent[protocol]["logs"]));
+        check_metrics(&caller, protocol, array(&sent[protocol]["metrics"]));
+    }
+    assert_eq!(unbalanced(&caller), None);
+}
+
+#[test]
+fn both_otlp_ports_speak_both_protocols() {
+    let server = Setup::new("otel-ports").start();
+    let caller = server.caller();
+
+    let crossed = [caller.otlp_http.clone(), format!("http://{}", caller.otlp_grpc)];
+    let sent = python("otel_sdk.py", &crossed);
+
+    check_spans(&caller, "grpc", array(&sent["grpc"]["spans"]));
+    check_spans(&caller, "http", array(&sent["http"]["spans"]));
+}
+
+#[track_caller]
+fn check_spans(caller: &Caller, protocol: &str, sent: &[Value]) {
+    let rows = caller.sql(&format!(
+        "SELECT trace_id, span_id, parent_span_id, name, kind, status_code, \
+         CAST(start_time AS BIGINT) AS start, CAST(end_time AS BIGINT) AS \"end\", \
+         attributes['number'] AS number FROM spans WHERE service = 'sdk-{protocol}'"
+    ));
+    assert_eq!(rows.len(), sent.len(), "{protocol}: spans");
+    for span in sent {
+        let stored = find(&rows, "span_id", &span["span_id"], protocol);
+        for (column, value) in span.as_object().unwrap() {
+            assert!(same(&stored[column], value), "{protocol}: {column}: {stored:?}, sent {span}");
+        }
+    }
+}
+
+#[track_caller]
+fn check_logs(caller: &Caller, protocol: &str, sent: &[Value]) {
+    let rows = caller.sql(&format!(
+        "SELECT body, severity_number, trace_id, span_id FROM logs WHERE service = 'sdk-{protocol}'"
+    ));
+    assert_eq!(rows.len(), sent.len(), "{protocol}: logs");
+    for record in sent {
+        let stored = find(&rows, "body", &record["body"], protocol);
+        for column in ["severity_number", "trace_id", "span_id"] {
+            assert!(
+                same(&stored[column], &record[column]),
+                "{protocol}: {stored:?}, sent {record}"
+            );
+        }
+    }
+}
+
+#[track_caller]
+fn check_metrics(caller: &Caller, protocol: &str, sent: &[Value]) {
+    let rows = caller.sql(&format!(
+        "SELECT metric, value, labels['le'] AS le, labels['job'] AS job, \
+         labels['instance'] AS instance FROM metrics WHERE labels['job'] = 'sdk-{protocol}' \
+         AND metric LIKE 'story_%' ORDER BY timestamp"
+    ));
+    for point in sent {
+        let same_series =
+            |row: &&Row| row["metric"] == point["metric"] && same(&row["le"], &point["le"]);
+        // The SDK may export twice; the last word counts.
+        let stored = rows.iter().rfind(same_series);
+        let stored = stored.unwrap_or_else(|| panic!("{protocol}: {point} is not in {rows:?}"));
+        assert_eq!(stored["value"].as_f64(), point["value"].as_f64(), "{protocol}: {point}");
+        assert_eq!(stored["instance"], "one", "{protocol}: {stored:?}");
+    }
+}
+
+#[track_caller]
+fn find<'a>(rows: &'a [Row], column: &str, value: &Value, protocol: &str) -> &'a Row {
+    let found = rows.iter().find(|row| row[column] == *value);
+    found.unwrap_or_else(|| panic!("{protocol}: no row with {column} {value} in {rows:?}"))
+}
+
+/// Numbers in attributes come back as their text; what was not sent is null.
+fn same(stored: &Value, sent: &Value) -> bool {
+    let as_text = sent.to_string();
+    stored == sent || stored.as_str().is_some_and(|text| text == as_text)
+}

@@ -1,0 +1,48 @@
+//! Debian's promtool reads our rule files as its own.
+
+use std::path::PathBuf;
+
+use crate::support::programs::run;
+
+#[test]
+fn promtool_accepts_every_rule_file() {
+    let files = files(&|name| name.ends_with(".yml") && !name.ends_with("test.yml"));
+    assert!(!files.is_empty(), "alerts/ has no rule files");
+
+    let output = run("promtool", &arguments(&["check", "rules"], &files));
+
+    let said = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}\n{errors}");
+    assert_eq!(said.matches("SUCCESS").count(), files.len(), "{said}");
+}
+
+#[test]
+fn promtool_and_we_agree_on_every_rule_test() {
+    let files = files(&|name| name.ends_with("test.yml"));
+    assert!(!files.is_empty(), "alerts/ has no unit tests");
+
+    let theirs = run("promtool", &arguments(&["test", "rules"], &files));
+    let ours = std::process::Command::new(env!("CARGO_BIN_EXE_commonwatch"))
+        .args(arguments(&["rules", "test"], &files))
+        .output()
+        .unwrap();
+
+    for (who, output) in [("promtool", theirs), ("commonwatch rules", ours)] {
+        let said = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{who}:\n{said}\n{errors}");
+    }
+}
+
+/// Returns the files of `alerts/`, at any depth, whose names `wanted` takes.
+fn files(wanted: &dyn Fn(&str) -> bool) -> Vec<PathBuf> {
+    let pattern = concat!(env!("CARGO_MANIFEST_DIR"), "/alerts/**/*.yml");
+    let files = glob::glob(pattern).unwrap().map(Result::unwrap);
+    files.filter(|file| wanted(file.file_name().unwrap().to_str().unwrap())).collect()
+}
+
+fn arguments(verbs: &[&str], files: &[PathBuf]) -> Vec<String> {
+    let files = files.iter().map(|file| file.display().to_string());
+    verbs.iter().map(|&verb| verb.to_owned()).chain(files).collect()
+}

@@ -1,0 +1,79 @@
+//! Remote write as a sender speaks it; the messages are our own, so that a story can break them.
+
+use prost::Message;
+
+use super::http::Request;
+
+/// `prometheus.WriteRequest`, version 1.0.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct WriteRequest {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) timeseries: Vec<TimeSeries>,
+}
+
+/// One series with its samples.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct TimeSeries {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) labels: Vec<Label>,
+    #[prost(message, repeated, tag = "2")]
+    pub(crate) samples: Vec<RemoteSample>,
+}
+
+/// One label.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Label {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) name: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) value: Vec<u8>,
+}
+
+/// One sample; ms since 1970 UTC.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct RemoteSample {
+    #[prost(double, tag = "1")]
+    pub(crate) value: f64,
+    #[prost(int64, tag = "2")]
+    pub(crate) timestamp: i64,
+}
+
+/// Returns a series; the labels go out in the order given.
+pub(crate) fn series<N: AsRef<[u8]>, V: AsRef<[u8]>>(
+    labels: &[(N, V)],
+    samples: &[(i64, f64)],
+) -> TimeSeries {
+    let label = |(name, value): &(N, V)| Label {
+        name: name.as_ref().to_vec(),
+        value: value.as_ref().to_vec(),
+    };
+    let sample = |&(timestamp, value): &(i64, f64)| RemoteSample { value, timestamp };
+    TimeSeries {
+        labels: labels.iter().map(label).collect(),
+        samples: samples.iter().map(sample).collect(),
+    }
+}
+
+/// Returns the request that carries these series.
+pub(crate) fn write(timeseries: Vec<TimeSeries>) -> Request {
+    write_bytes(&WriteRequest { timeseries }.encode_to_vec())
+}
+
+/// Returns a remote-write request with `message` as its uncompressed body.
+pub(crate) fn write_bytes(message: &[u8]) -> Request {
+    write_raw(snappy(message))
+}
+
+/// Returns a remote-write request with `body` just as it is.
+pub(crate) fn write_raw(body: Vec<u8>) -> Request {
+    Request::post("/api/v1/write", body)
+        .header("Content-Type", "application/x-protobuf")
+        .header("Content-Encoding", "snappy")
+        .header("X-Prometheus-Remote-Write-Version", "0.1.0")
+        .header("User-Agent", "Prometheus/3.5.0")
+}
+
+/// Compresses in snappy's block format.
+pub(crate) fn snappy(bytes: &[u8]) -> Vec<u8> {
+    snap::raw::Encoder::new().compress_vec(bytes).expect("the input is far below 4 GiB")
+}

@@ -1,0 +1,210 @@
+//! The real binary, on ports the system chose, in a folder of its own.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tempfile::TempDir;
+
+use super::ask::Caller;
+use super::http::{self, Request};
+use super::wait::{PATIENCE, until};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_commonwatch");
+
+/// What the server wrote to `<data-dir>/addresses.json`.
+#[derive(Debug, Clone, serde::Deserialize)]
+pub(crate) struct Addresses {
+    pub(crate) http: String,
+    pub(crate) otlp_grpc: String,
+    pub(crate) otlp_http: String,
+}
+
+/// How to start a server; starting it twice is the same server before and after.
+#[derive(Debug, Clone)]
+pub(crate) struct Setup {
+    story: &'static str,
+    home: Arc<TempDir>,
+    arguments: Vec<String>,
+}
+
+impl Setup {
+    /// Returns a server without configuration in a new folder; `story` names its log file.
+    pub(crate) fn new(story: &'static str) -> Self {
+        let home =
+            TempDir::with_prefix(format!("commonwatch-{story}-")).expect("a temporary folder");
+        Self { story, home: Arc::new(home), arguments: Vec::new() }
+    }
+
+    /// Sets the whole configuration file.
+    pub(crate) fn config(self, toml: &str) -> Self {
+        fs::write(self.home.path().join("commonwatch.toml"), toml).expect("the folder is ours");
+        self
+    }
+
+    /// Adds command-line arguments.
+    pub(crate) fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
+        self
+    }
+
+    /// Returns the folder that holds the data directory and whatever else the story needs.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.home.path().join("data")
+    }
+
+    /// Starts the server and waits until it is ready.
+    #[track_caller]
+    pub(crate) fn start(&self) -> Server {
+        let mut server = self.spawn();
+        server.wait_until_ready();
+        server
+    }
+
+    /// Starts the process and returns at once.
+    pub(crate) fn spawn(&self) -> Server {
+        let log = log_path(self.story);
+        let log_file = File::create(&log).expect("the log folder is ours");
+        drop(fs::remove_file(self.data_dir().join("addresses.json")));
+        let child = Command::new(BINARY)
+            .current_dir(self.home.path())
+            .args(self.command_line())
+            .stdin(Stdio::null())
+            .stdout(log_file.try_clone().expect("a second handle"))
+            .stderr(log_file)
+            .spawn()
+            .expect("the binary was built");
+        Server { child, addresses: None, setup: self.clone(), log }
+    }
+
+    fn command_line(&self) -> Vec<String> {
+        let mut line = vec!["serve".to_owned()];
+        let config = self.home.path().join("commonwatch.toml");
+        if config.exists() {
+            line.extend(["--config".to_owned(), config.display().to_string()]);
+        }
+        line.extend(["--data-dir".to_owned(), self.data_dir().display().to_string()]);
+        for listener in ["--http", "--otlp-grpc", "--otlp-http"] {
+            line.extend([listener.to_owned(), "127.0.0.1:0".to_owned()]);
+        }
+        line.extend(self.arguments.iter().cloned());
+        line
+    }
+}
+
+/// A running server; dropping it kills the process, and after a failure shows its log.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    addresses: Option<Addresses>,
+    setup: Setup,
+    log: PathBuf,
+}
+
+impl Server {
+    /// Waits until the server answers that it is ready.
+    #[track_caller]
+    pub(crate) fn wait_until_ready(&mut self) {
+        let file = self.setup.data_dir().join("addresses.json");
+        let addresses: Addresses = until("the server's addresses", PATIENCE, || {
+            self.still_runs()?;
+            let text = fs::read(&file).map_err(|error| error.to_string())?;
+            serde_json::from_slice(&text).map_err(|error| error.to_string())
+        });
+        until("the server to be ready", PATIENCE, || {
+            self.still_runs()?;
+            let answer = http::send(&addresses.http, &Request::get("/-/ready"));
+            match answer.map_err(|error| error.to_string())? {
+                ready if ready.status == 200 => Ok(()),
+                waiting => Err(format!("{} {}", waiting.status, waiting.text())),
+            }
+        });
+        self.addresses = Some(addresses);
+    }
+
+    #[track_caller]
+    pub(crate) fn addresses(&self) -> &Addresses {
+        self.addresses.as_ref().expect("the server was waited for")
+    }
+
+    /// Returns a caller without credentials.
+    #[track_caller]
+    pub(crate) fn caller(&self) -> Caller {
+        Caller::new(self.addresses())
+    }
+
+    /// Returns a caller that shows `token`.
+    #[track_caller]
+    pub(crate) fn caller_with(&self, token: &str) -> Caller {
+        Caller::new(self.addresses()).with_token(token)
+    }
+
+    /// Returns all that the process has logged so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Ends the process at once, as the kernel's out-of-memory killer would.
+    pub(crate) fn kill_9(mut self) {
+        self.child.kill().expect("the process is ours");
+        self.child.wait().expect("the process is ours");
+    }
+
+    /// Asks the process to stop and returns at once.
+    pub(crate) fn ask_to_stop(&self) {
+        let pid = self.child.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &pid]).status().expect("kill is installed");
+        assert!(told.success(), "the process has ended already: {}", self.log());
+    }
+
+    /// Waits for the end of the process.
+    #[track_caller]
+    pub(crate) fn wait_for_exit(&mut self) -> ExitStatus {
+        until("the process to end", PATIENCE, || {
+            let ended = self.child.try_wait().map_err(|error| error.to_string())?;
+            ended.ok_or_else(|| "still running".to_owned())
+        })
+    }
+
+    /// Stops the server in the ordinary way: everything it accepted is in its files afterwards.
+    #[track_caller]
+    pub(crate) fn stop(mut self) {
+        self.ask_to_stop();
+        let status = self.wait_for_exit();
+        assert!(status.success(), "stopped with {status}: {}", self.log());
+    }
+
+    fn still_runs(&mut self) -> Result<(), String> {
+        match self.child.try_wait() {
+            Ok(None) => Ok(()),
+            ended => panic!("the server ended early ({ended:?}):\n{}", self.log()),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+        if std::thread::panicking() {
+            let log = self.log();
+            let tail: Vec<&str> = log.lines().rev().take(40).collect();
+            eprintln!("--- end of {}:", self.log.display());
+            tail.iter().rev().for_each(|line| eprintln!("{line}"));
+        }
+    }
+}
+
+fn log_path(story: &str) -> PathBuf {
+    static COUNTER: AtomicUsize = AtomicUsize::new(0);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("it-logs");
+    fs::create_dir_all(&folder).expect("the target folder is ours");
+    let process = std::process::id();
+    folder.join(format!("{story}-{process}-{}.log", COUNTER.fetch_add(1, Ordering::Relaxed)))
+}
