@@ -40,7 +40,11 @@ pub(in crate::query) fn test_worker() -> WorkerCommand {
 }
 
 impl HeadSource for ListedHeads {
-    fn rows(&self, signal: Signal, filter: HeadFilter) -> Box<dyn Iterator<Item = HeadBatch> + Send> {
+    fn rows(
+        &self,
+        signal: Signal,
+        filter: HeadFilter,
+    ) -> Box<dyn Iterator<Item = HeadBatch> + Send> {
         let rows = self.0.clone().into_iter().filter(move |(its, (commons, _))| {
             *its == signal && filter.commons.as_ref().is_none_or(|wanted| wanted == commons)
         });
@@ -171,7 +175,8 @@ async fn the_memory_pool_refuses_with_its_limits_name() {
 async fn the_largest_plan_that_the_gate_lets_through_does_not_overflow_the_stack() {
     let server = Server::new(2 << 30);
     let additions = format!("SELECT 1{} AS n", "+1".repeat(499));
-    let unions = format!("SELECT count(*) AS n FROM (SELECT 1{})", " UNION ALL SELECT 1".repeat(64));
+    let unions =
+        format!("SELECT count(*) AS n FROM (SELECT 1{})", " UNION ALL SELECT 1".repeat(64));
     let nested = format!("SELECT {}1{} AS n", "(".repeat(45), ")".repeat(45));
 
     for (sql, want) in [(additions, "500"), (unions, "65"), (nested, "1")] {
