@@ -16,6 +16,7 @@ use super::json_get::json_get;
 /// Our own scalar functions.
 const OWN: &[&str] = &["json_get"];
 
+#[rustfmt::skip] // Lists are read as paragraphs.
 const SCALAR: &[&str] = &[
     // Numbers.
     "abs", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil", "cos", "cosh",
@@ -49,6 +50,7 @@ const SCALAR: &[&str] = &[
     "string_to_array",
 ];
 
+#[rustfmt::skip] // Lists are read as paragraphs.
 const AGGREGATE: &[&str] = &[
     "any_value", "approx_distinct", "approx_median", "approx_percentile_cont",
     "approx_percentile_cont_with_weight", "array_agg", "avg", "bit_and", "bit_or", "bit_xor",
@@ -58,6 +60,7 @@ const AGGREGATE: &[&str] = &[
     "stddev", "stddev_pop", "sum", "var", "var_pop",
 ];
 
+#[rustfmt::skip] // Lists are read as paragraphs.
 const WINDOW: &[&str] = &[
     "cume_dist", "dense_rank", "first_value", "lag", "last_value", "lead", "nth_value", "ntile",
     "percent_rank", "rank", "row_number",
@@ -65,6 +68,7 @@ const WINDOW: &[&str] = &[
 
 /// What DataFusion has and we do not offer, each with the reason.
 #[cfg(test)]
+#[rustfmt::skip]
 const DENIED: &[(&str, &str)] = &[
     ("array_repeat", "makes a list of any length out of one value, outside the memory pool"),
     ("array_resize", "makes a list of any length out of one value, outside the memory pool"),
@@ -91,9 +95,8 @@ const DENIED: &[(&str, &str)] = &[
     ("union_tag", "no column is a union"),
 ];
 
-static ALLOWED: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
-    [OWN, SCALAR, AGGREGATE, WINDOW].into_iter().flatten().copied().collect()
-});
+static ALLOWED: LazyLock<HashSet<&'static str>> =
+    LazyLock::new(|| [OWN, SCALAR, AGGREGATE, WINDOW].into_iter().flatten().copied().collect());
 
 /// Returns true when a plan may call the function of this name.
 pub(super) fn is_allowed(name: &str) -> bool {
