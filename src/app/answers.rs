@@ -1,0 +1,77 @@
+//! The engines as the API and the notifier know them.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::api::RuleViews;
+use crate::model::{Grant, Labels, ReadScope, Role};
+use crate::notify;
+use crate::rules::{RuleSet, RulesFilter};
+use crate::storage::StateStore;
+
+/// Rules and alerts as a caller may see them: those about other commons are left out.
+#[derive(Debug)]
+pub(super) struct ShownRules(pub(super) Arc<RuleSet>);
+
+fn is_visible(grant: &Grant, labels: &Labels) -> bool {
+    match (&grant.read, labels.get("commons")) {
+        (ReadScope::All, _) => true,
+        (ReadScope::Nothing, _) | (_, None) => false,
+        (ReadScope::Only(set), Some(commons)) => set.iter().any(|c| c.as_str() == commons),
+    }
+}
+
+#[async_trait]
+impl RuleViews for ShownRules {
+    async fn groups(&self, grant: &Grant) -> Vec<serde_json::Value> {
+        let view = self.0.rules_view(&RulesFilter::default(), &|labels| is_visible(grant, labels));
+        view.groups.iter().filter_map(|group| serde_json::to_value(group).ok()).collect()
+    }
+
+    async fn alerts(&self, grant: &Grant) -> Vec<serde_json::Value> {
+        let view = self.0.alerts_view(&|labels| is_visible(grant, labels));
+        view.alerts.iter().filter_map(|alert| serde_json::to_value(alert).ok()).collect()
+    }
+}
+
+/// Who the rules are when they ask.
+pub(super) fn rules_grant() -> Grant {
+    Grant { name: Arc::from("rules"), role: Role::Admin, ..Grant::open() }
+}
+
+/// The notifier's memory in the state database.
+#[derive(Debug)]
+pub(super) struct NotifyStore(pub(super) Arc<StateStore>);
+
+/// The table of the state database.
+const SUBJECT: &str = "notify";
+
+impl NotifyStore {
+    async fn blocking<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&StateStore) -> Result<T, crate::storage::StateError> + Send + 'static,
+    ) -> Result<T, String> {
+        let state = Arc::clone(&self.0);
+        let done = tokio::task::spawn_blocking(move || act(&state)).await;
+        done.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+    }
+}
+
+#[async_trait]
+impl notify::Store for NotifyStore {
+    async fn put(&self, key: &str, value: Vec<u8>) -> Result<(), String> {
+        let key = key.to_owned();
+        self.blocking(move |state| state.put(SUBJECT, &key, &value)).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), String> {
+        let key = key.to_owned();
+        self.blocking(move |state| state.delete(SUBJECT, &key)).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, String> {
+        let all = self.blocking(|state| state.list(SUBJECT)).await?;
+        Ok(all.into_iter().filter(|(key, _)| key.starts_with(prefix)).collect())
+    }
+}
