@@ -99,10 +99,8 @@ impl Engine {
     }
 
     pub(super) fn budget(&self, deadline: Duration) -> promql::Budget {
-        let limits = promql::Limits {
-            query_timeout: HumanDuration(deadline),
-            ..self.promql_limits.clone()
-        };
+        let limits =
+            promql::Limits { query_timeout: HumanDuration(deadline), ..self.promql_limits.clone() };
         limits.budget(Arc::clone(&self.clock))
     }
 

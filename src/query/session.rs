@@ -83,7 +83,12 @@ impl Session {
 
     async fn promql<F>(&self, query: &str, options: Options, ask: F) -> Result<Answer, QueryError>
     where
-        F: FnOnce(&promql::Engine, &Snapshot, &promql::Expr, &Budget) -> Result<Answer, PromqlError>
+        F: FnOnce(
+                &promql::Engine,
+                &Snapshot,
+                &promql::Expr,
+                &Budget,
+            ) -> Result<Answer, PromqlError>
             + Send
             + 'static,
     {
@@ -196,10 +201,14 @@ impl Session {
             Ok(turn) => turn,
             Err(error) => return timed.end(Err(error)),
         };
+        let files = match self.files() {
+            Ok(files) => files,
+            Err(error) => return timed.end(Err(error)),
+        };
         let question = Question {
             sql: sql.to_owned(),
             params,
-            files: self.files()?,
+            files,
             data_dir: self.engine.data_dir.clone(),
             may_explain: self.grant.role >= Role::Admin,
             limits: self.engine.sql_limits(deadline),
@@ -227,7 +236,11 @@ impl Session {
         if self.grant.role >= needed {
             return Ok(());
         }
-        Err(QueryError::Forbidden { role: role_name(self.grant.role), what, needed: role_name(needed) })
+        Err(QueryError::Forbidden {
+            role: role_name(self.grant.role),
+            what,
+            needed: role_name(needed),
+        })
     }
 }
 
@@ -256,7 +269,11 @@ impl Drop for StopOnDrop {
 }
 
 impl HeadSource for Snapshot {
-    fn rows(&self, signal: Signal, filter: HeadFilter) -> Box<dyn Iterator<Item = HeadBatch> + Send> {
+    fn rows(
+        &self,
+        signal: Signal,
+        filter: HeadFilter,
+    ) -> Box<dyn Iterator<Item = HeadBatch> + Send> {
         self.head(signal, filter)
     }
 

@@ -153,7 +153,10 @@ impl Snapshot {
                 *range = (range.0.min(first_ms), range.1.max(last_ms));
             }
         }
-        ranges.into_iter().map(|(commons, (first_ms, last_ms))| (commons, first_ms, last_ms)).collect()
+        ranges
+            .into_iter()
+            .map(|(commons, (first_ms, last_ms))| (commons, first_ms, last_ms))
+            .collect()
     }
 
     /// Returns the live files of a signal within the scope.

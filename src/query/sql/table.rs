@@ -216,8 +216,10 @@ impl ScopedTable {
         columns: &[usize],
         predicate: Option<Arc<dyn PhysicalExpr>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let mut options = TableParquetOptions::default();
-        options.global = scan.session.config_options().execution.parquet.clone();
+        let options = TableParquetOptions {
+            global: scan.session.config_options().execution.parquet.clone(),
+            ..TableParquetOptions::default()
+        };
         let mut source =
             ParquetSource::new(self.layout.scanned.clone()).with_table_parquet_options(options);
         if let Some(predicate) = predicate {
