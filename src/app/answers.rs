@@ -4,11 +4,109 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::api::RuleViews;
-use crate::model::{Grant, Labels, ReadScope, Role};
+use crate::api::{Ask, AskError, AskOptions, RuleViews, Selection};
+use crate::base::Kind;
+use crate::model::{Grant, Labels, ReadScope, Role, SeriesMeta};
 use crate::notify;
-use crate::rules::{RuleSet, RulesFilter};
-use crate::storage::StateStore;
+use crate::query::promql::Answer;
+use crate::query::{self, Param, QueryError, Session, SqlAnswer};
+use crate::rules::{AlertsView, RuleSet, RulesFilter, RulesView};
+use crate::storage::{StateStore, Storage};
+
+/// Answers questions: a session a question, with the caller's grant.
+#[derive(Debug)]
+pub(super) struct Questions {
+    pub(super) storage: Storage,
+    pub(super) engine: Arc<query::Engine>,
+}
+
+impl Questions {
+    fn session(&self, grant: &Grant) -> Session {
+        Session::new(grant.clone(), &self.storage, &self.engine)
+    }
+
+    fn wanted(&self, wanted: &Selection) -> Result<query::Selection, AskError> {
+        let sets = wanted.selectors.iter().map(|text| self.engine.selector(text));
+        Ok(query::Selection {
+            matcher_sets: sets.collect::<Result<_, _>>().map_err(asked)?,
+            start_ms: wanted.start_ms,
+            end_ms: wanted.end_ms,
+            limit: None,
+        })
+    }
+}
+
+fn asked(error: QueryError) -> AskError {
+    AskError::of(error.kind(), &error)
+}
+
+fn options(options: AskOptions) -> query::Options {
+    query::Options { timeout: options.timeout, lookback_ms: options.lookback_ms }
+}
+
+#[async_trait]
+impl Ask for Questions {
+    async fn instant(
+        &self,
+        grant: &Grant,
+        query: &str,
+        time_ms: i64,
+        given: AskOptions,
+    ) -> Result<Answer, AskError> {
+        self.session(grant).promql_instant(query, time_ms, options(given)).await.map_err(asked)
+    }
+
+    async fn range(
+        &self,
+        grant: &Grant,
+        query: &str,
+        range: (i64, i64, i64),
+        given: AskOptions,
+    ) -> Result<Answer, AskError> {
+        self.session(grant).promql_range(query, range, options(given)).await.map_err(asked)
+    }
+
+    async fn series(&self, grant: &Grant, wanted: &Selection) -> Result<Vec<Labels>, AskError> {
+        self.session(grant).series(self.wanted(wanted)?).await.map_err(asked)
+    }
+
+    async fn label_names(
+        &self,
+        grant: &Grant,
+        wanted: &Selection,
+    ) -> Result<Vec<String>, AskError> {
+        self.session(grant).label_names(self.wanted(wanted)?).await.map_err(asked)
+    }
+
+    async fn label_values(
+        &self,
+        grant: &Grant,
+        name: &str,
+        wanted: &Selection,
+    ) -> Result<Vec<String>, AskError> {
+        self.session(grant).label_values(name, self.wanted(wanted)?).await.map_err(asked)
+    }
+
+    async fn metadata(&self, grant: &Grant) -> Result<Vec<(String, SeriesMeta)>, AskError> {
+        self.session(grant).metadata().await.map_err(asked)
+    }
+
+    async fn sql(
+        &self,
+        grant: &Grant,
+        query: &str,
+        parameters: Vec<serde_json::Value>,
+        given: AskOptions,
+    ) -> Result<SqlAnswer, AskError> {
+        let params = parameters.into_iter().map(serde_json::from_value::<Param>);
+        let params: Result<Vec<Param>, _> = params.collect();
+        let params = params.map_err(|_| {
+            let message = "a parameter is null, true, false, a number or a text";
+            AskError::new(Kind::BadInput, message)
+        })?;
+        self.session(grant).sql(query, params, options(given)).await.map_err(asked)
+    }
+}
 
 /// Rules and alerts as a caller may see them: those about other commons are left out.
 #[derive(Debug)]
@@ -24,14 +122,12 @@ fn is_visible(grant: &Grant, labels: &Labels) -> bool {
 
 #[async_trait]
 impl RuleViews for ShownRules {
-    async fn groups(&self, grant: &Grant) -> Vec<serde_json::Value> {
-        let view = self.0.rules_view(&RulesFilter::default(), &|labels| is_visible(grant, labels));
-        view.groups.iter().filter_map(|group| serde_json::to_value(group).ok()).collect()
+    async fn rules(&self, grant: &Grant, filter: &RulesFilter) -> RulesView {
+        self.0.rules_view(filter, &|labels| is_visible(grant, labels))
     }
 
-    async fn alerts(&self, grant: &Grant) -> Vec<serde_json::Value> {
-        let view = self.0.alerts_view(&|labels| is_visible(grant, labels));
-        view.alerts.iter().filter_map(|alert| serde_json::to_value(alert).ok()).collect()
+    async fn alerts(&self, grant: &Grant) -> AlertsView {
+        self.0.alerts_view(&|labels| is_visible(grant, labels))
     }
 }
 

@@ -8,6 +8,7 @@ mod answers;
 mod gate;
 mod own_metrics;
 mod reload;
+mod rooms;
 mod samples;
 mod start;
 mod stop;

@@ -50,7 +50,7 @@ pub(super) async fn every<F: Future<Output = ()>>(
 pub(super) async fn collect(
     clock: SharedClock,
     storage: Storage,
-    derive: Arc<Derive>,
+    derive: Derive,
     registry: Arc<Registry>,
     shutdown: CancellationToken,
 ) {

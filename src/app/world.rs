@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tracing::warn;
 
 use super::samples::{self, OwnSample};
 use crate::api::{Ask, AskOptions};
 use crate::model::{AlertEvent, Grant, Labels, SeriesMeta};
-use crate::notify::Notifier;
+use crate::notify;
 use crate::query::promql::Value;
 use crate::rules::{Row, World};
 use crate::storage::Storage;
@@ -17,7 +18,7 @@ use crate::storage::Storage;
 pub(super) struct RuleWorld {
     pub(super) ask: Arc<dyn Ask>,
     pub(super) storage: Storage,
-    pub(super) notifier: Arc<Notifier>,
+    pub(super) notifier: notify::Handle,
     pub(super) grant: Grant,
 }
 
@@ -40,6 +41,9 @@ impl World for RuleWorld {
     }
 
     async fn fire(&self, events: Vec<AlertEvent>) {
-        self.notifier.take(events).await;
+        if let Err(error) = self.notifier.fire(events).await {
+            // Firing alerts are told again at every resend, so the next one is heard.
+            warn!(%error, "alerts were not handed to the notifier");
+        }
     }
 }
