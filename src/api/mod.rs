@@ -41,6 +41,7 @@ pub use error::{ApiError, Dialect};
 pub use guard::{guard, limits};
 pub use json::push_answer;
 pub use number::push_sample_value;
+pub use ops::early_router;
 pub use readiness::{Readiness, ReadinessState};
 pub use route::Need;
 

@@ -2,15 +2,17 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::gate::{self, Gate};
 use super::rooms::Rooms;
 use super::stop;
-use crate::api::{self, Api, Readiness, ReadinessState};
+use crate::api::{self, Readiness, ReadinessState};
 use crate::auth::{self, Authenticator};
 use crate::base::Kind;
 use crate::base::clock::SharedClock;
@@ -19,6 +21,9 @@ use crate::config::Config;
 use crate::server::{self, Addresses, Bound, Routers, ServerError};
 use crate::storage::{self, Fatal, OpenError, Opened, Progress, RealDisk, Storage};
 use crate::{notify, rules, tagging};
+
+/// How often `/-/ready` learns how far the replay has come.
+const PROGRESS_EVERY: Duration = Duration::from_millis(50);
 
 /// Why the server does not run.
 #[derive(Debug, thiserror::Error)]
@@ -152,10 +157,20 @@ async fn open_storage(
     readiness: Readiness,
 ) -> Result<Opened, AppError> {
     let progress = Arc::new(Progress::default());
-    readiness.set(ReadinessState::Replaying(Arc::clone(&progress)));
+    let seen = Arc::clone(&progress);
     let config = config.sections.storage.clone();
-    let open = move || Storage::open(disk, clock, config, metrics, &progress);
-    let opened = tokio::task::spawn_blocking(open).await;
+    let mut opening =
+        tokio::task::spawn_blocking(move || Storage::open(disk, clock, config, metrics, &progress));
+    let opened = loop {
+        readiness.set(ReadinessState::Replaying {
+            done_bytes: seen.done_bytes.load(Ordering::Relaxed),
+            total_bytes: seen.total_bytes.load(Ordering::Relaxed),
+        });
+        match tokio::time::timeout(PROGRESS_EVERY, &mut opening).await {
+            Ok(opened) => break opened,
+            Err(_still_opening) => {}
+        }
+    };
     Ok(opened.map_err(|error| AppError::Start(error.to_string()))??)
 }
 
