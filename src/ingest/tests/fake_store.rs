@@ -1,6 +1,6 @@
 //! A store in memory that remembers what it got and refuses on command.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use async_trait::async_trait;
