@@ -153,12 +153,12 @@ async fn protobuf_and_json_become_the_same_rows() {
 
     let want = [
         concat!(
-            r#"1800000000000000005|9|info|one é|{"app":"fence","level":"info","service":"fence"}|"#,
+            r#"1800000000000000005|9|info|one é|{"app":"fence","level":"info"}|"#,
             r#"{"trace_id":"0AF7651916CD43DD8448EB211C80319C","span_id":"b7ad6b7169203331","q":"a\"b"}|"#,
             "0af7651916cd43dd8448eb211c80319c|b7ad6b7169203331"
         ),
         concat!(
-            r#"1800000000000000005|9|info|two|{"app":"fence","level":"info","service":"fence"}|"#,
+            r#"1800000000000000005|9|info|two|{"app":"fence","level":"info"}|"#,
             r#"{"detected_level":"WARN"}|-|-"#
         ),
     ];
