@@ -118,15 +118,6 @@ impl Rooms {
             .merge(otlp::router(self.ingest.clone()));
         api.router().merge(ingest)
     }
-
-    /// Returns what a reload reads anew.
-    pub(super) fn reloader(&self, config: &Config, authenticator: &Authenticator) -> Reloader {
-        Reloader {
-            config: config.clone(),
-            authenticator: authenticator.clone(),
-            rules: Arc::clone(&self.rules),
-        }
-    }
 }
 
 fn retention_text(config: &Config) -> String {

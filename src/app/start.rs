@@ -16,7 +16,7 @@ use crate::api::{self, Readiness, ReadinessState};
 use crate::auth::{self, Authenticator};
 use crate::base::Kind;
 use crate::base::clock::SharedClock;
-use crate::base::tasks::Tasks;
+use crate::base::tasks::{Tasks, spawn_joined};
 use crate::config::Config;
 use crate::server::{self, Addresses, Bound, Routers, ServerError};
 use crate::storage::{self, Fatal, OpenError, Opened, Progress, RealDisk, Storage};
@@ -116,7 +116,7 @@ impl App {
         let router = api::guard(gate.router(early), authenticator.clone());
         let routers = Routers { http: router.clone(), otlp: router };
         let (server_shutdown, tasks) = (CancellationToken::new(), Tasks::new());
-        let serving = tokio::spawn(bound.serve(routers, server_shutdown.clone()));
+        let serving = spawn_joined(bound.serve(routers, server_shutdown.clone()));
 
         let opening = open_storage(disk, Arc::clone(&clock), &config, storage_metrics, readiness.clone());
         let Opened { storage, writer, flusher, damage } = opening.await?;
@@ -133,10 +133,8 @@ impl App {
             () = shutdown.cancelled() => Ok(()),
             fatal = fatal => Err(fatal.unwrap_or_else(|_| AppError::Start("a storage thread vanished".to_owned()))),
         };
-        if let Err(error) = ended {
-            // No drain: nothing may be acknowledged any more.
-            return Err(error);
-        }
+        // After a fatal fault there is no drain: nothing may be acknowledged any more.
+        ended?;
         readiness.set(ReadinessState::Stopping);
         stop::drain(stop::Running { server_shutdown, serving, tasks, storage, rooms }).await;
         Ok(())
