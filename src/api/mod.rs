@@ -24,7 +24,7 @@ mod time;
 pub mod fixture;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 

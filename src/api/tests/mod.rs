@@ -74,7 +74,7 @@ fn guarded(api: Api, tokens: &str) -> Router {
 }
 
 /// A server without tokens.
-fn open() -> Router {
+pub(crate) fn open() -> Router {
     guarded(api(), "")
 }
 

@@ -353,7 +353,9 @@ fn mismatch(fixture: &Fixture, query: &str, want: &str) -> Option<String> {
 }
 
 /// Holds every sample of a run of writes, some of them retried, in the order they were stored.
-fn stored_twice(sources: &[Vec<(i64, u8)>]) -> (Fixture, std::collections::BTreeMap<(i64, u8), f64>) {
+fn stored_twice(
+    sources: &[Vec<(i64, u8)>],
+) -> (Fixture, std::collections::BTreeMap<(i64, u8), f64>) {
     const JOBS: [&str; 3] = ["a", "b", "c"];
     let mut fixture = Fixture::new();
     let heart = commons("heart.example");
@@ -456,7 +458,8 @@ fn a_file_in_another_commons_folder_stops_the_query() {
 #[test]
 fn a_file_that_is_not_on_the_list_does_not_exist() {
     let fixture = Fixture::standard();
-    let store = super::store::ReadOnlyStore::new(fixture.dir.path().to_owned(), &fixture.files[..1]);
+    let store =
+        super::store::ReadOnlyStore::new(fixture.dir.path().to_owned(), &fixture.files[..1]);
 
     let outside = object_store::path::Path::parse(&fixture.files[1].path).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
