@@ -138,7 +138,6 @@ fn a_mistake_in_the_configuration_ends_the_start_with_2() {
 #[test]
 fn a_listener_that_is_off_is_off() {
     let setup = Setup::new("listeners").arguments(&["--otlp-http", "off"]);
-    // The later of two flags wins.
     let server = setup.start();
     assert_eq!(server.caller().get("/-/healthy").status, 200);
     assert_eq!(server.addresses().otlp_http, "off");

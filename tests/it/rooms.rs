@@ -83,7 +83,7 @@ const ABSENCES: &[Absence] = &[
     },
     Absence {
         sentence: "5. only `auth` sees a credential; below the edges there is only a `Grant`",
-        pattern: r#"(?i)\bAUTHORIZATION\b|"bearer |\bx-api-key\b"#,
+        pattern: r#"\bAUTHORIZATION\b|"(?i:authorization|x-api-key)"|"(?i:bearer|basic) "#,
         // The guard hands the header to `auth` and removes it, `api::error` names the scheme in a
         // 401; clients of our own ports and of receivers show a credential, they are not shown one.
         only_in: &["auth", "api/guard", "api/error", "cli", "demo", "notify/send"],

@@ -16,6 +16,7 @@ use super::json_get::json_get;
 /// Our own scalar functions.
 const OWN: &[&str] = &["json_get"];
 
+#[rustfmt::skip] // Lists are read as paragraphs.
 const SCALAR: &[&str] = &[
     // Numbers.
     "abs",
@@ -182,6 +183,7 @@ const SCALAR: &[&str] = &[
     "string_to_array",
 ];
 
+#[rustfmt::skip] // Lists are read as paragraphs.
 const AGGREGATE: &[&str] = &[
     "any_value",
     "approx_distinct",
@@ -223,6 +225,7 @@ const AGGREGATE: &[&str] = &[
     "var_pop",
 ];
 
+#[rustfmt::skip] // Lists are read as paragraphs.
 const WINDOW: &[&str] = &[
     "cume_dist",
     "dense_rank",
@@ -239,6 +242,7 @@ const WINDOW: &[&str] = &[
 
 /// What DataFusion has and we do not offer, each with the reason.
 #[cfg(test)]
+#[rustfmt::skip]
 const DENIED: &[(&str, &str)] = &[
     ("array_repeat", "makes a list of any length out of one value, outside the memory pool"),
     ("array_resize", "makes a list of any length out of one value, outside the memory pool"),

@@ -216,8 +216,10 @@ impl ScopedTable {
         columns: &[usize],
         predicate: Option<Arc<dyn PhysicalExpr>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let mut options = TableParquetOptions::default();
-        options.global = scan.session.config_options().execution.parquet.clone();
+        let options = TableParquetOptions {
+            global: scan.session.config_options().execution.parquet.clone(),
+            ..TableParquetOptions::default()
+        };
         let mut source =
             ParquetSource::new(self.layout.scanned.clone()).with_table_parquet_options(options);
         if let Some(predicate) = predicate {
@@ -244,7 +246,11 @@ impl ScopedTable {
         let schema = self.layout.project(columns)?;
         let mut filter = scan.bounds.head_filter();
         if let Some(head) = head {
+            // Samples that came after the ranges were asked for stay out: nobody looked whether
+            // files hold them too.
             filter.commons = Some(head.commons.clone());
+            filter.min_ns = Some(filter.min_ns.map_or(head.min_ns, |ns| ns.max(head.min_ns)));
+            filter.max_ns = Some(filter.max_ns.map_or(head.max_ns, |ns| ns.min(head.max_ns)));
         }
         let columns = schema.fields().iter().map(|field| field.name().clone());
         let request = HeadRequest {

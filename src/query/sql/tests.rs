@@ -180,7 +180,7 @@ impl Fixture {
             .thread_stack_size(16 << 20)
             .build()
             .unwrap();
-        let heads: Arc<dyn Heads> = self.heads.clone();
+        let heads = Arc::clone(&self.heads) as Arc<dyn Heads>;
         runtime.block_on(async move {
             let task = async move {
                 let mut sink = Collect::default();

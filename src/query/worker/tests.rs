@@ -25,7 +25,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 #[test]
 fn query_worker_entry() {
     if std::env::var_os(ENTRY_SWITCH).is_some() {
-        drop(super::worker_main());
+        let _ = super::worker_main();
         std::process::exit(0);
     }
 }
@@ -75,7 +75,7 @@ impl Server {
     }
 
     async fn put(&self, question: &Question, deadline: Duration) -> Result<SqlAnswer, QueryError> {
-        let head: Arc<dyn HeadSource> = self.fixture.heads.clone();
+        let head = Arc::clone(&self.fixture.heads) as Arc<dyn HeadSource>;
         self.pool.ask(question, &head, deadline).await
     }
 
@@ -230,7 +230,7 @@ async fn a_program_that_is_no_worker_is_told_apart() {
     let command = WorkerCommand { exe: "/bin/true".into(), args: Vec::new(), env: Vec::new() };
     let pool = Pool::new(command, 1, 1 << 30, metrics);
     let fixture = Fixture::standard();
-    let head: Arc<dyn HeadSource> = fixture.heads.clone();
+    let head = Arc::clone(&fixture.heads) as Arc<dyn HeadSource>;
 
     let refusal = pool.ask(&fixture.question("SELECT 1"), &head, DEADLINE).await.unwrap_err();
 

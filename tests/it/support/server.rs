@@ -90,8 +90,9 @@ impl Setup {
             line.extend(["--config".to_owned(), config.display().to_string()]);
         }
         line.extend(["--data-dir".to_owned(), self.data_dir().display().to_string()]);
-        for listener in ["--http", "--otlp-grpc", "--otlp-http"] {
-            line.extend([listener.to_owned(), "127.0.0.1:0".to_owned()]);
+        let listeners = ["--http", "--otlp-grpc", "--otlp-http"].map(str::to_owned);
+        for listener in listeners.into_iter().filter(|flag| !self.arguments.contains(flag)) {
+            line.extend([listener, "127.0.0.1:0".to_owned()]);
         }
         line.extend(self.arguments.iter().cloned());
         line
