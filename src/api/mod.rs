@@ -18,6 +18,7 @@ mod params;
 mod prometheus;
 mod readiness;
 mod route;
+mod sessions;
 mod sql;
 mod time;
 
@@ -43,6 +44,7 @@ pub use json::push_answer;
 pub use number::push_sample_value;
 pub use readiness::{Readiness, ReadinessState};
 pub use route::Need;
+pub use sessions::Sessions;
 
 /// The most bytes of a question's body.
 const QUESTION_BYTES_MAX: usize = 1 << 20;

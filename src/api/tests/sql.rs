@@ -55,6 +55,13 @@ async fn an_arrow_stream_is_read_back() {
 }
 
 #[tokio::test]
+async fn a_cut_answer_names_the_limit() {
+    assert_eq!(ask("cut", "text/csv").await.header("x-commonwatch-truncated"), "query.rows_max");
+    assert_eq!(ask("rows", "text/csv").await.header("x-commonwatch-truncated"), "");
+    assert!(ask("cut", "*/*").await.text().ends_with("\"truncated\":\"query.rows_max\"}"));
+}
+
+#[tokio::test]
 async fn a_json_body_brings_parameters() {
     let post = |body: &'static str| {
         let request = Request::post("/api/v1/sql").header("content-type", "application/json");
