@@ -131,7 +131,7 @@ pub fn run(
         Some(Command::Rules(command)) => rules::run(&command, out),
         Some(Command::Config(command)) => config::run(&command, out),
         Some(Command::Doctor(command)) => doctor::run(&command, out),
-        Some(Command::QueryWorker) => return query_worker(),
+        Some(Command::QueryWorker) => return crate::query::worker_main(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -142,10 +142,6 @@ pub fn run(
             ExitCode::from(error.exit_code)
         }
     }
-}
-
-fn query_worker() -> ExitCode {
-    ExitCode::from(2)
 }
 
 /// Runs a future on a runtime of its own.

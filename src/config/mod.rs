@@ -38,7 +38,7 @@ pub struct ConfigFile {
     pub auth: auth::Config,
     /// What is kept, for how long.
     pub storage: storage::Config,
-    /// What is taken at the door.
+    /// What is taken at the door, and what a question may use.
     pub limits: Limits,
     /// How rows are placed.
     pub tagging: tagging::Config,
