@@ -5,7 +5,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::api::{Ask, AskError, AskOptions, RuleViews, Selection};
-use crate::base::Kind;
 use crate::model::{Grant, Labels, ReadScope, Role, SeriesMeta};
 use crate::notify;
 use crate::query::promql::Answer;
@@ -95,15 +94,9 @@ impl Ask for Questions {
         &self,
         grant: &Grant,
         query: &str,
-        parameters: Vec<serde_json::Value>,
+        params: Vec<Param>,
         given: AskOptions,
     ) -> Result<SqlAnswer, AskError> {
-        let params = parameters.into_iter().map(serde_json::from_value::<Param>);
-        let params: Result<Vec<Param>, _> = params.collect();
-        let params = params.map_err(|_| {
-            let message = "a parameter is null, true, false, a number or a text";
-            AskError::new(Kind::BadInput, message)
-        })?;
         self.session(grant).sql(query, params, options(given)).await.map_err(asked)
     }
 }
