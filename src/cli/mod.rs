@@ -105,7 +105,8 @@ impl From<std::io::Error> for CliError {
 
 /// Runs the process's command line.
 pub fn main() -> ExitCode {
-    run(std::env::args_os(), &mut std::io::stdout().lock(), &mut std::io::stderr())
+    // Not locked: a SQL worker writes to the same stream from threads of its own.
+    run(std::env::args_os(), &mut std::io::stdout(), &mut std::io::stderr())
 }
 
 /// Runs a command line; answers go to `out`, complaints to `err`.
