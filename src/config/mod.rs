@@ -21,11 +21,11 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::{self, TokenTable};
-use crate::{derive, query, rules, server, storage, tagging};
+use crate::{derive, notify, query, rules, server, storage, tagging};
 
 pub use limits::Limits;
 pub use mistake::{ConfigError, Mistake, Origin};
-pub use sections::{Alerting, Log, LogFormat};
+pub use sections::{Log, LogFormat};
 pub use sources::{DEFAULT_PATH, Flag, Sources};
 
 /// Every section as it is written.
@@ -51,7 +51,7 @@ pub struct ConfigFile {
     /// Rule files and their evaluation.
     pub rules: rules::Config,
     /// Where alerts go.
-    pub alerting: Alerting,
+    pub alerting: notify::Config,
     /// Our own logs.
     pub log: Log,
 }
