@@ -23,7 +23,7 @@ fn promtool_and_we_agree_on_every_rule_test() {
     assert!(!files.is_empty(), "alerts/ has no unit tests");
 
     let theirs = run("promtool", &arguments(&["test", "rules"], &files));
-    let ours = std::process::Command::new(env!("CARGO_BIN_EXE_commonwatch"))
+    let ours = std::process::Command::new(crate::support::server::binary())
         .args(arguments(&["rules", "test"], &files))
         .output()
         .unwrap();
