@@ -3,13 +3,13 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 
 use crate::base::Kind;
 use crate::model::{Grant, Labels, SeriesMeta};
+use crate::query::answer::SqlAnswer;
 use crate::query::promql::Answer;
+use crate::rules::{AlertsView, RulesFilter, RulesView};
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,17 +66,6 @@ pub struct Selection {
     pub end_ms: i64,
 }
 
-/// What SQL answered.
-#[derive(Debug, Clone)]
-pub struct SqlAnswer {
-    /// The columns.
-    pub schema: SchemaRef,
-    /// The rows.
-    pub batches: Vec<RecordBatch>,
-    /// True when rows are missing because of a limit.
-    pub is_truncated: bool,
-}
-
 /// Answers questions; each is limited to what its `Grant` may read.
 #[async_trait]
 pub trait Ask: Send + Sync + Debug {
@@ -116,12 +105,6 @@ pub trait Ask: Send + Sync + Debug {
     /// Returns what is known of each metric, sorted by name.
     async fn metadata(&self, grant: &Grant) -> Result<Vec<(String, SeriesMeta)>, AskError>;
 
-    /// Returns a PromQL expression laid out over lines.
-    fn format(&self, query: &str) -> Result<String, AskError>;
-
-    /// Returns the labels that a selector requires, for filtering rules.
-    fn selector_matches(&self, selector: &str, labels: &Labels) -> Result<bool, AskError>;
-
     /// Runs one SQL statement with positional parameters.
     async fn sql(
         &self,
@@ -132,12 +115,12 @@ pub trait Ask: Send + Sync + Debug {
     ) -> Result<SqlAnswer, AskError>;
 }
 
-/// Shows rules and alerts as Prometheus' API words them.
+/// Shows rules and alerts.
 #[async_trait]
 pub trait RuleViews: Send + Sync + Debug {
-    /// Returns the groups of rules that a caller may see, each as an element of `data.groups`.
-    async fn groups(&self, grant: &Grant) -> Vec<serde_json::Value>;
+    /// Returns the rules that a caller may see and that the filter wants.
+    async fn rules(&self, grant: &Grant, filter: &RulesFilter) -> RulesView;
 
-    /// Returns the active alerts that a caller may see, each as an element of `data.alerts`.
-    async fn alerts(&self, grant: &Grant) -> Vec<serde_json::Value>;
+    /// Returns the active alerts that a caller may see.
+    async fn alerts(&self, grant: &Grant) -> AlertsView;
 }

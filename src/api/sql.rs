@@ -1,9 +1,6 @@
 //! SQL over HTTP: a statement in, rows out as JSON, CSV, NDJSON or an Arrow stream.
 
-use std::io::{self, Write as _};
-
-use arrow::datatypes::SchemaRef;
-use arrow::json::writer::{JsonArray, JsonFormat, LineDelimited, WriterBuilder};
+use arrow::error::ArrowError;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -13,12 +10,12 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Deserialize;
 
 use super::Api;
-use super::ask::{AskOptions, SqlAnswer};
+use super::ask::AskOptions;
 use super::error::{ApiError, answer};
 use super::route::{Need, Routes};
 use crate::base::Kind;
 use crate::model::Grant;
-use crate::model::json::push_string;
+use crate::query::answer::SqlAnswer;
 
 pub(super) fn add(routes: &mut Routes) {
     routes.post("/api/v1/sql", Need::Sql, sql);
@@ -83,20 +80,20 @@ async fn sql(
     let question = question_of(request).await?;
     let options = AskOptions::default();
     let rows = api.ask.sql(&grant, &question.query, question.params, options).await?;
-    let is_truncated = rows.is_truncated;
+    let truncated = rows.truncated.map(|limit| HeaderValue::from_static(limit.key()));
     let written = tokio::task::spawn_blocking(move || write_rows(&rows, format)).await;
     let body =
         written.map_err(|_| ApiError::new(Kind::Internal, "writing the rows panicked"))?.map_err(
             |error| ApiError::new(Kind::Internal, format!("cannot write the rows: {error}")),
         )?;
     let mut response = answer(StatusCode::OK, format.content_type(), Body::from(body));
-    if is_truncated {
-        response.headers_mut().insert(TRUNCATED, HeaderValue::from_static("true"));
+    if let Some(limit) = truncated {
+        response.headers_mut().insert(TRUNCATED, limit);
     }
     Ok(response)
 }
 
-/// Set to `true` when rows are missing because of a limit.
+/// Names the limit when rows are missing because of it; CSV and NDJSON have no other place for it.
 const TRUNCATED: HeaderName = HeaderName::from_static("x-commonwatch-truncated");
 
 async fn question_of(request: Request) -> Result<Question, ApiError> {
@@ -121,60 +118,11 @@ async fn question_of(request: Request) -> Result<Question, ApiError> {
     Ok(Question { query, params: Vec::new() })
 }
 
-fn write_rows(
-    rows: &SqlAnswer,
-    format: Format,
-) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
-    let mut out = Vec::with_capacity(16 << 10);
+fn write_rows(rows: &SqlAnswer, format: Format) -> Result<Vec<u8>, ArrowError> {
     match format {
-        Format::Json => write_json(rows, &mut out)?,
-        Format::NdJson => write_objects::<LineDelimited>(rows, &mut out)?,
-        Format::Csv => {
-            let mut writer = arrow::csv::WriterBuilder::new().with_header(true).build(&mut out);
-            // Without a row the writer would leave out the header as well.
-            writer.write(&arrow::array::RecordBatch::new_empty(SchemaRef::clone(&rows.schema)))?;
-            for batch in &rows.batches {
-                writer.write(batch)?;
-            }
-        }
-        Format::ArrowStream => {
-            let mut writer = arrow_ipc::writer::StreamWriter::try_new(&mut out, &rows.schema)?;
-            for batch in &rows.batches {
-                writer.write(batch)?;
-            }
-            writer.finish()?;
-        }
+        Format::Json => rows.to_json().map(String::into_bytes),
+        Format::NdJson => rows.to_ndjson().map(String::into_bytes),
+        Format::Csv => rows.to_csv().map(String::into_bytes),
+        Format::ArrowStream => rows.to_arrow_ipc(),
     }
-    Ok(out)
-}
-
-/// Writes `{"columns":[{"name":…,"type":…}],"rows":[{…}],"truncated":…}`.
-fn write_json(rows: &SqlAnswer, out: &mut Vec<u8>) -> Result<(), io::Error> {
-    let mut head = String::from("{\"columns\":[");
-    for (idx, field) in rows.schema.fields().iter().enumerate() {
-        head.push_str(if idx > 0 { ",{\"name\":" } else { "{\"name\":" });
-        push_string(&mut head, field.name());
-        head.push_str(",\"type\":");
-        push_string(&mut head, &field.data_type().to_string());
-        head.push('}');
-    }
-    head.push_str("],\"rows\":");
-    out.extend_from_slice(head.as_bytes());
-    let before = out.len();
-    write_objects::<JsonArray>(rows, out).map_err(io::Error::other)?;
-    if out.len() == before {
-        out.extend_from_slice(b"[]");
-    }
-    write!(out, ",\"truncated\":{}}}", rows.is_truncated)
-}
-
-fn write_objects<F: JsonFormat>(
-    rows: &SqlAnswer,
-    out: &mut Vec<u8>,
-) -> Result<(), arrow::error::ArrowError> {
-    let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, F>(out);
-    for batch in rows.batches.iter().filter(|batch| batch.num_rows() > 0) {
-        writer.write(batch)?;
-    }
-    writer.finish()
 }

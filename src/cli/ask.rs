@@ -81,8 +81,8 @@ pub(super) fn sql(args: &SqlArgs, out: &mut dyn Write) -> Result<(), CliError> {
     }
     let answer = parse(&body)?;
     rows_table(&answer).write_aligned(out)?;
-    if answer["truncated"] == true {
-        writeln!(out, "there are more rows: query.rows_max or query.result_bytes_max was reached")?;
+    if let Some(limit) = answer["truncated"].as_str() {
+        writeln!(out, "there are more rows: {limit} was reached")?;
     }
     Ok(())
 }
@@ -159,10 +159,8 @@ pub(super) fn rows_table(answer: &Value) -> Table {
     let names = list("columns");
     let columns: Vec<String> =
         names.iter().map(|column| column["name"].as_str().unwrap_or("").to_owned()).collect();
-    let rows = list("rows")
-        .iter()
-        .map(|row| columns.iter().map(|name| row[name.as_str()].clone()).collect())
-        .collect();
+    let cells_of = |row: &Value| (0..columns.len()).map(|idx| row[idx].clone()).collect();
+    let rows = list("rows").iter().map(cells_of).collect();
     Table { columns, rows }
 }
 

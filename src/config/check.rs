@@ -5,6 +5,7 @@ use super::sources::{Merged, Sources};
 use super::{Config, ConfigFile};
 use crate::auth::TokenTable;
 use crate::server::ListenAddr;
+use crate::storage;
 
 pub(super) fn check(mut merged: Merged, sources: Sources) -> Result<Config, ConfigError> {
     let file = merged.file.clone();
@@ -38,11 +39,22 @@ fn line_of(origin: &Origin) -> usize {
 fn room_mistakes(file: &ConfigFile) -> Vec<String> {
     [
         file.server.mistakes(),
-        file.storage.mistakes(),
+        marks_out_of_order(&file.storage),
         file.query.mistakes(),
         file.alerting.mistakes(),
     ]
     .concat()
+}
+
+fn marks_out_of_order(storage: &storage::Config) -> Vec<String> {
+    let mut found = Vec::new();
+    if storage.head_firm < storage.head_soft {
+        found.push("storage.head_firm must not be below storage.head_soft".to_owned());
+    }
+    if storage.head_hard < storage.head_firm {
+        found.push("storage.head_hard must not be below storage.head_firm".to_owned());
+    }
+    found
 }
 
 fn check_tokens(merged: &mut Merged, file: &ConfigFile) -> TokenTable {

@@ -20,12 +20,10 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::{self, TokenTable};
-use crate::server;
+use crate::{derive, ingest, query, rules, server, storage, tagging};
 
 pub use mistake::{ConfigError, Mistake, Origin};
-pub use sections::{
-    Alerting, Derive, Limits, Log, LogFormat, Promql, Query, Rules, Storage, Tagging,
-};
+pub use sections::{Alerting, Log, LogFormat};
 pub use sources::{DEFAULT_PATH, Flag, Sources};
 
 /// Every section as it is written.
@@ -37,19 +35,19 @@ pub struct ConfigFile {
     /// Who may write or read what.
     pub auth: auth::Config,
     /// What is kept, for how long.
-    pub storage: Storage,
+    pub storage: storage::Config,
     /// What is taken at the door.
-    pub limits: Limits,
+    pub limits: ingest::Limits,
     /// How rows are placed.
-    pub tagging: Tagging,
+    pub tagging: tagging::Config,
     /// What is computed on the way in.
-    pub derive: Derive,
+    pub derive: derive::Config,
     /// What a question may cost.
-    pub query: Query,
+    pub query: query::limits::Config,
     /// How PromQL evaluates.
-    pub promql: Promql,
+    pub promql: query::promql::Config,
     /// Rule files and their evaluation.
-    pub rules: Rules,
+    pub rules: rules::Config,
     /// Where alerts go.
     pub alerting: Alerting,
     /// Our own logs.

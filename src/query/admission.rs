@@ -52,13 +52,12 @@ impl Admission {
         principal: &Arc<str>,
         patience: Duration,
     ) -> Result<Turn, QueryError> {
-        let own = wait(self.semaphore_of(principal), patience).await.ok_or(
-            QueryError::Overloaded {
+        let own =
+            wait(self.semaphore_of(principal), patience).await.ok_or(QueryError::Overloaded {
                 whose: " for this credential",
                 max: self.each_max,
                 key: "query.concurrency_per_principal_max",
-            },
-        )?;
+            })?;
         let all = wait(Arc::clone(&self.all), patience).await.ok_or(QueryError::Overloaded {
             whose: "",
             max: self.all_max,

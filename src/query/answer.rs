@@ -131,8 +131,7 @@ impl SqlAnswer {
         for batch in &self.batches {
             let columns = columns_of(batch)?;
             for row in 0..batch.num_rows() {
-                let cells: Vec<_> =
-                    columns.iter().map(|column| Cell { column, row }).collect();
+                let cells: Vec<_> = columns.iter().map(|column| Cell { column, row }).collect();
                 take(&cells)?;
             }
         }
@@ -390,14 +389,24 @@ mod tests {
     #[test]
     fn times_keep_every_digit() {
         let nanos = TimestampNanosecondArray::from(vec![1_700_000_000_123_456_789]);
-        check("t", Arc::new(nanos.with_timezone("UTC")), "timestamp", r#"["2023-11-14T22:13:20.123456789Z"]"#);
+        check(
+            "t",
+            Arc::new(nanos.with_timezone("UTC")),
+            "timestamp",
+            r#"["2023-11-14T22:13:20.123456789Z"]"#,
+        );
         let millis = TimestampMillisecondArray::from(vec![Some(-1), None]);
         check("t", Arc::new(millis), "timestamp", r#"["1969-12-31T23:59:59.999Z"],[null]"#);
     }
 
     #[test]
     fn numbers_are_numbers() {
-        check("n", Arc::new(UInt64Array::from(vec![u64::MAX])), "integer", "[18446744073709551615]");
+        check(
+            "n",
+            Arc::new(UInt64Array::from(vec![u64::MAX])),
+            "integer",
+            "[18446744073709551615]",
+        );
         let doubles = Float64Array::from(vec![0.5, f64::NAN, f64::NEG_INFINITY]);
         check("n", Arc::new(doubles), "double", r#"[0.5],["NaN"],["-Infinity"]"#);
     }

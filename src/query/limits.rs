@@ -117,6 +117,9 @@ mod tests {
         let config = Config::default();
 
         assert_eq!(config.deadline(None), config.timeout.0);
-        assert_eq!(config.deadline(Some(std::time::Duration::from_secs(900))), config.timeout_max.0);
+        assert_eq!(
+            config.deadline(Some(std::time::Duration::from_secs(900))),
+            config.timeout_max.0
+        );
     }
 }

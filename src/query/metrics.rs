@@ -50,9 +50,7 @@ impl Metrics {
 
     /// Counts one answered, refused or failed question.
     pub(super) fn answered(&self, dialect: &'static str, outcome: &'static str, seconds: f64) {
-        self.seconds
-            .get_or_create(&[("dialect", dialect), ("outcome", outcome)])
-            .observe(seconds);
+        self.seconds.get_or_create(&[("dialect", dialect), ("outcome", outcome)]).observe(seconds);
     }
 
     /// Counts one SQL process that had to be replaced.

@@ -1,11 +1,32 @@
 //! A question and a `Grant` become an answer; the only room that knows DataFusion.
+//!
+//! A [`Session`] is one caller at one moment: it holds a snapshot taken with the grant's scope, and
+//! that is the one place where read permission is applied. PromQL is our own evaluator and runs
+//! here, on threads of its own, with a budget checked at every step. SQL is DataFusion's and runs
+//! in [worker processes](worker_main) that may be ended at any time. What both share (limits,
+//! turns, the processes, metrics) is the [`Engine`]; [`answer`] writes SQL answers down.
+//!
+//! When you add a dialect, also touch: `session` (permission, a turn, a deadline), `docs/`.
 
 pub mod promql;
 
 pub mod answer;
 pub mod limits;
+mod engine;
+mod session;
 mod admission;
 mod error;
 mod metrics;
 mod sql;
 mod worker;
+#[cfg(test)]
+mod tests;
+
+pub use answer::SqlAnswer;
+pub use engine::{Engine, EngineParts};
+pub use error::QueryError;
+pub use limits::Config;
+pub use metrics::Metrics;
+pub use session::{Options, Selection, Session};
+pub use sql::{Param, Truncated};
+pub use worker::{WorkerCommand, worker_main};

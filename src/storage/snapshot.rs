@@ -142,6 +142,23 @@ impl Snapshot {
         metas.into_iter().collect()
     }
 
+    /// Returns, for each commons with samples in the head, the times of the earliest and the latest,
+    /// ms since 1970 UTC.
+    pub fn head_time_ranges_ms(&self) -> Vec<(Commons, i64, i64)> {
+        let mut ranges: BTreeMap<Commons, (i64, i64)> = BTreeMap::new();
+        for head in self.version.generations().flat_map(|generation| generation.all()) {
+            let Some((first_ms, last_ms)) = head.metrics.read().time_range_ms() else { continue };
+            if self.scope.covers(&head.entry.name) {
+                let range = ranges.entry(head.entry.name.clone()).or_insert((first_ms, last_ms));
+                *range = (range.0.min(first_ms), range.1.max(last_ms));
+            }
+        }
+        ranges
+            .into_iter()
+            .map(|(commons, (first_ms, last_ms))| (commons, first_ms, last_ms))
+            .collect()
+    }
+
     /// Returns the live files of a signal within the scope.
     pub fn files(&self, signal: Signal) -> Vec<Arc<FileEntry>> {
         let wanted = self

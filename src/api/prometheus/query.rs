@@ -10,11 +10,11 @@ use super::super::ask::AskOptions;
 use super::super::error::ApiError;
 use super::super::json::{likely_bytes, push_answer, success, success_value};
 use super::super::params::Params;
-use super::super::{Api, number};
+use super::super::{Api, number, parse_promql};
 use super::truncate;
 use crate::base::Kind;
 use crate::model::Grant;
-use crate::query::promql::{Answer, Value};
+use crate::query::promql::{Answer, Value, format_expr};
 
 /// The most points of one series in an answer.
 const POINTS_MAX: i64 = 11_000;
@@ -124,7 +124,7 @@ pub(super) async fn exemplars(params: Params) -> Result<Response, ApiError> {
     Ok(success_value(&serde_json::json!([])))
 }
 
-pub(super) async fn format(State(api): State<Api>, params: Params) -> Result<Response, ApiError> {
-    let text = api.ask.format(params.required("query")?)?;
-    Ok(success_value(&serde_json::Value::String(text)))
+pub(super) async fn format(params: Params) -> Result<Response, ApiError> {
+    let expr = parse_promql(params.required("query")?)?;
+    Ok(success_value(&serde_json::Value::String(format_expr(&expr))))
 }

@@ -1,20 +1,29 @@
-//! `rules` and `alerts`: what the rules room shows, filtered as the caller wishes.
+//! `rules` and `alerts`: what the rules room shows, filtered and paged as the caller wishes.
 
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
-use serde_json::{Value, json};
+use serde::Serialize;
 
-use super::super::Api;
-use super::super::ask::Ask;
 use super::super::error::ApiError;
-use super::super::json::success_value;
+use super::super::json::success;
 use super::super::params::Params;
-use crate::model::{Grant, Labels};
+use super::super::{Api, parse_promql};
+use crate::model::{Grant, Labels, Matcher};
+use crate::query::promql::selectors;
+use crate::rules::{GroupView, RuleKind, RuleView, RulesFilter};
 
 pub(super) async fn alerts(State(api): State<Api>, Extension(grant): Extension<Grant>) -> Response {
     let alerts = api.rules.alerts(&grant).await;
-    success_value(&json!({ "alerts": alerts }))
+    success_of(&alerts)
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Page {
+    groups: Vec<GroupView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group_next_token: Option<String>,
 }
 
 pub(super) async fn rules(
@@ -22,110 +31,70 @@ pub(super) async fn rules(
     Extension(grant): Extension<Grant>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let filter = Filter::of(&params)?;
-    let mut shown = Vec::new();
-    for mut group in api.rules.groups(&grant).await {
-        if filter.keep(&mut group, &*api.ask)? {
-            shown.push(group);
+    let filter = filter_of(&params)?;
+    let wanted = matchers_of(&params)?;
+    let mut groups = api.rules.rules(&grant, &filter).await.groups;
+    if !wanted.is_empty() {
+        for group in &mut groups {
+            group.rules.retain(|rule| matches_any(&wanted, rule));
         }
+        groups.retain(|group| !group.rules.is_empty());
     }
-    let next = page(&mut shown, &params)?;
-    let mut data = json!({ "groups": shown });
-    if let Some(token) = next {
-        data["groupNextToken"] = Value::String(token);
-    }
-    Ok(success_value(&data))
+    let group_next_token = page(&mut groups, &params)?;
+    Ok(success_of(&Page { groups, group_next_token }))
 }
 
-/// What the caller wants to see; Grafana spells the lists with and without `[]`.
-#[derive(Debug)]
-struct Filter<'a> {
-    kind: Option<&'static str>,
-    rule_names: Vec<&'a str>,
-    groups: Vec<&'a str>,
-    files: Vec<&'a str>,
-    selectors: Vec<&'a str>,
-    no_alerts: bool,
+fn success_of(data: &impl Serialize) -> Response {
+    let text = serde_json::to_string(data).expect("views are plain data");
+    success(&[], &[], text.len(), |out| out.push_str(&text))
 }
 
-impl<'a> Filter<'a> {
-    fn of(params: &'a Params) -> Result<Self, ApiError> {
-        let kind = match params.get("type").map(str::to_ascii_lowercase).as_deref() {
-            None => None,
-            Some("alert") => Some("alerting"),
-            Some("record") => Some("recording"),
-            Some(other) => {
-                let message = format!("not supported value \"{other}\": wanted alert or record");
-                return Err(ApiError::parameter("type", message));
-            }
-        };
-        let no_alerts = match params.get("exclude_alerts") {
-            None | Some("false" | "0") => false,
-            Some("true" | "1") => true,
-            Some(other) => {
-                let message = format!("\"{other}\" is neither true nor false");
-                return Err(ApiError::parameter("exclude_alerts", message));
-            }
-        };
-        Ok(Self {
-            kind,
-            rule_names: params.all("rule_name"),
-            groups: params.all("rule_group"),
-            files: params.all("file"),
-            selectors: params.all("match"),
-            no_alerts,
-        })
-    }
-
-    /// Takes out the rules that are not wanted; returns false when the group is not wanted either.
-    fn keep(&self, group: &mut Value, ask: &dyn Ask) -> Result<bool, ApiError> {
-        if !is_in(&self.groups, &group["name"]) || !is_in(&self.files, &group["file"]) {
-            return Ok(false);
+/// Grafana spells the lists with and without `[]`.
+fn filter_of(params: &Params) -> Result<RulesFilter, ApiError> {
+    let kind = match params.get("type").map(str::to_ascii_lowercase).as_deref() {
+        None => None,
+        Some("alert") => Some(RuleKind::Alerting),
+        Some("record") => Some(RuleKind::Recording),
+        Some(other) => {
+            let message = format!("not supported value \"{other}\": wanted alert or record");
+            return Err(ApiError::parameter("type", message));
         }
-        let Some(rules) = group["rules"].as_array_mut() else { return Ok(true) };
-        let mut kept = Vec::with_capacity(rules.len());
-        for mut rule in std::mem::take(rules) {
-            if self.wants(&rule, ask)? {
-                if self.no_alerts && rule["alerts"].is_array() {
-                    rule["alerts"] = json!([]);
-                }
-                kept.push(rule);
-            }
+    };
+    let exclude_alerts = match params.get("exclude_alerts") {
+        None | Some("false" | "0") => false,
+        Some("true" | "1") => true,
+        Some(other) => {
+            let message = format!("\"{other}\" is neither true nor false");
+            return Err(ApiError::parameter("exclude_alerts", message));
         }
-        let has_any = !kept.is_empty();
-        *rules = kept;
-        let is_narrowed =
-            self.kind.is_some() || !self.rule_names.is_empty() || !self.selectors.is_empty();
-        Ok(has_any || !is_narrowed)
-    }
-
-    fn wants(&self, rule: &Value, ask: &dyn Ask) -> Result<bool, ApiError> {
-        if self.kind.is_some_and(|kind| rule["type"] != kind)
-            || !is_in(&self.rule_names, &rule["name"])
-        {
-            return Ok(false);
-        }
-        if self.selectors.is_empty() {
-            return Ok(true);
-        }
-        let pairs = rule["labels"].as_object().into_iter().flatten();
-        let labels: Labels =
-            pairs.map(|(name, value)| (name.as_str(), value.as_str().unwrap_or(""))).collect();
-        for selector in &self.selectors {
-            if ask.selector_matches(selector, &labels)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
+    };
+    let list = |name| params.all(name).into_iter().map(str::to_owned).collect();
+    Ok(RulesFilter {
+        kind,
+        rule_names: list("rule_name"),
+        groups: list("rule_group"),
+        files: list("file"),
+        exclude_alerts,
+    })
 }
 
-fn is_in(wanted: &[&str], value: &Value) -> bool {
-    wanted.is_empty() || value.as_str().is_some_and(|text| wanted.contains(&text))
+/// Returns the matchers of each `match[]`.
+fn matchers_of(params: &Params) -> Result<Vec<Vec<Matcher>>, ApiError> {
+    let mut all = Vec::new();
+    for selector in params.all("match") {
+        all.extend(selectors(&parse_promql(selector)?));
+    }
+    Ok(all)
+}
+
+fn matches_any(wanted: &[Vec<Matcher>], rule: &RuleView) -> bool {
+    let labels: Labels = rule.labels.iter().flatten().collect();
+    let fits = |m: &Matcher| m.matches(labels.get(&m.name).unwrap_or(""));
+    wanted.iter().any(|matchers| matchers.iter().all(fits))
 }
 
 /// Cuts the groups to one page; returns the token of the next one.
-fn page(groups: &mut Vec<Value>, params: &Params) -> Result<Option<String>, ApiError> {
+fn page(groups: &mut Vec<GroupView>, params: &Params) -> Result<Option<String>, ApiError> {
     if let Some(token) = params.get("group_next_token") {
         let found = groups.iter().position(|group| token_of(group) == token);
         let from = found.ok_or_else(|| {
@@ -141,7 +110,7 @@ fn page(groups: &mut Vec<Value>, params: &Params) -> Result<Option<String>, ApiE
 }
 
 /// A group's token names its file and itself, so that a page survives a reload.
-fn token_of(group: &Value) -> String {
-    let identity = format!("{};{}", group["file"], group["name"]);
+fn token_of(group: &GroupView) -> String {
+    let identity = format!("{};{}", group.file, group.name);
     format!("{:016x}", xxhash_rust::xxh3::xxh3_64(identity.as_bytes()))
 }

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use async_trait::async_trait;
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use super::*;
 use crate::base::Kind;
 use crate::model::{Grant, Labels, MetricKind, SeriesData, SeriesMeta, Temporality};
+use crate::query::answer::SqlAnswer;
 use crate::query::promql::{Answer, Sample, Value};
+use crate::rules::{AlertsView, GroupView, RuleKind, RuleView, RulesFilter, RulesView};
 
 #[derive(Debug)]
 pub(super) struct Fake;
@@ -127,14 +129,6 @@ impl Ask for Fake {
         ])
     }
 
-    fn format(&self, query: &str) -> Result<String, AskError> {
-        refusal(query).map_or_else(|| Ok(format!("{query}\n")), Err)
-    }
-
-    fn selector_matches(&self, selector: &str, labels: &Labels) -> Result<bool, AskError> {
-        Ok(selector == format!("{{severity=\"{}\"}}", labels.get("severity").unwrap_or("")))
-    }
-
     async fn sql(
         &self,
         _grant: &Grant,
@@ -155,29 +149,52 @@ impl Ask for Fake {
         )
         .unwrap();
         let batches = if query == "nothing" { Vec::new() } else { vec![batch.clone()] };
-        Ok(SqlAnswer { schema: batch.schema(), batches, is_truncated: query == "cut" })
+        Ok(SqlAnswer { schema: batch.schema(), batches, truncated: None })
     }
 }
 
+fn rule(name: &str, severity: &str) -> RuleView {
+    RuleView {
+        state: None,
+        name: name.to_owned(),
+        query: "up == 0".to_owned(),
+        duration: Some(60.0),
+        keep_firing_for: None,
+        labels: Some([("severity".to_owned(), severity.to_owned())].into()),
+        annotations: None,
+        alerts: Some(Vec::new()),
+        health: "ok",
+        last_error: None,
+        evaluation_time: 0.0,
+        last_evaluation: "2026-11-21T00:00:00Z".to_owned(),
+        kind: RuleKind::Alerting,
+    }
+}
+
+/// The third group is named after the filter, to show what reached the rules.
 #[async_trait]
 impl RuleViews for Fake {
-    async fn groups(&self, _grant: &Grant) -> Vec<Json> {
-        let alerting = |name, severity| {
-            json!({
-                "type": "alerting", "name": name, "labels": { "severity": severity },
-                "alerts": [{ "value": "1e+00" }],
-            })
+    async fn rules(&self, _grant: &Grant, filter: &RulesFilter) -> RulesView {
+        let group = |name: &str, rules| GroupView {
+            name: name.to_owned(),
+            file: "a.yml".to_owned(),
+            rules,
+            interval: 60.0,
+            limit: 0,
+            evaluation_time: 0.0,
+            last_evaluation: "2026-11-21T00:00:00Z".to_owned(),
         };
-        let recording = json!({ "type": "recording", "name": "r", "labels": {} });
-        vec![
-            json!({ "name": "g1", "file": "a.yml", "rules": [alerting("A", "page"), recording] }),
-            json!({ "name": "g2", "file": "a.yml", "rules": [alerting("B", "info")] }),
-            json!({ "name": "g3", "file": "b.yml", "rules": [] }),
-        ]
+        RulesView {
+            groups: vec![
+                group("g1", vec![rule("A", "page"), rule("B", "info")]),
+                group("g2", vec![rule("C", "info")]),
+                group(&format!("{filter:?}"), vec![]),
+            ],
+        }
     }
 
-    async fn alerts(&self, _grant: &Grant) -> Vec<Json> {
-        vec![json!({ "labels": { "alertname": "A" }, "state": "firing", "value": "1e+00" })]
+    async fn alerts(&self, _grant: &Grant) -> AlertsView {
+        AlertsView { alerts: Vec::new() }
     }
 }
 

@@ -2,14 +2,15 @@
 //!
 //! `promql-parser` 0.11 panics on a duration that is not finite (`up[1e400]`), overflows the stack
 //! on deep nesting and is quadratic on long chains; none of that can be undone once it is called.
-//! So the text is measured here first. The pass also hands on a text without comments and with raw
-//! strings (`` `\d+` ``) rewritten as quoted ones, because the parser refuses a backslash in them;
-//! what the parser then sees has exactly the tokens that were counted.
+//! So the text is measured here first. The pass also hands on a text without comments and with all
+//! strings in one form, because the parser refuses a backslash in raw ones (`` `\d+` ``) and panics
+//! on some escapes; what the parser then sees has exactly the tokens that were counted.
 
 use crate::model::{MatchOp, Matcher};
 
 use super::error::{KEY_DEPTH, KEY_TEXT, KEY_TOKENS, PromqlError};
 use super::limits::ParseLimits;
+use super::quoting::{push_quoted, unquote};
 
 /// The longest duration, as in Prometheus (its durations are 63-bit nanoseconds).
 const DURATION_S_MAX: f64 = 292.0 * 365.0 * 86_400.0;
@@ -74,7 +75,7 @@ impl Guard<'_> {
                 ')' | ']' | '}' => self.closing(next)?,
                 c if c.is_ascii_digit() => self.number()?,
                 '.' if self.peek_at(1).is_some_and(|c| c.is_ascii_digit()) => self.number()?,
-                c if is_word(c) => self.word()?,
+                c if is_word(c) && !(c == ':' && self.is_inside('[')) => self.word()?,
                 _ => self.operator(next)?,
             }
         }
@@ -92,6 +93,10 @@ impl Guard<'_> {
 
     fn peek_at(&self, n: usize) -> Option<char> {
         self.text[self.pos..].chars().nth(n)
+    }
+
+    fn is_inside(&self, bracket: char) -> bool {
+        self.open.last().is_some_and(|(open, _)| *open == bracket)
     }
 
     fn take(&mut self, c: char) {
@@ -160,9 +165,7 @@ impl Guard<'_> {
                 self.last = Last::RegexOp;
             }
             ('=' | '!' | '<' | '>', Some('=')) => self.take('='),
-            (':', _) if self.open.last().is_some_and(|(c, _)| *c == '[') => {
-                self.last = Last::WantsDuration;
-            }
+            (':', _) => self.last = Last::WantsDuration,
             ('+' | '-', _) => self.last = was,
             _ => {}
         }
@@ -171,11 +174,13 @@ impl Guard<'_> {
 
     fn word(&mut self) -> Result<(), PromqlError> {
         self.token()?;
-        // Inside braces a name has no colon, just as the parser's lexer splits it.
-        let in_braces = self.open.last().is_some_and(|(c, _)| *c == '{');
+        // Inside braces a name has no colon, just as the parser's lexer splits it, and inside
+        // brackets a colon stands between range and step.
+        let in_braces = self.is_inside('{');
+        let ends_at_colon = in_braces || self.is_inside('[');
         let rest = &self.text[self.pos..];
         let end = rest
-            .find(|c: char| !is_word(c) && !c.is_ascii_digit() || (c == ':' && in_braces))
+            .find(|c: char| !is_word(c) && !c.is_ascii_digit() || (c == ':' && ends_at_colon))
             .unwrap_or(rest.len())
             .max(1);
         let word = &rest[..end];
@@ -226,16 +231,12 @@ impl Guard<'_> {
             return Err(self.error_at(self.pos, "the string is never closed"));
         };
         let raw = &self.text[self.pos..self.pos + len + 2];
-        let value = promql_parser::util::unquote_string(raw)
-            .map_err(|_| self.error_at(self.pos, &format!("invalid string {raw}")))?;
+        let value = unquote(raw)
+            .ok_or_else(|| self.error_at(self.pos, &format!("invalid string {raw}")))?;
         if self.last == Last::RegexOp {
             self.regex(&value)?;
         }
-        if quote == '`' {
-            push_quoted(&mut self.out, &value);
-        } else {
-            self.out.push_str(raw);
-        }
+        push_quoted(&mut self.out, &value);
         self.pos += raw.len();
         self.last = Last::Other;
         Ok(())
@@ -345,10 +346,4 @@ fn string_len(rest: &str, quote: char) -> Option<usize> {
         }
     }
     None
-}
-
-fn push_quoted(out: &mut String, value: &str) {
-    out.push('"');
-    out.push_str(&promql_parser::util::escape_string(value));
-    out.push('"');
 }

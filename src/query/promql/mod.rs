@@ -26,6 +26,7 @@ mod grid;
 mod guard;
 mod parse;
 mod plan;
+mod quoting;
 
 mod aggregate;
 mod binary;

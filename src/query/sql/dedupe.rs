@@ -181,8 +181,7 @@ impl Met {
         let keep = self.keep(timestamps, series_ids, is_last)?;
         let columns = batch.columns()[..self.n_columns_out].to_vec();
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        let batch =
-            RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;
+        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;
         match keep {
             Some(keep) => Ok(filter_record_batch(&batch, &keep)?),
             None => Ok(batch),
@@ -203,8 +202,7 @@ impl Met {
                 continue;
             }
             let key = (series_id, timestamp_ms);
-            let is_new =
-                if is_last { !self.keys.contains(&key) } else { self.remember(key)? };
+            let is_new = if is_last { !self.keys.contains(&key) } else { self.remember(key)? };
             if !is_new {
                 keep.get_or_insert_with(|| vec![true; timestamps.len()])[row_idx] = false;
             }

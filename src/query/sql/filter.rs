@@ -146,10 +146,7 @@ fn column(expr: &Expr) -> Option<&str> {
 }
 
 fn is_lossless(to: &DataType) -> bool {
-    matches!(
-        to,
-        DataType::Timestamp(TimeUnit::Nanosecond, _) | DataType::Utf8 | DataType::Utf8View
-    )
+    matches!(to, DataType::Timestamp(TimeUnit::Nanosecond, _) | DataType::Utf8 | DataType::Utf8View)
 }
 
 fn literal_text(expr: &Expr) -> Option<String> {

@@ -82,10 +82,7 @@ impl PartitionStream for HeadScan {
 }
 
 /// Puts the columns into the schema's order and adds the commons where the schema has it.
-pub(super) fn with_commons(
-    schema: &SchemaRef,
-    (commons, batch): &HeadRows,
-) -> Result<RecordBatch> {
+pub(super) fn with_commons(schema: &SchemaRef, (commons, batch): &HeadRows) -> Result<RecordBatch> {
     let columns = schema.fields().iter().map(|field| -> ArrayRef {
         match batch.column_by_name(field.name()) {
             Some(column) => Arc::clone(column),

@@ -194,7 +194,9 @@ fn failure(error: DataFusionError) -> Failure {
         DataFusionError::Plan(message) | DataFusionError::NotImplemented(message) => {
             message.clone()
         }
-        DataFusionError::SQL(error, _) if matches!(**error, ParserError::RecursionLimitExceeded) => {
+        DataFusionError::SQL(error, _)
+            if matches!(**error, ParserError::RecursionLimitExceeded) =>
+        {
             "the query is nested too deeply: about 45 levels are read".to_owned()
         }
         root => root.strip_backtrace(),

@@ -86,10 +86,7 @@ impl ReadOnlyStore {
     }
 }
 
-fn failed(
-    location: &Path,
-    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> Error {
+fn failed(location: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     let source: Box<dyn std::error::Error + Send + Sync> = source.into();
     Error::Generic { store: NAME, source: format!("cannot read {location}: {source}").into() }
 }

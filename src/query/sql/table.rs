@@ -15,9 +15,7 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{DFSchema, Result, ScalarValue, internal_err};
 use datafusion::config::TableParquetOptions;
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::{
-    FileGroup, FileScanConfigBuilder, ParquetSource,
-};
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::execution::object_store::ObjectStoreUrl;
@@ -90,7 +88,8 @@ impl Layout {
         let last = all.fields().len() - 1;
         let mut places: Vec<usize> = (0..last).collect();
         places.insert(all.index_of("service").unwrap_or(last), last);
-        let shown = Schema::new(places.iter().map(|&idx| all.field(idx).clone()).collect::<Vec<_>>());
+        let shown =
+            Schema::new(places.iter().map(|&idx| all.field(idx).clone()).collect::<Vec<_>>());
         Self { shown: Arc::new(shown), places, scanned }
     }
 
@@ -187,8 +186,7 @@ impl ScopedTable {
                 columns.len() - 1
             }))
         };
-        let places =
-            KeyPlaces { timestamp: place("timestamp")?, series_id: place("series_id")? };
+        let places = KeyPlaces { timestamp: place("timestamp")?, series_id: place("series_id")? };
         let predicate = self.key_predicate(scan)?;
         let inputs = members.iter().map(|member| match member {
             Source::File(file) => self.files_exec(scan, &[file], &columns, predicate.clone()),
@@ -218,8 +216,10 @@ impl ScopedTable {
         columns: &[usize],
         predicate: Option<Arc<dyn PhysicalExpr>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let mut options = TableParquetOptions::default();
-        options.global = scan.session.config_options().execution.parquet.clone();
+        let options = TableParquetOptions {
+            global: scan.session.config_options().execution.parquet.clone(),
+            ..TableParquetOptions::default()
+        };
         let mut source =
             ParquetSource::new(self.layout.scanned.clone()).with_table_parquet_options(options);
         if let Some(predicate) = predicate {
@@ -246,7 +246,11 @@ impl ScopedTable {
         let schema = self.layout.project(columns)?;
         let mut filter = scan.bounds.head_filter();
         if let Some(head) = head {
+            // Samples that came after the ranges were asked for stay out: nobody looked whether
+            // files hold them too.
             filter.commons = Some(head.commons.clone());
+            filter.min_ns = Some(filter.min_ns.map_or(head.min_ns, |ns| ns.max(head.min_ns)));
+            filter.max_ns = Some(filter.max_ns.map_or(head.max_ns, |ns| ns.min(head.max_ns)));
         }
         let columns = schema.fields().iter().map(|field| field.name().clone());
         let request = HeadRequest {

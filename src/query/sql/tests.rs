@@ -87,24 +87,30 @@ impl Fixture {
     pub(crate) fn standard() -> Self {
         let mut fixture = Self::new();
         let (heart, lung) = (commons("heart.example"), commons("lung.example"));
-        fixture.file(&heart, 1, Signal::Metrics, samples(&[
-            (0, "up", "node", 1.0),
-            (15_000, "up", "node", 1.0),
-            (0, "up", "api", 1.0),
-        ]));
-        fixture.file(&heart, 2, Signal::Metrics, samples(&[
-            (15_000, "up", "node", 0.0),
-            (30_000, "up", "node", 0.5),
-        ]));
+        fixture.file(
+            &heart,
+            1,
+            Signal::Metrics,
+            samples(&[(0, "up", "node", 1.0), (15_000, "up", "node", 1.0), (0, "up", "api", 1.0)]),
+        );
+        fixture.file(
+            &heart,
+            2,
+            Signal::Metrics,
+            samples(&[(15_000, "up", "node", 0.0), (30_000, "up", "node", 0.5)]),
+        );
         fixture.file(&lung, 2, Signal::Metrics, samples(&[(0, "queue", "node", 7.0)]));
-        fixture.head(&heart, Signal::Metrics, samples(&[
-            (30_000, "up", "node", 9.0),
-            (45_000, "up", "node", 0.25),
-        ]));
-        fixture.file(&heart, 3, Signal::Logs, logs(&[
-            (1_000, "GET /a", "GET", 200, "t1"),
-            (2_000, "GET /b", "GET", 500, "t2"),
-        ]));
+        fixture.head(
+            &heart,
+            Signal::Metrics,
+            samples(&[(30_000, "up", "node", 9.0), (45_000, "up", "node", 0.25)]),
+        );
+        fixture.file(
+            &heart,
+            3,
+            Signal::Logs,
+            logs(&[(1_000, "GET /a", "GET", 200, "t1"), (2_000, "GET /b", "GET", 500, "t2")]),
+        );
         fixture.head(&heart, Signal::Logs, logs(&[(3_000, "POST /c", "POST", 500, "t3")]));
         fixture.file(&heart, 4, Signal::Spans, spans(&[(900, 40, "GET /b", "t2")]));
         fixture.head(&lung, Signal::Spans, spans(&[(5_000, 10, "job", "t9")]));
@@ -174,7 +180,7 @@ impl Fixture {
             .thread_stack_size(16 << 20)
             .build()
             .unwrap();
-        let heads: Arc<dyn Heads> = self.heads.clone();
+        let heads = Arc::clone(&self.heads) as Arc<dyn Heads>;
         runtime.block_on(async move {
             let task = async move {
                 let mut sink = Collect::default();
@@ -227,9 +233,9 @@ pub(crate) fn samples(rows: &[SampleRow]) -> RecordBatch {
     let schema = metric::exp_schema();
     let columns = schema.fields().iter().map(|field| -> ArrayRef {
         match field.name().as_str() {
-            "timestamp" => {
-                Arc::new(TimestampMillisecondArray::from_iter_values(times.clone()).with_timezone("UTC"))
-            }
+            "timestamp" => Arc::new(
+                TimestampMillisecondArray::from_iter_values(times.clone()).with_timezone("UTC"),
+            ),
             "metric" => dictionary(rows.iter().map(|row| row.1.to_owned())),
             "labels" => dictionary(rows.iter().map(labels)),
             "kind" => dictionary(rows.iter().map(|_| "gauge".to_owned())),
@@ -263,15 +269,18 @@ pub(crate) fn logs(rows: &[(i64, &str, &str, u16, &str)]) -> RecordBatch {
     let mut builder = LogsBuilder::new();
     for (after_ms, body, method, status, trace_id) in rows {
         let attributes = format!(r#"{{"http.method":"{method}","http.status_code":{status}}}"#);
-        builder.push(&tags(), &LogRow {
-            timestamp_ns: (START_MS + after_ms) * 1_000_000 + 1,
-            severity_number: if *status >= 500 { 17 } else { 9 },
-            body,
-            attributes: &attributes,
-            resource: r#"{"k8s.pod.name":"fence-1"}"#,
-            trace_id,
-            ..LogRow::default()
-        });
+        builder.push(
+            &tags(),
+            &LogRow {
+                timestamp_ns: (START_MS + after_ms) * 1_000_000 + 1,
+                severity_number: if *status >= 500 { 17 } else { 9 },
+                body,
+                attributes: &attributes,
+                resource: r#"{"k8s.pod.name":"fence-1"}"#,
+                trace_id,
+                ..LogRow::default()
+            },
+        );
     }
     builder.finish()
 }
@@ -281,19 +290,22 @@ fn spans(rows: &[(i64, i64, &str, &str)]) -> RecordBatch {
     let mut builder = SpansBuilder::new();
     for (after_ms, duration_ms, name, trace_id) in rows {
         let start_ns = (START_MS + after_ms) * 1_000_000;
-        builder.push(&tags(), &SpanRow {
-            start_ns,
-            end_ns: start_ns + duration_ms * 1_000_000,
-            trace_id,
-            span_id: "s1",
-            name,
-            kind: 2,
-            attributes: "{}",
-            resource: "{}",
-            events: r#"[{"name":"retry","attributes":{"n":1}}]"#,
-            links: "[]",
-            ..SpanRow::default()
-        });
+        builder.push(
+            &tags(),
+            &SpanRow {
+                start_ns,
+                end_ns: start_ns + duration_ms * 1_000_000,
+                trace_id,
+                span_id: "s1",
+                name,
+                kind: 2,
+                attributes: "{}",
+                resource: "{}",
+                events: r#"[{"name":"retry","attributes":{"n":1}}]"#,
+                links: "[]",
+                ..SpanRow::default()
+            },
+        );
     }
     builder.finish()
 }
@@ -303,7 +315,8 @@ fn time_range(signal: Signal, batch: &RecordBatch) -> (i64, i64) {
     use datafusion::arrow::compute::cast;
     use datafusion::arrow::datatypes::{DataType, TimeUnit, TimestampNanosecondType};
     let times = batch.column_by_name(super::filter::time_column(signal)).unwrap();
-    let times = cast(times, &DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()))).unwrap();
+    let times =
+        cast(times, &DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()))).unwrap();
     let times = times.as_primitive::<TimestampNanosecondType>().values();
     (*times.iter().min().unwrap(), *times.iter().max().unwrap())
 }
@@ -340,7 +353,9 @@ fn mismatch(fixture: &Fixture, query: &str, want: &str) -> Option<String> {
 }
 
 /// Holds every sample of a run of writes, some of them retried, in the order they were stored.
-fn stored_twice(sources: &[Vec<(i64, u8)>]) -> (Fixture, std::collections::BTreeMap<(i64, u8), f64>) {
+fn stored_twice(
+    sources: &[Vec<(i64, u8)>],
+) -> (Fixture, std::collections::BTreeMap<(i64, u8), f64>) {
     const JOBS: [&str; 3] = ["a", "b", "c"];
     let mut fixture = Fixture::new();
     let heart = commons("heart.example");
@@ -443,7 +458,8 @@ fn a_file_in_another_commons_folder_stops_the_query() {
 #[test]
 fn a_file_that_is_not_on_the_list_does_not_exist() {
     let fixture = Fixture::standard();
-    let store = super::store::ReadOnlyStore::new(fixture.dir.path().to_owned(), &fixture.files[..1]);
+    let store =
+        super::store::ReadOnlyStore::new(fixture.dir.path().to_owned(), &fixture.files[..1]);
 
     let outside = object_store::path::Path::parse(&fixture.files[1].path).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

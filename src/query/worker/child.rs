@@ -182,9 +182,9 @@ async fn next_rows(
         None => return Some((Err(gone()), None)),
     };
     let ask_again = send(&Frame::about(Kind::HeadNext, id, Vec::new()));
-    let rows = ask_again.map_err(DataFusionError::IoError).and_then(|()| {
-        decode_rows(&frame.payload).map_err(DataFusionError::from)
-    });
+    let rows = ask_again
+        .map_err(DataFusionError::IoError)
+        .and_then(|()| decode_rows(&frame.payload).map_err(DataFusionError::from));
     Some((rows, Some(inbox)))
 }
 

@@ -21,7 +21,11 @@ use crate::storage::{HeadBatch, HeadFilter};
 /// The head of one snapshot, as the server gives it to a worker.
 pub(in crate::query) trait HeadSource: Debug + Send + Sync {
     /// Returns the rows, one batch at a time.
-    fn rows(&self, signal: Signal, filter: HeadFilter) -> Box<dyn Iterator<Item = HeadBatch> + Send>;
+    fn rows(
+        &self,
+        signal: Signal,
+        filter: HeadFilter,
+    ) -> Box<dyn Iterator<Item = HeadBatch> + Send>;
 
     /// Returns the time range of each commons that has samples in the head.
     fn metric_ranges(&self) -> Vec<HeadRange>;

@@ -140,7 +140,10 @@ mod tests {
         let read = Frame::read(&mut bytes.as_slice()).unwrap();
         let received = Frame::receive(&mut bytes.as_slice()).await.unwrap();
         for back in [read, received] {
-            assert_eq!((back.kind, back.id, back.payload), (Kind::HeadRows, 7, Bytes::from("rows")));
+            assert_eq!(
+                (back.kind, back.id, back.payload),
+                (Kind::HeadRows, 7, Bytes::from("rows"))
+            );
         }
     }
 

@@ -33,5 +33,5 @@ pub(super) mod tests;
 
 pub use child::worker_main;
 pub(super) use conversation::HeadSource;
-pub use pool::WorkerCommand;
 pub(super) use pool::Pool;
+pub use pool::WorkerCommand;

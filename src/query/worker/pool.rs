@@ -187,7 +187,8 @@ impl Pool {
                 max: self.n_workers,
                 key: "query.workers",
             })?;
-        let mut lease = Lease { pool: Arc::clone(self), worker: None, reason: "canceled", slot: Some(slot) };
+        let mut lease =
+            Lease { pool: Arc::clone(self), worker: None, reason: "canceled", slot: Some(slot) };
         let worker = lease.worker.insert(self.take().await?);
         let talk = converse(&mut worker.to, &mut worker.from, question, head);
         match tokio::time::timeout(deadline, talk).await {

@@ -25,7 +25,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 #[test]
 fn query_worker_entry() {
     if std::env::var_os(ENTRY_SWITCH).is_some() {
-        drop(super::worker_main());
+        let _ = super::worker_main();
         std::process::exit(0);
     }
 }
@@ -40,7 +40,11 @@ pub(in crate::query) fn test_worker() -> WorkerCommand {
 }
 
 impl HeadSource for ListedHeads {
-    fn rows(&self, signal: Signal, filter: HeadFilter) -> Box<dyn Iterator<Item = HeadBatch> + Send> {
+    fn rows(
+        &self,
+        signal: Signal,
+        filter: HeadFilter,
+    ) -> Box<dyn Iterator<Item = HeadBatch> + Send> {
         let rows = self.0.clone().into_iter().filter(move |(its, (commons, _))| {
             *its == signal && filter.commons.as_ref().is_none_or(|wanted| wanted == commons)
         });
@@ -71,7 +75,7 @@ impl Server {
     }
 
     async fn put(&self, question: &Question, deadline: Duration) -> Result<SqlAnswer, QueryError> {
-        let head: Arc<dyn HeadSource> = self.fixture.heads.clone();
+        let head = Arc::clone(&self.fixture.heads) as Arc<dyn HeadSource>;
         self.pool.ask(question, &head, deadline).await
     }
 
@@ -171,7 +175,8 @@ async fn the_memory_pool_refuses_with_its_limits_name() {
 async fn the_largest_plan_that_the_gate_lets_through_does_not_overflow_the_stack() {
     let server = Server::new(2 << 30);
     let additions = format!("SELECT 1{} AS n", "+1".repeat(499));
-    let unions = format!("SELECT count(*) AS n FROM (SELECT 1{})", " UNION ALL SELECT 1".repeat(64));
+    let unions =
+        format!("SELECT count(*) AS n FROM (SELECT 1{})", " UNION ALL SELECT 1".repeat(64));
     let nested = format!("SELECT {}1{} AS n", "(".repeat(45), ")".repeat(45));
 
     for (sql, want) in [(additions, "500"), (unions, "65"), (nested, "1")] {
@@ -225,7 +230,7 @@ async fn a_program_that_is_no_worker_is_told_apart() {
     let command = WorkerCommand { exe: "/bin/true".into(), args: Vec::new(), env: Vec::new() };
     let pool = Pool::new(command, 1, 1 << 30, metrics);
     let fixture = Fixture::standard();
-    let head: Arc<dyn HeadSource> = fixture.heads.clone();
+    let head = Arc::clone(&fixture.heads) as Arc<dyn HeadSource>;
 
     let refusal = pool.ask(&fixture.question("SELECT 1"), &head, DEADLINE).await.unwrap_err();
 

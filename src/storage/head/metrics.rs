@@ -20,6 +20,8 @@ pub struct MetricsHead {
     arena: Arena,
     exp_histograms: Vec<(u32, i64, ExpHistogram)>,
     n_exp_bytes: usize,
+    /// The earliest and the latest sample, ms since 1970 UTC.
+    time_range_ms: Option<(i64, i64)>,
     /// Slots below this are defined on disk.
     pub n_defined: u32,
     /// Slots below this will be, once the group under way is synced.
@@ -78,11 +80,23 @@ impl MetricsHead {
 
     /// Appends a sample to a slot.
     pub fn append(&mut self, slot: u32, timestamp_ms: i64, value: f64) {
+        self.cover(timestamp_ms);
         self.chunks[slot as usize].append(&mut self.arena, timestamp_ms, value);
+    }
+
+    fn cover(&mut self, timestamp_ms: i64) {
+        let (first_ms, last_ms) = self.time_range_ms.unwrap_or((timestamp_ms, timestamp_ms));
+        self.time_range_ms = Some((first_ms.min(timestamp_ms), last_ms.max(timestamp_ms)));
+    }
+
+    /// Returns the times of the earliest and the latest sample, ms since 1970 UTC.
+    pub fn time_range_ms(&self) -> Option<(i64, i64)> {
+        self.time_range_ms
     }
 
     /// Appends an exponential histogram to a slot.
     pub fn append_exp(&mut self, slot: u32, timestamp_ms: i64, histogram: ExpHistogram) {
+        self.cover(timestamp_ms);
         let n_counts = histogram.positive_counts.len() + histogram.negative_counts.len();
         self.n_exp_bytes += size_of::<(u32, i64, ExpHistogram)>() + 8 * n_counts;
         self.exp_histograms.push((slot, timestamp_ms, histogram));

@@ -4,6 +4,8 @@ use crate::model::labels::METRIC_NAME;
 use crate::model::metric::stale_marker;
 use crate::model::{Labels, LabelsBuilder};
 
+use super::super::quoting::unquote;
+
 /// Text that is not in the notation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}`: {what}")]
@@ -150,8 +152,8 @@ fn split_string(text: &str) -> Result<(String, &str), NotationError> {
             _ if is_escaped => is_escaped = false,
             '\\' => is_escaped = true,
             c if c == quote => {
-                let value = promql_parser::util::unquote_string(&text[..=idx]);
-                return Ok((value.map_err(|_| not_a_string())?, &text[idx + 1..]));
+                let value = unquote(&text[..=idx]);
+                return Ok((value.ok_or_else(not_a_string)?, &text[idx + 1..]));
             }
             _ => {}
         }

@@ -1,0 +1,81 @@
+//! What the room counts about itself.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+type OutcomeLabels = [(&'static str, &'static str); 1];
+
+/// The room's own metrics.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    notifications: Family<OutcomeLabels, Counter>,
+    pub(super) queued: Gauge,
+    pub(super) groups: Gauge,
+    pub(super) send_duration: Histogram,
+    pub(super) delivery_delay: Histogram,
+    pub(super) store_failures: Counter,
+}
+
+impl Metrics {
+    /// Registers the metrics and returns the handles to them.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        registry.register(
+            "commonwatch_notify_notifications",
+            "Notifications, by outcome: delivered, refused, retried, expired or dropped",
+            metrics.notifications.clone(),
+        );
+        registry.register(
+            "commonwatch_notify_queued",
+            "Notifications in the outbox",
+            metrics.queued.clone(),
+        );
+        registry.register(
+            "commonwatch_notify_groups",
+            "Groups of alerts that are told together",
+            metrics.groups.clone(),
+        );
+        registry.register(
+            "commonwatch_notify_send_duration_seconds",
+            "How long one attempt to deliver took",
+            metrics.send_duration.clone(),
+        );
+        registry.register(
+            "commonwatch_notify_delivery_delay_seconds",
+            "Time from the decision to tell until the receiver took it",
+            metrics.delivery_delay.clone(),
+        );
+        registry.register(
+            "commonwatch_notify_store_failures",
+            "Writes of the outbox that failed; the notification is sent from memory",
+            metrics.store_failures.clone(),
+        );
+        metrics
+    }
+
+    pub(super) fn ended(&self, outcome: &'static str) {
+        self.notifications.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    /// Returns how many notifications ended so; for tests.
+    #[cfg(test)]
+    pub(super) fn n_ended(&self, outcome: &'static str) -> u64 {
+        self.notifications.get_or_create(&[("outcome", outcome)]).get()
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            notifications: Family::default(),
+            queued: Gauge::default(),
+            groups: Gauge::default(),
+            send_duration: Histogram::new(exponential_buckets(0.005, 2.0, 12)),
+            delivery_delay: Histogram::new(exponential_buckets(0.01, 4.0, 12)),
+            store_failures: Counter::default(),
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! One attempt to deliver one notification.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use base64::Engine as _;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+
+use super::Receiver;
+use super::address::AddressPolicy;
+use super::connect::CheckedConnector;
+
+/// How long one attempt may take, resolving and connecting included.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// How much of an answer is read, so that the connection can be used again; none of it is shown.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
+
+/// One notification for one receiver.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Delivery {
+    /// Who is told.
+    pub receiver: Receiver,
+    /// The same for every attempt, also after a restart.
+    pub idempotency_key: String,
+    /// The body, JSON.
+    pub body: String,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// 2xx.
+    Delivered,
+    /// An answer that will be the same next time.
+    Refused {
+        /// Its status.
+        status: u16,
+    },
+    /// No answer, or one that asks to come again.
+    Failed {
+        /// What happened, with nothing of the URL but its host and nothing of the answer's body.
+        reason: String,
+        /// How long the receiver asks to be left alone.
+        retry_after: Option<Duration>,
+    },
+}
+
+/// Delivers notifications.
+#[async_trait]
+pub trait Sender: Send + Sync {
+    /// Makes one attempt; it ends within seconds.
+    async fn send(&self, delivery: &Delivery) -> Outcome;
+}
+
+/// Delivers notifications over HTTP.
+#[derive(Debug, Clone)]
+pub struct WebhookSender {
+    client: Client<HttpsConnector<CheckedConnector>, Full<Bytes>>,
+}
+
+impl WebhookSender {
+    /// Returns a sender that goes only where the policy allows. It follows no redirects and knows
+    /// no proxies.
+    pub fn new(policy: AddressPolicy) -> Self {
+        let connector = HttpsConnectorBuilder::new()
+            .with_webpki_roots()
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(CheckedConnector { policy });
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(Duration::from_secs(30))
+            .build(connector);
+        Self { client }
+    }
+
+    async fn attempt(&self, delivery: &Delivery) -> Outcome {
+        let request = match request(delivery) {
+            Ok(request) => request,
+            Err(error) => return failed(format!("cannot make a request of it: {error}")),
+        };
+        match self.client.request(request).await {
+            Ok(response) => {
+                let (head, body) = response.into_parts();
+                drop(Limited::new(body, ANSWER_BYTES_MAX).collect().await);
+                judge(head.status, &head.headers)
+            }
+            Err(error) => failed(chain(&error)),
+        }
+    }
+}
+
+#[async_trait]
+impl Sender for WebhookSender {
+    async fn send(&self, delivery: &Delivery) -> Outcome {
+        match tokio::time::timeout(TIMEOUT, self.attempt(delivery)).await {
+            Ok(outcome) => outcome,
+            Err(_) => failed(format!("no answer within {}s", TIMEOUT.as_secs())),
+        }
+    }
+}
+
+fn request(delivery: &Delivery) -> Result<Request<Full<Bytes>>, http::Error> {
+    let url = &delivery.receiver.url;
+    let mut request = Request::post(url.without_userinfo())
+        .header(CONTENT_TYPE, "application/json")
+        .header(USER_AGENT, concat!("commonwatch/", env!("CARGO_PKG_VERSION")))
+        .header("Idempotency-Key", &delivery.idempotency_key);
+    if let Some(userinfo) = url.userinfo() {
+        let encoded = base64::engine::general_purpose::STANDARD.encode(userinfo);
+        request = request.header(AUTHORIZATION, format!("Basic {encoded}"));
+    }
+    request.body(Full::new(Bytes::from(delivery.body.clone())))
+}
+
+/// Says what an answer means: only what may be different next time is tried again.
+fn judge(status: StatusCode, headers: &HeaderMap) -> Outcome {
+    let come_again = status.is_server_error()
+        || matches!(status.as_u16(), 408 | 425)
+        || status == StatusCode::TOO_MANY_REQUESTS;
+    match status {
+        status if status.is_success() => Outcome::Delivered,
+        status if come_again => Outcome::Failed {
+            reason: format!("answered {}", status.as_u16()),
+            retry_after: retry_after(headers),
+        },
+        status => Outcome::Refused { status: status.as_u16() },
+    }
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let secs = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(secs))
+}
+
+fn failed(reason: String) -> Outcome {
+    Outcome::Failed { reason, retry_after: None }
+}
+
+/// Joins an error with its causes; hyper's own text says only "client error (Connect)".
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(status: u16, want: &str) {
+        let got = match judge(StatusCode::from_u16(status).unwrap(), &HeaderMap::new()) {
+            Outcome::Delivered => "delivered",
+            Outcome::Refused { .. } => "refused",
+            Outcome::Failed { .. } => "failed",
+        };
+        assert_eq!(got, want, "{status}");
+    }
+
+    #[test]
+    fn only_what_may_change_is_tried_again() {
+        for status in [200, 202, 204] {
+            check(status, "delivered");
+        }
+        for status in [301, 302, 307, 400, 401, 403, 404, 410, 413, 422] {
+            check(status, "refused");
+        }
+        for status in [408, 425, 429, 500, 502, 503, 504] {
+            check(status, "failed");
+        }
+    }
+
+    #[test]
+    fn the_receiver_may_ask_for_a_pause() {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, "7".parse().unwrap());
+
+        let outcome = judge(StatusCode::TOO_MANY_REQUESTS, &headers);
+
+        let want = Some(Duration::from_secs(7));
+        assert!(matches!(outcome, Outcome::Failed { retry_after, .. } if retry_after == want));
+    }
+}

@@ -1,0 +1,101 @@
+//! The scripts under `tests/cases/promql`, and what no script can say: hostile texts, budgets, and
+//! that an answer does not depend on how it was asked for.
+
+mod budget;
+mod hostile;
+mod same;
+
+use std::sync::Arc;
+
+use crate::base::{Clock, ManualClock};
+
+use super::testing::{MemorySource, parse_series, run_script};
+use super::{Budget, Engine, Expr, Limits, ParseLimits, format_expr, parse, selectors};
+
+fn budget_of(limits: &Limits) -> Budget {
+    let clock: Arc<dyn Clock> = ManualClock::at_ms(0);
+    limits.budget(clock)
+}
+
+fn source_of(step_ms: i64, lines: &[&str]) -> MemorySource {
+    let mut source = MemorySource::new();
+    for line in lines {
+        let (labels, values) = parse_series(line).unwrap();
+        source.push_values(&labels, 0, step_ms, &values);
+    }
+    source
+}
+
+fn parse_ok(text: &str) -> Expr {
+    parse(text, &ParseLimits::default()).unwrap()
+}
+
+/// Returns every script's name and text.
+fn scripts() -> Vec<(String, String)> {
+    let paths = std::fs::read_dir("tests/cases/promql").unwrap().map(|entry| entry.unwrap().path());
+    let mut scripts: Vec<_> = paths
+        .filter(|path| path.extension().is_some_and(|ending| ending == "test"))
+        .map(|path| (path.display().to_string(), std::fs::read_to_string(path).unwrap()))
+        .collect();
+    scripts.sort();
+    scripts
+}
+
+#[test]
+fn every_script_holds() {
+    let mut report = String::new();
+    let mut n_total = 0;
+    for (name, text) in scripts() {
+        let (n_evals, failures) = run_script(&Engine::default(), &text);
+        n_total += n_evals;
+        for failure in failures {
+            report.push_str(&format!("{name}: {failure}\n"));
+        }
+    }
+    assert!(report.is_empty(), "\n{report}");
+    assert!(n_total >= 600, "only {n_total} evaluations: was a script lost?");
+}
+
+#[test]
+fn a_script_that_does_not_hold_says_where() {
+    let script = "load 1m\n  up 1\n\neval instant at 0s up\n  up 2\n\neval_fail instant at 0s up\n";
+
+    let (n_evals, failures) = run_script(&Engine::default(), script);
+
+    let lines: Vec<usize> = failures.iter().map(|failure| failure.line).collect();
+    assert_eq!((n_evals, lines), (2, vec![4, 7]));
+}
+
+#[test]
+fn selectors_are_found_wherever_they_stand() {
+    let expr =
+        parse_ok(r#"sum(rate(a{x="1"}[5m])) / on () (b offset 5m or max_over_time(c[1h:1m]))"#);
+
+    let found: Vec<String> =
+        selectors(&expr).iter().map(|matchers| format!("{matchers:?}")).collect();
+
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert!(found[0].contains("__name__") && found[0].contains('x'), "{found:?}");
+}
+
+#[test]
+fn formatting_does_not_change_a_query() {
+    for (_, text) in scripts() {
+        for expr in text.lines().filter_map(expr_of_eval) {
+            let Ok(parsed) = parse(expr, &ParseLimits::default()) else { continue };
+            let formatted = format_expr(&parsed);
+            // Matchers may change places: what is formatted again must not change again.
+            assert_eq!(format_expr(&parse_ok(&formatted)), formatted, "{expr}");
+        }
+    }
+}
+
+/// Returns the expression of a script's eval line.
+fn expr_of_eval(line: &str) -> Option<&str> {
+    let words = match line.split(' ').nth(1)? {
+        _ if !line.starts_with("eval") => return None,
+        "instant" => 4,
+        _ => 8,
+    };
+    line.splitn(words + 1, ' ').nth(words)
+}

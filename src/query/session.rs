@@ -1,0 +1,288 @@
+//! One caller's questions, limited to what the caller may read.
+//!
+//! This is the one place where read permission is applied. A session takes its snapshot with the
+//! grant's scope, and everything below gets the snapshot and never the store, so no dialect can
+//! forget to ask. Whoever may only view gets metrics; logs, spans and SQL need a developer.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::admission::Turn;
+use super::answer::SqlAnswer;
+use super::engine::Engine;
+use super::error::QueryError;
+use super::promql::{self, Answer, Budget, PromqlError};
+use super::sql::{HeadRange, Param, Question};
+use super::worker::HeadSource;
+use crate::model::{Grant, Labels, Matcher, Role, SeriesMeta, Signal};
+use crate::storage::{FileEntry, HeadBatch, HeadFilter, SeriesRequest, Snapshot, Storage};
+
+/// What a question may say beside its text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Options {
+    /// The deadline the caller wants; `query.timeout_max` still holds.
+    pub timeout: Option<Duration>,
+    /// How far an instant selector looks back, ms.
+    pub lookback_ms: Option<i64>,
+}
+
+/// Which series are meant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Selection {
+    /// A series is meant when all matchers of any set match; no set means every series.
+    pub matcher_sets: Vec<Vec<Matcher>>,
+    /// First ms, inclusive.
+    pub start_ms: i64,
+    /// Last ms, inclusive.
+    pub end_ms: i64,
+    /// At most this many results.
+    pub limit: Option<usize>,
+}
+
+/// One caller's questions about one moment.
+#[derive(Debug, Clone)]
+pub struct Session {
+    grant: Grant,
+    snapshot: Snapshot,
+    engine: Arc<Engine>,
+}
+
+impl Session {
+    /// Returns a session that sees what the grant may read, as it is now.
+    pub fn new(grant: Grant, storage: &Storage, engine: &Arc<Engine>) -> Self {
+        let snapshot = storage.snapshot(&grant.read);
+        Self { grant, snapshot, engine: Arc::clone(engine) }
+    }
+
+    /// Evaluates PromQL at one time.
+    pub async fn promql_instant(
+        &self,
+        query: &str,
+        time_ms: i64,
+        options: Options,
+    ) -> Result<Answer, QueryError> {
+        self.promql(query, options, move |engine, snapshot, expr, budget| {
+            engine.instant(snapshot, expr, time_ms, budget)
+        })
+        .await
+    }
+
+    /// Evaluates PromQL at `start_ms`, then every `step_ms` up to and including `end_ms`.
+    pub async fn promql_range(
+        &self,
+        query: &str,
+        (start_ms, end_ms, step_ms): (i64, i64, i64),
+        options: Options,
+    ) -> Result<Answer, QueryError> {
+        self.promql(query, options, move |engine, snapshot, expr, budget| {
+            engine.range(snapshot, expr, start_ms, end_ms, step_ms, budget)
+        })
+        .await
+    }
+
+    async fn promql<F>(&self, query: &str, options: Options, ask: F) -> Result<Answer, QueryError>
+    where
+        F: FnOnce(
+                &promql::Engine,
+                &Snapshot,
+                &promql::Expr,
+                &Budget,
+            ) -> Result<Answer, PromqlError>
+            + Send
+            + 'static,
+    {
+        let parse_limits = self.engine.promql_limits.parse_limits();
+        let query = query.to_owned();
+        let engine = match options.lookback_ms {
+            Some(lookback_ms) => self.engine.promql.with_lookback_ms(lookback_ms),
+            None => self.engine.promql.clone(),
+        };
+        self.read("promql", options.timeout, move |snapshot, budget| {
+            let expr = promql::parse(&query, &parse_limits)?;
+            Ok(ask(&engine, snapshot, &expr, budget)?)
+        })
+        .await
+    }
+
+    /// Returns the label sets of the selected series, sorted.
+    pub async fn series(&self, wanted: Selection) -> Result<Vec<Labels>, QueryError> {
+        let limit = wanted.limit.unwrap_or(usize::MAX);
+        let found = self.select(wanted).await?;
+        Ok(found.into_iter().take(limit).collect())
+    }
+
+    /// Returns the names of the selected series' labels, sorted.
+    pub async fn label_names(&self, wanted: Selection) -> Result<Vec<String>, QueryError> {
+        let limit = wanted.limit.unwrap_or(usize::MAX);
+        let found = self.select(wanted).await?;
+        let names: BTreeSet<&str> =
+            found.iter().flat_map(Labels::iter).map(|(name, _)| name).collect();
+        Ok(names.into_iter().take(limit).map(str::to_owned).collect())
+    }
+
+    /// Returns the values of one label of the selected series, sorted.
+    pub async fn label_values(
+        &self,
+        name: &str,
+        wanted: Selection,
+    ) -> Result<Vec<String>, QueryError> {
+        let limit = wanted.limit.unwrap_or(usize::MAX);
+        let found = self.select(wanted).await?;
+        let values: BTreeSet<&str> = found.iter().filter_map(|labels| labels.get(name)).collect();
+        Ok(values.into_iter().take(limit).map(str::to_owned).collect())
+    }
+
+    async fn select(&self, wanted: Selection) -> Result<BTreeSet<Labels>, QueryError> {
+        self.read("series", None, move |snapshot, budget| {
+            let every = [Vec::new()];
+            let sets = &wanted.matcher_sets;
+            let sets = if sets.is_empty() { every.as_slice() } else { sets.as_slice() };
+            let mut found = BTreeSet::new();
+            for matchers in sets {
+                found.extend(snapshot.series(&SeriesRequest {
+                    matchers,
+                    start_ms: wanted.start_ms,
+                    end_ms: wanted.end_ms,
+                    samples_max: budget.samples_max,
+                    series_max: budget.series_max,
+                })?);
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    /// Returns what is known of each metric, sorted by name.
+    pub async fn metadata(&self) -> Result<Vec<(String, SeriesMeta)>, QueryError> {
+        self.read("metadata", None, |snapshot, _| Ok(snapshot.metadata())).await
+    }
+
+    /// Runs work that reads series on a thread of its own, within the deadline. When nobody waits
+    /// for the answer any more, the work is told to stop, and keeps its turn until it has.
+    async fn read<T: Send + 'static>(
+        &self,
+        dialect: &'static str,
+        timeout: Option<Duration>,
+        work: impl FnOnce(&Snapshot, &Budget) -> Result<T, QueryError> + Send + 'static,
+    ) -> Result<T, QueryError> {
+        let deadline = self.engine.config.deadline(timeout);
+        let (timed, turn) = self.engine.enter(&self.grant, dialect, deadline).await;
+        let turn = match turn {
+            Ok(turn) => turn,
+            Err(error) => return timed.end(Err(error)),
+        };
+        let budget = Arc::new(self.engine.budget(deadline));
+        let stop = StopOnDrop(Arc::clone(&budget));
+        let snapshot = self.snapshot.clone();
+        let work = move || with_turn(turn, || work(&snapshot, &budget));
+        let done = tokio::time::timeout(deadline, tokio::task::spawn_blocking(work)).await;
+        drop(stop);
+        timed.end(match done {
+            Ok(Ok(Err(QueryError::Promql(PromqlError::Timeout)))) | Err(_) => {
+                Err(QueryError::Timeout { limit: deadline })
+            }
+            Ok(Ok(answer)) => answer,
+            Ok(Err(panic)) => Err(QueryError::Internal(format!("the query met a fault: {panic}"))),
+        })
+    }
+
+    /// Runs one SQL query with values for `$1`, `$2`, …
+    pub async fn sql(
+        &self,
+        sql: &str,
+        params: Vec<Param>,
+        options: Options,
+    ) -> Result<SqlAnswer, QueryError> {
+        self.need(Role::Developer, "logs, spans and SQL")?;
+        let deadline = self.engine.config.deadline(options.timeout);
+        let (timed, turn) = self.engine.enter(&self.grant, "sql", deadline).await;
+        let _turn = match turn {
+            Ok(turn) => turn,
+            Err(error) => return timed.end(Err(error)),
+        };
+        let files = match self.files() {
+            Ok(files) => files,
+            Err(error) => return timed.end(Err(error)),
+        };
+        let question = Question {
+            sql: sql.to_owned(),
+            params,
+            files,
+            data_dir: self.engine.data_dir.clone(),
+            may_explain: self.grant.role >= Role::Admin,
+            limits: self.engine.sql_limits(deadline),
+        };
+        // The snapshot lives until the answer is there, and with it the files it names.
+        let head: Arc<dyn HeadSource> = Arc::new(self.snapshot.clone());
+        timed.end(self.engine.pool.ask(&question, &head, deadline).await)
+    }
+
+    /// Returns every file the caller may read.
+    fn files(&self) -> Result<Vec<FileEntry>, QueryError> {
+        let files = Signal::ALL.into_iter().flat_map(|signal| self.snapshot.files(signal));
+        let files = files.map(|file| {
+            // The second lock: the snapshot was already taken with this scope.
+            if self.grant.read.covers(&file.commons) {
+                Ok(file.as_ref().clone())
+            } else {
+                Err(QueryError::Internal("a file outside the caller's scope was met".to_owned()))
+            }
+        });
+        files.collect()
+    }
+
+    fn need(&self, needed: Role, what: &'static str) -> Result<(), QueryError> {
+        if self.grant.role >= needed {
+            return Ok(());
+        }
+        Err(QueryError::Forbidden {
+            role: role_name(self.grant.role),
+            what,
+            needed: role_name(needed),
+        })
+    }
+}
+
+fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Viewer => "viewer",
+        Role::Developer => "developer",
+        Role::Operator => "operator",
+        Role::Admin => "admin",
+    }
+}
+
+fn with_turn<T>(turn: Turn, work: impl FnOnce() -> T) -> T {
+    let done = work();
+    drop(turn);
+    done
+}
+
+/// Tells work on another thread to stop when its asker is gone.
+struct StopOnDrop(Arc<Budget>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+impl HeadSource for Snapshot {
+    fn rows(
+        &self,
+        signal: Signal,
+        filter: HeadFilter,
+    ) -> Box<dyn Iterator<Item = HeadBatch> + Send> {
+        self.head(signal, filter)
+    }
+
+    fn metric_ranges(&self) -> Vec<HeadRange> {
+        let ranges = self.head_time_ranges_ms().into_iter().map(|(commons, first_ms, last_ms)| {
+            let (min_ns, max_ns) =
+                (first_ms.saturating_mul(1_000_000), last_ms.saturating_mul(1_000_000));
+            HeadRange { commons, min_ns, max_ns }
+        });
+        ranges.collect()
+    }
+}

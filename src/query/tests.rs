@@ -1,0 +1,234 @@
+//! Sessions over a real store, in a folder, with real processes for SQL.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::registry::Registry;
+
+use super::*;
+use crate::base::clock::SharedClock;
+use crate::base::{Kind, ManualClock};
+use crate::model::{Commons, Grant, Labels, Matcher, ReadScope, Role, SeriesMeta};
+use crate::query::promql::Value;
+use crate::query::sql::tests::{START_MS, commons, logs};
+use crate::query::worker::tests::test_worker;
+use crate::storage::{self, Opened, Part, Progress, RealDisk, Storage};
+
+struct World {
+    storage: Storage,
+    engine: Arc<Engine>,
+    _dir: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::with(Config::default())
+    }
+
+    fn with(config: Config) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let clock: SharedClock = ManualClock::at_ms(START_MS + 120_000);
+        let disk = Arc::new(RealDisk::open(dir.path()).unwrap());
+        let mut registry = Registry::default();
+        let Opened { storage, writer, flusher, .. } = Storage::open(
+            disk,
+            Arc::clone(&clock),
+            storage::Config::default(),
+            storage::Metrics::register(&mut registry),
+            &Progress::default(),
+        )
+        .unwrap();
+        // Both end when the store is dropped.
+        let runtime = tokio::runtime::Handle::current();
+        let writer_runtime = runtime.clone();
+        std::thread::spawn(move || writer.run(&writer_runtime));
+        std::thread::spawn(move || flusher.run(&runtime));
+        let engine = Engine::new(EngineParts {
+            config,
+            promql: promql::Config::default(),
+            promql_limits: promql::Limits::default(),
+            data_dir: dir.path().to_owned(),
+            clock,
+            metrics: Metrics::register(&mut registry),
+            worker: test_worker(),
+        });
+        Self { storage, engine, _dir: dir }
+    }
+
+    /// Stores one sample of `up`; `after_ms` counts from the start.
+    async fn sample(&self, commons: &Commons, job: &str, after_ms: i64, value: f64) {
+        let labels = [("__name__", "up"), ("commons", commons.as_str()), ("job", job)];
+        let labels = Labels::from_pairs(labels);
+        let series = self
+            .storage
+            .register(u128::from(labels.series_id()), commons, &labels, &SeriesMeta::default())
+            .unwrap();
+        let part = Part::Samples {
+            commons_idx: series.commons_idx,
+            series_idx: vec![series.series_idx],
+            timestamps_ms: vec![START_MS + after_ms],
+            values: vec![value],
+        };
+        self.storage.append(vec![part]).await.unwrap();
+    }
+
+    async fn log(&self, commons: &Commons, body: &str) {
+        let batch = logs(&[(0, body, "GET", 200, "t1")]);
+        let part = Part::Logs { commons: commons.clone(), batch };
+        self.storage.append(vec![part]).await.unwrap();
+    }
+
+    async fn flush(&self) {
+        assert!(self.storage.flush(Duration::from_secs(30)).await);
+    }
+
+    fn session(&self, role: Role, read: ReadScope) -> Session {
+        let grant = Grant { role, read, ..Grant::open() };
+        Session::new(grant, &self.storage, &self.engine)
+    }
+
+    async fn csv(&self, sql: &str) -> String {
+        let session = self.session(Role::Admin, ReadScope::All);
+        let answer = session.sql(sql, Vec::new(), Options::default()).await.unwrap();
+        answer.to_csv().unwrap().replace("\r\n", "\n")
+    }
+}
+
+fn every_series() -> Selection {
+    Selection {
+        matcher_sets: Vec::new(),
+        start_ms: START_MS,
+        end_ms: START_MS + 600_000,
+        limit: None,
+    }
+}
+
+#[tokio::test]
+async fn a_retried_sample_is_seen_once_wherever_it_lies() {
+    let world = World::new();
+    let heart = commons("heart.example");
+    for (after_ms, value) in [(0, 1.0), (15_000, 2.0)] {
+        world.sample(&heart, "a", after_ms, value).await;
+    }
+    world.flush().await;
+    for (after_ms, value) in [(15_000, 99.0), (30_000, 3.0)] {
+        world.sample(&heart, "a", after_ms, value).await;
+    }
+
+    let sql = "SELECT value FROM metrics ORDER BY timestamp";
+    let in_file_and_head = world.csv(sql).await;
+    world.flush().await;
+    let in_two_files = world.csv(sql).await;
+
+    assert_eq!(in_file_and_head, "value\n1.0\n2.0\n3.0\n");
+    assert_eq!(in_two_files, in_file_and_head);
+}
+
+#[tokio::test]
+async fn logs_are_read_from_the_head_and_from_files() {
+    let world = World::new();
+    let heart = commons("heart.example");
+    world.log(&heart, "old").await;
+    world.flush().await;
+    world.log(&heart, "new").await;
+
+    let found = world.csv("SELECT body, commons, service FROM logs ORDER BY body").await;
+
+    assert_eq!(found, "body,commons,service\nnew,heart.example,fence\nold,heart.example,fence\n");
+}
+
+#[tokio::test]
+async fn a_viewer_reads_metrics_and_nothing_else() {
+    let world = World::new();
+    world.sample(&commons("heart.example"), "a", 0, 1.0).await;
+    let viewer = world.session(Role::Viewer, ReadScope::All);
+
+    let metrics = viewer.promql_instant("up", START_MS, Options::default()).await.unwrap();
+    let sql = viewer.sql("SELECT 1", Vec::new(), Options::default()).await.unwrap_err();
+
+    assert!(matches!(metrics.value, Value::Vector(samples) if samples.len() == 1));
+    assert_eq!(sql.kind(), Kind::Forbidden);
+    assert!(sql.to_string().contains("a viewer may not read"), "{sql}");
+}
+
+#[tokio::test]
+async fn no_dialect_shows_what_is_outside_the_scope() {
+    let world = World::new();
+    let (heart, lung) = (commons("heart.example"), commons("lung.example"));
+    for (commons, job) in [(&heart, "a"), (&lung, "canary")] {
+        world.sample(commons, job, 0, 1.0).await;
+        world.log(commons, job).await;
+        world.flush().await;
+        world.sample(commons, job, 15_000, 2.0).await;
+        world.log(commons, job).await;
+    }
+    let session = world.session(Role::Developer, ReadScope::Only(BTreeSet::from([heart])));
+    let mut said = String::new();
+
+    for sql in ["SELECT * FROM metrics", "SELECT * FROM logs", "SELECT CAST(body AS INT) FROM logs"]
+    {
+        match session.sql(sql, Vec::new(), Options::default()).await {
+            Ok(answer) => said += &answer.to_json().unwrap(),
+            Err(error) => said += &error.to_string(),
+        }
+    }
+    let range = (START_MS, START_MS + 30_000, 15_000);
+    said += &format!("{:?}", session.promql_range("up", range, Options::default()).await.unwrap());
+    said += &format!("{:?}", session.series(every_series()).await.unwrap());
+    said += &format!("{:?}", session.label_values("job", every_series()).await.unwrap());
+    said += &format!("{:?}", session.label_names(every_series()).await.unwrap());
+    said += &format!("{:?}", session.metadata().await.unwrap());
+
+    assert!(said.contains("heart.example"), "{said}");
+    assert!(!said.contains("canary") && !said.contains("lung"), "{said}");
+}
+
+#[tokio::test]
+async fn nothing_at_all_is_a_scope_too() {
+    let world = World::new();
+    world.sample(&commons("heart.example"), "a", 0, 1.0).await;
+    let session = world.session(Role::Admin, ReadScope::Nothing);
+
+    let answer = session.sql("SELECT count(*) AS n FROM metrics", Vec::new(), Options::default());
+
+    assert_eq!(answer.await.unwrap().to_csv().unwrap(), "n\r\n0\r\n");
+}
+
+#[tokio::test]
+async fn series_can_be_selected_by_several_sets() {
+    let world = World::new();
+    let heart = commons("heart.example");
+    for job in ["a", "b", "c"] {
+        world.sample(&heart, job, 0, 1.0).await;
+    }
+    let session = world.session(Role::Viewer, ReadScope::All);
+    let one = |job| vec![Matcher::equal("__name__", "up"), Matcher::equal("job", job)];
+
+    let wanted = Selection { matcher_sets: vec![one("c"), one("a")], ..every_series() };
+    let found = session.label_values("job", wanted.clone()).await.unwrap();
+    let first = session.series(Selection { limit: Some(1), ..wanted }).await.unwrap();
+
+    assert_eq!(found, ["a", "c"]);
+    assert_eq!(first.len(), 1);
+}
+
+#[tokio::test]
+async fn a_selector_is_read_and_other_expressions_are_not() {
+    let engine = World::new().engine;
+
+    assert_eq!(engine.selector(r#"up{job="a"}"#).unwrap().len(), 2);
+    for text in ["up + up", "1", "up{"] {
+        assert_eq!(engine.selector(text).unwrap_err().kind(), Kind::BadInput, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn wrong_promql_is_the_askers_mistake() {
+    let world = World::new();
+    let session = world.session(Role::Viewer, ReadScope::All);
+
+    let refusal = session.promql_instant("up{", START_MS, Options::default()).await.unwrap_err();
+
+    assert_eq!(refusal.kind(), Kind::BadInput);
+}
