@@ -94,10 +94,20 @@ impl App {
         let disk = RealDisk::open(&path).map_err(|source| AppError::DataDir { path, source })?;
         let server_metrics = server::Metrics::register(&mut registry);
         let auth_metrics = auth::Metrics::register(&mut registry);
-        let bound = server::bind(&config.sections.server, Arc::clone(&clock), server_metrics).await?;
+        let bound =
+            server::bind(&config.sections.server, Arc::clone(&clock), server_metrics).await?;
         let storage_metrics = storage::Metrics::register(&mut registry);
-        let authenticator = Authenticator::new(config.tokens.clone(), Arc::clone(&clock), auth_metrics);
-        Ok(Self { config, clock, bound, registry, authenticator, storage_metrics, disk: Arc::new(disk) })
+        let authenticator =
+            Authenticator::new(config.tokens.clone(), Arc::clone(&clock), auth_metrics);
+        Ok(Self {
+            config,
+            clock,
+            bound,
+            registry,
+            authenticator,
+            storage_metrics,
+            disk: Arc::new(disk),
+        })
     }
 
     /// Returns the addresses really bound.
@@ -118,10 +128,14 @@ impl App {
         let (server_shutdown, tasks) = (CancellationToken::new(), Tasks::new());
         let serving = spawn_joined(bound.serve(routers, server_shutdown.clone()));
 
-        let opening = open_storage(disk, Arc::clone(&clock), &config, storage_metrics, readiness.clone());
+        let opening =
+            open_storage(disk, Arc::clone(&clock), &config, storage_metrics, readiness.clone());
         let Opened { storage, writer, flusher, damage } = opening.await?;
         if !damage.is_empty() {
-            error!(n_damaged = damage.len(), "the log was damaged: see the quarantine folder; the rest is served");
+            error!(
+                n_damaged = damage.len(),
+                "the log was damaged: see the quarantine folder; the rest is served"
+            );
         }
         let fatal = spawn_storage(writer, flusher);
         let rooms = Rooms::build(&config, &clock, &storage, registry, &tasks).await?;
@@ -193,7 +207,10 @@ fn spawn_storage(
                 drop(failed.send(error));
             }
         };
-        std::thread::Builder::new().name(name.to_owned()).spawn(body).expect("the system has room for two threads");
+        std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(body)
+            .expect("the system has room for two threads");
     };
     let (a, b) = (runtime.clone(), runtime);
     start("wal-writer", Box::new(move || writer.run(&a)));
