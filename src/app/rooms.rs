@@ -90,23 +90,27 @@ impl Rooms {
         tasks.spawn("warm-sql", async move { engine.warm().await });
     }
 
-    /// Returns the router of everything, behind authentication.
+    /// Returns what reads the configuration and the rules anew.
+    pub(super) fn reloader(&self, config: &Config, authenticator: &Authenticator) -> Arc<Reloader> {
+        Arc::new(Reloader {
+            config: config.clone(),
+            authenticator: authenticator.clone(),
+            rules: Arc::clone(&self.rules),
+        })
+    }
+
+    /// Returns the router of everything; authentication stands before it.
     pub(super) fn router(
         &self,
         config: &Config,
         clock: &SharedClock,
-        authenticator: &Authenticator,
+        reload: &Arc<Reloader>,
         readiness: Readiness,
     ) -> Router {
-        let reload = Reloader {
-            config: config.clone(),
-            authenticator: authenticator.clone(),
-            rules: Arc::clone(&self.rules),
-        };
         let api = Api {
             ask: Arc::clone(&self.questions) as Arc<dyn api::Ask>,
             rules: Arc::new(ShownRules(Arc::clone(&self.rules))) as Arc<dyn RuleViews>,
-            reload: Arc::new(reload),
+            reload: Arc::clone(&reload) as Arc<dyn api::Reload>,
             readiness,
             registry: Arc::clone(&self.registry),
             clock: Arc::clone(clock),

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use super::gate::{self, Gate};
+use super::reload::reload_on_hangup;
 use super::rooms::Rooms;
 use super::stop;
 use crate::api::{self, Readiness, ReadinessState};
@@ -139,7 +140,9 @@ impl App {
         }
         let fatal = spawn_storage(writer, flusher);
         let rooms = Rooms::build(&config, &clock, &storage, registry, &tasks).await?;
-        gate.open(rooms.router(&config, &clock, &authenticator, readiness.clone()));
+        let reload = rooms.reloader(&config, &authenticator);
+        gate.open(rooms.router(&config, &clock, &reload, readiness.clone()));
+        tasks.spawn("reload-on-hangup", reload_on_hangup(reload, tasks.shutdown()));
         readiness.set(ReadinessState::Ready);
         info!("ready");
 
@@ -170,7 +173,8 @@ async fn open_storage(
 ) -> Result<Opened, AppError> {
     let progress = Arc::new(Progress::default());
     let seen = Arc::clone(&progress);
-    let config = config.sections.storage.clone();
+    let series_per_commons = config.sections.limits.ingest.series_per_commons;
+    let config = storage::Config { series_per_commons, ..config.sections.storage.clone() };
     let mut opening =
         tokio::task::spawn_blocking(move || Storage::open(disk, clock, config, metrics, &progress));
     let opened = loop {
