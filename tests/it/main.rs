@@ -10,6 +10,7 @@ mod rooms;
 
 mod bad_input;
 mod clients;
+mod command_line;
 mod durability;
 mod grafana;
 mod paging;

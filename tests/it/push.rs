@@ -3,7 +3,6 @@
 use serde_json::json;
 
 use crate::bad_input::unbalanced;
-use crate::support::ask::{array, form};
 use crate::support::wait::now_ns;
 use crate::support::{Setup, loki};
 
@@ -43,27 +42,21 @@ fn an_alloy_push_comes_back_line_by_line() {
 }
 
 #[test]
-fn the_portal_finds_what_alloy_pushed() {
-    let server = Setup::new("portal").start();
+fn lines_are_found_by_the_labels_of_their_pod() {
+    let server = Setup::new("pods").start();
     let caller = server.caller();
     let at_ns = now_ns() - 60_000_000_000;
     let entries = (0..10).map(|n| loki::entry(at_ns + n, &format!("line {n}"))).collect();
     assert_eq!(caller.send(loki::push(FENCE, entries)).status, 204);
 
-    let hostnames = caller.get("/loki/api/v1/label/hostname/values").json();
-    let parameters = form(&[
-        ("query", r#"{hostname="heart.commons.example"} |= "line""#),
-        ("start", &(at_ns - 1_000_000_000).to_string()),
-        ("end", &(at_ns + 1_000_000_000).to_string()),
-        ("limit", "4"),
-    ]);
-    let found = caller.get(&format!("/loki/api/v1/query_range?{parameters}")).json();
+    let newest = caller.sql(
+        "SELECT body FROM logs WHERE resource['hostname'] = 'heart.commons.example' \
+         AND resource['namespace'] = 'hearthelm' AND body LIKE 'line%' \
+         ORDER BY timestamp DESC LIMIT 4",
+    );
 
-    assert_eq!(hostnames["data"], json!(["heart.commons.example"]));
-    assert_eq!(found["data"]["resultType"], "streams", "{found}");
-    let values = array(&found["data"]["result"]).iter().flat_map(|s| array(&s["values"]));
-    let lines: Vec<&str> = values.filter_map(|value| value[1].as_str()).collect();
-    assert_eq!(lines, ["line 9", "line 8", "line 7", "line 6"], "newest first, {found}");
+    let lines: Vec<&str> = newest.iter().filter_map(|row| row["body"].as_str()).collect();
+    assert_eq!(lines, ["line 9", "line 8", "line 7", "line 6"]);
 }
 
 #[test]

@@ -121,7 +121,7 @@ fn a_mistake_in_the_configuration_ends_the_start_with_2() {
     let config = folder.path().join("commonwatch.toml");
     std::fs::write(&config, "[storage]\nretention = \"90d\"\nretenshun = \"1d\"\n").unwrap();
 
-    let output = Command::new(env!("CARGO_BIN_EXE_commonwatch"))
+    let output = Command::new(crate::support::server::binary())
         .current_dir(folder.path())
         .args(["serve", "--http", "127.0.0.1:0", "--config"])
         .arg(&config)

@@ -7,7 +7,6 @@ use crate::support::ask::form;
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = promql();
     cases.extend(sql());
-    cases.extend(other_dialects());
     cases.extend(unknown_paths());
     cases
 }
@@ -91,26 +90,6 @@ fn sql() -> Vec<Case> {
         ask("sql: 50,000 parentheses", &format!("SELECT {}", "(".repeat(15_000)), ""),
         json("sql: half a JSON", "{\"query\": "),
         json("sql: no query", "{\"params\": []}"),
-    ]
-}
-
-fn other_dialects() -> Vec<Case> {
-    let loki = |name, path: &str, parameters: &[(&str, &str)]| {
-        let request = Request::get(format!("/loki/api/v1/{path}?{}", form(parameters)));
-        case(name, request, Dialect::Loki)
-    };
-    vec![
-        loki("logql: no selector", "query_range", &[("query", "{")]),
-        loki("logql: a bad regular expression", "query_range", &[("query", "{a=\"b\"} |~ \"(\"")]),
-        loki("logql: a selector of everything", "query_range", &[("query", "{a=~\".*\"}")]),
-        loki("logql: an unknown stage", "query", &[("query", "{a=\"b\"} | paint")]),
-        loki("logql: a time in words", "query_range", &[("query", "{a=\"b\"}"), ("start", "now")]),
-        case("tempo: an id that is not hex", Request::get("/tempo/api/traces/zz"), Dialect::Text),
-        case(
-            "tempo: half a TraceQL",
-            Request::get(format!("/tempo/api/search?{}", form(&[("q", "{ .a = ")]))),
-            Dialect::Text,
-        ),
     ]
 }
 

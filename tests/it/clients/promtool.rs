@@ -6,7 +6,7 @@ use crate::support::programs::run;
 
 #[test]
 fn promtool_accepts_every_rule_file() {
-    let files = files(&|name| name.ends_with(".yml") && !name.ends_with("test.yml"));
+    let files = files("alerts/*.yml");
     assert!(!files.is_empty(), "alerts/ has no rule files");
 
     let output = run("promtool", &arguments(&["check", "rules"], &files));
@@ -19,11 +19,11 @@ fn promtool_accepts_every_rule_file() {
 
 #[test]
 fn promtool_and_we_agree_on_every_rule_test() {
-    let files = files(&|name| name.ends_with("test.yml"));
-    assert!(!files.is_empty(), "alerts/ has no unit tests");
+    let files = files("alerts/tests/*.yml");
+    assert!(!files.is_empty(), "alerts/tests/ has no unit tests");
 
     let theirs = run("promtool", &arguments(&["test", "rules"], &files));
-    let ours = std::process::Command::new(env!("CARGO_BIN_EXE_commonwatch"))
+    let ours = std::process::Command::new(crate::support::server::binary())
         .args(arguments(&["rules", "test"], &files))
         .output()
         .unwrap();
@@ -35,11 +35,10 @@ fn promtool_and_we_agree_on_every_rule_test() {
     }
 }
 
-/// Returns the files of `alerts/`, at any depth, whose names `wanted` takes.
-fn files(wanted: &dyn Fn(&str) -> bool) -> Vec<PathBuf> {
-    let pattern = concat!(env!("CARGO_MANIFEST_DIR"), "/alerts/**/*.yml");
-    let files = glob::glob(pattern).unwrap().map(Result::unwrap);
-    files.filter(|file| wanted(file.file_name().unwrap().to_str().unwrap())).collect()
+/// Returns the files of the project that a pattern names.
+fn files(pattern: &str) -> Vec<PathBuf> {
+    let pattern = format!("{}/{pattern}", env!("CARGO_MANIFEST_DIR"));
+    glob::glob(&pattern).unwrap().map(Result::unwrap).collect()
 }
 
 fn arguments(verbs: &[&str], files: &[PathBuf]) -> Vec<String> {

@@ -12,7 +12,12 @@ use super::ask::Caller;
 use super::http::{self, Request};
 use super::wait::{PATIENCE, until};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_commonwatch");
+/// Returns the binary under test: the one cargo has just built, or `COMMONWATCH_TEST_BINARY`, so
+/// that a package can be tested as it will be shipped.
+pub(crate) fn binary() -> PathBuf {
+    let given = std::env::var_os("COMMONWATCH_TEST_BINARY");
+    given.map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_commonwatch")), PathBuf::from)
+}
 
 /// What the server wrote to `<data-dir>/addresses.json`.
 #[derive(Debug, Clone, serde::Deserialize)]
@@ -72,7 +77,7 @@ impl Setup {
         let log = log_path(self.story);
         let log_file = File::create(&log).expect("the log folder is ours");
         drop(fs::remove_file(self.data_dir().join("addresses.json")));
-        let child = Command::new(BINARY)
+        let child = Command::new(binary())
             .current_dir(self.home.path())
             .args(self.command_line())
             .stdin(Stdio::null())

@@ -1,0 +1,68 @@
+//! The binary as a person uses it at a prompt, against a server that runs.
+
+use std::process::{Command, Output};
+
+use crate::support::wait::now_ms;
+use crate::support::{Server, Setup, remote_write};
+
+#[test]
+fn sql_answers_as_a_table_and_as_csv() {
+    let server = with_a_sample("cli-sql");
+    let query = "SELECT metric, value FROM metrics WHERE metric = 'answer'";
+
+    let table = ask(&server, &["sql", query]);
+    let csv = ask(&server, &["sql", "--output", "csv", query]);
+
+    let cells: Vec<&str> = table.lines().last().unwrap_or("").split_whitespace().collect();
+    assert!(
+        cells.contains(&"answer") && cells.iter().any(|cell| cell.starts_with("42")),
+        "{table}"
+    );
+    assert_eq!(csv.lines().collect::<Vec<_>>(), ["metric,value", "answer,42.0"]);
+}
+
+#[test]
+fn promql_answers_as_json() {
+    let server = with_a_sample("cli-promql");
+
+    let answer = ask(&server, &["promql", "--output", "json", "answer * 2"]);
+
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(answer["data"]["result"][0]["value"][1], "84", "{answer}");
+}
+
+#[test]
+fn a_question_that_is_wrong_ends_with_a_reason_and_not_with_0() {
+    let server = with_a_sample("cli-wrong");
+
+    let output = run(&server, &["promql", "answer{"]);
+
+    assert!(!output.status.success());
+    assert!(!output.stderr.is_empty(), "says why");
+    assert!(output.stdout.is_empty(), "an error is not an answer");
+}
+
+fn with_a_sample(story: &'static str) -> Server {
+    let server = Setup::new(story).start();
+    let series = remote_write::series(&[("__name__", "answer")], &[(now_ms(), 42.0)]);
+    let answer = server.caller().send(remote_write::write(vec![series]));
+    assert_eq!(answer.status, 204, "{}", answer.text());
+    server
+}
+
+#[track_caller]
+fn ask(server: &Server, arguments: &[&str]) -> String {
+    let output = run(server, arguments);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {}: {errors}", output.status);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn run(server: &Server, arguments: &[&str]) -> Output {
+    let url = format!("http://{}", server.caller().http);
+    Command::new(crate::support::server::binary())
+        .args(arguments)
+        .args(["--server", &url])
+        .output()
+        .unwrap()
+}
