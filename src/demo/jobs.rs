@@ -2,6 +2,8 @@
 //!
 //! Runs are a function of time alone, so a demo that starts now has a past.
 
+use std::sync::Arc;
+
 use super::catalogue::Site;
 use super::lines::Streams;
 use super::pods::job_stream;
@@ -104,7 +106,7 @@ pub(super) fn write(site: &'static Site, (from_ms, to_ms): (i64, i64), streams: 
         let stream = job_stream(site, job.name, run.start_ms / MINUTE_MS, job.container);
         let mut say = |at_ms: i64, lines: Vec<String>| {
             if (from_ms..to_ms).contains(&at_ms) {
-                let entries = streams.entry(stream.clone()).or_default();
+                let entries = streams.entry(Arc::clone(&stream)).or_default();
                 entries.extend((0..).map(|i| at_ms * 1_000_000 + i).zip(lines));
             }
         };

@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::catalogue::Site;
 use super::dice::Dice;
 use super::pods::Pods;
 use super::routes::Meaning;
@@ -18,7 +17,6 @@ pub(super) type Streams = BTreeMap<Arc<str>, Vec<(i64, String)>>;
 /// Writes what one site's services say.
 #[derive(Debug)]
 pub(super) struct Writer<'a> {
-    pub(super) site: &'static Site,
     pub(super) pods: &'a Pods,
     pub(super) streams: &'a mut Streams,
 }

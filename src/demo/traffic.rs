@@ -240,7 +240,7 @@ fn curve(at_ms: i64) -> f64 {
 }
 
 fn one(all: &[&'static str], dice: &mut Dice) -> &'static str {
-    dice.one_of(all)
+    dice.one_of::<&'static str>(all)
 }
 
 fn fill(path: &str, dice: &mut Dice) -> String {

@@ -135,7 +135,7 @@ impl Place {
         let Self { site, pods, traffic, counters, dice } = self;
         for request in traffic.between(stretch, trouble, dice) {
             counters.observe(&request, dice);
-            Writer { site, pods, streams: &mut shipment.streams }.request(&request, dice);
+            Writer { pods, streams: &mut shipment.streams }.request(&request, dice);
             if with_traces && site.has_traces {
                 shipment.spans.extend(traces::of_request(site, &request, dice));
             }
