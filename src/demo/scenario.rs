@@ -55,6 +55,10 @@ const STAGING_NOISE: &[Expected] = &[
     Expected { severity: "ticket", ..page("UpstreamUnreachable", IMAGING, "backend=guppy") },
     Expected { severity: "ticket", ..page("High5xxRatio", IMAGING, "backend=guppy") },
     Expected { severity: "ticket", ..page("PodCrashLoop", IMAGING, "container=guppy") },
+    Expected {
+        severity: "ticket",
+        ..page("CriticalServiceNoReplicas", IMAGING, "deployment=guppy-deployment")
+    },
 ];
 
 impl Scenario {

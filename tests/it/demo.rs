@@ -135,18 +135,18 @@ fn check(told: &Told, expected: &[Expected]) {
 
 /// What was acknowledged is there, whenever and in whatever order it came.
 fn check_counts(simulation: &Simulation) {
-    let stored: f64 = simulation
-        .caller
-        .own_metrics()
-        .iter()
-        .filter(|metric| metric.name == "commonwatch_ingest_stored_items_total")
-        .map(|metric| metric.value)
-        .sum();
+    let metrics = simulation.caller.own_metrics();
+    let stored = |signal: &str| -> f64 {
+        let name = "commonwatch_ingest_stored_items_total";
+        let of_signal = metrics.iter().filter(|metric| {
+            metric.name == name && metric.labels.get("signal").is_some_and(|label| label == signal)
+        });
+        of_signal.map(|metric| metric.value).sum()
+    };
     let totals = simulation.demo.totals();
-    let sent = totals.lines + totals.samples + totals.spans;
-    assert!(sent > 10_000, "{totals:?}");
-    // What tagging drops on purpose is the difference, and it is small.
-    assert!(stored > 0.0, "{totals:?}");
+    assert!(totals.lines > 10_000, "{totals:?}");
+    assert_eq!(format!("{}", stored("logs")), totals.lines.to_string(), "lines");
+    assert_eq!(format!("{}", stored("traces")), totals.spans.to_string(), "spans");
 
     let now_ms = simulation.now_ms();
     let commons: BTreeSet<String> = simulation
