@@ -7,8 +7,8 @@ use async_trait::async_trait;
 
 use crate::base::Kind;
 use crate::model::{Grant, Labels, SeriesMeta};
-use crate::query::answer::SqlAnswer;
 use crate::query::promql::Answer;
+use crate::query::{Param, SqlAnswer};
 use crate::rules::{AlertsView, RulesFilter, RulesView};
 
 /// Why there is no answer.
@@ -110,7 +110,7 @@ pub trait Ask: Send + Sync + Debug {
         &self,
         grant: &Grant,
         query: &str,
-        parameters: Vec<serde_json::Value>,
+        parameters: Vec<Param>,
         options: AskOptions,
     ) -> Result<SqlAnswer, AskError>;
 }

@@ -18,13 +18,14 @@ mod params;
 mod prometheus;
 mod readiness;
 mod route;
+mod sessions;
 mod sql;
 mod time;
 
 pub mod fixture;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 
@@ -41,8 +42,10 @@ pub use error::{ApiError, Dialect};
 pub use guard::{guard, limits};
 pub use json::push_answer;
 pub use number::push_sample_value;
+pub use ops::early_router;
 pub use readiness::{Readiness, ReadinessState};
 pub use route::Need;
+pub use sessions::Sessions;
 
 /// The most bytes of a question's body.
 const QUESTION_BYTES_MAX: usize = 1 << 20;

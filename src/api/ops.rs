@@ -1,13 +1,15 @@
 //! What an operator and an orchestrator ask: alive, ready, own metrics, reload.
 
+use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
+use axum::routing::get;
 use http::StatusCode;
 
 use super::Api;
 use super::error::{ApiError, answer, status_of};
-use super::readiness::ReadinessState;
+use super::readiness::{Readiness, ReadinessState};
 use super::route::{Need, Routes};
 use crate::base::Kind;
 
@@ -23,7 +25,17 @@ async fn healthy() -> &'static str {
 }
 
 async fn ready(State(api): State<Api>) -> Response {
-    let state = api.readiness.get();
+    tell(api.readiness.get())
+}
+
+/// Returns the router of a server that cannot answer yet: only alive and ready.
+pub fn early_router(readiness: Readiness) -> Router {
+    Router::new()
+        .route("/-/healthy", get(healthy))
+        .route("/-/ready", get(async move || tell(readiness.get())))
+}
+
+fn tell(state: ReadinessState) -> Response {
     let status = match state {
         ReadinessState::Ready => StatusCode::OK,
         _ => status_of(Kind::Unavailable),

@@ -15,7 +15,7 @@ use super::error::{ApiError, answer};
 use super::route::{Need, Routes};
 use crate::base::Kind;
 use crate::model::Grant;
-use crate::query::answer::SqlAnswer;
+use crate::query::{Param, SqlAnswer};
 
 pub(super) fn add(routes: &mut Routes) {
     routes.post("/api/v1/sql", Need::Sql, sql);
@@ -26,7 +26,7 @@ pub(super) fn add(routes: &mut Routes) {
 struct Question {
     query: String,
     #[serde(default)]
-    params: Vec<serde_json::Value>,
+    params: Vec<Param>,
 }
 
 /// How the rows are written.

@@ -63,6 +63,14 @@ impl Tasks {
     }
 }
 
+/// Starts a task whose end the caller waits for.
+pub fn spawn_joined<T: Send + 'static>(
+    task: impl Future<Output = T> + Send + 'static,
+) -> JoinHandle<T> {
+    #[expect(clippy::disallowed_methods, reason = "the caller holds the handle and waits for it")]
+    tokio::spawn(task)
+}
+
 /// Starts a short-lived task that nobody waits for, such as one connection.
 pub fn spawn_detached(task: impl Future<Output = ()> + Send + 'static) {
     #[expect(clippy::disallowed_methods, reason = "short-lived work, bounded by its connection")]

@@ -118,8 +118,8 @@ impl Answer {
         let text = String::from_utf8_lossy(&self.body);
         let json: Option<serde_json::Value> = serde_json::from_str(&text).ok();
         let message = json.as_ref().and_then(|json| json["error"].as_str()).unwrap_or(text.trim());
-        let hint = match self.status {
-            StatusCode::UNAUTHORIZED => " (--token, or COMMONWATCH_TOKEN)",
+        let hint = match self.status.as_u16() {
+            401 => " (--token, or COMMONWATCH_TOKEN)",
             _ => "",
         };
         Err(CliError::failed(format!("the server says {}: {message}{hint}", self.status.as_u16())))

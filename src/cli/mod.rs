@@ -105,7 +105,8 @@ impl From<std::io::Error> for CliError {
 
 /// Runs the process's command line.
 pub fn main() -> ExitCode {
-    run(std::env::args_os(), &mut std::io::stdout().lock(), &mut std::io::stderr())
+    // Not locked: a SQL worker writes to the same stream from threads of its own.
+    run(std::env::args_os(), &mut std::io::stdout(), &mut std::io::stderr())
 }
 
 /// Runs a command line; answers go to `out`, complaints to `err`.
@@ -131,7 +132,7 @@ pub fn run(
         Some(Command::Rules(command)) => rules::run(&command, out),
         Some(Command::Config(command)) => config::run(&command, out),
         Some(Command::Doctor(command)) => doctor::run(&command, out),
-        Some(Command::QueryWorker) => return query_worker(),
+        Some(Command::QueryWorker) => return crate::query::worker_main(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -142,10 +143,6 @@ pub fn run(
             ExitCode::from(error.exit_code)
         }
     }
-}
-
-fn query_worker() -> ExitCode {
-    ExitCode::from(2)
 }
 
 /// Runs a future on a runtime of its own.

@@ -1,12 +1,17 @@
 //! `commonwatch serve`: the collector and query server.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 use toml::Value;
 
 use super::{CliError, block_on, logging};
-use crate::app;
+use crate::app::{App, AppError};
+use crate::base::clock::{SharedClock, SystemClock};
+use crate::base::tasks::spawn_detached;
 use crate::config::{Config, Flag, Sources};
 
 /// The flags of `serve`; each is also a key of the file and an environment variable.
@@ -33,9 +38,6 @@ pub(super) struct ServeArgs {
     /// Rule files, Prometheus format; repeatable [default: alerts/*.yml]
     #[arg(long, value_name = "GLOB")]
     pub(super) rules: Vec<String>,
-    /// An Alertmanager configuration file
-    #[arg(long, value_name = "FILE", overrides_with = "alerting")]
-    pub(super) alerting: Option<String>,
     /// Own logs, to standard error: text or json [default: text]
     #[arg(long, value_name = "FORMAT", overrides_with = "log_format")]
     pub(super) log_format: Option<String>,
@@ -61,7 +63,6 @@ impl ServeArgs {
             ("--otlp-grpc", "server.otlp_grpc", &self.otlp_grpc),
             ("--otlp-http", "server.otlp_http", &self.otlp_http),
             ("--retention", "storage.retention", &self.retention),
-            ("--alerting", "alerting.file", &self.alerting),
             ("--log-format", "log.format", &self.log_format),
         ];
         let mut flags: Vec<Flag> = single
@@ -82,9 +83,26 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
     let config = Config::load(args.sources())?;
     logging::start(&config.sections.log)?;
     block_on(async {
-        let failed = |error: app::AppError| CliError::of(error.kind(), &error);
+        let failed = |error: AppError| CliError::of(error.kind(), &error);
+        let clock: SharedClock = Arc::new(SystemClock::new());
         // On the heap: what is wired holds every room, and would be copied from frame to frame.
-        let built = Box::pin(app::build(config)).await.map_err(failed)?;
-        Box::pin(built.run()).await.map_err(failed)
+        let app = Box::pin(App::build(config, clock)).await.map_err(failed)?;
+        let shutdown = CancellationToken::new();
+        spawn_detached(stop_on_signal(shutdown.clone()));
+        Box::pin(app.run(shutdown)).await.map_err(failed)
     })
+}
+
+/// Cancels the token when the process is asked to stop.
+pub(super) async fn stop_on_signal(shutdown: CancellationToken) {
+    let terminate = signal(SignalKind::terminate());
+    let interrupt = signal(SignalKind::interrupt());
+    let (Ok(mut terminate), Ok(mut interrupt)) = (terminate, interrupt) else {
+        return tracing::error!("signals cannot be heard: stop the server by killing it");
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    shutdown.cancel();
 }

@@ -41,10 +41,10 @@ impl Table {
     /// Writes CSV as in RFC 4180, with a header.
     pub(super) fn write_csv(&self, out: &mut dyn Write) -> io::Result<()> {
         let header: Vec<String> = self.columns.iter().map(|name| quoted(name)).collect();
-        writeln!(out, "{}", header.join(","))?;
+        write!(out, "{}\r\n", header.join(","))?;
         for row in &self.rows {
             let cells: Vec<String> = row.iter().map(|cell| quoted(&plain(cell))).collect();
-            writeln!(out, "{}", cells.join(","))?;
+            write!(out, "{}\r\n", cells.join(","))?;
         }
         Ok(())
     }

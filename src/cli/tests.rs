@@ -164,5 +164,110 @@ fn csv_is_quoted() {
 
     rows_table(&answer).write_csv(&mut out).unwrap();
 
-    assert_eq!(String::from_utf8(out).unwrap(), "\"a,b\"\n\"x\"\"y\"\n\n");
+    assert_eq!(String::from_utf8(out).unwrap(), "\"a,b\"\r\n\"x\"\"y\"\r\n\r\n");
+}
+
+/// Serves the router of `api`'s tests on a free port for as long as the runtime lives.
+fn live() -> (tokio::runtime::Runtime, String) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let router = crate::api::tests::open();
+    let _entered = runtime.enter();
+    crate::base::tasks::spawn_detached(async move {
+        axum::serve(listener, router).await.unwrap();
+    });
+    (runtime, url)
+}
+
+#[test]
+fn the_doctor_finds_a_good_server_well() {
+    let (_runtime, url) = live();
+
+    let (code, out, err) = commonwatch(&["doctor", "grafana", "--server", &url]);
+
+    assert_eq!((code, err.as_str()), (ExitCode::SUCCESS, ""), "{out}");
+    assert!(out.contains("ok   start: the probe for exemplars sends milliseconds"), "{out}");
+    assert!(!out.contains("FAIL") && out.contains(&format!("url: {url}\n")), "{out}");
+}
+
+#[test]
+fn the_doctor_names_what_a_server_does_wrong() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let _entered = runtime.enter();
+    let page = axum::Router::new().fallback(|| async { "<html>" });
+    crate::base::tasks::spawn_detached(async move {
+        axum::serve(listener, page).await.unwrap();
+    });
+
+    let (code, out, err) = commonwatch(&["doctor", "grafana", "--server", &url]);
+
+    assert_eq!(code, ExitCode::from(1));
+    assert!(out.contains("FAIL") && out.contains("the body is not JSON"), "{out}");
+    assert!(out.contains("status 200 instead of 404"), "{out}");
+    assert!(err.contains("requests failed"), "{err}");
+}
+
+#[test]
+fn questions_reach_a_server() {
+    let (_runtime, url) = live();
+
+    let (code, out, _) = commonwatch(&["promql", "1+1", "--time", "4", "--server", &url]);
+    assert_eq!(
+        (code, out.as_str()),
+        (ExitCode::SUCCESS, "time  value\n----  -----\n   4      2\n(1 row)\n")
+    );
+    let (_, out, _) = commonwatch(&["sql", "rows", "--server", &url]);
+    assert!(out.starts_with("service     n    v\n") && out.ends_with("(2 rows)\n"), "{out}");
+    let (_, out, _) = commonwatch(&["sql", "rows", "-o", "csv", "--server", &url]);
+    assert!(out.starts_with("service,n,v\r\n"), "{out}");
+    let (code, _, err) = commonwatch(&["promql", "sum(", "--server", &url]);
+    assert_eq!(
+        (code, err.as_str()),
+        (ExitCode::from(1), "commonwatch: the server says 400: unexpected end of input\n")
+    );
+}
+
+#[test]
+fn rule_files_are_checked_without_a_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = folder.path().join("good.yml");
+    let bad = folder.path().join("bad.yml");
+    std::fs::write(&good, "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: up == 0\n")
+        .unwrap();
+    std::fs::write(&bad, "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: sum(\n").unwrap();
+
+    let (code, out, _) = commonwatch(&["rules", "check", good.to_str().unwrap()]);
+    assert_eq!(
+        (code, out.as_str()),
+        (ExitCode::SUCCESS, "1 files, 1 groups, 1 rules: all right\n")
+    );
+    let (code, _, err) = commonwatch(&["rules", "check", bad.to_str().unwrap()]);
+    assert_eq!(code, ExitCode::from(1));
+    assert!(err.contains("bad.yml"), "{err}");
+}
+
+#[test]
+fn rules_are_tested_without_a_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = "groups:\n- name: g\n  rules:\n  - alert: Down\n    expr: up == 0\n    for: 1m\n";
+    std::fs::write(folder.path().join("r.yml"), rules).unwrap();
+    let test = |at: &str| {
+        let path = folder.path().join("t.yml");
+        let text = format!(
+            "rule_files: [r.yml]\ntests:\n- interval: 1m\n  input_series:\n  - series: up{{job=\"a\"}}\n    \
+             values: 0x5\n  alert_rule_test:\n  - eval_time: {at}\n    alertname: Down\n    exp_alerts:\n    \
+             - exp_labels: {{job: a}}\n"
+        );
+        std::fs::write(&path, text).unwrap();
+        commonwatch(&["rules", "test", path.to_str().unwrap()])
+    };
+
+    let (code, out, err) = test("2m");
+    assert_eq!((code, err.as_str()), (ExitCode::SUCCESS, ""), "{out}");
+    let (code, out, _) = test("0m");
+    assert_eq!(code, ExitCode::from(1));
+    assert!(out.starts_with("FAIL "), "{out}");
 }

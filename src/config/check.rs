@@ -41,7 +41,6 @@ fn room_mistakes(file: &ConfigFile) -> Vec<String> {
         file.server.mistakes(),
         marks_out_of_order(&file.storage),
         file.query.mistakes(),
-        file.alerting.mistakes(),
     ]
     .concat()
 }

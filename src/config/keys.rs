@@ -3,18 +3,18 @@
 
 use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
-use serde::{Deserialize as _, forward_to_deserialize_any};
+use serde::{Deserialize, forward_to_deserialize_any};
 
 use super::ConfigFile;
 
 /// Returns the names of all sections.
 pub(super) fn sections() -> &'static [&'static str] {
-    fields_at(&[])
+    fields_of::<ConfigFile>()
 }
 
 /// Returns the names of a section's keys; none when there is no such section.
 pub(super) fn of_section(section: &str) -> &'static [&'static str] {
-    fields_at(&[section])
+    fields_at::<ConfigFile>(&[section])
 }
 
 /// Returns the name of the list that is nearest to a misspelt one.
@@ -38,10 +38,15 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-fn fields_at(path: &[&str]) -> &'static [&'static str] {
+/// Returns the names of a struct's fields.
+pub(super) fn fields_of<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
+    fields_at::<T>(&[])
+}
+
+fn fields_at<'de, T: Deserialize<'de>>(path: &[&str]) -> &'static [&'static str] {
     let mut found: &'static [&'static str] = &[];
     // It always fails: the walk ends where it has seen the names.
-    ConfigFile::deserialize(Walk { path, found: &mut found }).err();
+    T::deserialize(Walk { path, found: &mut found }).err();
     found
 }
 

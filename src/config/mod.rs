@@ -10,6 +10,7 @@
 
 mod check;
 mod keys;
+mod limits;
 mod mistake;
 mod sections;
 mod sources;
@@ -20,10 +21,11 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::{self, TokenTable};
-use crate::{derive, ingest, query, rules, server, storage, tagging};
+use crate::{derive, notify, query, rules, server, storage, tagging};
 
+pub use limits::Limits;
 pub use mistake::{ConfigError, Mistake, Origin};
-pub use sections::{Alerting, Log, LogFormat};
+pub use sections::{Log, LogFormat};
 pub use sources::{DEFAULT_PATH, Flag, Sources};
 
 /// Every section as it is written.
@@ -36,8 +38,8 @@ pub struct ConfigFile {
     pub auth: auth::Config,
     /// What is kept, for how long.
     pub storage: storage::Config,
-    /// What is taken at the door.
-    pub limits: ingest::Limits,
+    /// What is taken at the door, and what a question may use.
+    pub limits: Limits,
     /// How rows are placed.
     pub tagging: tagging::Config,
     /// What is computed on the way in.
@@ -49,7 +51,7 @@ pub struct ConfigFile {
     /// Rule files and their evaluation.
     pub rules: rules::Config,
     /// Where alerts go.
-    pub alerting: Alerting,
+    pub alerting: notify::Config,
     /// Our own logs.
     pub log: Log,
 }

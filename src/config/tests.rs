@@ -209,6 +209,27 @@ fn private_targets_follow_the_listeners() {
 }
 
 #[test]
+fn both_rooms_limits_stand_under_one_name() {
+    let config = load("[limits]\nlog_line = \"1KiB\"\nquery_depth = 7\n").unwrap();
+    let limits = &config.sections.limits;
+
+    assert_eq!((limits.ingest.log_line.0, limits.query.query_depth), (1_024, 7));
+    assert!(config.shown().contains("query_depth = 7"), "{}", config.shown());
+    for wrong in ["[limits]\nquery_width = 7\n", "[limits]\nlog_lines = 7\n"] {
+        assert!(load(wrong).unwrap_err().to_string().contains("has no key"), "{wrong}");
+    }
+}
+
+#[test]
+fn what_is_shown_is_read_back() {
+    let config = load("").unwrap();
+
+    let shown = ConfigFile::deserialize(config.shown().parse::<toml::Table>().unwrap()).unwrap();
+
+    assert_eq!(shown, config.sections);
+}
+
+#[test]
 fn the_same_sources_are_read_again() {
     let (_folder, sources) = sources("commonwatch.toml", "");
     let path = sources.path.clone().unwrap();

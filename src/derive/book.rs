@@ -200,17 +200,7 @@ impl Book {
 }
 
 fn new_series(family: &Family, commons: &Commons, tags: Option<&Tags>, pairs: Pairs<'_>) -> Series {
-    let mut builder = LabelsBuilder::new();
-    if commons.as_str() != UNASSIGNED {
-        builder.set("commons", commons.as_str());
-    }
-    if let Some(tags) = tags {
-        for (name, tag) in
-            [("service", &tags.service), ("env", &tags.env), ("cluster", &tags.cluster)]
-        {
-            builder.set(name, tag.as_deref().unwrap_or(""));
-        }
-    }
+    let mut builder = tag_labels(commons, tags);
     for (name, value) in pairs {
         builder.set(name, value);
     }
@@ -219,18 +209,29 @@ fn new_series(family: &Family, commons: &Commons, tags: Option<&Tags>, pairs: Pa
         _ => Temporality::Cumulative,
     };
     let meta = SeriesMeta { kind: family.kind, temporality, unit: Arc::from(family.unit) };
-    let (value, labels) = match family.kind {
-        MetricKind::Histogram => (
-            Value::Histogram { counts: [0; BOUNDS_S.len() + 1], sum: 0.0 },
-            histogram_labels(family.name, &mut builder),
-        ),
-        kind => {
-            let value =
-                if kind == MetricKind::Gauge { Value::Gauge(0.0) } else { Value::Counter(0.0) };
-            (value, vec![builder.set(METRIC_NAME, family.name).build()])
-        }
+    let value = match family.kind {
+        MetricKind::Histogram => Value::Histogram { counts: [0; BOUNDS_S.len() + 1], sum: 0.0 },
+        MetricKind::Gauge => Value::Gauge(0.0),
+        _ => Value::Counter(0.0),
+    };
+    let labels = match family.kind {
+        MetricKind::Histogram => histogram_labels(family.name, &mut builder),
+        _ => vec![builder.set(METRIC_NAME, family.name).build()],
     };
     Series { labels, meta, value, is_collected: false }
+}
+
+fn tag_labels(commons: &Commons, tags: Option<&Tags>) -> LabelsBuilder {
+    let mut builder = LabelsBuilder::new();
+    if commons.as_str() != UNASSIGNED {
+        builder.set("commons", commons.as_str());
+    }
+    if let Some(Tags { service, env, cluster, .. }) = tags {
+        for (name, tag) in [("service", service), ("env", env), ("cluster", cluster)] {
+            builder.set(name, tag.as_deref().unwrap_or(""));
+        }
+    }
+    builder
 }
 
 fn histogram_labels(name: &str, builder: &mut LabelsBuilder) -> Vec<Labels> {

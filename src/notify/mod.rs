@@ -102,6 +102,11 @@ impl Config {
         };
         self.webhook_url.iter().map(receiver).collect()
     }
+
+    /// Returns where webhooks may go; `is_local` says whether every listener is on loopback.
+    pub fn address_policy(&self, is_local: bool) -> AddressPolicy {
+        AddressPolicy { allow_private: self.allow_private_targets.unwrap_or(is_local) }
+    }
 }
 
 /// Keeps bytes under names, durably.

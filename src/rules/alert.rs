@@ -239,6 +239,7 @@ fn disappear(alert: &mut Alert, timing: Timing, now_ms: i64) -> bool {
     }
     alert.state = AlertState::Inactive;
     alert.resolved_at_ms = Some(now_ms);
+    alert.last_sent_ms = None; // Its end was told to nobody yet.
     false
 }
 
@@ -253,11 +254,7 @@ fn is_due(alert: &Alert, now_ms: i64, resend_ms: i64) -> bool {
     if alert.state == AlertState::Pending {
         return false;
     }
-    match (alert.last_sent_ms, alert.resolved_at_ms) {
-        (None, _) => true,
-        (Some(sent_ms), Some(resolved_ms)) if resolved_ms > sent_ms => true,
-        (Some(sent_ms), _) => now_ms - sent_ms >= resend_ms,
-    }
+    alert.last_sent_ms.is_none_or(|sent_ms| now_ms - sent_ms >= resend_ms)
 }
 
 #[cfg(test)]

@@ -1,1 +1,586 @@
+//! Whole groups in a world that tests own: it answers each expression with what was put there.
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use async_trait::async_trait;
+use futures::executor::block_on;
+use parking_lot::Mutex;
+
+use super::*;
+use crate::base::clock::ManualClock;
+
+const MIN: i64 = 60_000;
+
+type Answer = Result<Vec<(Labels, f64)>, String>;
+
+/// Answers an expression with the samples put under it, or with the latest records of that name.
+#[derive(Default)]
+struct Fake {
+    answers: Mutex<BTreeMap<String, Answer>>,
+    records: Mutex<Vec<Row>>,
+    fired: Mutex<Vec<AlertEvent>>,
+    /// Everything in order, as a word each: `ask x`, `record x`, `fire`.
+    calls: Mutex<Vec<String>>,
+    is_full: Mutex<bool>,
+    asked: tokio::sync::Notify,
+}
+
+#[async_trait]
+impl World for Fake {
+    async fn ask(&self, expr: &str, time_ms: i64) -> Result<Vec<(Labels, f64)>, String> {
+        self.calls.lock().push(format!("ask {expr}@{time_ms}"));
+        self.asked.notify_one();
+        if let Some(answer) = self.answers.lock().get(expr) {
+            return answer.clone();
+        }
+        let records = self.records.lock();
+        let named = records.iter().filter(|(l, t, _)| l.metric() == expr && *t <= time_ms);
+        let latest: BTreeMap<Labels, f64> = named.map(|(l, _, v)| (l.clone(), *v)).collect();
+        Ok(latest.into_iter().filter(|(_, v)| v.to_bits() != STALE_BITS).collect())
+    }
+
+    async fn record(&self, rows: Vec<Row>) -> Result<(), String> {
+        self.calls.lock().push(format!("record {}", rows[0].0.metric()));
+        if *self.is_full.lock() {
+            return Err("no space left".to_owned());
+        }
+        self.records.lock().extend(rows);
+        Ok(())
+    }
+
+    async fn fire(&self, events: Vec<AlertEvent>) {
+        self.calls.lock().push("fire".to_owned());
+        self.fired.lock().extend(events);
+    }
+}
+
+impl Fake {
+    fn put(&self, expr: &str, samples: &[(&str, f64)]) {
+        let one = |(app, value): &(&str, f64)| {
+            (Labels::from_pairs([("__name__", expr), ("app", *app)]), *value)
+        };
+        self.answers.lock().insert(expr.to_owned(), Ok(samples.iter().map(one).collect()));
+    }
+
+    fn fail(&self, expr: &str) {
+        self.answers.lock().insert(expr.to_owned(), Err("query timed out".to_owned()));
+    }
+
+    /// Returns what was recorded since the last call.
+    fn recorded(&self) -> Vec<String> {
+        let rows: Vec<Row> = self.records.lock().drain(..).collect();
+        let text = |(labels, time_ms, value): &Row| {
+            let value = match value.to_bits() {
+                STALE_BITS => "stale".to_owned(),
+                _ => value.to_string(),
+            };
+            format!("{labels} {value}@{}m", time_ms / MIN)
+        };
+        rows.iter().map(text).collect()
+    }
+
+    /// Returns who fired or ended since the last call.
+    fn fired(&self) -> Vec<String> {
+        let events: Vec<AlertEvent> = self.fired.lock().drain(..).collect();
+        let text = |event: &AlertEvent| {
+            let state = if event.resolved { "over" } else { "firing" };
+            format!("{} {state}", event.labels.get("app").unwrap_or("-"))
+        };
+        events.iter().map(text).collect()
+    }
+}
+
+/// Refuses what ends with an operator; formats by trimming.
+fn check_expr(expr: &str) -> Result<String, String> {
+    match expr.trim_end().ends_with("==") {
+        true => Err(format!("no such thing: `{expr}`")),
+        false => Ok(expr.trim().to_owned()),
+    }
+}
+
+fn groups(text: &str) -> Vec<GroupDef> {
+    let file = RuleFile { path: "r.yml".to_owned(), text: text.to_owned() };
+    parse(&[file], Defaults::from(&Config::default()), &check_expr).unwrap()
+}
+
+struct Bench {
+    world: Arc<Fake>,
+    clock: Arc<ManualClock>,
+    set: RuleSet,
+}
+
+impl Bench {
+    fn new(text: &str) -> Self {
+        Self::over(Arc::default(), text)
+    }
+
+    fn over(world: Arc<Fake>, text: &str) -> Self {
+        let clock = ManualClock::at_ms(0);
+        let context = Context::new(
+            &Config::default(),
+            "https://watch.example/",
+            Arc::<Fake>::clone(&world),
+            Arc::<ManualClock>::clone(&clock),
+            Metrics::default(),
+        );
+        Self { world, clock, set: RuleSet::new(context, groups(text)) }
+    }
+
+    fn at(&self, minute: i64) {
+        self.clock.set_ms(minute * MIN);
+        block_on(self.set.evaluate_all(minute * MIN));
+    }
+
+    fn rules(&self) -> Vec<RuleView> {
+        let view = self.set.rules_view(&RulesFilter::default(), &|_| true);
+        view.groups.into_iter().flat_map(|group| group.rules).collect()
+    }
+}
+
+const TWO: &str = "
+groups:
+- name: g
+  rules:
+  - {record: sum, expr: x, labels: {site: s}}
+  - {alert: High, expr: sum, for: 1m, labels: {severity: page}, annotations: {text: '{{ $labels.app }} {{ $value }}'}}
+";
+
+#[test]
+fn each_rule_sees_what_those_before_it_found() {
+    let bench = Bench::new(TWO);
+    bench.world.put("x", &[("a", 3.0)]);
+
+    bench.at(1);
+
+    assert_eq!(
+        *bench.world.calls.lock(),
+        ["ask x@60000", "record sum", "ask sum@60000", "record ALERTS"]
+    );
+    assert_eq!(
+        bench.world.recorded(),
+        [
+            r#"sum{app="a", site="s"} 3@1m"#,
+            r#"ALERTS{alertname="High", alertstate="pending", app="a", severity="page", site="s"} 1@1m"#,
+            r#"ALERTS_FOR_STATE{alertname="High", app="a", severity="page", site="s"} 60@1m"#,
+        ]
+    );
+}
+
+#[test]
+fn an_alert_is_told_before_its_samples_are_stored() {
+    let bench = Bench::new("groups: [{name: g, rules: [{alert: A, expr: x}]}]");
+    bench.world.put("x", &[("a", 3.0)]);
+
+    bench.at(1);
+
+    assert_eq!(*bench.world.calls.lock(), ["ask x@60000", "fire", "record ALERTS"]);
+    let event = bench.world.fired.lock()[0].clone();
+    assert_eq!(event.labels.to_string(), r#"{alertname="A", app="a"}"#);
+    assert_eq!((event.starts_at_ms, event.ends_at_ms), (MIN, 5 * MIN), "valid for four rounds");
+    assert_eq!(event.generator_url, "https://watch.example/graph?g0.expr=x&g0.tab=1");
+}
+
+#[test]
+fn series_that_vanish_get_a_stale_marker_once() {
+    let bench = Bench::new("groups: [{name: g, rules: [{record: sum, expr: x}]}]");
+    bench.world.put("x", &[("a", 1.0), ("b", 2.0)]);
+    bench.at(1);
+    bench.world.recorded();
+
+    bench.world.put("x", &[("b", 2.0)]);
+    bench.at(2);
+    assert_eq!(bench.world.recorded(), [r#"sum{app="b"} 2@2m"#, r#"sum{app="a"} stale@2m"#]);
+    bench.at(3);
+    assert_eq!(bench.world.recorded(), [r#"sum{app="b"} 2@3m"#]);
+}
+
+#[test]
+fn the_series_of_an_alert_change_with_its_state_and_end_with_it() {
+    let bench = Bench::new("groups: [{name: g, rules: [{alert: A, expr: x, for: 1m}]}]");
+    bench.world.put("x", &[("a", 1.0)]);
+    bench.at(1);
+    bench.world.recorded();
+
+    bench.at(2);
+    assert_eq!(
+        bench.world.recorded(),
+        [
+            r#"ALERTS{alertname="A", alertstate="firing", app="a"} 1@2m"#,
+            r#"ALERTS_FOR_STATE{alertname="A", app="a"} 60@2m"#,
+            r#"ALERTS{alertname="A", alertstate="pending", app="a"} stale@2m"#,
+        ]
+    );
+    bench.world.put("x", &[]);
+    bench.at(3);
+    assert_eq!(
+        bench.world.recorded(),
+        [
+            r#"ALERTS{alertname="A", alertstate="firing", app="a"} stale@3m"#,
+            r#"ALERTS_FOR_STATE{alertname="A", app="a"} stale@3m"#,
+        ]
+    );
+}
+
+#[test]
+fn a_rule_that_fails_shows_why_and_stops_no_other() {
+    let bench = Bench::new(
+        "groups: [{name: g, rules: [{record: a, expr: x}, {alert: A, expr: y}, {record: b, expr: z}]}]",
+    );
+    bench.world.fail("x");
+    bench.world.answers.lock().insert(
+        "y".to_owned(),
+        Ok(["1", "2"].map(|v| (Labels::from_pairs([("__name__", v)]), 1.0)).to_vec()),
+    );
+    bench.world.put("z", &[("a", 1.0)]);
+
+    bench.at(1);
+
+    let health: Vec<_> =
+        bench.rules().into_iter().map(|rule| (rule.health, rule.last_error)).collect();
+    let same = "vector contains metrics with the same labelset after applying alert labels: \
+                {alertname=\"A\"}";
+    assert_eq!(
+        health,
+        [("err", Some("query timed out".to_owned())), ("err", Some(same.to_owned())), ("ok", None),]
+    );
+    assert_eq!(bench.world.recorded(), [r#"b{app="a"} 1@1m"#]);
+}
+
+#[test]
+fn what_fires_goes_on_being_told_while_its_question_fails() {
+    let bench = Bench::new("groups: [{name: g, rules: [{alert: A, expr: x}]}]");
+    bench.world.put("x", &[("a", 1.0)]);
+    bench.at(1);
+    assert_eq!(bench.world.fired(), ["a firing"]);
+
+    bench.world.fail("x");
+    bench.at(2);
+    bench.at(3);
+
+    assert_eq!(bench.world.fired(), ["a firing", "a firing"]);
+}
+
+#[test]
+fn a_full_store_shows_in_the_rules_health_and_people_are_told_all_the_same() {
+    let bench = Bench::new("groups: [{name: g, rules: [{alert: A, expr: x}]}]");
+    bench.world.put("x", &[("a", 1.0)]);
+    *bench.world.is_full.lock() = true;
+
+    bench.at(1);
+
+    assert_eq!(bench.world.fired(), ["a firing"]);
+    let error = bench.rules()[0].last_error.clone();
+    assert_eq!(error.as_deref(), Some("cannot store the result: no space left"));
+}
+
+#[test]
+fn the_query_offset_moves_questions_and_samples_but_not_the_alerts_own_time() {
+    let bench = Bench::new("groups: [{name: g, query_offset: 2m, rules: [{alert: A, expr: x}]}]");
+    bench.world.put("x", &[("a", 1.0)]);
+
+    bench.at(5);
+
+    assert_eq!(bench.world.calls.lock()[0], "ask x@180000");
+    assert!(bench.world.recorded()[0].ends_with("1@3m"));
+    assert_eq!(bench.rules()[0].alerts.as_ref().unwrap()[0].active_at, "1970-01-01T00:05:00.000Z");
+}
+
+#[test]
+fn templates_may_ask() {
+    let bench = Bench::new(
+        "groups: [{name: g, rules: [{alert: A, expr: x, annotations: {n: '{{ query `y` | first | value }}', bad: '{{ query `z` | first }}'}}]}]",
+    );
+    bench.world.put("x", &[("a", 1.0)]);
+    bench.world.put("y", &[("b", 7.0)]);
+
+    bench.at(1);
+
+    let annotations = bench.world.fired.lock()[0].annotations.clone();
+    assert_eq!(annotations["n"], "7");
+    assert_eq!(
+        annotations["bad"],
+        "<error expanding template: error executing template __alert_A: template: __alert_A:1: \
+         error calling first: first() called on vector with no elements>"
+    );
+}
+
+#[test]
+fn groups_are_evaluated_once_an_interval_and_missed_ones_are_counted() {
+    let bench = Bench::new("groups: [{name: g, interval: 1m, rules: [{record: sum, expr: x}]}]");
+    for second in 1..=150 {
+        bench.clock.set_ms(second * 1_000);
+        block_on(bench.set.tick());
+    }
+    let asked: Vec<String> = bench.world.calls.lock().drain(..).collect();
+    assert!((2..=3).contains(&asked.len()), "{asked:?}");
+
+    bench.clock.set_ms(10 * MIN);
+    block_on(bench.set.tick());
+    block_on(bench.set.tick());
+
+    assert_eq!(bench.world.calls.lock().len(), 1, "what was missed is not made up for");
+}
+
+#[tokio::test]
+async fn the_task_evaluates_until_it_is_told_to_stop() {
+    let bench = Bench::new("groups: [{name: g, interval: 1s, rules: [{record: sum, expr: x}]}]");
+    let shutdown = tokio_util::sync::CancellationToken::new();
+    let driver = async {
+        for second in 1..=3 {
+            bench.clock.set_ms(second * 1_000);
+            bench.world.asked.notified().await;
+        }
+        shutdown.cancel();
+    };
+
+    tokio::join!(bench.set.run(shutdown.clone()), driver);
+
+    assert_eq!(bench.world.calls.lock().len(), 3);
+}
+
+#[test]
+fn a_reload_keeps_what_did_not_change_and_ends_what_is_gone() {
+    let old = "
+groups:
+- {name: same, rules: [{alert: S, expr: x}]}
+- {name: changed, rules: [{alert: C, expr: x, for: 5m}, {alert: Gone, expr: x}, {record: old, expr: x}]}
+- {name: gone, rules: [{record: older, expr: x}]}
+";
+    let new = "
+groups:
+- {name: same, rules: [{alert: S, expr: x}]}
+- {name: changed, rules: [{alert: C, expr: x, for: 1m}]}
+";
+    let bench = Bench::new(old);
+    bench.world.put("x", &[("a", 1.0)]);
+    bench.at(1);
+    bench.world.recorded();
+    assert_eq!(bench.world.fired(), ["a firing", "a firing"]);
+
+    block_on(bench.set.reload(groups(new)));
+
+    assert_eq!(bench.world.fired(), ["a over"], "Gone is over");
+    let ended: BTreeSet<String> = bench.world.recorded().into_iter().collect();
+    let want = [
+        r#"ALERTS_FOR_STATE{alertname="Gone", app="a"} stale@1m"#,
+        r#"ALERTS{alertname="Gone", alertstate="firing", app="a"} stale@1m"#,
+        r#"old{app="a"} stale@1m"#,
+        r#"older{app="a"} stale@1m"#,
+    ];
+    assert_eq!(ended, want.map(str::to_owned).into());
+    let states: Vec<_> = bench.rules().iter().map(|rule| rule.state).collect();
+    assert_eq!(states, [Some(AlertState::Firing), Some(AlertState::Pending)]);
+    bench.at(2);
+    let states: Vec<_> = bench.rules().iter().map(|rule| rule.state).collect();
+    assert_eq!(states, [Some(AlertState::Firing); 2], "C goes on from where it was");
+}
+
+#[test]
+fn alerts_survive_a_restart_and_the_break_does_not_count() {
+    let text = "groups: [{name: g, rules: [{alert: P, expr: p, for: 5m}, {alert: F, expr: f}]}]";
+    let bench = Bench::new(text);
+    bench.world.put("p", &[("p", f64::NAN)]);
+    bench.world.put("f", &[("f", 1.0)]);
+    bench.at(1);
+    bench.at(3);
+    let saved = bench.set.save();
+    bench.world.fired();
+
+    let bench = Bench::over(bench.world, text);
+    block_on(bench.set.restore(&saved, 33 * MIN)).unwrap();
+    let states: Vec<_> = bench.rules().iter().map(|rule| rule.state).collect();
+    assert_eq!(states, [Some(AlertState::Pending), Some(AlertState::Firing)]);
+
+    bench.world.put("f", &[]);
+    bench.at(34);
+    assert_eq!(bench.world.fired(), ["f over"], "its end is told though it fired before");
+    bench.at(35);
+    assert_eq!(bench.world.fired(), ["f over"]);
+    bench.at(36);
+    assert_eq!(bench.world.fired(), ["p firing", "f over"], "two minutes before, three after");
+}
+
+#[test]
+fn after_a_long_break_pending_alerts_start_anew() {
+    let text = "groups: [{name: g, rules: [{alert: P, expr: p, for: 5m}]}]";
+    let bench = Bench::new(text);
+    bench.world.put("p", &[("p", 1.0)]);
+    bench.at(1);
+    let saved = bench.set.save();
+
+    let bench = Bench::over(bench.world, text);
+    block_on(bench.set.restore(&saved, 62 * MIN)).unwrap();
+
+    assert_eq!(bench.rules()[0].state, Some(AlertState::Inactive));
+}
+
+#[test]
+fn a_state_that_cannot_be_read_is_refused() {
+    let bench = Bench::new(TWO);
+    for bytes in ["", "{}", r#"{"version":9,"saved_at_ms":0,"groups":[]}"#] {
+        assert!(block_on(bench.set.restore(bytes.as_bytes(), 0)).is_err(), "{bytes}");
+    }
+}
+
+#[test]
+fn a_change_of_state_is_announced() {
+    let bench = Bench::new("groups: [{name: g, rules: [{alert: A, expr: x}]}]");
+    let mut changes = bench.set.changes();
+    bench.at(1);
+    assert!(!changes.has_changed().unwrap());
+
+    bench.world.put("x", &[("a", 1.0)]);
+    bench.at(2);
+    assert!(changes.has_changed().unwrap());
+    changes.mark_unchanged();
+    bench.at(3);
+    assert!(!changes.has_changed().unwrap());
+}
+
+#[test]
+fn the_api_sees_prometheus_json() {
+    let bench = Bench::new(TWO);
+    bench.world.put("x", &[("a", 3.0)]);
+    bench.at(1);
+    bench.at(2);
+
+    let rules = bench.set.rules_view(&RulesFilter::default(), &|_| true);
+    let alerts = bench.set.alerts_view(&|_| true);
+
+    let alert = r#"{"labels":{"alertname":"High","app":"a","severity":"page","site":"s"},"annotations":{"text":"a 3"},"state":"firing","activeAt":"1970-01-01T00:01:00.000Z","value":"3e+00"}"#;
+    let want = format!(
+        r#"{{"groups":[{{"name":"g","file":"r.yml","rules":[{{"name":"sum","query":"x","labels":{{"site":"s"}},"health":"ok","evaluationTime":0.0,"lastEvaluation":"1970-01-01T00:02:00.000Z","type":"recording"}},{{"state":"firing","name":"High","query":"sum","duration":60.0,"keepFiringFor":0.0,"labels":{{"severity":"page"}},"annotations":{{"text":"{{{{ $labels.app }}}} {{{{ $value }}}}"}},"alerts":[{alert}],"health":"ok","evaluationTime":0.0,"lastEvaluation":"1970-01-01T00:02:00.000Z","type":"alerting"}}],"interval":60.0,"limit":0,"evaluationTime":0.0,"lastEvaluation":"1970-01-01T00:02:00.000Z"}}]}}"#
+    );
+    assert_eq!(serde_json::to_string(&rules).unwrap(), want);
+    assert_eq!(serde_json::to_string(&alerts).unwrap(), format!(r#"{{"alerts":[{alert}]}}"#));
+}
+
+#[track_caller]
+fn check_filter(filter: RulesFilter, want: &[&str]) {
+    let bench = Bench::new(
+        "groups: [{name: g, rules: [{alert: A, expr: x}, {record: r, expr: x}]}, {name: h, rules: [{alert: B, expr: x}]}]",
+    );
+    let view = bench.set.rules_view(&filter, &|_| true);
+    let names =
+        view.groups.iter().flat_map(|g| g.rules.iter().map(|r| format!("{}/{}", g.name, r.name)));
+    assert_eq!(names.collect::<Vec<_>>(), want);
+}
+
+#[test]
+fn the_view_is_narrowed() {
+    let one = |name: &str| vec![name.to_owned()];
+    check_filter(RulesFilter::default(), &["g/A", "g/r", "h/B"]);
+    check_filter(
+        RulesFilter { kind: Some(RuleKind::Alerting), ..RulesFilter::default() },
+        &["g/A", "h/B"],
+    );
+    check_filter(RulesFilter { rule_names: one("r"), ..RulesFilter::default() }, &["g/r"]);
+    check_filter(RulesFilter { groups: one("h"), ..RulesFilter::default() }, &["h/B"]);
+    check_filter(RulesFilter { files: one("other"), ..RulesFilter::default() }, &[]);
+}
+
+#[test]
+fn alerts_of_a_commons_that_the_reader_may_not_see_are_left_out() {
+    let bench = Bench::new("groups: [{name: g, rules: [{alert: A, expr: x}]}]");
+    bench.world.put("x", &[("a", 1.0), ("b", 1.0)]);
+    bench.at(1);
+    let only_b = |labels: &Labels| labels.get("app") == Some("b");
+    let nothing = |_: &Labels| false;
+
+    assert_eq!(bench.set.alerts_view(&only_b).alerts.len(), 1);
+    let rules = bench.set.rules_view(&RulesFilter::default(), &nothing);
+    assert_eq!(rules.groups[0].rules[0].alerts.as_ref().unwrap().len(), 0);
+    assert_eq!(rules.groups[0].rules[0].state, Some(AlertState::Inactive), "nor that there is one");
+}
+
+/// Every `tests/cases/rules/*.bad.yml` says on top which mistakes are to be reported; a `*` at the end
+/// stands for words that are the YAML reader's.
+#[test]
+fn every_mistake_is_reported_with_its_place() {
+    let mut n_files = 0;
+    for path in glob::glob("tests/cases/rules/*.bad.yml").unwrap() {
+        let path = path.unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let mut want: Vec<String> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# want: FILE"))
+            .map(|line| format!("f.yml{line}"))
+            .collect();
+        let file = RuleFile { path: "f.yml".to_owned(), text };
+
+        let error = parse(&[file], Defaults::from(&Config::default()), &check_expr).unwrap_err();
+
+        let RulesError::Mistakes(mistakes) = &error else { panic!("{path:?}: {error}") };
+        let mut got: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        got.sort();
+        want.sort();
+        assert_eq!(got.len(), want.len(), "{path:?}: {got:#?}");
+        for (got, want) in got.iter().zip(&want) {
+            let is_same = match want.strip_suffix('*') {
+                Some(start) => got.starts_with(start) && got.len() > start.len(),
+                None => got == want,
+            };
+            assert!(is_same, "{path:?}:\n got {got}\nwant {want}");
+        }
+        assert_eq!(error.kind(), Kind::BadInput);
+        n_files += 1;
+    }
+    assert!(n_files >= 15, "only {n_files} files");
+}
+
+#[test]
+fn mistakes_of_all_files_are_reported_together() {
+    let files = ["groups: [{name: '', rules: []}]", "group: []"]
+        .map(|text| RuleFile { path: format!("{}.yml", text.len()), text: text.to_owned() });
+
+    let error = parse(&files, Defaults::from(&Config::default()), &check_expr).unwrap_err();
+
+    assert_eq!(
+        error.to_string(),
+        "2 mistakes in the rule files:\n  31.yml:1: group 1: a group needs a `name`\n  \
+         9.yml: unknown key `group`; known are groups"
+    );
+}
+
+#[test]
+fn what_yaml_would_take_for_numbers_stays_text() {
+    let defs = groups(
+        "groups: [{name: 1.10, interval: 0, limit: 3, labels: {site: 010, level: low}, rules: [{alert: A, expr: x, for: 0, labels: {level: 1.50, on: true}}]}]",
+    );
+
+    let RuleDef::Alert(rule) = &defs[0].rules[0] else { panic!("{defs:?}") };
+    let labels: Vec<_> = rule.labels.iter().map(|(n, t)| (n.as_str(), t.text())).collect();
+    assert_eq!(labels, [("level", "1.50"), ("on", "true"), ("site", "010")]);
+    assert_eq!((defs[0].name.as_str(), defs[0].interval_ms, defs[0].limit), ("1.10", MIN, 3));
+}
+
+#[test]
+fn the_rule_files_we_ship_are_without_mistakes() {
+    let files = read_files(&["alerts/*.yml".to_owned()]).unwrap();
+
+    let groups = parse(&files, Defaults::from(&Config::default()), &check_expr).unwrap();
+
+    let names: Vec<&str> =
+        groups.iter().flat_map(|group| &group.rules).map(RuleDef::name).collect();
+    for path in glob::glob("alerts/tests/*.yml").unwrap() {
+        let path = path.unwrap();
+        let test = unit_test::TestFile::parse(
+            &path.display().to_string(),
+            &std::fs::read_to_string(&path).unwrap(),
+        )
+        .unwrap();
+        assert_eq!(read_files(&test.rule_patterns()).unwrap().len(), 1, "{path:?}");
+        let subject = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        assert!(subject == "recording" || names.contains(&subject.as_str()), "{subject}");
+    }
+    let n_alerts = names.iter().filter(|name| !name.contains(':')).count();
+    assert_eq!(glob::glob("alerts/tests/*.yml").unwrap().count(), n_alerts + 1);
+}
+
+#[test]
+fn a_file_that_is_not_there_is_an_error_and_an_empty_pattern_is_not() {
+    assert_eq!(read_files(&["no/such/*.yml".to_owned()]).unwrap(), []);
+    let error = read_files(&["no/such.yml".to_owned()]).unwrap_err();
+
+    assert_eq!(error.to_string(), "cannot read rule file no/such.yml");
+}

@@ -116,7 +116,8 @@ pub(super) fn decide(question: &Question<'_>) -> Decided {
         }
         refused = refused.or(Some(rule));
     }
-    if is_infra(question) {
+    let may_write = question.grant.write != WriteScope::Nothing;
+    if may_write && is_infra(question) {
         return Decided { commons: Commons::cluster(), rule: Rule::Infra, refused };
     }
     Decided { commons: Commons::unassigned(), rule: Rule::Unassigned, refused }

@@ -7,6 +7,7 @@ use hashbrown::HashMap;
 use super::config::CommonsEntry;
 use super::error::TaggingError;
 use super::files::CommonsFile;
+use super::hygiene::hides_mail;
 use super::names::NameSet;
 use crate::model::Commons;
 
@@ -121,11 +122,12 @@ impl Places {
     }
 
     /// Returns `text` without its surrounding space, or `None` when it says nothing: empty, a word
-    /// of `no_value`, or a chart's template that was not rendered.
+    /// of `no_value`, a chart's template that was not rendered, or a person's mail address.
     pub(super) fn usable<'t>(&self, text: &'t str) -> Option<&'t str> {
         let text = text.trim();
         let unrendered = holds(text, b"{{") || holds(text, b".Values");
-        (!text.is_empty() && !unrendered && !self.no_value.contains(text)).then_some(text)
+        let says_nothing = text.is_empty() || unrendered || self.no_value.contains(text);
+        (!says_nothing && !hides_mail(text)).then_some(text)
     }
 
     /// Reads a commons' name or one of its hosts, as a sender wrote it.

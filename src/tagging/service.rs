@@ -15,11 +15,19 @@ pub(super) struct Decided {
     pub(super) is_workspace: bool,
 }
 
-/// Decides the service.
+/// Decides the service. Whatever rule fired, a service is not named after a person.
 pub(super) fn decide(data: &Data, facts: &Facts<'_>) -> Decided {
-    if is_workspace(data, facts) {
-        return Decided { service: Some(Arc::from("workspace")), owner: None, is_workspace: true };
-    }
+    let decided = if is_workspace(data, facts) { None } else { Some(by_rules(data, facts)) };
+    let names_nobody =
+        |decided: &Decided| !decided.service.as_deref().is_some_and(super::hygiene::hides_mail);
+    decided.filter(names_nobody).unwrap_or_else(|| Decided {
+        service: Some(Arc::from("workspace")),
+        owner: None,
+        is_workspace: true,
+    })
+}
+
+fn by_rules(data: &Data, facts: &Facts<'_>) -> Decided {
     if let Some(service) = own_name(data, facts) {
         return Decided { service: Some(service), ..Decided::default() };
     }

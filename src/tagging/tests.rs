@@ -13,6 +13,8 @@
 
 use std::collections::BTreeMap;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::model::{ReadScope, Role};
 
@@ -372,4 +374,88 @@ fn catalogue_names_are_unique() {
 
     assert_eq!(apps.len(), n_services);
     assert!(n_services >= 30);
+}
+
+/// Texts that rules look at, and noise.
+fn any_text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "\\PC{0,20}",
+        proptest::sample::select(vec![
+            "genome.data.example",
+            "heart.commons.example",
+            "genomeprod",
+            "shared-east",
+            "genomeprod-helm",
+            "default",
+            "jupyter-pods-genomeprod-helm",
+            "kube-system",
+            "genome",
+            "_self",
+            "http://fence-service.genomeprod-helm.svc.cluster.local",
+            "{{ .Values.x }}",
+            "gen3job",
+            "hatchery-ada-40example-2eorg",
+        ])
+        .prop_map(str::to_owned),
+    ]
+}
+
+fn any_label() -> impl Strategy<Value = (&'static str, String)> {
+    let names = vec![
+        "__name__",
+        "commons",
+        "cluster",
+        "namespace",
+        "project",
+        "hostname",
+        "app",
+        "container",
+        "pod",
+        "job_name",
+        "controller",
+        "service",
+        "service_name",
+        "env",
+        "app_environment",
+        "app_namespace",
+        "http_upstream",
+        "exported_service",
+        "authz",
+        "idp",
+        "job",
+    ];
+    (proptest::sample::select(names), any_text())
+}
+
+proptest! {
+    /// The isolation promise: whatever is sent, a sender reaches only what its credential covers.
+    #[test]
+    fn no_payload_reaches_another_commons(
+        labels in proptest::collection::vec(any_label(), 0..10),
+        tenant in proptest::option::of(any_text()),
+        by_cluster in any::<bool>(),
+    ) {
+        let sender = "cluster:shared-east:heart.commons.example,canine.commons.example";
+        let own = "commons:heart.commons.example";
+        let grant = grant(if by_cluster { sender } else { own });
+        let mut builder = LabelsBuilder::new();
+        for (name, value) in &labels {
+            builder.set(name, value);
+        }
+        let tagger = tagger();
+
+        let tags = tagger.tag_stream(&grant, tenant.as_deref(), &mut builder);
+
+        let allowed: &[&str] = if by_cluster {
+            &["heart.commons.example", "canine.commons.example", "_cluster", "_unassigned"]
+        } else {
+            &["heart.commons.example"]
+        };
+        prop_assert!(allowed.contains(&tags.commons.as_str()), "{tags:?}");
+        let label = Some(tags.commons.as_str()).filter(|name| *name != "_unassigned");
+        prop_assert_eq!(builder.get("commons"), label);
+        // A metric is named by a programmer.
+        let labels = builder.build().without_metric().to_string();
+        prop_assert!(!labels.contains("ada-40example"), "{labels}");
+    }
 }

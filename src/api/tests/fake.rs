@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use async_trait::async_trait;
-use serde_json::Value as Json;
 
 use super::*;
 use crate::base::Kind;
 use crate::model::{Grant, Labels, MetricKind, SeriesData, SeriesMeta, Temporality};
-use crate::query::answer::SqlAnswer;
 use crate::query::promql::{Answer, Sample, Value};
+use crate::query::{Param, SqlAnswer, Truncated};
 use crate::rules::{AlertsView, GroupView, RuleKind, RuleView, RulesFilter, RulesView};
 
 #[derive(Debug)]
@@ -133,7 +132,7 @@ impl Ask for Fake {
         &self,
         _grant: &Grant,
         query: &str,
-        parameters: Vec<Json>,
+        parameters: Vec<Param>,
         _options: AskOptions,
     ) -> Result<SqlAnswer, AskError> {
         if let Some(error) = refusal(query) {
@@ -149,7 +148,11 @@ impl Ask for Fake {
         )
         .unwrap();
         let batches = if query == "nothing" { Vec::new() } else { vec![batch.clone()] };
-        Ok(SqlAnswer { schema: batch.schema(), batches, truncated: None })
+        Ok(SqlAnswer {
+            schema: batch.schema(),
+            batches,
+            truncated: (query == "cut").then_some(Truncated::Rows),
+        })
     }
 }
 

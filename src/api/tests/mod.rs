@@ -4,6 +4,7 @@ mod fake;
 mod ops;
 mod prometheus;
 mod roles;
+mod sessions;
 mod sql;
 
 use std::sync::Arc;
@@ -74,7 +75,7 @@ fn guarded(api: Api, tokens: &str) -> Router {
 }
 
 /// A server without tokens.
-fn open() -> Router {
+pub(crate) fn open() -> Router {
     guarded(api(), "")
 }
 
@@ -108,4 +109,13 @@ async fn get(target: &str) -> Answered {
 async fn post_form(target: &str, form: &str) -> Answered {
     let request = Request::post(target).header("content-type", "application/x-www-form-urlencoded");
     send(open(), request.body(Body::from(form.to_owned())).unwrap()).await
+}
+
+fn exchange_request(exchange: &fixture::Exchange) -> Request<Body> {
+    let mut request =
+        Request::builder().method(exchange.method.as_str()).uri(exchange.target.as_str());
+    for (name, value) in &exchange.headers {
+        request = request.header(name, value);
+    }
+    request.body(Body::from(exchange.body.clone())).unwrap()
 }

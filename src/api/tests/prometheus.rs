@@ -6,14 +6,7 @@ async fn grafana_gets_what_it_relies_on() {
     let exchanges = fixture::parse(fixture::PROMETHEUS, NOW_MS).unwrap();
     assert!(exchanges.len() > 20, "only {} exchanges", exchanges.len());
     for exchange in exchanges {
-        let mut request =
-            Request::builder().method(exchange.method.as_str()).uri(exchange.target.as_str());
-        for (name, value) in &exchange.headers {
-            request = request.header(name, value);
-        }
-        let body = Body::from(exchange.body.clone());
-
-        let answer = send(open(), request.body(body).unwrap()).await;
+        let answer = send(open(), exchange_request(&exchange)).await;
 
         let faults = exchange.judge(answer.status, answer.text());
         assert_eq!(faults, Vec::<String>::new(), "{}", exchange.title);

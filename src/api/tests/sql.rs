@@ -16,7 +16,7 @@ fn check(query: &str, accept: &str, content_type: &str, want: &str) {
     assert_eq!(answer.header("content-type"), content_type);
 }
 
-const JSON: &str = r#"{"columns":[{"name":"service","type":"Utf8"},{"name":"n","type":"Int64"},{"name":"v","type":"Float64"}],"rows":[["fence, \"x\"",1,0.5],[null,0,null]],"truncated":null}"#;
+const JSON: &str = r#"{"columns":[{"name":"service","type":"text"},{"name":"n","type":"integer"},{"name":"v","type":"double"}],"rows":[["fence, \"x\"",1,0.5],[null,0,null]],"truncated":null}"#;
 
 #[test]
 fn rows_come_in_the_format_that_is_accepted() {
@@ -28,7 +28,12 @@ fn rows_come_in_the_format_that_is_accepted() {
         "application/x-ndjson",
         "{\"service\":\"fence, \\\"x\\\"\",\"n\":1,\"v\":0.5}\n{\"service\":null,\"n\":0,\"v\":null}\n",
     );
-    check("rows", "text/csv;q=0.9", "text/csv", "service,n,v\n\"fence, \"\"x\"\"\",1,0.5\n,0,\n");
+    check(
+        "rows",
+        "text/csv;q=0.9",
+        "text/csv",
+        "service,n,v\r\n\"fence, \"\"x\"\"\",1,0.5\r\n,0,\r\n",
+    );
 }
 
 #[test]
@@ -37,7 +42,7 @@ fn no_rows_are_still_well_formed() {
     let want = format!("{columns}\"rows\":[],\"truncated\":null}}");
     check("nothing", "application/json", "application/json", &want);
     check("nothing", "application/x-ndjson", "application/x-ndjson", "");
-    check("nothing", "text/csv", "text/csv", "service,n,v\n");
+    check("nothing", "text/csv", "text/csv", "service,n,v\r\n");
 }
 
 #[tokio::test]
@@ -47,6 +52,13 @@ async fn an_arrow_stream_is_read_back() {
     let reader = arrow_ipc::reader::StreamReader::try_new(answer.bytes.as_slice(), None).unwrap();
     let batches: Vec<_> = reader.map(Result::unwrap).collect();
     assert_eq!((batches.len(), batches[0].num_rows()), (1, 2));
+}
+
+#[tokio::test]
+async fn a_cut_answer_names_the_limit() {
+    assert_eq!(ask("cut", "text/csv").await.header("x-commonwatch-truncated"), "query.rows_max");
+    assert_eq!(ask("rows", "text/csv").await.header("x-commonwatch-truncated"), "");
+    assert!(ask("cut", "*/*").await.text().ends_with("\"truncated\":\"query.rows_max\"}"));
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use crate::ingest::limits::OutOfBounds;
 use crate::ingest::outcome::{Reason, Refusal};
 use crate::ingest::records::{Batches, Context, Decoded, Origin, Retagged};
 use crate::ingest::resolve::may_write;
-use crate::model::{LabelsBuilder, LogRow, LogsBuilder, json};
+use crate::model::{LabelsBuilder, LogRow, LogsBuilder, Tags, json};
 
 /// Collects the entries of one push.
 pub(super) struct Collect<'c> {
@@ -84,6 +84,7 @@ impl<'c> Collect<'c> {
         let find = |name| labels.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
         let app = ["app", "service_name", "service", "job", "container"].into_iter().find_map(find);
         let app = app.unwrap_or("").to_owned();
+        strip_tags(&mut builder, &tags);
         let decision =
             may_write(sender.grant, &tags.commons).map(|()| Arc::new(Origin { tags, app }));
         let resource = json::object(builder.build().iter());
@@ -206,6 +207,21 @@ impl<'c> Collect<'c> {
     pub(super) fn finish(mut self) -> Decoded {
         self.batches.into_logs(&mut self.decoded);
         self.decoded
+    }
+}
+
+/// Removes the labels that are columns of their own: a line may yet be decided to belong elsewhere,
+/// and a row must not say two things about that.
+fn strip_tags(labels: &mut LabelsBuilder, tags: &Tags) {
+    for (name, value) in [
+        ("commons", Some(tags.commons.as_str())),
+        ("service", tags.service.as_deref()),
+        ("env", tags.env.as_deref()),
+        ("cluster", tags.cluster.as_deref()),
+    ] {
+        if labels.get(name) == value {
+            labels.remove(name);
+        }
     }
 }
 

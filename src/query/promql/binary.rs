@@ -10,7 +10,7 @@ use super::error::PromqlError;
 use super::eval::{Eval, Work, loses_name};
 use super::grid::{ABSENT, Grid, is_absent};
 use super::plan::{Card, Matching, Op, VectorNode, is_identity};
-use super::table::{Row, RowRef, SAME_LABELSET, Sink, Table};
+use super::table::{Column, Row, RowRef, SAME_LABELSET, Sink, Table};
 
 /// Applies an arithmetic operator, or a comparison with the result 0 or 1.
 pub(super) fn apply_bool(op: Op, left: f64, right: f64) -> f64 {
@@ -71,7 +71,7 @@ impl Eval<'_> {
         sink: &mut Sink<'_>,
     ) -> Result<(), PromqlError> {
         let ScalarForm { op, is_bool, scalar_is_left } = form;
-        let mut column = Vec::with_capacity(grid.n);
+        let mut column = Column::room(&self.meter, grid.n)?;
         let mut work = Work::new(self.budget);
         self.feed(vector, grid, &mut |row| {
             work.spend(grid.n)?;

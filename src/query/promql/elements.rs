@@ -8,7 +8,7 @@ use super::error::PromqlError;
 use super::eval::{Eval, Work};
 use super::grid::{ABSENT, Grid, is_absent, seconds, to_i64};
 use super::plan::{ElementFn, ScalarNode, VectorNode};
-use super::table::{RowRef, Sink};
+use super::table::{Column, RowRef, Sink};
 
 impl Eval<'_> {
     pub(super) fn map(
@@ -22,7 +22,7 @@ impl Eval<'_> {
         let params = params.iter().map(|param| self.scalar(param, grid));
         let params = params.collect::<Result<Vec<_>, _>>()?;
         let param = |idx: usize, step: usize| params.get(idx).map(|column| column[step]);
-        let mut column = Vec::with_capacity(grid.n);
+        let mut column = Column::room(&self.meter, grid.n)?;
         let mut work = Work::new(self.budget);
         self.feed(inner, grid, &mut |row| {
             work.spend(grid.n)?;

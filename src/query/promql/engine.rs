@@ -103,7 +103,10 @@ impl Engine {
             let table = match plan {
                 Plan::Scalar(node) => {
                     let mut table = Table::new(&eval.meter);
-                    table.push(crate::model::Labels::empty(), eval.scalar(node, grid)?)?;
+                    table.push(
+                        crate::model::Labels::empty(),
+                        eval.scalar(node, grid)?.into_values(),
+                    )?;
                     table
                 }
                 Plan::Vector(node) => eval.rows(node, grid)?,

@@ -11,7 +11,7 @@ use super::fetch::Fetches;
 use super::grid::{ABSENT, Grid, is_absent, seconds};
 use super::limits::Budget;
 use super::plan::{Op, RangeCall, RangeOf, RangeSource, ScalarNode, Selector, SortBy, VectorNode};
-use super::table::{Meter, RowRef, SAME_LABELSET, Sink, Table};
+use super::table::{Column, Meter, RowRef, SAME_LABELSET, Sink, Table};
 use super::window::{Samples, Windows, newest};
 use super::{binary, elements, labelling, range};
 
@@ -46,12 +46,19 @@ impl<'q> Eval<'q> {
     }
 
     /// Returns a scalar's value at every step.
-    pub(super) fn scalar(&self, node: &ScalarNode, grid: &Grid) -> Result<Vec<f64>, PromqlError> {
+    pub(super) fn scalar(&self, node: &ScalarNode, grid: &Grid) -> Result<Column, PromqlError> {
+        self.budget.check()?;
         Ok(match node {
-            ScalarNode::Number(number) => vec![*number; grid.n],
-            ScalarNode::Time => (0..grid.n).map(|step| seconds(grid.at(step))).collect(),
+            ScalarNode::Number(number) => Column::filled(&self.meter, grid.n, *number)?,
+            ScalarNode::Time => {
+                let mut column = Column::room(&self.meter, grid.n)?;
+                column.extend((0..grid.n).map(|step| seconds(grid.at(step))));
+                column
+            }
             ScalarNode::Negate(inner) => {
-                self.scalar(inner, grid)?.into_iter().map(|value| -value).collect()
+                let mut column = self.scalar(inner, grid)?;
+                column.iter_mut().for_each(|value| *value = -*value);
+                column
             }
             ScalarNode::Binary(op, left, right) => {
                 self.pairs(left, right, grid, |a, b| binary::apply_bool(*op, a, b))?
@@ -68,17 +75,17 @@ impl<'q> Eval<'q> {
         right: &ScalarNode,
         grid: &Grid,
         apply: impl Fn(f64, f64) -> f64,
-    ) -> Result<Vec<f64>, PromqlError> {
+    ) -> Result<Column, PromqlError> {
         let mut column = self.scalar(left, grid)?;
-        for (left, right) in column.iter_mut().zip(self.scalar(right, grid)?) {
-            *left = apply(*left, right);
+        for (left, right) in column.iter_mut().zip(self.scalar(right, grid)?.iter()) {
+            *left = apply(*left, *right);
         }
         Ok(column)
     }
 
     /// `scalar(v)`: the value where there is exactly one series, else NaN.
-    fn scalar_of(&self, inner: &VectorNode, grid: &Grid) -> Result<Vec<f64>, PromqlError> {
-        let mut column = vec![ABSENT; grid.n];
+    fn scalar_of(&self, inner: &VectorNode, grid: &Grid) -> Result<Column, PromqlError> {
+        let mut column = Column::filled(&self.meter, grid.n, ABSENT)?;
         self.feed(inner, grid, &mut |row| {
             for (seen, value) in column.iter_mut().zip(row.values) {
                 if !is_absent(*value) {
@@ -180,7 +187,7 @@ impl<'q> Eval<'q> {
     ) -> Result<(), PromqlError> {
         let series = self.fetches.get(selector.fetch_idx)?;
         let windows = Windows { grid: *grid, shift: selector.shift, range_ms: self.lookback_ms };
-        let mut column = Vec::with_capacity(grid.n);
+        let mut column = Column::room(&self.meter, grid.n)?;
         let mut work = Work::new(self.budget);
         for one in series.iter() {
             work.spend(grid.n + one.values.len())?;
@@ -207,6 +214,9 @@ impl<'q> Eval<'q> {
                 series.iter().try_for_each(|one| each_fresh(one, each))
             }
             RangeOf::Subquery { inner, grid } => {
+                // The times, and one row's samples.
+                let mut share = self.meter.share();
+                share.grow::<i64>(grid.n.saturating_mul(3))?;
                 let times: Vec<i64> = (0..grid.n).map(|step| grid.at(step)).collect();
                 self.feed(inner, grid, &mut |row| {
                     let present = times.iter().zip(row.values).filter(|(_, v)| !is_absent(**v));
@@ -230,7 +240,7 @@ impl<'q> Eval<'q> {
         let windows =
             Windows { grid: *grid, shift: call.source.shift, range_ms: call.source.range_ms };
         let is_nameless = !call.func.keeps_name();
-        let mut column = Vec::with_capacity(grid.n);
+        let mut column = Column::room(&self.meter, grid.n)?;
         let mut work = Work::new(self.budget);
         self.each_series(&call.source, &mut |labels, samples| {
             range::column(call.func, &params, samples, &windows, &mut column, &mut work)?;

@@ -8,7 +8,7 @@ use super::error::PromqlError;
 use super::eval::{Eval, Work};
 use super::grid::{ABSENT, Grid, is_absent};
 use super::plan::{RangeSource, Relabel, SortBy, VectorNode};
-use super::table::{Row, SAME_LABELSET, Table};
+use super::table::{Column, Row, SAME_LABELSET, Table};
 use super::window::Windows;
 
 impl Eval<'_> {
@@ -34,7 +34,7 @@ impl Eval<'_> {
         inner: &VectorNode,
         grid: &Grid,
     ) -> Result<Table, PromqlError> {
-        let mut column = vec![1.0; grid.n];
+        let mut column = Column::filled(&self.meter, grid.n, 1.0)?;
         self.feed(inner, grid, &mut |row| {
             for (absent, value) in column.iter_mut().zip(row.values) {
                 if !is_absent(*value) {
@@ -44,7 +44,7 @@ impl Eval<'_> {
             Ok(())
         })?;
         let mut table = Table::new(&self.meter);
-        table.push(labels.clone(), column)?;
+        table.push(labels.clone(), column.into_values())?;
         Ok(table)
     }
 
@@ -55,7 +55,7 @@ impl Eval<'_> {
         grid: &Grid,
     ) -> Result<Table, PromqlError> {
         let windows = Windows { grid: *grid, shift: source.shift, range_ms: source.range_ms };
-        let mut column = vec![1.0; grid.n];
+        let mut column = Column::filled(&self.meter, grid.n, 1.0)?;
         let mut work = Work::new(self.budget);
         self.each_series(source, &mut |_, samples| {
             work.spend(grid.n + samples.values.len())?;
@@ -65,7 +65,7 @@ impl Eval<'_> {
             Ok(())
         })?;
         let mut table = Table::new(&self.meter);
-        table.push(labels.clone(), column)?;
+        table.push(labels.clone(), column.into_values())?;
         Ok(table)
     }
 }

@@ -89,11 +89,8 @@ mod tests {
     #[test]
     fn literals_are_read_as_go_reads_them() {
         check(r#""plain""#, Some("plain"));
-        check(
-            r#"'it''#, Some("it"));
-        check(r#""a\"b\\c\n""#,
-            Some("a\"b\\c\n"),
-        );
+        check("'it'", Some("it"));
+        check(r#""a\"b\\c\n""#, Some("a\"b\\c\n"));
         check(r#""\x41\101\u00e9\U0001F600""#, Some("AAé😀"));
         check(r#""\xc3\xa9""#, Some("é"));
         check(r"`raw \d`", Some(r"raw \d"));

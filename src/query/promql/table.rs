@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
 use crate::model::Labels;
@@ -101,6 +102,49 @@ impl Share {
 impl Drop for Share {
     fn drop(&mut self) {
         self.meter.used_bytes.set(self.meter.used_bytes.get().saturating_sub(self.bytes));
+    }
+}
+
+/// One value a step.
+#[derive(Debug)]
+pub(super) struct Column {
+    values: Vec<f64>,
+    share: Share,
+}
+
+impl Column {
+    /// Returns an empty column with room for `n` values.
+    pub(super) fn room(meter: &Rc<Meter>, n: usize) -> Result<Self, PromqlError> {
+        let mut share = meter.share();
+        share.grow::<f64>(n)?;
+        Ok(Self { values: Vec::with_capacity(n), share })
+    }
+
+    /// Returns a column of `n` equal values.
+    pub(super) fn filled(meter: &Rc<Meter>, n: usize, value: f64) -> Result<Self, PromqlError> {
+        let mut column = Self::room(meter, n)?;
+        column.values.resize(n, value);
+        Ok(column)
+    }
+
+    /// Returns the values, which from here on are counted by whoever keeps them.
+    pub(super) fn into_values(self) -> Vec<f64> {
+        drop(self.share);
+        self.values
+    }
+}
+
+impl Deref for Column {
+    type Target = Vec<f64>;
+
+    fn deref(&self) -> &Vec<f64> {
+        &self.values
+    }
+}
+
+impl DerefMut for Column {
+    fn deref_mut(&mut self) -> &mut Vec<f64> {
+        &mut self.values
     }
 }
 

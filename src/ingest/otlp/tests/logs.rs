@@ -268,3 +268,18 @@ fn unknown_fields_and_empty_envelopes_are_ignored() {
 fn damage_is_never_a_panic() {
     check_damage(decode_logs, &request(vec![full_record(), record("x")]).encode_to_vec());
 }
+
+#[test]
+fn secrets_in_query_strings_are_not_stored() {
+    let body = "GET /user/login/cb?code=SECRET1&x=1 HTTP/1.1";
+    let url = "https://heart.example/data?X-Amz-Signature=SECRET2&y=2";
+    let attributes = vec![pair("url.full", text(url)), pair("url.query", text("code=SECRET3"))];
+    let with_secrets = LogRecord { attributes, ..record(body) };
+
+    let decoded =
+        decode(&Rig::new(), decode_logs, &request(vec![with_secrets]).encode_to_vec()).unwrap();
+
+    let row = columns(&decoded, &["body", "attributes"]).concat().join(" ");
+    assert!(!row.contains("SECRET"), "{row}");
+    assert!(row.contains("x=1") && row.contains("y=2"), "{row}");
+}

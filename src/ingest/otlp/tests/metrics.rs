@@ -272,9 +272,12 @@ async fn a_resource_gives_job_instance_and_target_info() {
     check(
         &got,
         &[
-            (r#"up{commons="heart", instance="i-1", job="ai/inference"}"#, 1.0),
             (
-                r#"target_info{commons="heart", instance="i-1", job="ai/inference", k8s_pod_name="p"}"#,
+                r#"up{commons="heart", instance="i-1", job="ai/inference", service="inference"}"#,
+                1.0,
+            ),
+            (
+                r#"target_info{commons="heart", instance="i-1", job="ai/inference", k8s_pod_name="p", service="inference"}"#,
                 1.0,
             ),
         ],

@@ -15,6 +15,7 @@ use super::eval::{Eval, Work};
 use super::grid::{ABSENT, Grid, seconds};
 use super::kahan::{Mean, Sum};
 use super::plan::RangeFn;
+use super::table::Column;
 use super::window::{Samples, Window, Windows, slide};
 
 pub(super) use spread::quantile;
@@ -22,7 +23,7 @@ pub(super) use spread::quantile;
 /// Writes the function's value at every step, absent where it has none.
 pub(super) fn column(
     func: RangeFn,
-    params: &[Vec<f64>],
+    params: &[Column],
     samples: Samples<'_>,
     windows: &Windows,
     out: &mut Vec<f64>,
@@ -74,7 +75,7 @@ pub(super) fn column(
 /// The functions that need every sample of every window.
 fn whole_windows(
     func: RangeFn,
-    params: &[Vec<f64>],
+    params: &[Column],
     samples: Samples<'_>,
     windows: &Windows,
     out: &mut Vec<f64>,
@@ -180,11 +181,7 @@ fn extreme(func: RangeFn, samples: Samples<'_>, windows: &Windows, out: &mut Vec
 
 impl Eval<'_> {
     /// Checks what a function demands of its numbers.
-    pub(super) fn check_params(
-        &self,
-        func: RangeFn,
-        params: &[Vec<f64>],
-    ) -> Result<(), PromqlError> {
+    pub(super) fn check_params(&self, func: RangeFn, params: &[Column]) -> Result<(), PromqlError> {
         match (func, params) {
             (RangeFn::QuantileOverTime, [quantiles, ..]) => self.warn_of_quantiles(quantiles),
             (RangeFn::DoubleExponentialSmoothing, [smoothing, trend, ..]) => {

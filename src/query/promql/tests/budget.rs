@@ -84,6 +84,16 @@ fn a_query_that_needs_too_much_names_the_limit() {
     let memory = Limits { query_memory: HumanSize(10_000), ..Limits::default() };
     check_refused("a", &memory, "raise `limits.query_memory`");
     check_refused("topk(1, a)", &memory, "raise `limits.query_memory`");
+    check_refused(
+        "scalar(a) ^ (1 ^ (2 ^ (3 ^ (4 ^ (5 ^ (6 ^ (7 ^ (8 ^ (9 ^ 10)))))))))",
+        &memory,
+        "raise `limits.query_memory`",
+    );
+    check_refused(
+        "abs(abs(abs(abs(abs(abs(abs(abs(abs(abs(a))))))))))",
+        &memory,
+        "raise `limits.query_memory`",
+    );
     check_refused("count_values by (i) (\"v\", a)", &memory, "raise `limits.query_memory`");
 }
 

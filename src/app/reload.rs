@@ -1,0 +1,67 @@
+//! Reloading: a new configuration and new rules, or the old ones and the reason.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tracing::{info, warn};
+
+use crate::api::Reload;
+use crate::auth::Authenticator;
+use crate::config::Config;
+use crate::query::promql;
+use crate::rules::{self, Defaults, GroupDef, RuleSet, RulesError};
+
+/// What a reload touches: tokens and rules. Other keys need a restart, and say so.
+#[derive(Debug)]
+pub(super) struct Reloader {
+    pub(super) config: Config,
+    pub(super) authenticator: Authenticator,
+    pub(super) rules: Arc<RuleSet>,
+}
+
+#[async_trait]
+impl Reload for Reloader {
+    async fn reload(&self) -> Result<(), String> {
+        let result = self.try_reload().await;
+        if let Err(reason) = &result {
+            self.rules.refused();
+            warn!(reason, "reload refused; the old configuration stays in force");
+        }
+        result
+    }
+}
+
+impl Reloader {
+    async fn try_reload(&self) -> Result<(), String> {
+        let config = self.config.reload().map_err(|error| error.to_string())?;
+        let groups = read_rules(&config).map_err(|error| error.to_string())?;
+        self.authenticator.replace(config.tokens.clone());
+        self.rules.reload(groups).await;
+        let (mut new, mut old) = (config.sections, self.config.sections.clone());
+        for sections in [&mut new, &mut old] {
+            sections.auth = Default::default();
+            sections.rules.files = Vec::new();
+        }
+        if new != old {
+            warn!("keys outside of `auth` and `rules.files` have changed: they need a restart");
+        }
+        info!("reloaded");
+        Ok(())
+    }
+}
+
+/// Reads and checks the rule files of a configuration.
+pub(super) fn read_rules(config: &Config) -> Result<Vec<GroupDef>, RulesError> {
+    let section = &config.sections.rules;
+    let files = rules::read_files(&section.files)?;
+    let defaults = Defaults {
+        interval_ms: section.evaluation_interval.as_ms(),
+        query_offset_ms: section.query_offset.as_ms(),
+        groups_max: section.groups_max,
+    };
+    let limits = config.sections.limits.query.parse_limits();
+    let check = |expr: &str| {
+        promql::parse(expr, &limits).map(|expr| expr.to_string()).map_err(|error| error.to_string())
+    };
+    rules::parse(&files, defaults, &check)
+}

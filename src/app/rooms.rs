@@ -1,0 +1,206 @@
+//! The rooms between the store and the sockets, built and started in the order of the data.
+
+use std::sync::Arc;
+
+use axum::Router;
+use prometheus_client::registry::Registry;
+
+use super::answers::{NotifyStore, Questions, ShownRules, rules_grant};
+use super::reload::{Reloader, read_rules};
+use super::start::AppError;
+use super::timers;
+use super::world::RuleWorld;
+use crate::api::{self, Api, Readiness, RuleViews};
+use crate::auth::Authenticator;
+use crate::base::clock::SharedClock;
+use crate::base::tasks::Tasks;
+use crate::config::Config;
+use crate::derive::{self, Derive};
+use crate::ingest::{self, Ingest, loki_push, otlp, remote_write};
+use crate::notify::{self, Notifier};
+use crate::query::{self, WorkerCommand};
+use crate::rules::{self, RuleSet};
+use crate::storage::{StateStore, Storage};
+use crate::tagging::{self, Tagger};
+
+/// What answers requests and works by the clock.
+pub(super) struct Rooms {
+    ingest: Ingest,
+    questions: Arc<Questions>,
+    rules: Arc<RuleSet>,
+    registry: Arc<Registry>,
+}
+
+impl Rooms {
+    /// Builds the rooms and starts their tasks.
+    pub(super) async fn build(
+        config: &Config,
+        clock: &SharedClock,
+        storage: &Storage,
+        mut registry: Registry,
+        tasks: &Tasks,
+    ) -> Result<Self, AppError> {
+        let sections = &config.sections;
+        let tagging_metrics = tagging::Metrics::register(&mut registry);
+        let tagger = Arc::new(Tagger::load(&sections.tagging)?.with_metrics(tagging_metrics));
+        let derive_metrics = derive::Metrics::register(&mut registry);
+        let derive = Derive::new(
+            sections.derive.clone(),
+            Arc::clone(&tagger),
+            Arc::clone(clock),
+            derive_metrics,
+        );
+        let ingest = ingest(config, clock, storage, &tagger, &derive, &mut registry);
+        let questions = questions(config, clock, storage, &mut registry)?;
+        let state = Arc::new(StateStore::open(&sections.server.data_dir)?);
+        let notifier = notifier(config, clock, &state, &mut registry, tasks).await?;
+        let world = RuleWorld {
+            ask: Arc::clone(&questions) as Arc<dyn api::Ask>,
+            storage: storage.clone(),
+            notifier,
+            grant: rules_grant(),
+        };
+        let rules = rules(config, clock, world, &state, &mut registry).await?;
+        let registry = Arc::new(registry);
+        let rooms = Self { ingest, questions, rules, registry };
+        rooms.start(clock, storage, derive, state, tasks);
+        Ok(rooms)
+    }
+
+    fn start(
+        &self,
+        clock: &SharedClock,
+        storage: &Storage,
+        derive: Derive,
+        state: Arc<StateStore>,
+        tasks: &Tasks,
+    ) {
+        let stop = || tasks.shutdown();
+        let rules = Arc::clone(&self.rules);
+        let shutdown = stop();
+        tasks.spawn("rules", async move { rules.run(shutdown).await });
+        tasks.spawn("save-alerts", timers::save_alerts(Arc::clone(&self.rules), state, stop()));
+        let registry = Arc::clone(&self.registry);
+        let collect =
+            timers::collect(Arc::clone(clock), storage.clone(), derive, registry, stop());
+        tasks.spawn("collect", collect);
+        tasks.spawn("retain", timers::retain(Arc::clone(clock), storage.clone(), stop()));
+        let engine = Arc::clone(&self.questions.engine);
+        tasks.spawn("warm-sql", async move { engine.warm().await });
+    }
+
+    /// Returns the router of everything, behind authentication.
+    pub(super) fn router(
+        &self,
+        config: &Config,
+        clock: &SharedClock,
+        authenticator: &Authenticator,
+        readiness: Readiness,
+    ) -> Router {
+        let reload = Reloader {
+            config: config.clone(),
+            authenticator: authenticator.clone(),
+            rules: Arc::clone(&self.rules),
+        };
+        let api = Api {
+            ask: Arc::clone(&self.questions) as Arc<dyn api::Ask>,
+            rules: Arc::new(ShownRules(Arc::clone(&self.rules))) as Arc<dyn RuleViews>,
+            reload: Arc::new(reload),
+            readiness,
+            registry: Arc::clone(&self.registry),
+            clock: Arc::clone(clock),
+            shown_config: config.shown().into(),
+            retention: retention_text(config).into(),
+            started_ms: clock.now_ms(),
+        };
+        let ingest = remote_write::router(self.ingest.clone())
+            .merge(loki_push::router(self.ingest.clone()))
+            .merge(otlp::router(self.ingest.clone()));
+        api.router().merge(ingest)
+    }
+}
+
+fn retention_text(config: &Config) -> String {
+    crate::base::units::format_duration_ms(config.sections.storage.retention.as_ms())
+}
+
+fn ingest(
+    config: &Config,
+    clock: &SharedClock,
+    storage: &Storage,
+    tagger: &Arc<Tagger>,
+    derive: &Derive,
+    registry: &mut Registry,
+) -> Ingest {
+    let retention_ms = config.sections.storage.retention.as_ms();
+    Ingest::new(ingest::Parts {
+        store: Arc::new(storage.clone()),
+        tagger: Arc::clone(tagger),
+        derive: derive.clone(),
+        limits: config.sections.limits.ingest.clone(),
+        retention_ms: (retention_ms != 0).then_some(retention_ms),
+        metrics: ingest::Metrics::register(registry),
+        clock: Arc::clone(clock),
+    })
+}
+
+fn questions(
+    config: &Config,
+    clock: &SharedClock,
+    storage: &Storage,
+    registry: &mut Registry,
+) -> Result<Arc<Questions>, AppError> {
+    let sections = &config.sections;
+    let worker = WorkerCommand::own().map_err(|error| AppError::Start(error.to_string()))?;
+    let engine = query::Engine::new(query::EngineParts {
+        config: sections.query.clone(),
+        promql: sections.promql.clone(),
+        promql_limits: sections.limits.query.clone(),
+        data_dir: sections.server.data_dir.clone(),
+        clock: Arc::clone(clock),
+        metrics: query::Metrics::register(registry),
+        worker,
+    });
+    Ok(Arc::new(Questions { storage: storage.clone(), engine }))
+}
+
+async fn notifier(
+    config: &Config,
+    clock: &SharedClock,
+    state: &Arc<StateStore>,
+    registry: &mut Registry,
+    tasks: &Tasks,
+) -> Result<notify::Handle, AppError> {
+    let policy = notify::AddressPolicy { allow_private: config.allow_private_targets };
+    let parts = notify::Parts {
+        store: Arc::new(NotifyStore(Arc::clone(state))),
+        sender: Arc::new(notify::WebhookSender::new(policy)),
+        clock: Arc::clone(clock),
+        metrics: notify::Metrics::register(registry),
+    };
+    let notifier = Notifier::open(&config.sections.alerting, parts).await?;
+    let (handle, inbox) = notify::Handle::channel();
+    let shutdown = tasks.shutdown();
+    tasks.spawn("notify", async move { notifier.run(inbox, shutdown).await });
+    Ok(handle)
+}
+
+async fn rules(
+    config: &Config,
+    clock: &SharedClock,
+    world: RuleWorld,
+    state: &StateStore,
+    registry: &mut Registry,
+) -> Result<Arc<RuleSet>, AppError> {
+    let groups = read_rules(config)?;
+    let context = rules::Context::new(
+        &config.sections.rules,
+        &config.sections.alerting.external_url,
+        Arc::new(world),
+        Arc::clone(clock),
+        rules::Metrics::register(registry),
+    );
+    let rules = Arc::new(RuleSet::new(context, groups));
+    timers::restore_alerts(&rules, state, clock.now_ms()).await;
+    Ok(rules)
+}

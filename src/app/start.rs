@@ -1,0 +1,202 @@
+//! From a checked configuration to a running server.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use super::gate::{self, Gate};
+use super::rooms::Rooms;
+use super::stop;
+use crate::api::{self, Readiness, ReadinessState};
+use crate::auth::{self, Authenticator};
+use crate::base::Kind;
+use crate::base::clock::SharedClock;
+use crate::base::tasks::{Tasks, spawn_joined};
+use crate::config::Config;
+use crate::server::{self, Addresses, Bound, Routers, ServerError};
+use crate::storage::{self, Fatal, OpenError, Opened, Progress, RealDisk, Storage};
+use crate::{notify, rules, tagging};
+
+/// How often `/-/ready` learns how far the replay has come.
+const PROGRESS_EVERY: Duration = Duration::from_millis(50);
+
+/// Why the server does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// A socket could not be opened.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The data directory could not be opened.
+    #[error("cannot open the data directory {}", path.display())]
+    DataDir {
+        /// The directory.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The store could not be opened.
+    #[error(transparent)]
+    Storage(#[from] OpenError),
+    /// The control state could not be opened.
+    #[error(transparent)]
+    State(#[from] storage::StateError),
+    /// The tagging rules are wrong.
+    #[error(transparent)]
+    Tagging(#[from] tagging::TaggingError),
+    /// The rule files are wrong.
+    #[error(transparent)]
+    Rules(#[from] rules::RulesError),
+    /// The notifier cannot go on where it stopped.
+    #[error(transparent)]
+    Notify(#[from] notify::NotifyError),
+    /// What is on disk is unknown: the process must stop, and the next start replays the log.
+    #[error("stopped, because what is on disk is unknown; a restart replays the log")]
+    Fatal(#[from] Fatal),
+    /// A part of the start panicked.
+    #[error("the start failed: {0}")]
+    Start(String),
+}
+
+impl AppError {
+    /// Returns what the error asks of the caller.
+    pub fn kind(&self) -> Kind {
+        match self {
+            AppError::Server(error) => error.kind(),
+            AppError::Rules(error) => error.kind(),
+            AppError::Tagging(_) => Kind::BadInput,
+            _ => Kind::Internal,
+        }
+    }
+}
+
+/// A server whose sockets are open and whom nobody answers yet.
+#[derive(Debug)]
+pub struct App {
+    config: Config,
+    clock: SharedClock,
+    bound: Bound,
+    registry: Registry,
+    authenticator: Authenticator,
+    storage_metrics: storage::Metrics,
+    disk: Arc<RealDisk>,
+}
+
+impl App {
+    /// Opens the data directory's lock and the sockets.
+    pub async fn build(config: Config, clock: SharedClock) -> Result<Self, AppError> {
+        let mut registry = Registry::default();
+        let path = config.sections.server.data_dir.clone();
+        let disk = RealDisk::open(&path).map_err(|source| AppError::DataDir { path, source })?;
+        let server_metrics = server::Metrics::register(&mut registry);
+        let auth_metrics = auth::Metrics::register(&mut registry);
+        let bound = server::bind(&config.sections.server, Arc::clone(&clock), server_metrics).await?;
+        let storage_metrics = storage::Metrics::register(&mut registry);
+        let authenticator = Authenticator::new(config.tokens.clone(), Arc::clone(&clock), auth_metrics);
+        Ok(Self { config, clock, bound, registry, authenticator, storage_metrics, disk: Arc::new(disk) })
+    }
+
+    /// Returns the addresses really bound.
+    pub fn addresses(&self) -> Addresses {
+        self.bound.addresses()
+    }
+
+    /// Runs until `shutdown` is cancelled, then stops in order.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), AppError> {
+        let Self { config, clock, bound, registry, authenticator, storage_metrics, disk } = self;
+        let addresses = bound.addresses();
+        write_addresses(&config, &addresses)?;
+        info!(http = %addresses.http, otlp_grpc = %addresses.otlp_grpc, otlp_http = %addresses.otlp_http, "listening");
+        let (readiness, gate) = (Readiness::new(), Gate::default());
+        let early = api::early_router(readiness.clone()).fallback(gate::not_yet);
+        let router = api::guard(gate.router(early), authenticator.clone());
+        let routers = Routers { http: router.clone(), otlp: router };
+        let (server_shutdown, tasks) = (CancellationToken::new(), Tasks::new());
+        let serving = spawn_joined(bound.serve(routers, server_shutdown.clone()));
+
+        let opening = open_storage(disk, Arc::clone(&clock), &config, storage_metrics, readiness.clone());
+        let Opened { storage, writer, flusher, damage } = opening.await?;
+        if !damage.is_empty() {
+            error!(n_damaged = damage.len(), "the log was damaged: see the quarantine folder; the rest is served");
+        }
+        let fatal = spawn_storage(writer, flusher);
+        let rooms = Rooms::build(&config, &clock, &storage, registry, &tasks).await?;
+        gate.open(rooms.router(&config, &clock, &authenticator, readiness.clone()));
+        readiness.set(ReadinessState::Ready);
+        info!("ready");
+
+        let ended = tokio::select! {
+            () = shutdown.cancelled() => Ok(()),
+            fatal = fatal => Err(fatal.unwrap_or_else(|_| AppError::Start("a storage thread vanished".to_owned()))),
+        };
+        // After a fatal fault there is no drain: nothing may be acknowledged any more.
+        ended?;
+        readiness.set(ReadinessState::Stopping);
+        stop::drain(stop::Running { server_shutdown, serving, tasks, storage, rooms }).await;
+        Ok(())
+    }
+}
+
+fn write_addresses(config: &Config, addresses: &Addresses) -> Result<(), AppError> {
+    let path = config.sections.server.data_dir.join("addresses.json");
+    let text = serde_json::to_string(addresses).expect("addresses are plain text");
+    std::fs::write(&path, text).map_err(|source| AppError::DataDir { path, source })
+}
+
+async fn open_storage(
+    disk: Arc<RealDisk>,
+    clock: SharedClock,
+    config: &Config,
+    metrics: storage::Metrics,
+    readiness: Readiness,
+) -> Result<Opened, AppError> {
+    let progress = Arc::new(Progress::default());
+    let seen = Arc::clone(&progress);
+    let config = config.sections.storage.clone();
+    let mut opening =
+        tokio::task::spawn_blocking(move || Storage::open(disk, clock, config, metrics, &progress));
+    let opened = loop {
+        readiness.set(ReadinessState::Replaying {
+            done_bytes: seen.done_bytes.load(Ordering::Relaxed),
+            total_bytes: seen.total_bytes.load(Ordering::Relaxed),
+        });
+        match tokio::time::timeout(PROGRESS_EVERY, &mut opening).await {
+            Ok(opened) => break opened,
+            Err(_still_opening) => {}
+        }
+    };
+    Ok(opened.map_err(|error| AppError::Start(error.to_string()))??)
+}
+
+/// Gives the two storage threads their threads; the receiver hears of the first that fails.
+fn spawn_storage(
+    writer: storage::Writer,
+    flusher: storage::Flusher,
+) -> tokio::sync::oneshot::Receiver<AppError> {
+    let (failed, fatal) = tokio::sync::oneshot::channel();
+    let failed = Arc::new(parking_lot::Mutex::new(Some(failed)));
+    let runtime = tokio::runtime::Handle::current();
+    let start = |name: &str, work: Box<dyn FnOnce() -> Result<(), Fatal> + Send>| {
+        let failed = Arc::clone(&failed);
+        let body = move || {
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+            let error = match result {
+                Ok(Ok(())) => return,
+                Ok(Err(fatal)) => AppError::Fatal(fatal),
+                Err(_) => AppError::Start("a storage thread panicked".to_owned()),
+            };
+            if let Some(failed) = failed.lock().take() {
+                drop(failed.send(error));
+            }
+        };
+        std::thread::Builder::new().name(name.to_owned()).spawn(body).expect("the system has room for two threads");
+    };
+    let (a, b) = (runtime.clone(), runtime);
+    start("wal-writer", Box::new(move || writer.run(&a)));
+    start("flusher", Box::new(move || flusher.run(&b)));
+    fatal
+}

@@ -1,0 +1,139 @@
+//! What happens by the clock: derived and own metrics into the store, retention, saved alerts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use super::own_metrics;
+use super::samples::{self, OwnSample};
+use crate::base::clock::SharedClock;
+use crate::derive::Derive;
+use crate::rules::RuleSet;
+use crate::storage::{StateStore, Storage};
+
+/// How often derived and own metrics are stored.
+pub(super) const COLLECT_EVERY: Duration = Duration::from_secs(15);
+/// How often files past the retention are looked for.
+const RETAIN_EVERY: Duration = Duration::from_secs(600);
+/// How often the clock is looked at; it may run faster than the world.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Where the alerts' state is kept.
+const STATE: (&str, &str) = ("rules", "alerts");
+
+/// Runs `act` each time that `every` has passed on the clock, at whole multiples of it.
+pub(super) async fn every<F: Future<Output = ()>>(
+    clock: SharedClock,
+    every: Duration,
+    shutdown: CancellationToken,
+    mut act: impl FnMut(i64) -> F,
+) {
+    let every_ms = i64::try_from(every.as_millis()).unwrap_or(i64::MAX);
+    let slot = |now_ms: i64| now_ms.div_euclid(every_ms);
+    let mut last = slot(clock.now_ms());
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+        let now = slot(clock.now_ms());
+        if now > last {
+            last = now;
+            act(now * every_ms).await;
+        }
+    }
+}
+
+/// Stores derived and own metrics.
+pub(super) async fn collect(
+    clock: SharedClock,
+    storage: Storage,
+    derive: Derive,
+    registry: Arc<Registry>,
+    shutdown: CancellationToken,
+) {
+    every(clock, COLLECT_EVERY, shutdown, |now_ms| {
+        storage.note_series();
+        let mut samples = own_metrics::samples(&registry, now_ms);
+        samples.extend(derived_samples(&derive, now_ms));
+        let storage = storage.clone();
+        async move {
+            if let Err(error) = samples::store(&storage, samples).await {
+                warn!(%error, "own metrics were not stored");
+            }
+        }
+    })
+    .await;
+}
+
+// A counter that appears with 5 has grown by 5: without a 0 before it, `increase()` would not know.
+fn derived_samples(derive: &Derive, now_ms: i64) -> Vec<OwnSample> {
+    let step_ms = i64::try_from(COLLECT_EVERY.as_millis()).unwrap_or(i64::MAX);
+    let mut samples = Vec::new();
+    for sample in derive.collect() {
+        let at = |timestamp_ms, value| OwnSample {
+            labels: sample.labels.clone(),
+            meta: sample.meta.clone(),
+            timestamp_ms,
+            value,
+        };
+        if sample.born {
+            samples.push(at(now_ms - step_ms, 0.0));
+        }
+        samples.push(at(now_ms, sample.value));
+    }
+    samples
+}
+
+/// Removes files past the retention.
+pub(super) async fn retain(clock: SharedClock, storage: Storage, shutdown: CancellationToken) {
+    every(clock, RETAIN_EVERY, shutdown, |_| {
+        let storage = storage.clone();
+        async move {
+            let retained = tokio::task::spawn_blocking(move || storage.retain()).await;
+            match retained {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => error!(%error, "retention failed; it is tried again"),
+                Err(error) => error!(%error, "retention failed; it is tried again"),
+            }
+        }
+    })
+    .await;
+}
+
+/// Saves the alerts' state whenever one of them changes, so that a restart neither forgets nor
+/// repeats.
+pub(super) async fn save_alerts(rules: Arc<RuleSet>, state: Arc<StateStore>, shutdown: CancellationToken) {
+    let mut changes = rules.changes();
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            changed = changes.changed() => if changed.is_err() { break },
+        }
+        save(&rules, &state).await;
+    }
+    save(&rules, &state).await;
+}
+
+async fn save(rules: &Arc<RuleSet>, state: &Arc<StateStore>) {
+    let (bytes, state) = (rules.save(), Arc::clone(state));
+    let saved = tokio::task::spawn_blocking(move || state.put(STATE.0, STATE.1, &bytes)).await;
+    if let Ok(Err(error)) = saved {
+        error!(%error, "the alerts' state was not saved: a restart would forget what fires");
+    }
+}
+
+/// Gives the rules what was saved of their alerts.
+pub(super) async fn restore_alerts(rules: &RuleSet, state: &StateStore, now_ms: i64) {
+    match state.get(STATE.0, STATE.1) {
+        Ok(Some(bytes)) => {
+            if let Err(error) = rules.restore(&bytes, now_ms).await {
+                error!(%error, "the alerts' state was not restored: `for` begins anew");
+            }
+        }
+        Ok(None) => {}
+        Err(error) => error!(%error, "the alerts' state was not read: `for` begins anew"),
+    }
+}
