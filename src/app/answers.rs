@@ -4,102 +4,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::api::{Ask, AskError, AskOptions, RuleViews, Selection};
-use crate::model::{Grant, Labels, ReadScope, Role, SeriesMeta};
+use crate::api::RuleViews;
+use crate::model::{Grant, Labels, ReadScope, Role};
 use crate::notify;
-use crate::query::promql::Answer;
-use crate::query::{self, Param, QueryError, Session, SqlAnswer};
 use crate::rules::{AlertsView, RuleSet, RulesFilter, RulesView};
-use crate::storage::{StateStore, Storage};
-
-/// Answers questions: a session a question, with the caller's grant.
-#[derive(Debug)]
-pub(super) struct Questions {
-    pub(super) storage: Storage,
-    pub(super) engine: Arc<query::Engine>,
-}
-
-impl Questions {
-    fn session(&self, grant: &Grant) -> Session {
-        Session::new(grant.clone(), &self.storage, &self.engine)
-    }
-
-    fn wanted(&self, wanted: &Selection) -> Result<query::Selection, AskError> {
-        let sets = wanted.selectors.iter().map(|text| self.engine.selector(text));
-        Ok(query::Selection {
-            matcher_sets: sets.collect::<Result<_, _>>().map_err(asked)?,
-            start_ms: wanted.start_ms,
-            end_ms: wanted.end_ms,
-            limit: None,
-        })
-    }
-}
-
-fn asked(error: QueryError) -> AskError {
-    AskError::of(error.kind(), &error)
-}
-
-fn options(options: AskOptions) -> query::Options {
-    query::Options { timeout: options.timeout, lookback_ms: options.lookback_ms }
-}
-
-#[async_trait]
-impl Ask for Questions {
-    async fn instant(
-        &self,
-        grant: &Grant,
-        query: &str,
-        time_ms: i64,
-        given: AskOptions,
-    ) -> Result<Answer, AskError> {
-        self.session(grant).promql_instant(query, time_ms, options(given)).await.map_err(asked)
-    }
-
-    async fn range(
-        &self,
-        grant: &Grant,
-        query: &str,
-        range: (i64, i64, i64),
-        given: AskOptions,
-    ) -> Result<Answer, AskError> {
-        self.session(grant).promql_range(query, range, options(given)).await.map_err(asked)
-    }
-
-    async fn series(&self, grant: &Grant, wanted: &Selection) -> Result<Vec<Labels>, AskError> {
-        self.session(grant).series(self.wanted(wanted)?).await.map_err(asked)
-    }
-
-    async fn label_names(
-        &self,
-        grant: &Grant,
-        wanted: &Selection,
-    ) -> Result<Vec<String>, AskError> {
-        self.session(grant).label_names(self.wanted(wanted)?).await.map_err(asked)
-    }
-
-    async fn label_values(
-        &self,
-        grant: &Grant,
-        name: &str,
-        wanted: &Selection,
-    ) -> Result<Vec<String>, AskError> {
-        self.session(grant).label_values(name, self.wanted(wanted)?).await.map_err(asked)
-    }
-
-    async fn metadata(&self, grant: &Grant) -> Result<Vec<(String, SeriesMeta)>, AskError> {
-        self.session(grant).metadata().await.map_err(asked)
-    }
-
-    async fn sql(
-        &self,
-        grant: &Grant,
-        query: &str,
-        params: Vec<Param>,
-        given: AskOptions,
-    ) -> Result<SqlAnswer, AskError> {
-        self.session(grant).sql(query, params, options(given)).await.map_err(asked)
-    }
-}
+use crate::storage::{StateError, StateStore};
 
 /// Rules and alerts as a caller may see them: those about other commons are left out.
 #[derive(Debug)]
@@ -139,7 +48,7 @@ const SUBJECT: &str = "notify";
 impl NotifyStore {
     async fn blocking<T: Send + 'static>(
         &self,
-        act: impl FnOnce(&StateStore) -> Result<T, crate::storage::StateError> + Send + 'static,
+        act: impl FnOnce(&StateStore) -> Result<T, StateError> + Send + 'static,
     ) -> Result<T, String> {
         let state = Arc::clone(&self.0);
         let done = tokio::task::spawn_blocking(move || act(&state)).await;

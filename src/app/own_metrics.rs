@@ -79,7 +79,11 @@ mod tests {
     #[test]
     fn lines_of_the_exposition_become_samples() {
         check("up 1", &[("__name__", "up"), ("service", "commonwatch")], 1.0);
-        check(r#"a_total{reason="x \"y\", }",b="2"} 3.5"#, &[("reason", "x \"y\", }"), ("b", "2")], 3.5);
+        check(
+            r#"a_total{reason="x \"y\", }",b="2"} 3.5"#,
+            &[("reason", "x \"y\", }"), ("b", "2")],
+            3.5,
+        );
         check(r#"s{commons="heart"} 2"#, &[("of_commons", "heart")], 2.0);
         check(r#"h_bucket{le="+Inf"} 4 # {} 1.0"#, &[("le", "+Inf")], 4.0);
     }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::api::Reload;
@@ -47,6 +49,22 @@ impl Reloader {
         }
         info!("reloaded");
         Ok(())
+    }
+}
+
+/// Reloads at each SIGHUP until told to stop; what is wrong is in the log, and the old set stays.
+pub(super) async fn reload_on_hangup(reload: Arc<Reloader>, shutdown: CancellationToken) {
+    let mut hangup = match signal(SignalKind::hangup()) {
+        Ok(hangup) => hangup,
+        Err(error) => return warn!(%error, "SIGHUP cannot be heard; POST /-/reload works"),
+    };
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            heard = hangup.recv() => if heard.is_none() { return },
+        }
+        // Refusals are logged where they happen.
+        drop(reload.reload().await);
     }
 }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use axum::Router;
 use prometheus_client::registry::Registry;
 
-use super::answers::{NotifyStore, Questions, ShownRules, rules_grant};
+use super::answers::{NotifyStore, ShownRules, rules_grant};
 use super::reload::{Reloader, read_rules};
 use super::start::AppError;
 use super::timers;
 use super::world::RuleWorld;
-use crate::api::{self, Api, Readiness, RuleViews};
+use crate::api::{self, Api, Readiness, RuleViews, Sessions};
 use crate::auth::Authenticator;
 use crate::base::clock::SharedClock;
 use crate::base::tasks::Tasks;
@@ -26,7 +26,8 @@ use crate::tagging::{self, Tagger};
 /// What answers requests and works by the clock.
 pub(super) struct Rooms {
     ingest: Ingest,
-    questions: Arc<Questions>,
+    questions: Arc<Sessions>,
+    engine: Arc<query::Engine>,
     rules: Arc<RuleSet>,
     registry: Arc<Registry>,
 }
@@ -51,7 +52,8 @@ impl Rooms {
             derive_metrics,
         );
         let ingest = ingest(config, clock, storage, &tagger, &derive, &mut registry);
-        let questions = questions(config, clock, storage, &mut registry)?;
+        let engine = engine(config, clock, &mut registry)?;
+        let questions = Arc::new(Sessions::new(storage.clone(), Arc::clone(&engine)));
         let state = Arc::new(StateStore::open(&sections.server.data_dir)?);
         let notifier = notifier(config, clock, &state, &mut registry, tasks).await?;
         let world = RuleWorld {
@@ -62,7 +64,7 @@ impl Rooms {
         };
         let rules = rules(config, clock, world, &state, &mut registry).await?;
         let registry = Arc::new(registry);
-        let rooms = Self { ingest, questions, rules, registry };
+        let rooms = Self { ingest, questions, engine, rules, registry };
         rooms.start(clock, storage, derive, state, tasks);
         Ok(rooms)
     }
@@ -81,31 +83,34 @@ impl Rooms {
         tasks.spawn("rules", async move { rules.run(shutdown).await });
         tasks.spawn("save-alerts", timers::save_alerts(Arc::clone(&self.rules), state, stop()));
         let registry = Arc::clone(&self.registry);
-        let collect =
-            timers::collect(Arc::clone(clock), storage.clone(), derive, registry, stop());
+        let collect = timers::collect(Arc::clone(clock), storage.clone(), derive, registry, stop());
         tasks.spawn("collect", collect);
         tasks.spawn("retain", timers::retain(Arc::clone(clock), storage.clone(), stop()));
-        let engine = Arc::clone(&self.questions.engine);
+        let engine = Arc::clone(&self.engine);
         tasks.spawn("warm-sql", async move { engine.warm().await });
     }
 
-    /// Returns the router of everything, behind authentication.
+    /// Returns what reads the configuration and the rules anew.
+    pub(super) fn reloader(&self, config: &Config, authenticator: &Authenticator) -> Arc<Reloader> {
+        Arc::new(Reloader {
+            config: config.clone(),
+            authenticator: authenticator.clone(),
+            rules: Arc::clone(&self.rules),
+        })
+    }
+
+    /// Returns the router of everything; authentication stands before it.
     pub(super) fn router(
         &self,
         config: &Config,
         clock: &SharedClock,
-        authenticator: &Authenticator,
+        reload: &Arc<Reloader>,
         readiness: Readiness,
     ) -> Router {
-        let reload = Reloader {
-            config: config.clone(),
-            authenticator: authenticator.clone(),
-            rules: Arc::clone(&self.rules),
-        };
         let api = Api {
             ask: Arc::clone(&self.questions) as Arc<dyn api::Ask>,
             rules: Arc::new(ShownRules(Arc::clone(&self.rules))) as Arc<dyn RuleViews>,
-            reload: Arc::new(reload),
+            reload: Arc::clone(&reload) as Arc<dyn api::Reload>,
             readiness,
             registry: Arc::clone(&self.registry),
             clock: Arc::clone(clock),
@@ -144,15 +149,14 @@ fn ingest(
     })
 }
 
-fn questions(
+fn engine(
     config: &Config,
     clock: &SharedClock,
-    storage: &Storage,
     registry: &mut Registry,
-) -> Result<Arc<Questions>, AppError> {
+) -> Result<Arc<query::Engine>, AppError> {
     let sections = &config.sections;
     let worker = WorkerCommand::own().map_err(|error| AppError::Start(error.to_string()))?;
-    let engine = query::Engine::new(query::EngineParts {
+    Ok(query::Engine::new(query::EngineParts {
         config: sections.query.clone(),
         promql: sections.promql.clone(),
         promql_limits: sections.limits.query.clone(),
@@ -160,8 +164,7 @@ fn questions(
         clock: Arc::clone(clock),
         metrics: query::Metrics::register(registry),
         worker,
-    });
-    Ok(Arc::new(Questions { storage: storage.clone(), engine }))
+    }))
 }
 
 async fn notifier(

@@ -33,7 +33,11 @@ pub(super) async fn store(storage: &Storage, samples: Vec<OwnSample>) -> Result<
     storage.append(parts.into_values().collect()).await.map_err(|error| error.to_string())
 }
 
-fn push(storage: &Storage, parts: &mut BTreeMap<u32, Part>, sample: &OwnSample) -> Result<(), String> {
+fn push(
+    storage: &Storage,
+    parts: &mut BTreeMap<u32, Part>,
+    sample: &OwnSample,
+) -> Result<(), String> {
     let commons = commons_of(&sample.labels);
     let key = xxh3_128_with_seed(sample.labels.packed(), KEY_SEED);
     let mut known = Vec::with_capacity(1);

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use super::gate::{self, Gate};
+use super::reload::reload_on_hangup;
 use super::rooms::Rooms;
 use super::stop;
 use crate::api::{self, Readiness, ReadinessState};
@@ -94,10 +95,20 @@ impl App {
         let disk = RealDisk::open(&path).map_err(|source| AppError::DataDir { path, source })?;
         let server_metrics = server::Metrics::register(&mut registry);
         let auth_metrics = auth::Metrics::register(&mut registry);
-        let bound = server::bind(&config.sections.server, Arc::clone(&clock), server_metrics).await?;
+        let bound =
+            server::bind(&config.sections.server, Arc::clone(&clock), server_metrics).await?;
         let storage_metrics = storage::Metrics::register(&mut registry);
-        let authenticator = Authenticator::new(config.tokens.clone(), Arc::clone(&clock), auth_metrics);
-        Ok(Self { config, clock, bound, registry, authenticator, storage_metrics, disk: Arc::new(disk) })
+        let authenticator =
+            Authenticator::new(config.tokens.clone(), Arc::clone(&clock), auth_metrics);
+        Ok(Self {
+            config,
+            clock,
+            bound,
+            registry,
+            authenticator,
+            storage_metrics,
+            disk: Arc::new(disk),
+        })
     }
 
     /// Returns the addresses really bound.
@@ -118,14 +129,20 @@ impl App {
         let (server_shutdown, tasks) = (CancellationToken::new(), Tasks::new());
         let serving = spawn_joined(bound.serve(routers, server_shutdown.clone()));
 
-        let opening = open_storage(disk, Arc::clone(&clock), &config, storage_metrics, readiness.clone());
+        let opening =
+            open_storage(disk, Arc::clone(&clock), &config, storage_metrics, readiness.clone());
         let Opened { storage, writer, flusher, damage } = opening.await?;
         if !damage.is_empty() {
-            error!(n_damaged = damage.len(), "the log was damaged: see the quarantine folder; the rest is served");
+            error!(
+                n_damaged = damage.len(),
+                "the log was damaged: see the quarantine folder; the rest is served"
+            );
         }
         let fatal = spawn_storage(writer, flusher);
         let rooms = Rooms::build(&config, &clock, &storage, registry, &tasks).await?;
-        gate.open(rooms.router(&config, &clock, &authenticator, readiness.clone()));
+        let reload = rooms.reloader(&config, &authenticator);
+        gate.open(rooms.router(&config, &clock, &reload, readiness.clone()));
+        tasks.spawn("reload-on-hangup", reload_on_hangup(reload, tasks.shutdown()));
         readiness.set(ReadinessState::Ready);
         info!("ready");
 
@@ -156,7 +173,8 @@ async fn open_storage(
 ) -> Result<Opened, AppError> {
     let progress = Arc::new(Progress::default());
     let seen = Arc::clone(&progress);
-    let config = config.sections.storage.clone();
+    let series_per_commons = config.sections.limits.ingest.series_per_commons;
+    let config = storage::Config { series_per_commons, ..config.sections.storage.clone() };
     let mut opening =
         tokio::task::spawn_blocking(move || Storage::open(disk, clock, config, metrics, &progress));
     let opened = loop {
@@ -193,7 +211,10 @@ fn spawn_storage(
                 drop(failed.send(error));
             }
         };
-        std::thread::Builder::new().name(name.to_owned()).spawn(body).expect("the system has room for two threads");
+        std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(body)
+            .expect("the system has room for two threads");
     };
     let (a, b) = (runtime.clone(), runtime);
     start("wal-writer", Box::new(move || writer.run(&a)));

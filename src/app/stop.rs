@@ -39,7 +39,9 @@ pub(super) async fn drain(running: Running) {
     info!("stopping: flushing to Parquet");
     storage.stopping();
     if !storage.flush(FLUSH_DEADLINE).await {
-        warn!("not everything was flushed in time; the log holds it, and the next start replays it");
+        warn!(
+            "not everything was flushed in time; the log holds it, and the next start replays it"
+        );
     }
     info!("stopped");
 }

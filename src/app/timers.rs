@@ -105,7 +105,11 @@ pub(super) async fn retain(clock: SharedClock, storage: Storage, shutdown: Cance
 
 /// Saves the alerts' state whenever one of them changes, so that a restart neither forgets nor
 /// repeats.
-pub(super) async fn save_alerts(rules: Arc<RuleSet>, state: Arc<StateStore>, shutdown: CancellationToken) {
+pub(super) async fn save_alerts(
+    rules: Arc<RuleSet>,
+    state: Arc<StateStore>,
+    shutdown: CancellationToken,
+) {
     let mut changes = rules.changes();
     loop {
         tokio::select! {

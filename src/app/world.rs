@@ -28,7 +28,9 @@ impl World for RuleWorld {
         let answer = self.ask.instant(&self.grant, expr, time_ms, AskOptions::default()).await;
         match answer.map_err(|error| error.to_string())?.value {
             Value::Scalar { value, .. } => Ok(vec![(Labels::empty(), value)]),
-            Value::Vector(samples) => Ok(samples.into_iter().map(|s| (s.labels, s.value)).collect()),
+            Value::Vector(samples) => {
+                Ok(samples.into_iter().map(|s| (s.labels, s.value)).collect())
+            }
             Value::Matrix(_) | Value::String { .. } => {
                 Err("the expression gives neither a vector nor a number".to_owned())
             }
@@ -36,7 +38,12 @@ impl World for RuleWorld {
     }
 
     async fn record(&self, rows: Vec<Row>) -> Result<(), String> {
-        let own = |(labels, timestamp_ms, value)| OwnSample { labels, meta: SeriesMeta::default(), timestamp_ms, value };
+        let own = |(labels, timestamp_ms, value)| OwnSample {
+            labels,
+            meta: SeriesMeta::default(),
+            timestamp_ms,
+            value,
+        };
         samples::store(&self.storage, rows.into_iter().map(own).collect()).await
     }
 

@@ -37,12 +37,7 @@ fn line_of(origin: &Origin) -> usize {
 
 /// Asks each room for the mistakes in its section; each begins with `section.key` and a space.
 fn room_mistakes(file: &ConfigFile) -> Vec<String> {
-    [
-        file.server.mistakes(),
-        marks_out_of_order(&file.storage),
-        file.query.mistakes(),
-    ]
-    .concat()
+    [file.server.mistakes(), marks_out_of_order(&file.storage), file.query.mistakes()].concat()
 }
 
 fn marks_out_of_order(storage: &storage::Config) -> Vec<String> {

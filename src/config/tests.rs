@@ -4,7 +4,6 @@ use serde::Deserialize as _;
 use toml::Value;
 
 use super::*;
-use crate::auth::Secret;
 
 const EVERY_KEY: &str = include_str!("../../config/commonwatch.toml");
 
@@ -56,12 +55,11 @@ fn commented_keys_of_the_shipped_file_are_keys() {
             Some(key) if key.starts_with(|c: char| c.is_ascii_lowercase()) => key,
             _ => line,
         })
-        .filter(|line| !line.starts_with("file = "))
         .collect();
 
     let config = load(&live.join("\n")).unwrap();
 
-    assert_eq!(config.sections.alerting.external_url.as_deref(), Some("https://watch.example"));
+    assert_eq!(config.sections.alerting.allow_private_targets, Some(false));
 }
 
 /// A case is a file whose first lines, `#! …`, are the message a person sees.
@@ -192,9 +190,7 @@ fn secrets_are_masked_in_what_is_shown() {
     let told = format!("{}{config:?}", config.shown());
 
     assert!(!told.contains("canary"), "{told}");
-    assert!(
-        config.sections.alerting.webhook_url == Some(Secret::new("https://hooks.example/canary"))
-    );
+    assert!(config.sections.alerting.webhook_url.is_some());
 }
 
 #[test]

@@ -73,11 +73,8 @@ impl Engine {
     /// Reads a PromQL series selector, such as `up{job="a"}`.
     pub fn selector(&self, text: &str) -> Result<Vec<Matcher>, QueryError> {
         let expr = promql::parse(text, &self.promql_limits.parse_limits())?;
-        let mut selectors = promql::selectors(&expr);
-        match (selectors.pop(), selectors.is_empty()) {
-            (Some(only), true) => Ok(only),
-            _ => Err(QueryError::Refused(format!("`{text}` is not one series selector"))),
-        }
+        let refused = || QueryError::Refused(format!("`{text}` is not one series selector"));
+        promql::as_selector(&expr).ok_or_else(refused)
     }
 
     /// Waits for a turn and starts the clock of a question in one of the dialects.

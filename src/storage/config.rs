@@ -22,10 +22,15 @@ pub struct Config {
     pub head_hard: HumanSize,
     /// How long a writer waits past the firm mark before it is told to come back.
     pub firm_wait: HumanDuration,
-    /// The most series a commons may have in the head.
+    /// The most series a commons may have; filled in from `limits.series_per_commons`.
+    #[serde(skip, default = "series_per_commons")]
     pub series_per_commons: usize,
     /// Rows in a Parquet row group.
     pub row_group_rows: usize,
+}
+
+fn series_per_commons() -> usize {
+    500_000
 }
 
 impl Default for Config {
@@ -38,7 +43,7 @@ impl Default for Config {
             head_firm: HumanSize::from_mib(768),
             head_hard: HumanSize::from_mib(1024),
             firm_wait: HumanDuration::from_secs(2),
-            series_per_commons: 1_000_000,
+            series_per_commons: series_per_commons(),
             row_group_rows: 1 << 20,
         }
     }

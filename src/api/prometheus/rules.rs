@@ -10,7 +10,7 @@ use super::super::json::success;
 use super::super::params::Params;
 use super::super::{Api, parse_promql};
 use crate::model::{Grant, Labels, Matcher};
-use crate::query::promql::selectors;
+use crate::query::promql::as_selector;
 use crate::rules::{GroupView, RuleKind, RuleView, RulesFilter};
 
 pub(super) async fn alerts(State(api): State<Api>, Extension(grant): Extension<Grant>) -> Response {
@@ -80,11 +80,11 @@ fn filter_of(params: &Params) -> Result<RulesFilter, ApiError> {
 
 /// Returns the matchers of each `match[]`.
 fn matchers_of(params: &Params) -> Result<Vec<Vec<Matcher>>, ApiError> {
-    let mut all = Vec::new();
-    for selector in params.all("match") {
-        all.extend(selectors(&parse_promql(selector)?));
-    }
-    Ok(all)
+    let selectors = params.all("match").into_iter().map(|text| {
+        let not_one = || ApiError::parameter("match[]", format!("`{text}` is not one selector"));
+        as_selector(&parse_promql(text)?).ok_or_else(not_one)
+    });
+    selectors.collect()
 }
 
 fn matches_any(wanted: &[Vec<Matcher>], rule: &RuleView) -> bool {

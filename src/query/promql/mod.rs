@@ -45,7 +45,7 @@ mod window;
 pub use engine::Engine;
 pub use error::PromqlError;
 pub use limits::{Budget, Config, Limits, ParseLimits};
-pub use parse::{Expr, ResultType, format_expr, parse, selectors};
+pub use parse::{Expr, ResultType, as_selector, format_expr, parse, selectors};
 pub use source::SeriesSource;
 pub use value::{Answer, Sample, Value, format_value};
 

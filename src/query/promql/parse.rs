@@ -92,6 +92,18 @@ pub fn selectors(expr: &Expr) -> Vec<Vec<Matcher>> {
     found
 }
 
+/// Returns the matchers of a query that is nothing but an instant selector, as `match[]` wants.
+pub fn as_selector(expr: &Expr) -> Option<Vec<Matcher>> {
+    match &expr.0 {
+        ast::Expr::VectorSelector(selector)
+            if selector.offset.is_none() && selector.at.is_none() =>
+        {
+            matchers_of(selector).ok()
+        }
+        _ => None,
+    }
+}
+
 /// Returns a selector's matchers as the model has them.
 pub(super) fn matchers_of(selector: &VectorSelector) -> Result<Vec<Matcher>, PromqlError> {
     let name = selector.name.iter().map(|name| Ok(Matcher::equal(METRIC_NAME, name)));
