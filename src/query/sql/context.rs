@@ -9,7 +9,7 @@ use datafusion::catalog::{
     MemorySchemaProvider, SchemaProvider,
 };
 use datafusion::common::Result;
-use datafusion::config::Dialect;
+use datafusion::common::config::Dialect;
 use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
@@ -74,8 +74,7 @@ fn config(n_partitions: usize) -> SessionConfig {
     // Text stays what the tables' schemas say, so that answers have one type in every client.
     options.execution.parquet.schema_force_view_types = false;
     options.sql_parser.map_string_types_to_utf8view = false;
-    // The generic dialect takes a comma before a keyword for the end of the list, and `cluster`,
-    // one of our columns, is a keyword there: `SELECT service, cluster FROM …` would not parse.
+    // The generic dialect takes `cluster` after a comma for a clause; here it is a column.
     options.sql_parser.dialect = Dialect::PostgreSQL;
     config
 }
