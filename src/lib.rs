@@ -18,8 +18,7 @@
 //! 3. Only `query` names `datafusion`.
 //! 4. Only `ingest` names OTLP and remote-write protobufs.
 //! 5. Only `auth` sees a credential; below the edges there is only a `Grant`.
-//! 6. Only `query::session` applies read permission, so no dialect can forget to; to alerts, which
-//!    are not rows of the store, `app::answers` does.
+//! 6. Only `query::session` applies read permission, so no dialect can forget to.
 //! 7. Only `api::error` and `ingest` choose status codes.
 //! 8. Only `app` spawns long-lived tasks.
 //! 9. `rules` imports neither query, storage nor notify: it is handed `ask`, `record`, `fire`.

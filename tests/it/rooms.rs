@@ -92,8 +92,7 @@ const ABSENCES: &[Absence] = &[
         sentence: "6. only `query::session` applies read permission",
         // Whether a caller reads at all is a question of the route; what it reads is not.
         pattern: r"\.read\.covers\(|\bReadScope::(All|Only)\b",
-        // Alerts carry a commons but are not rows of the store: `app::answers` filters those.
-        only_in: &["query/session", "model/grant", "auth", "storage", "app/answers"],
+        only_in: &["query/session", "model/grant", "auth", "storage"],
     },
     Absence {
         sentence: "7. only `api::error` and `ingest` choose status codes",
