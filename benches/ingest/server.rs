@@ -11,7 +11,6 @@ use tempfile::TempDir;
 use super::http::get;
 use super::run::Port;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_commonwatch");
 const GENERATOR_CORE: &str = "0";
 const SERVER_CORE: &str = "1";
 /// Linux counts CPU time in hundredths of a second, whatever its own tick is.
@@ -20,6 +19,12 @@ const PATIENCE_MS: u32 = 120_000;
 
 /// Limits that a million series of ten commons stay below.
 const CONFIG: &str = "[storage]\nseries_per_commons = 2000000\n";
+
+/// The binary cargo has just built, or `COMMONWATCH_TEST_BINARY`.
+fn binary() -> PathBuf {
+    let given = std::env::var_os("COMMONWATCH_TEST_BINARY");
+    given.map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_commonwatch")), PathBuf::from)
+}
 
 /// A running server with an empty data directory.
 #[derive(Debug)]
@@ -63,10 +68,10 @@ impl Server {
         let log = fs::File::create(home.path().join("log"))?;
         let mut command = if has_two_cores() {
             let mut command = Command::new("taskset");
-            command.args(["--cpu-list", SERVER_CORE, BINARY]);
+            command.args(["--cpu-list", SERVER_CORE]).arg(binary());
             command
         } else {
-            Command::new(BINARY)
+            Command::new(binary())
         };
         command.args(["serve", "--config", "commonwatch.toml", "--data-dir", "data"]);
         for listener in ["--http", "--otlp-grpc", "--otlp-http"] {

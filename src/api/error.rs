@@ -108,7 +108,12 @@ impl ApiError {
     fn grpc(&self) -> Response {
         let mut response = answer(StatusCode::OK, "application/grpc", Body::empty());
         let headers = response.headers_mut();
-        headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(grpc_code(self.kind))));
+        let code = match self.kind {
+            // A path that is not known is a method that is not implemented.
+            Kind::NotFound => GRPC_UNIMPLEMENTED,
+            kind => grpc_code(kind),
+        };
+        headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(code)));
         let message = percent_encode(&self.message);
         if let Ok(message) = HeaderValue::from_str(&message) {
             headers.insert(GRPC_MESSAGE, message);
@@ -119,6 +124,7 @@ impl ApiError {
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+const GRPC_UNIMPLEMENTED: u8 = 12;
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
@@ -147,7 +153,11 @@ impl From<AuthError> for ApiError {
 /// an unknown path as "supported".
 pub(super) async fn not_found(uri: Uri, headers: HeaderMap) -> Response {
     let message = format!("there is nothing at {}", uri.path());
-    ApiError::new(Kind::NotFound, message).into_dialect(Dialect::of(uri.path(), &headers))
+    let dialect = match Dialect::of(uri.path(), &headers) {
+        Dialect::Text => Dialect::Prometheus,
+        other => other,
+    };
+    ApiError::new(Kind::NotFound, message).into_dialect(dialect)
 }
 
 /// Answers a request whose head is larger than it may be.

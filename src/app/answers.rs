@@ -5,8 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::api::RuleViews;
-use crate::model::{Grant, Labels, ReadScope, Role};
+use crate::model::{Grant, Role};
 use crate::notify;
+use crate::query::may_see;
 use crate::rules::{AlertsView, RuleSet, RulesFilter, RulesView};
 use crate::storage::{StateError, StateStore};
 
@@ -14,22 +15,14 @@ use crate::storage::{StateError, StateStore};
 #[derive(Debug)]
 pub(super) struct ShownRules(pub(super) Arc<RuleSet>);
 
-fn is_visible(grant: &Grant, labels: &Labels) -> bool {
-    match (&grant.read, labels.get("commons")) {
-        (ReadScope::All, _) => true,
-        (ReadScope::Nothing, _) | (_, None) => false,
-        (ReadScope::Only(set), Some(commons)) => set.iter().any(|c| c.as_str() == commons),
-    }
-}
-
 #[async_trait]
 impl RuleViews for ShownRules {
     async fn rules(&self, grant: &Grant, filter: &RulesFilter) -> RulesView {
-        self.0.rules_view(filter, &|labels| is_visible(grant, labels))
+        self.0.rules_view(filter, &|labels| may_see(grant, labels))
     }
 
     async fn alerts(&self, grant: &Grant) -> AlertsView {
-        self.0.alerts_view(&|labels| is_visible(grant, labels))
+        self.0.alerts_view(&|labels| may_see(grant, labels))
     }
 }
 

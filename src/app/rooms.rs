@@ -110,7 +110,7 @@ impl Rooms {
         let api = Api {
             ask: Arc::clone(&self.questions) as Arc<dyn api::Ask>,
             rules: Arc::new(ShownRules(Arc::clone(&self.rules))) as Arc<dyn RuleViews>,
-            reload: Arc::clone(&reload) as Arc<dyn api::Reload>,
+            reload: Arc::clone(reload) as Arc<dyn api::Reload>,
             readiness,
             registry: Arc::clone(&self.registry),
             clock: Arc::clone(clock),

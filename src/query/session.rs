@@ -15,7 +15,7 @@ use super::error::QueryError;
 use super::promql::{self, Answer, Budget, PromqlError};
 use super::sql::{HeadRange, Param, Question};
 use super::worker::HeadSource;
-use crate::model::{Grant, Labels, Matcher, Role, SeriesMeta, Signal};
+use crate::model::{Grant, Labels, Matcher, ReadScope, Role, SeriesMeta, Signal};
 use crate::storage::{FileEntry, HeadBatch, HeadFilter, SeriesRequest, Snapshot, Storage};
 
 /// What a question may say beside its text.
@@ -241,6 +241,16 @@ impl Session {
             what,
             needed: role_name(needed),
         })
+    }
+}
+
+/// Returns true when a caller may see something that carries these labels, such as an alert. What
+/// names no commons is about all of them, so only those see it who may read all.
+pub fn may_see(grant: &Grant, labels: &Labels) -> bool {
+    match (&grant.read, labels.get("commons")) {
+        (ReadScope::All, _) => true,
+        (ReadScope::Nothing, _) | (_, None) => false,
+        (ReadScope::Only(set), Some(name)) => set.iter().any(|commons| commons.as_str() == name),
     }
 }
 

@@ -30,7 +30,7 @@ const CONFIG: &str = r#"
 enabled = false
 
 [storage]
-flush_age = "1s"
+flush_age = "150ms"
 "#;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

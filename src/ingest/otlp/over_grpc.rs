@@ -46,7 +46,9 @@ pub(super) async fn export(otlp: Otlp, signal: Signal, request: Request) -> Resp
 async fn take(otlp: Otlp, signal: Signal, request: Request) -> Result<Outcome, Fault> {
     let (parts, body) = request.into_parts();
     let grant = parts.extensions.get::<Grant>().cloned().ok_or_else(Fault::unauthenticated)?;
-    let message_compression = compression(&parts.headers)?;
+    let message_compression = compression(&parts.headers).inspect_err(|error| {
+        otlp.ingest.metrics.refused_request(Lane::otlp_grpc(signal), error.reason());
+    })?;
     let delivery = Delivery {
         ingest: otlp.ingest,
         grant,

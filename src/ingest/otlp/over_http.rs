@@ -41,7 +41,9 @@ async fn take(
 ) -> Result<Outcome, Fault> {
     let (parts, body) = request.into_parts();
     let grant = parts.extensions.get::<Grant>().cloned().ok_or_else(Fault::unauthenticated)?;
-    let compression = Encoding::from_headers(&parts.headers)?;
+    let compression = Encoding::from_headers(&parts.headers).inspect_err(|error| {
+        otlp.ingest.metrics.refused_request(Lane::otlp_http(signal), error.reason());
+    })?;
     let resources = otlp.resources;
     let delivery = Delivery {
         ingest: otlp.ingest,

@@ -9,6 +9,7 @@ use datafusion::catalog::{
     MemorySchemaProvider, SchemaProvider,
 };
 use datafusion::common::Result;
+use datafusion::common::config::Dialect;
 use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
@@ -73,6 +74,8 @@ fn config(n_partitions: usize) -> SessionConfig {
     // Text stays what the tables' schemas say, so that answers have one type in every client.
     options.execution.parquet.schema_force_view_types = false;
     options.sql_parser.map_string_types_to_utf8view = false;
+    // The generic dialect takes `cluster` after a comma for a clause; here it is a column.
+    options.sql_parser.dialect = Dialect::PostgreSQL;
     config
 }
 

@@ -5,7 +5,7 @@
 //! on the tokens: operators, nesting, unions, joins. Counting a little too much is fine: people's
 //! queries are far below. The limits are fixed, as the planner's stack is.
 
-use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
@@ -41,7 +41,7 @@ pub(crate) fn check(sql: &str) -> Result<(), String> {
     if sql.len() > TEXT_BYTES_MAX {
         return Err(over("bytes of text", sql.len(), TEXT_BYTES_MAX));
     }
-    let tokens = Tokenizer::new(&GenericDialect {}, sql)
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql)
         .tokenize()
         .map_err(|error| format!("cannot read the SQL: {error}"))?;
     let mut counts = Counts::default();

@@ -107,10 +107,13 @@ fn hostile_grpc_calls_are_refused_and_harm_nothing() {
     let logs = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
     // gRPC's numbers: 3 invalid argument, 8 resource exhausted, 12 unimplemented, 13 internal.
     let call = |name: &str, method: &str, message: &[u8], encoding, codes: &[u32]| {
+        let refused_before = n_refused(&caller);
         let answer = otlp::call(&caller.otlp_grpc, method, message, encoding);
         let answer = answer.unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(answer.code.is_some_and(|code| codes.contains(&code)), "{name}: {answer:?}");
         assert!(!answer.message.is_empty(), "{name}: no reason given: {answer:?}");
+        let is_counted = n_refused(&caller) > refused_before;
+        assert!(is_counted || method != logs, "{name}: no counter with a reason went up");
     };
 
     call("garbage", logs, b"\xff\xff\xff\xff", None, &[3]);

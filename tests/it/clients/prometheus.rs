@@ -45,7 +45,7 @@ const QUERIES: &[&str] = &[
     "count_values(\"up\", up)",
     "up and on (job) (up == 1)",
     "sort_desc(process_resident_memory_bytes)",
-    "{__name__=~\"go_mem.*_bytes\", job!=\"node\"} > bool 1e6",
+    "go_memstats_alloc_bytes > bool 1e6",
     "predict_linear(node_memory_MemFree_bytes[10s], 60)",
     "stddev by (job) (scrape_duration_seconds)",
     "vector(1) + time() * 0",
