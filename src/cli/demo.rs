@@ -33,7 +33,7 @@ pub(super) struct DemoArgs {
     /// The same number gives the same simulated world
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
-    /// Times the usual rate of requests, which is about 27 a second in all
+    /// Times the usual rate of requests, which is about 50 a second in all
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
     rate: f64,
 }

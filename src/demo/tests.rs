@@ -48,7 +48,7 @@ fn a_laptop_stays_quiet() {
     let lines = lines(&live(Config::default(), 300, 1));
 
     let per_s = lines.len() / 300;
-    assert!((50..250).contains(&per_s), "{per_s} lines a second");
+    assert!((80..250).contains(&per_s), "{per_s} lines a second");
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn nobody_in_it_exists() {
     let mails = regex::Regex::new(r"[A-Za-z0-9._-]+@[A-Za-z0-9.-]+").expect("a plain pattern");
 
     for (_, line) in lines(&live(Config::default(), 120, 1)) {
-        for mail in mails.find_iter(&line).map(|found| found.as_str()) {
+        for mail in mails.find_iter(&line).map(|found| found.as_str().trim_end_matches('.')) {
             assert!(mail.ends_with("@people.example") || mail == "unknown@unknown", "{mail}");
         }
     }

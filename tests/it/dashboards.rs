@@ -114,7 +114,7 @@ fn simulated(sink: &Sink) -> Simulation {
         |scenario| Planned { scenario, after: Duration::ZERO, lasts: Duration::from_secs(3_600) };
     let plan = vec![at_once(Scenario::FenceDatabase), at_once(Scenario::StagingNoise)];
     let schedule = Schedule { plan, ..Schedule::default() };
-    let config = Config { metrics_every_ms: 30_000, schedule, ..Config::default() };
+    let config = Config { rate: 0.5, metrics_every_ms: 30_000, schedule, ..Config::default() };
     let alerting = format!("webhook_url = \"{}\"\ngroup_wait = \"15s\"", sink.url());
     let mut simulation = Simulation::start(&alerting, config);
     let future_ms = simulation.now_ms() + 30 * 86_400_000;
