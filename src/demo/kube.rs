@@ -63,7 +63,7 @@ fn scrape_pod(site: &'static Site, pod: &Pod, is_failing: bool, into: &mut Scrap
         );
     }
     let container = [labels.as_slice(), &[("container", pod.container.as_str())]].concat();
-    let n_restarts = if is_failing { (seconds(into.at_ms) / 300.0).floor() } else { 0.0 };
+    let n_restarts = if is_failing { (seconds(into.at_ms) % 3_600.0 / 300.0).floor() } else { 0.0 };
     into.kube("kube_pod_container_status_restarts_total", site, &container, n_restarts);
     if is_failing {
         let reason = [container.as_slice(), &[("reason", "CrashLoopBackOff")]].concat();

@@ -90,8 +90,6 @@ fn spans<'a>(
             std::time::Duration::from_secs_f64((request.duration_s * share).clamp(0.0, 1e4));
         request.at_ns.unsigned_abs() + u64::try_from(offset.as_nanos()).unwrap_or(0)
     };
-    let failed = request.status >= 500;
-    let code = if failed { status::StatusCode::Error } else { status::StatusCode::Unset };
     let whole = parts.iter().zip(&ids).map(|(part, id)| {
         let span = Span {
             trace_id: bytes(&request.id),
@@ -101,16 +99,25 @@ fn spans<'a>(
             kind: part.kind,
             start_time_unix_nano: at(part.from),
             end_time_unix_nano: at(part.to),
-            attributes: vec![
-                attribute("http.request.method", request.verb),
-                attribute("http.response.status_code", &request.status.to_string()),
-            ],
-            status: Some(Status { code: code.into(), ..Status::default() }),
-            ..Span::default()
+            ..ending(request)
         };
         resource_spans(&resource(part.service), vec![span])
     });
     whole.collect()
+}
+
+/// Returns what every span of a request says of how it went.
+fn ending(request: &Request) -> Span {
+    let failed = request.status >= 500;
+    let code = if failed { status::StatusCode::Error } else { status::StatusCode::Unset };
+    Span {
+        attributes: vec![
+            attribute("http.request.method", request.verb),
+            attribute("http.response.status_code", &request.status.to_string()),
+        ],
+        status: Some(Status { code: code.into(), ..Status::default() }),
+        ..Span::default()
+    }
 }
 
 /// What an instrumented service says of itself.

@@ -4,14 +4,19 @@
 //! this story moves; everything goes through the real ports.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use commonwatch::demo::{Config, Expected, Planned, Scenario, Schedule, expected_alerts};
 use serde_json::Value;
 
+use crate::support::Caller;
 use crate::support::ask::{array, labels};
+use crate::support::server::Addresses;
 use crate::support::simulated::{START_MS, STEP, Simulation};
 use crate::support::sink::Sink;
+use crate::support::wait::{PATIENCE, until};
 
 const MINUTE_MS: i64 = 60_000;
 /// Everything goes wrong at once, after a while in which nothing does.
@@ -163,4 +168,71 @@ fn check_counts(simulation: &Simulation) {
         "imaging.commons.example",
     ];
     assert_eq!(commons, wanted.map(str::to_owned).into(), "no cross-tagging");
+}
+
+/// `commonwatch demo` itself, ended when dropped.
+struct Running {
+    child: Child,
+    welcome: String,
+}
+
+impl Running {
+    fn start() -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_commonwatch"))
+            .args(["demo", "--seed", "7", "--http", "127.0.0.1:0", "--otlp-grpc", "127.0.0.1:0"])
+            .args(["--otlp-http", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut welcome = String::new();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        while !welcome.contains("Ctrl-C") {
+            assert_ne!(lines.read_line(&mut welcome).unwrap(), 0, "it ended early: {welcome}");
+        }
+        Self { child, welcome }
+    }
+
+    fn caller(&self) -> Caller {
+        let mut words = self.welcome.split_whitespace();
+        let http = words.find_map(|word| word.strip_prefix("http://")).unwrap().to_owned();
+        Caller::new(&Addresses { http, otlp_grpc: String::new(), otlp_http: String::new() })
+    }
+
+    /// Returns what is to be pasted after `flag`, as the shell would read it.
+    fn pasted(&self, flag: &str) -> Vec<String> {
+        let lines = self.welcome.lines().filter(|line| line.trim_start().starts_with("curl"));
+        let quoted = lines.filter_map(|line| line.split_once(&format!(" {flag} '")));
+        quoted.map(|(_, rest)| rest.trim_end_matches('\'').replace("'\\''", "'")).collect()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Not killed: it removes its throw-away folder when it is asked to stop.
+        let pid = self.child.id().to_string();
+        drop(Command::new("kill").args(["-TERM", &pid]).status());
+        drop(self.child.wait());
+    }
+}
+
+#[test]
+fn the_queries_that_the_demo_prints_have_answers() {
+    let running = Running::start();
+    let caller = running.caller();
+    let (sql, promql) = (running.pasted("-d"), running.pasted("--data-urlencode"));
+    assert_eq!((sql.len(), promql.len()), (2, 1), "{}", running.welcome);
+    until("the server to be ready", PATIENCE, || match caller.get("/-/ready").status {
+        200 => Ok(()),
+        status => Err(status.to_string()),
+    });
+
+    let promql = promql[0].strip_prefix("query=").unwrap();
+    caller.prometheus("/api/v1/query", &[("query", promql)]);
+    for query in sql {
+        until("an answer", PATIENCE, || match caller.sql(&query) {
+            rows if rows.is_empty() => Err(format!("no rows: {query}")),
+            _ => Ok(()),
+        });
+    }
 }
