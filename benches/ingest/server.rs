@@ -18,7 +18,7 @@ const TICKS_PER_S: f64 = 100.0;
 const PATIENCE_MS: u32 = 120_000;
 
 /// Limits that a million series of ten commons stay below.
-const CONFIG: &str = "[storage]\nseries_per_commons = 2000000\n";
+const CONFIG: &str = "[limits]\nseries_per_commons = 2000000\n";
 
 /// The binary cargo has just built, or `COMMONWATCH_TEST_BINARY`.
 fn binary() -> PathBuf {
