@@ -52,12 +52,11 @@ impl Poster {
     }
 }
 
-/// Sends one GET on a connection of its own and returns the status.
-pub(crate) fn get(address: &str, path: &str) -> io::Result<u16> {
+/// Sends one GET on a connection of its own and returns the whole answer, head included.
+pub(crate) fn get(address: &str, path: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect(address)?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    let status = answer.split(' ').nth(1).and_then(|word| word.parse().ok());
-    status.ok_or_else(|| io::Error::other("not HTTP"))
+    Ok(answer)
 }

@@ -111,6 +111,11 @@ pub(crate) fn measure(name: &'static str, mut load: Load) -> io::Result<Row> {
     let wall_ns = clock.monotonic_ns() - started_ns;
     let cpu_sent_s = server.cpu_s()?;
     let (rss_bytes, rss_peak_bytes) = server.memory()?;
+    let n_sent = n_round_items * (load.n_rounds + load.n_warm_up_rounds);
+    let n_stored = server.n_stored()?;
+    if n_stored != n_sent {
+        return Err(io::Error::other(format!("{n_sent} items sent, {n_stored} stored")));
+    }
     let stopped = server.stop()?;
 
     acks_ns.sort_unstable();

@@ -18,7 +18,7 @@ const TICKS_PER_S: f64 = 100.0;
 const PATIENCE_MS: u32 = 120_000;
 
 /// Limits that a million series of ten commons stay below.
-const CONFIG: &str = "[storage]\nseries_per_commons = 2000000\n";
+const CONFIG: &str = "[limits]\nseries_per_commons = 2000000\n";
 
 /// The binary cargo has just built, or `COMMONWATCH_TEST_BINARY`.
 fn binary() -> PathBuf {
@@ -95,7 +95,7 @@ impl Server {
             };
             let address = |name: &str| addresses[name].as_str().unwrap_or_default().to_owned();
             (self.http, self.otlp_http) = (address("http"), address("otlp_http"));
-            if get(&self.http, "/-/ready").is_ok_and(|status| status == 200) {
+            if get(&self.http, "/-/ready").is_ok_and(|a| a.starts_with("HTTP/1.1 200")) {
                 return Ok(());
             }
         }
@@ -108,6 +108,14 @@ impl Server {
             Port::Http => &self.http,
             Port::OtlpHttp => &self.otlp_http,
         }
+    }
+
+    /// Returns how many items the server says it has stored: a 200 to OTLP may hide refusals.
+    pub(crate) fn n_stored(&self) -> io::Result<u64> {
+        let metrics = get(&self.http, "/metrics")?;
+        let of = |line: &str| line.starts_with("commonwatch_ingest_stored_items_total");
+        let values = metrics.lines().filter(|line| of(line)).map(|line| line.rsplit(' ').next());
+        Ok(values.filter_map(|value| value?.parse::<u64>().ok()).sum())
     }
 
     /// Returns the CPU time the server has used so far.
