@@ -62,20 +62,34 @@ pub(super) struct PromqlArgs {
     target: TargetArgs,
 }
 
+impl TargetArgs {
+    /// Sends a question to the running server, or to one started on the data directory.
+    fn post(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: String,
+    ) -> Result<Vec<u8>, CliError> {
+        match &self.data_dir {
+            None => {
+                let client = Client::new(&self.server)?;
+                block_on(client.send("POST", path, headers, body))?.into_body()
+            }
+            Some(data_dir) => {
+                let ask = async |client: Client| client.send("POST", path, headers, body).await;
+                block_on(offline::with_server(data_dir, ask))?.into_body()
+            }
+        }
+    }
+}
+
 pub(super) fn sql(args: &SqlArgs, out: &mut dyn Write) -> Result<(), CliError> {
     let accept = match args.target.output {
         Output::Csv => "text/csv",
         Output::Table | Output::Json => "application/json",
     };
-    let body = match &args.target.data_dir {
-        Some(data_dir) => offline::sql(data_dir, &args.query, accept)?,
-        None => {
-            let client = Client::new(&args.target.server)?;
-            let headers = [("content-type", "text/plain"), ("accept", accept)];
-            let query = args.query.clone();
-            block_on(client.send("POST", "/api/v1/sql", &headers, query))?.into_body()?
-        }
-    };
+    let headers = [("content-type", "text/plain"), ("accept", accept)];
+    let body = args.target.post("/api/v1/sql", &headers, args.query.clone())?;
     if args.target.output != Output::Table {
         return pass_through(&body, out);
     }
@@ -93,14 +107,8 @@ pub(super) fn promql(args: &PromqlArgs, out: &mut dyn Write) -> Result<(), CliEr
         [("time", &args.time), ("start", &args.start), ("end", &args.end), ("step", &args.step)];
     parameters.extend(given.into_iter().filter_map(|(name, v)| Some((name, v.clone()?))));
     let path = if args.start.is_some() { "/api/v1/query_range" } else { "/api/v1/query" };
-    let body = match &args.target.data_dir {
-        Some(data_dir) => offline::promql(data_dir, path, &parameters)?,
-        None => {
-            let client = Client::new(&args.target.server)?;
-            let headers = [("content-type", "application/x-www-form-urlencoded")];
-            block_on(client.send("POST", path, &headers, form(&parameters)))?.into_body()?
-        }
-    };
+    let headers = [("content-type", "application/x-www-form-urlencoded")];
+    let body = args.target.post(path, &headers, form(&parameters))?;
     if args.target.output == Output::Json {
         return pass_through(&body, out);
     }

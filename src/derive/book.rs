@@ -208,7 +208,8 @@ fn new_series(family: &Family, commons: &Commons, tags: Option<&Tags>, pairs: Pa
         MetricKind::Gauge => Temporality::Unspecified,
         _ => Temporality::Cumulative,
     };
-    let meta = SeriesMeta { kind: family.kind, temporality, unit: Arc::from(family.unit) };
+    let unit = Arc::from(family.unit);
+    let meta = SeriesMeta { kind: family.kind, temporality, unit, ..SeriesMeta::default() };
     let value = match family.kind {
         MetricKind::Histogram => Value::Histogram { counts: [0; BOUNDS_S.len() + 1], sum: 0.0 },
         MetricKind::Gauge => Value::Gauge(0.0),

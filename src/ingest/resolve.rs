@@ -106,7 +106,7 @@ impl Ingest {
         version: u64,
         new: NewSeries,
     ) -> Result<SeriesRef, NotStored> {
-        let NewSeries { mut labels, meta, tags: decided } = new;
+        let NewSeries { mut labels, mut meta, tags: decided } = new;
         let (decision, is_folded) = self.decide(sender, &mut labels, decided);
         let tags = match decision {
             Ok(tags) => tags,
@@ -116,6 +116,7 @@ impl Ingest {
             }
         };
         may_write(sender.grant, &tags.commons).map_err(NotStored::Refused)?;
+        meta.tag_rule = Arc::from(tags.rule);
         let labels = labels.build();
         if is_folded {
             let folded = Arc::new(Folded { key, commons: tags.commons, labels, meta });

@@ -112,6 +112,9 @@ pub struct SeriesMeta {
     pub temporality: Temporality,
     /// The unit as sent (UCUM in OTLP), or empty.
     pub unit: Arc<str>,
+    /// The name of the rule that chose the commons, as in [`super::Tags`]; empty for what the server
+    /// makes itself.
+    pub tag_rule: Arc<str>,
 }
 
 impl Default for SeriesMeta {
@@ -120,6 +123,7 @@ impl Default for SeriesMeta {
             kind: MetricKind::Unknown,
             temporality: Temporality::Unspecified,
             unit: Arc::from(""),
+            tag_rule: Arc::from(""),
         }
     }
 }
@@ -174,6 +178,7 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         Field::new("unit", dictionary_utf8(), true),
         Field::new("temporality", dictionary_utf8(), true),
         Field::new("series_id", DataType::UInt64, false),
+        Field::new("tag_rule", dictionary_utf8(), true),
     ]))
 });
 

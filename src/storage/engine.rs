@@ -181,8 +181,11 @@ impl Engine {
         let open = &version.open;
         let age_ns = u128::from(self.shared.clock.monotonic_ns().saturating_sub(open.opened_at_ns));
         let config = &self.shared.config;
-        !open.is_empty()
-            && (open.bytes() >= config.head_soft.0 || age_ns >= config.flush_age.0.as_nanos())
+        let is_large = open.bytes() >= config.head_soft.0;
+        if is_large {
+            self.shared.metrics.pressure.get_or_create(&[("mark", "soft".to_owned())]).inc();
+        }
+        !open.is_empty() && (is_large || age_ns >= config.flush_age.0.as_nanos())
     }
 
     /// Seals the open generation, if it holds anything, and opens the next.

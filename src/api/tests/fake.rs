@@ -118,6 +118,7 @@ impl Ask for Fake {
             kind,
             temporality: Temporality::Unspecified,
             unit: Arc::from(unit),
+            ..SeriesMeta::default()
         };
         let kinds = [MetricKind::ALL[0], MetricKind::ALL[1]];
         Ok(vec![

@@ -29,6 +29,7 @@ pub struct MetricsRows {
     kind: Runs,
     unit: Runs,
     temporality: Runs,
+    tag_rule: Runs,
 }
 
 impl MetricsRows {
@@ -54,6 +55,7 @@ impl MetricsRows {
         self.kind.push(Some(meta.kind.as_str()), n);
         self.unit.push((!meta.unit.is_empty()).then_some(&*meta.unit), n);
         self.temporality.push(meta.temporality.as_str(), n);
+        self.tag_rule.push((!meta.tag_rule.is_empty()).then_some(&*meta.tag_rule), n);
     }
 
     /// Returns the number of rows so far.
@@ -103,6 +105,7 @@ impl MetricsRows {
             self.unit.finish(),
             self.temporality.finish(),
             Arc::new(UInt64Array::from(std::mem::take(&mut self.series_ids))),
+            self.tag_rule.finish(),
         ]
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! payload  tag u8 | commons_len u8 | commons | body
-//!   1 series    n varint, then each: slot varint | kind u8 | temporality u8 | unit | labels
+//!   1 series    n varint, then each: slot varint | kind u8 | temporality u8 | unit | rule | labels
 //!   2 samples   n varint, then each: zigzag(slot - previous) | zigzag(ms - previous) | value f64
 //!   3 exp hist  n varint, then each: slot varint | zigzag ms | fields in the order of the struct
 //!   4 logs      Arrow IPC message of the logs schema
@@ -64,6 +64,7 @@ pub fn push_series<'a>(
         out.push(meta.kind as u8);
         out.push(meta.temporality as u8);
         push_text(out, meta.unit.as_bytes());
+        push_text(out, meta.tag_rule.as_bytes());
         push_text(out, labels.packed());
     }
 }
@@ -226,9 +227,11 @@ impl<'a> Reader<'a> {
         let kind = MetricKind::from_u8(self.u8()?).ok_or(PayloadError("an unknown metric kind"))?;
         let temporality =
             Temporality::from_u8(self.u8()?).ok_or(PayloadError("an unknown temporality"))?;
-        let unit = std::str::from_utf8(self.text()?)
-            .map_err(|_| PayloadError("a unit that is not UTF-8"))?;
-        let meta = SeriesMeta { kind, temporality, unit: Arc::from(unit) };
+        let utf8 =
+            |text| std::str::from_utf8(text).map_err(|_| PayloadError("text that is not UTF-8"));
+        let (unit, tag_rule) = (utf8(self.text()?)?, utf8(self.text()?)?);
+        let (unit, tag_rule) = (Arc::from(unit), Arc::from(tag_rule));
+        let meta = SeriesMeta { kind, temporality, unit, tag_rule };
         let labels =
             Labels::from_packed(self.text()?).ok_or(PayloadError("labels that are none"))?;
         Ok((slot, labels, meta))

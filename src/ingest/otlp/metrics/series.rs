@@ -140,7 +140,8 @@ impl<'a> Metric<'a> {
         }
         self.identify(&mut labels, &name);
         let unit = Arc::from(unit);
-        let meta = SeriesMeta { kind: self.kind, temporality: self.temporality, unit };
+        let (kind, temporality) = (self.kind, self.temporality);
+        let meta = SeriesMeta { kind, temporality, unit, ..SeriesMeta::default() };
         Ok(NewSeries { labels, meta, tags: Some(self.resource.origin.tags.clone()) })
     }
 
