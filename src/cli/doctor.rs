@@ -48,7 +48,7 @@ async fn replay(client: &Client, exchange: &Exchange) -> Result<Vec<String>, Cli
 }
 
 /// Returns a file for Grafana's `provisioning/datasources/`.
-fn provisioning(server: &str) -> String {
+pub(super) fn provisioning(server: &str) -> String {
     let url = server.trim_end_matches('/');
     format!(
         "# provisioning/datasources/commonwatch.yaml\n\

@@ -126,7 +126,7 @@ pub fn run(
     let outcome = match arguments.command {
         None => serve::run(&arguments.serve),
         Some(Command::Serve(args)) => serve::run(&args),
-        Some(Command::Demo(args)) => demo::run(&args),
+        Some(Command::Demo(args)) => demo::run(&args, out),
         Some(Command::Sql(args)) => ask::sql(&args, out),
         Some(Command::Promql(args)) => ask::promql(&args, out),
         Some(Command::Rules(command)) => rules::run(&command, out),

@@ -11,6 +11,8 @@ mod rooms;
 mod bad_input;
 mod clients;
 mod command_line;
+mod dashboards;
+mod demo;
 mod durability;
 mod grafana;
 mod paging;

@@ -72,7 +72,7 @@ pub(crate) async fn run(
     sink: &mut impl Sink,
 ) -> std::result::Result<Option<Truncated>, Failure> {
     tokens::check(&question.sql).map_err(Failure::refused)?;
-    let state = context::session(Parts {
+    let mut state = context::session(Parts {
         data_dir: question.data_dir.clone(),
         files: &question.files,
         heads,
@@ -80,6 +80,8 @@ pub(crate) async fn run(
         n_partitions: question.limits.n_partitions,
     })
     .map_err(failure)?;
+    // Without a start there is no `now()`: the planner replaces it by this moment.
+    state.mark_start_execution();
     let plan = plan_of(&state, &question).await.map_err(failure)?;
     stream(&state, &plan, &question.limits, sink).await.map_err(failure)
 }
