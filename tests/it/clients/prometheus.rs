@@ -108,7 +108,8 @@ fn node_arguments(port: u16) -> Vec<String> {
 }
 
 /// Returns the end of the window once both jobs have filled it with margin on both sides, at a
-/// number of ms on which no scrape falls: ranges are closed there and open here.
+/// number of ms on which neither a scrape nor a sub-query's step falls: ranges are closed there and
+/// open here.
 fn arrived_until(ours: &Caller) -> Result<i64, String> {
     let now = now_ms();
     let samples = ours.prometheus(
@@ -130,7 +131,7 @@ fn arrived_until(ours: &Caller) -> Result<i64, String> {
     if starts.len() < 2 || end - start < WINDOW_MS + 20_000 {
         return Err(format!("{} targets, {} ms", starts.len(), end - start));
     }
-    let free = (0..1000).find(|ms| !taken.contains(ms)).expect("two targets fill no second");
+    let free = (1..1000).find(|ms| !taken.contains(ms)).expect("two targets fill no second");
     Ok((end - 3_000).div_euclid(1000) * 1000 + free)
 }
 
