@@ -31,6 +31,32 @@ fn promql_answers_as_json() {
 }
 
 #[test]
+fn a_data_directory_is_asked_without_a_server() {
+    let setup = Setup::new("cli-offline");
+    let server = setup.start();
+    let series = remote_write::series(&[("__name__", "answer")], &[(now_ms(), 42.0)]);
+    assert_eq!(server.caller().send(remote_write::write(vec![series])).status, 204);
+    let data_dir = setup.data_dir().display().to_string();
+    let offline = |arguments: &[&str]| {
+        let binary = crate::support::server::binary();
+        Command::new(binary).args(arguments).args(["--data-dir", &data_dir]).output().unwrap()
+    };
+    let query = "SELECT value, tag_rule FROM metrics WHERE metric = 'answer'";
+
+    let while_it_runs = offline(&["sql", query]);
+    // The sample is in the log alone.
+    server.kill_9();
+    let sql = offline(&["sql", "--output", "csv", query]);
+    let promql = offline(&["promql", "--output", "json", "answer"]);
+
+    assert!(!while_it_runs.status.success(), "one server at a time");
+    let text = String::from_utf8_lossy(&sql.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&sql.stderr).into_owned();
+    assert_eq!(text.lines().collect::<Vec<_>>(), ["value,tag_rule", "42.0,unassigned"], "{errors}");
+    assert!(String::from_utf8_lossy(&promql.stdout).contains("\"42\""), "{promql:?}");
+}
+
+#[test]
 fn a_question_that_is_wrong_ends_with_a_reason_and_not_with_0() {
     let server = with_a_sample("cli-wrong");
 

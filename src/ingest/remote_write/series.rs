@@ -1,8 +1,8 @@
 //! The labels of a series that is not known yet: read, checked and put in words.
 //!
-//! The rules are Prometheus' for remote write 1.0: a metric name, no empty label name, no name
-//! twice, everything UTF-8. Order does not matter here, though senders must sort: the packed form
-//! sorts anyway. A label with an empty value is the same as no label.
+//! The rules are those of remote write 1.0: a metric name, labels sorted by name, no name twice, no
+//! empty name or value, everything UTF-8. Prometheus' receiver lets some of that pass; a sender that
+//! breaks it is broken, and hears so here while its other series are stored.
 
 use std::fmt::Write as _;
 
@@ -38,6 +38,10 @@ pub(super) fn describe(message: Reader<'_>, limits: &Limits) -> Result<NewSeries
             }
             Err((reason, what)) => return refuse(reason, what),
         }
+    }
+    if let Some((before, name)) = first_unsorted(&raw) {
+        let what = format!("label `{name}` must not stand behind `{before}`: labels are sorted");
+        return refuse(Reason::InvalidLabels, what);
     }
     if labels.get(METRIC_NAME).is_none() {
         return refuse(Reason::NoMetricName, format!("no metric name (label {METRIC_NAME})"));
@@ -100,9 +104,16 @@ fn check<'a>(
         return Err((Reason::LabelLimit, what));
     }
     match std::str::from_utf8(value) {
+        Ok("") if name == METRIC_NAME => Ok((name, "")), // Told as a missing name below.
+        Ok("") => Err((Reason::InvalidLabels, format!("label `{name}` has an empty value"))),
         Ok(value) => Ok((name, value)),
         Err(_) => Err((Reason::InvalidLabels, format!("the value of label `{name}` is not UTF-8"))),
     }
+}
+
+fn first_unsorted(raw: &[RawLabel<'_>]) -> Option<(String, String)> {
+    let pair = raw.windows(2).find(|pair| pair[1].0 < pair[0].0)?;
+    Some((shorten(pair[0].0), shorten(pair[1].0)))
 }
 
 fn first_duplicate(raw: &[RawLabel<'_>]) -> Option<String> {

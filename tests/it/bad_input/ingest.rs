@@ -97,6 +97,8 @@ fn remote_write_series() -> Vec<Case> {
         ),
         case("series: a label twice", named(&[("a", "1"), ("a", "2")]), "a"),
         case("series: an empty label name", named(&[("", "1")]), ""),
+        case("series: an empty label value", named(&[("a", "")]), "empty value"),
+        case("series: unsorted labels", named(&[("b", "1"), ("a", "2")]), "sorted"),
         case("series: no labels", series::<&str, &str>(&[], &sample), ""),
         case("series: no metric name", series(&[("a", "1")], &sample), "name"),
         case("series: an empty metric name", series(&[("__name__", "")], &sample), "name"),

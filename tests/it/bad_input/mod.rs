@@ -132,29 +132,6 @@ fn hostile_grpc_calls_are_refused_and_harm_nothing() {
     assert_eq!(unbalanced(&caller), None);
 }
 
-#[test]
-fn labels_out_of_order_or_without_a_value_are_set_right() {
-    let server = Setup::new("labels").config("[tagging]\nenabled = false\n").start();
-    let caller = server.caller();
-    let now = now_ms();
-    // Senders must sort, and must leave empty labels out. What those who do not mean is plain, and
-    // Prometheus' own receiver takes it too: the same series as everyone else's.
-    let sorted = [("__name__", "tidy"), ("a", "1"), ("b", "2")];
-    let unsorted = [("b", "2"), ("__name__", "tidy"), ("a", "1")];
-    let with_empty = [("__name__", "tidy"), ("a", "1"), ("b", "2"), ("c", "")];
-
-    for (at_ms, labels) in [(now - 3, &sorted[..]), (now - 2, &unsorted), (now - 1, &with_empty)] {
-        let answer =
-            caller.send(remote_write::write(vec![remote_write::series(labels, &[(at_ms, 1.0)])]));
-        assert_eq!(answer.status, 204, "{}", answer.text());
-    }
-
-    let series = caller.prometheus("/api/v1/series", &[("match[]", "tidy")]);
-    assert_eq!(series, serde_json::json!([{"__name__": "tidy", "a": "1", "b": "2"}]));
-    let counts = caller.promql("count_over_time(tidy[1m])", now);
-    assert_eq!(counts.iter().map(|s| s.value.as_str()).collect::<Vec<_>>(), ["3"]);
-}
-
 impl Case {
     fn is_ingest(&self) -> bool {
         let path = self.request.path.as_str();

@@ -52,6 +52,10 @@ fn labels_that_break_the_rules_are_refused() {
     check_refused(labelled(&twice), "duplicate_label", "label `a` comes twice");
     let twice_apart = [("a", "1"), ("__name__", "m"), ("a", "1")];
     check_refused(labelled(&twice_apart), "duplicate_label", "label `a` comes twice");
+    let unsorted = [("__name__", "m"), ("b", "1"), ("a", "2")];
+    check_refused(labelled(&unsorted), "invalid_labels", "label `a` must not stand behind `b`");
+    let no_value = [("__name__", "m"), ("a", "")];
+    check_refused(labelled(&no_value), "invalid_labels", "label `a` has an empty value");
     let once_empty = [("__name__", "m"), ("a", ""), ("a", "2")];
     check_refused(labelled(&once_empty), "duplicate_label", "label `a` comes twice");
 }
@@ -187,18 +191,6 @@ async fn a_series_is_registered_once_and_found_by_its_hash() {
     push(&rig, vec![up(NOW_MS + 1), up(NOW_MS + 2)]).await;
 
     assert_eq!((rig.store.n_registered(), rig.store.samples().len()), (1, 3));
-}
-
-#[tokio::test]
-async fn unsorted_labels_are_the_same_series() {
-    let rig = Rig::new();
-
-    push(&rig, vec![labelled(&[("__name__", "up"), ("a", "1"), ("b", "2")])]).await;
-    push(&rig, vec![labelled(&[("b", "2"), ("__name__", "up"), ("a", "1"), ("c", "")])]).await;
-
-    let samples = rig.store.samples();
-    assert_eq!(samples[0].0, "up{a=\"1\", b=\"2\"}");
-    assert_eq!(samples[0].0, samples[1].0);
 }
 
 #[tokio::test]
