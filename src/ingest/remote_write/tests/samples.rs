@@ -101,6 +101,7 @@ fn forty_labels_and_names_of_any_script_are_taken() {
     let names: Vec<String> = (0..39).map(|idx| format!("étiquette {idx}.x")).collect();
     let mut labels: Vec<(&str, &str)> = names.iter().map(|name| (&**name, "x")).collect();
     labels.push(("__name__", "метрика.one\n"));
+    labels.sort_unstable();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
 
     let outcome = runtime.block_on(push(&rig, vec![labelled(&labels)]));
