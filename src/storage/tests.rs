@@ -404,3 +404,47 @@ fn a_thousand_crash_states_lose_nothing_and_double_nothing() {
         std::env::var("CRASH_STATES").ok().and_then(|n| n.parse().ok()).unwrap_or(1000);
     (0..n_states).for_each(crash_state);
 }
+
+#[test]
+fn past_the_hard_mark_senders_are_told_to_come_back_until_a_flush_has_made_room() {
+    let disk = Arc::new(SimDisk::new());
+    let mark = HumanSize(300 << 10);
+    let config = Config {
+        head_soft: mark,
+        head_firm: mark,
+        head_hard: mark,
+        firm_wait: crate::base::units::HumanDuration(std::time::Duration::ZERO),
+        ..Config::default()
+    };
+    let metrics = Metrics::register(&mut Registry::default());
+    let pressure = metrics.pressure.clone();
+    let clock = ManualClock::at_ms(NOW_MS);
+    let opened = Storage::open(disk, clock, config, metrics, &Progress::default()).unwrap();
+    let Opened { storage, writer, flusher, .. } = opened;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_time().build().unwrap();
+    let (of_writer, of_flusher) = (runtime.handle().clone(), runtime.handle().clone());
+    let writer = std::thread::spawn(move || writer.run(&of_writer));
+    let row = || vec![logs("heart", &["a line that is kept in memory until it is in a file"; 100])];
+
+    let mut refused = None;
+    for _ in 0..200 {
+        if let Err(error) = runtime.block_on(storage.append(row())) {
+            refused = Some(error);
+            break;
+        }
+    }
+    assert!(
+        matches!(refused, Some(AppendError::Overloaded { retry_after_s: 1.., .. })),
+        "{refused:?}"
+    );
+    let counted = |mark: &str| pressure.get_or_create(&[("mark", mark.to_owned())]).get();
+    assert!(counted("soft") > 0 && counted("hard") > 0);
+
+    let flusher = std::thread::spawn(move || flusher.run(&of_flusher));
+    assert!(runtime.block_on(storage.flush(std::time::Duration::from_secs(60))));
+    runtime.block_on(storage.append(row())).unwrap();
+
+    drop(storage);
+    writer.join().unwrap().unwrap();
+    flusher.join().unwrap().unwrap();
+}
