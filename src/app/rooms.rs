@@ -85,7 +85,6 @@ impl Rooms {
         let registry = Arc::clone(&self.registry);
         let collect = timers::collect(Arc::clone(clock), storage.clone(), derive, registry, stop());
         tasks.spawn("collect", collect);
-        tasks.spawn("retain", timers::retain(Arc::clone(clock), storage.clone(), stop()));
         let engine = Arc::clone(&self.engine);
         tasks.spawn("warm-sql", async move { engine.warm().await });
     }

@@ -131,14 +131,14 @@ impl App {
 
         let opening =
             open_storage(disk, Arc::clone(&clock), &config, storage_metrics, readiness.clone());
-        let Opened { storage, writer, flusher, damage } = opening.await?;
+        let Opened { storage, writer, flusher, keeper, damage } = opening.await?;
         if !damage.is_empty() {
             error!(
                 n_damaged = damage.len(),
                 "the log was damaged: see the quarantine folder; the rest is served"
             );
         }
-        let fatal = spawn_storage(writer, flusher);
+        let fatal = spawn_storage(writer, flusher, keeper);
         let rooms = Rooms::build(&config, &clock, &storage, registry, &tasks).await?;
         let reload = rooms.reloader(&config, &authenticator);
         gate.open(rooms.router(&config, &clock, &reload, readiness.clone()));
@@ -190,10 +190,11 @@ async fn open_storage(
     Ok(opened.map_err(|error| AppError::Start(error.to_string()))??)
 }
 
-/// Gives the two storage threads their threads; the receiver hears of the first that fails.
+/// Gives the three workers of storage their threads; the receiver hears of the first that fails.
 fn spawn_storage(
     writer: storage::Writer,
     flusher: storage::Flusher,
+    keeper: storage::Keeper,
 ) -> tokio::sync::oneshot::Receiver<AppError> {
     let (failed, fatal) = tokio::sync::oneshot::channel();
     let failed = Arc::new(parking_lot::Mutex::new(Some(failed)));
@@ -214,10 +215,11 @@ fn spawn_storage(
         std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(body)
-            .expect("the system has room for two threads");
+            .expect("the system has room for three threads");
     };
-    let (a, b) = (runtime.clone(), runtime);
+    let (a, b, c) = (runtime.clone(), runtime.clone(), runtime);
     start("wal-writer", Box::new(move || writer.run(&a)));
     start("flusher", Box::new(move || flusher.run(&b)));
+    start("keeper", Box::new(move || keeper.run(&c)));
     fatal
 }

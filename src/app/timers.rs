@@ -1,4 +1,4 @@
-//! What happens by the clock: derived and own metrics into the store, retention, saved alerts.
+//! What happens by the clock: derived and own metrics into the store, saved alerts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +16,6 @@ use crate::storage::{StateStore, Storage};
 
 /// How often derived and own metrics are stored.
 pub(super) const COLLECT_EVERY: Duration = Duration::from_secs(15);
-/// How often files past the retention are looked for.
-const RETAIN_EVERY: Duration = Duration::from_secs(600);
 /// How often the clock is looked at; it may run faster than the world.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Where the alerts' state is kept.
@@ -85,22 +83,6 @@ fn derived_samples(derive: &Derive, now_ms: i64) -> Vec<OwnSample> {
         samples.push(at(now_ms, sample.value));
     }
     samples
-}
-
-/// Removes files past the retention.
-pub(super) async fn retain(clock: SharedClock, storage: Storage, shutdown: CancellationToken) {
-    every(clock, RETAIN_EVERY, shutdown, |_| {
-        let storage = storage.clone();
-        async move {
-            let retained = tokio::task::spawn_blocking(move || storage.retain()).await;
-            match retained {
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => error!(%error, "retention failed; it is tried again"),
-                Err(error) => error!(%error, "retention failed; it is tried again"),
-            }
-        }
-    })
-    .await;
 }
 
 /// Saves the alerts' state whenever one of them changes, so that a restart neither forgets nor

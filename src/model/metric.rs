@@ -83,6 +83,10 @@ pub enum Temporality {
 }
 
 impl Temporality {
+    /// All temporalities, each at the index of its number on disk.
+    pub const ALL: [Temporality; 3] =
+        [Temporality::Unspecified, Temporality::Delta, Temporality::Cumulative];
+
     /// Returns the text of the `temporality` column, or `None` for null.
     pub fn as_str(self) -> Option<&'static str> {
         match self {
@@ -94,12 +98,7 @@ impl Temporality {
 
     /// Reads the number on disk.
     pub fn from_u8(number: u8) -> Option<Self> {
-        match number {
-            0 => Some(Temporality::Unspecified),
-            1 => Some(Temporality::Delta),
-            2 => Some(Temporality::Cumulative),
-            _ => None,
-        }
+        Self::ALL.get(usize::from(number)).copied()
     }
 }
 

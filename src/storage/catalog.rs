@@ -69,6 +69,13 @@ pub enum CatalogError {
     },
 }
 
+impl CatalogError {
+    /// Returns true when the disk was full: the old manifest is in place, and later may work.
+    pub fn is_full(&self) -> bool {
+        matches!(self, CatalogError::Io { source, .. } if disk::is_full(source))
+    }
+}
+
 impl Manifest {
     /// Reads the manifest; a data directory without one is new.
     pub fn read(disk: &dyn Disk) -> Result<Self, CatalogError> {

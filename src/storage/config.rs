@@ -25,6 +25,8 @@ pub struct Config {
     /// The most series a commons may have; filled in from `limits.series_per_commons`.
     #[serde(skip, default = "series_per_commons")]
     pub series_per_commons: usize,
+    /// Small files of a day are merged into files of at most this size; `0` leaves all as they are.
+    pub merged_file_max: HumanSize,
     /// Rows in a Parquet row group.
     pub row_group_rows: usize,
 }
@@ -44,6 +46,7 @@ impl Default for Config {
             head_hard: HumanSize::from_mib(1024),
             firm_wait: HumanDuration::from_secs(2),
             series_per_commons: series_per_commons(),
+            merged_file_max: HumanSize::from_mib(512),
             row_group_rows: 1 << 20,
         }
     }

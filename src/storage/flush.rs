@@ -17,7 +17,7 @@ use super::catalog::CatalogError;
 use super::files::metrics_rows::MetricsRows;
 use super::files::path::{DAY_MS, day_of_ms};
 use super::files::sort;
-use super::files::write::{FileWriter, Target, WriteError};
+use super::files::write::{FileWriter, Origin, Target, WriteError};
 use super::head::metrics::{MetricsHead, sort_first_wins};
 use super::head::registry::Registry;
 use super::head::rows::RowsHead;
@@ -56,10 +56,7 @@ impl FlushError {
     pub fn is_fatal(&self) -> bool {
         match self {
             FlushError::Write { .. } => false,
-            FlushError::Publish { source: CatalogError::Io { source, .. }, .. } => {
-                !super::disk::is_full(source)
-            }
-            FlushError::Publish { .. } => true,
+            FlushError::Publish { source, .. } => !source.is_full(),
         }
     }
 }
@@ -116,7 +113,8 @@ impl FilesOut<'_> {
         schema: &arrow::datatypes::SchemaRef,
     ) -> Result<FileWriter, WriteError> {
         let commons = self.head.entry.name.clone();
-        let target = Target { signal, commons, day, generation: self.generation, n };
+        let origin = Origin::Flush { generation: self.generation, n };
+        let target = Target { signal, commons, day, origin };
         FileWriter::create(&*self.shared.disk, target, schema, self.shared.config.row_group_rows)
     }
 

@@ -24,6 +24,10 @@ pub struct Metrics {
     pub flush_seconds: Histogram,
     /// Generations flushed, by outcome.
     pub flushes: Family<Label, Counter>,
+    /// Merges of files, by outcome.
+    pub merges: Family<Label, Counter>,
+    /// Time to merge files into one.
+    pub merge_seconds: Histogram,
     /// Rows written to Parquet, by signal.
     pub flushed_rows: Family<Label, Counter>,
     /// Memory in the head.
@@ -56,6 +60,8 @@ impl Metrics {
             wal_damage: Counter::default(),
             flush_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 18)),
             flushes: Family::default(),
+            merges: Family::default(),
+            merge_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 18)),
             flushed_rows: Family::default(),
             head_bytes: Gauge::default(),
             pressure: Family::default(),
@@ -83,6 +89,8 @@ impl Metrics {
         );
         add!("flush_seconds", "Time to write one generation as Parquet", flush_seconds);
         add!("storage_flushes", "Generations flushed, by outcome", flushes);
+        add!("storage_merges", "Merges of files into one, by outcome", merges);
+        add!("storage_merge_seconds", "Time to merge files into one", merge_seconds);
         add!("storage_flushed_rows", "Rows written to Parquet, by signal", flushed_rows);
         add!("storage_head_bytes", "Memory held by rows not yet in files", head_bytes);
         add!("storage_pressure", "Times a pressure mark was passed, by mark", pressure);

@@ -10,12 +10,14 @@
 //! the files and generations of one moment, so a row is seen exactly once.
 
 pub mod catalog;
+pub mod compact;
 pub mod config;
 pub mod disk;
 pub mod engine;
 pub mod files;
 pub mod flush;
 pub mod head;
+pub mod keeper;
 pub mod metrics;
 pub mod open;
 pub mod retain;
@@ -35,6 +37,7 @@ use crate::model::{Commons, ExpHistogram, Labels, Matcher, ReadScope, SeriesMeta
 
 pub use config::Config;
 pub use disk::{Disk, RealDisk};
+pub use keeper::Keeper;
 pub use metrics::Metrics;
 pub use open::{OpenError, Progress};
 pub use snapshot::Snapshot;
@@ -230,6 +233,8 @@ pub struct Opened {
     pub writer: Writer,
     /// Turns sealed generations into files.
     pub flusher: Flusher,
+    /// Merges and retires files.
+    pub keeper: Keeper,
     /// Acknowledged bytes of the log that could not be read back.
     pub damage: Vec<wal::replay::Damage>,
 }
@@ -249,9 +254,11 @@ impl Storage {
         let (engine, shared, damage) = open::open(disk, clock, config, metrics, progress)?;
         let (requests, inbox) = mpsc::channel(QUEUE_REQUESTS);
         let (sealed_sender, sealed) = mpsc::channel(1);
+        let (written_sender, written) = mpsc::channel(1);
         let writer = Writer { engine, shared: Arc::clone(&shared), inbox, sealed: sealed_sender };
-        let flusher = Flusher { shared: Arc::clone(&shared), sealed };
-        Ok(Opened { storage: Storage { shared, requests }, writer, flusher, damage })
+        let flusher = Flusher { shared: Arc::clone(&shared), sealed, written: written_sender };
+        let keeper = Keeper::new(Arc::clone(&shared), written);
+        Ok(Opened { storage: Storage { shared, requests }, writer, flusher, keeper, damage })
     }
 
     /// Returns the index of a commons, adding it when it is new.
@@ -355,14 +362,6 @@ impl Storage {
             }
         };
         tokio::time::timeout(deadline, flush).await.unwrap_or(false)
-    }
-
-    /// Takes files past the retention off the catalog, and removes those that nobody reads any
-    /// more; blocks on the disk.
-    pub fn retain(&self) -> Result<usize, catalog::CatalogError> {
-        let n_gone = retain::retain(&self.shared)?;
-        retain::sweep(&self.shared);
-        Ok(n_gone)
     }
 
     /// Says that the process is stopping: a failing flush is not tried again.

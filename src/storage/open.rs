@@ -11,7 +11,7 @@ use super::catalog::{CatalogError, Manifest};
 use super::config::Config;
 use super::disk::{self, Disk};
 use super::engine::{Engine, apply_replayed};
-use super::files::path;
+use super::files::{self, path};
 use super::flush::{self, FlushError};
 use super::head::{CommonsTable, Generation};
 use super::metrics::Metrics;
@@ -237,7 +237,7 @@ fn remove_doomed(shared: &Shared) {
     for path in std::mem::take(&mut shared.manifest.lock().doomed) {
         match shared.disk.remove(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                warn!(path, %error, "cannot remove a file past the retention");
+                warn!(path, %error, "cannot remove a file that left the catalog");
             }
             _ => {}
         }
@@ -254,10 +254,14 @@ fn set_orphans_aside(shared: &Shared, first_replayed: Option<u64>) -> Result<(),
         if listed.contains(&file) {
             continue;
         }
+        if path::is_merged(&file) && is_whole_elsewhere(&*shared.disk, &file, &listed) {
+            shared.disk.remove(&file).map_err(io(format!("remove {file}")))?;
+            continue;
+        }
         let name = file.rsplit('/').next().unwrap_or(&file);
         let generation = name.split('-').next().and_then(|text| u64::from_str_radix(text, 16).ok());
-        let is_replayed =
-            matches!((generation, first_replayed), (Some(g), Some(first)) if g >= first);
+        let is_replayed = !path::is_merged(&file)
+            && matches!((generation, first_replayed), (Some(g), Some(first)) if g >= first);
         if is_replayed || name.ends_with(".tmp") {
             shared.disk.remove(&file).map_err(io(format!("remove {file}")))?;
         } else {
@@ -265,6 +269,18 @@ fn set_orphans_aside(shared: &Shared, first_replayed: Option<u64>) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// Returns true when all files that a merged one was made of are listed: the merge was cut short
+/// before the catalog knew of it.
+fn is_whole_elsewhere(
+    disk: &dyn Disk,
+    merged: &str,
+    listed: &std::collections::HashSet<String>,
+) -> bool {
+    let inputs = files::read::footer_text(disk, merged, files::write::MERGED_FROM);
+    let inputs: Option<Vec<String>> = inputs.and_then(|text| serde_json::from_str(&text).ok());
+    inputs.is_some_and(|inputs| !inputs.is_empty() && inputs.iter().all(|i| listed.contains(i)))
 }
 
 fn set_aside(disk: &dyn Disk, file: &str) -> Result<(), OpenError> {

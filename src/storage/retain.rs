@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
+use parking_lot::MutexGuard;
 use tracing::{info, warn};
 
 use super::FileEntry;
-use super::catalog::CatalogError;
+use super::catalog::{CatalogError, Manifest};
 use super::shared::{Shared, Version, files_of};
 
 /// Returns the files whose newest row is older than `cutoff_ns`.
@@ -23,13 +24,25 @@ pub fn retain(shared: &Shared) -> Result<usize, CatalogError> {
         return Ok(0);
     }
     let cutoff_ns = shared.clock.now_ns().saturating_sub(retention_ns);
-    let mut manifest = shared.manifest.lock();
+    let manifest = shared.manifest.lock();
     let gone = expired(&manifest.files, cutoff_ns);
     if gone.is_empty() {
         return Ok(0);
     }
     let mut next = manifest.clone();
     next.files.retain(|file| file.max_ns >= cutoff_ns);
+    replace(shared, manifest, next, &gone)?;
+    info!(n_files = gone.len(), "files past the retention left the catalog");
+    Ok(gone.len())
+}
+
+/// Puts `next` in the place of the manifest and dooms the files that are `gone` from it.
+pub fn replace(
+    shared: &Shared,
+    mut manifest: MutexGuard<'_, Manifest>,
+    mut next: Manifest,
+    gone: &[Arc<FileEntry>],
+) -> Result<(), CatalogError> {
     next.doomed.extend(gone.iter().map(|file| file.path.clone()));
     next.write(&*shared.disk)?;
     *manifest = next;
@@ -38,9 +51,8 @@ pub fn retain(shared: &Shared) -> Result<usize, CatalogError> {
     let mut version = shared.version.write();
     *version = Version { files, ..version.clone() };
     drop(version);
-    info!(n_files = gone.len(), "files past the retention left the catalog");
     shared.doomed.lock().extend(gone.iter().cloned());
-    Ok(gone.len())
+    Ok(())
 }
 
 /// Removes doomed files that no reader holds any more.
@@ -53,7 +65,7 @@ pub fn sweep(shared: &Shared) {
         match shared.disk.remove(&file.path) {
             Ok(()) => false,
             Err(error) => {
-                warn!(path = file.path, %error, "cannot remove a file past the retention");
+                warn!(path = file.path, %error, "cannot remove a file that left the catalog");
                 error.kind() != std::io::ErrorKind::NotFound
             }
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
+use super::catalog::CatalogError;
 use super::engine::Engine;
 use super::flush::{self, FlushError};
 use super::shared::Shared;
@@ -39,6 +40,9 @@ pub enum Fatal {
     /// What is in the catalog is unknown: the process must stop.
     #[error("the catalog failed")]
     Catalog(#[source] FlushError),
+    /// The catalog could not be replaced while files were merged or retired.
+    #[error("the catalog failed")]
+    Keeper(#[source] CatalogError),
 }
 
 /// The thread that writes.
@@ -154,6 +158,8 @@ impl Writer {
 pub struct Flusher {
     pub(super) shared: Arc<Shared>,
     pub(super) sealed: mpsc::Receiver<()>,
+    /// Tells the keeper that there are new files, and by its end that there will be none.
+    pub(super) written: mpsc::Sender<()>,
 }
 
 impl Flusher {
@@ -172,7 +178,10 @@ impl Flusher {
     fn flush_all(&mut self, runtime: &tokio::runtime::Handle) -> Result<(), Fatal> {
         loop {
             match flush::flush_oldest(&self.shared) {
-                Ok(true) => {}
+                Ok(true) => {
+                    // A full channel means that the keeper has been told already.
+                    let _: Result<(), _> = self.written.try_send(());
+                }
                 Ok(false) => return Ok(()),
                 Err(error) if error.is_fatal() => return Err(Fatal::Catalog(error)),
                 Err(error) => {

@@ -32,6 +32,39 @@ pub fn file(signal: Signal, commons: &Commons, day: i32, generation: u64, n: usi
     format!("{}/{generation:016x}-{n}.parquet", dir(signal, commons, day))
 }
 
+/// Returns the path of a file that takes the place of `inputs`, which lie in one folder:
+/// `<first generation>-<last generation>-<n>.parquet`, or `None` when they are not files of ours.
+pub fn merged(inputs: &[String]) -> Option<String> {
+    let spans: Option<Vec<_>> = inputs.iter().map(|path| span(path)).collect();
+    let spans = spans?;
+    let first = spans.iter().map(|(first, ..)| first).min()?;
+    let last = spans.iter().map(|(_, last, _)| last).max()?;
+    let (folder, _) = inputs.first()?.rsplit_once('/')?;
+    let n = spans[0].2;
+    Some(format!("{folder}/{first:016x}-{last:016x}-{n}.parquet"))
+}
+
+/// Returns the first and the last generation in a file, by its name, and its number among those of
+/// its generation.
+fn span(path: &str) -> Option<(u64, u64, usize)> {
+    let name = path.rsplit('/').next()?.strip_suffix(".parquet")?;
+    let parts: Vec<&str> = name.split('-').collect();
+    let generation = |text: &str| u64::from_str_radix(text, 16).ok();
+    match parts[..] {
+        [generation_text, n] => {
+            let generation = generation(generation_text)?;
+            Some((generation, generation, n.parse().ok()?))
+        }
+        [first, last, n] => Some((generation(first)?, generation(last)?, n.parse().ok()?)),
+        _ => None,
+    }
+}
+
+/// Returns true for the name of a merged file.
+pub fn is_merged(path: &str) -> bool {
+    path.rsplit('/').next().is_some_and(|name| name.matches('-').count() == 2)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,6 +80,19 @@ mod tests {
         );
 
         assert_eq!(path, "parquet/logs/commons=heart/date=2023-11-14/000000000000001a-0.parquet");
+    }
+
+    #[test]
+    fn a_merged_file_is_named_by_its_generations() {
+        let paths =
+            |names: &[&str]| names.iter().map(|n| format!("d/{n}.parquet")).collect::<Vec<_>>();
+
+        let merged_once = merged(&paths(&["0a-1", "0b-1", "10-1"])).unwrap();
+        assert_eq!(merged_once, "d/000000000000000a-0000000000000010-1.parquet");
+        assert!(is_merged(&merged_once) && !is_merged("a-b/0a-1.parquet"));
+        let merged_twice = merged(&[merged_once, "d/11-1.parquet".to_owned()]).unwrap();
+        assert_eq!(merged_twice, "d/000000000000000a-0000000000000011-1.parquet");
+        assert_eq!(merged(&paths(&["x-1"])), None);
     }
 
     #[test]

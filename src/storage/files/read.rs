@@ -6,13 +6,14 @@ use std::io;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray, DictionaryArray, PrimitiveArray, RecordBatch};
-use arrow::datatypes::{Float64Type, Int32Type, TimestampMillisecondType, UInt64Type};
+use arrow::datatypes::{Float64Type, Int32Type, SchemaRef, TimestampMillisecondType, UInt64Type};
 use bytes::Bytes;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowPredicateFn, ArrowReaderMetadata, ParquetRecordBatchReaderBuilder, RowFilter,
+    ArrowPredicateFn, ArrowReaderMetadata, ParquetRecordBatchReader,
+    ParquetRecordBatchReaderBuilder, RowFilter,
 };
 use parquet::errors::ParquetError;
 use parquet::file::metadata::RowGroupMetaData;
@@ -25,6 +26,8 @@ use crate::storage::{FileEntry, ReadError};
 
 /// Rows decoded at a time.
 const BATCH_ROWS: usize = 16_384;
+/// Rows of each file in memory while files are merged.
+const MERGE_ROWS: usize = 4096;
 /// Footers kept; a footer is a few KiB.
 const FOOTERS_MAX: usize = 4096;
 
@@ -47,6 +50,32 @@ impl Footers {
         by_path.insert(path.to_owned(), footer.clone());
         Ok(footer)
     }
+}
+
+/// Reads all rows and columns of a file, which must have `schema`.
+pub fn read_all(
+    disk: &dyn Disk,
+    entry: &FileEntry,
+    schema: &SchemaRef,
+) -> Result<ParquetRecordBatchReader, ReadError> {
+    let fault = |source: Box<dyn std::error::Error + Send + Sync>| ReadError::File {
+        path: entry.path.clone(),
+        source,
+    };
+    let file = Reader(disk.open(&entry.path).map_err(|e| fault(e.into()))?);
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| fault(e.into()))?;
+    if builder.schema().fields() != schema.fields() {
+        return Err(fault("the file has other columns than files written today".into()));
+    }
+    builder.with_batch_size(MERGE_ROWS).build().map_err(|e| fault(e.into()))
+}
+
+/// Returns the text of a key in a file's footer.
+pub fn footer_text(disk: &dyn Disk, path: &str, key: &str) -> Option<String> {
+    let file = Reader(disk.open(path).ok()?);
+    let footer = ArrowReaderMetadata::load(&file, Default::default()).ok()?;
+    let texts = footer.metadata().file_metadata().key_value_metadata()?;
+    texts.iter().find(|text| text.key == key)?.value.clone()
 }
 
 /// Which rows of a file to read.
@@ -203,15 +232,21 @@ impl Places<'_> {
     }
 }
 
-struct Columns<'a> {
-    timestamp: &'a PrimitiveArray<TimestampMillisecondType>,
-    value: &'a PrimitiveArray<Float64Type>,
-    series_id: &'a PrimitiveArray<UInt64Type>,
+/// The columns of a batch of a metrics file.
+#[derive(Debug)]
+pub struct Columns<'a> {
+    /// ms since 1970 UTC.
+    pub timestamp: &'a PrimitiveArray<TimestampMillisecondType>,
+    /// The samples.
+    pub value: &'a PrimitiveArray<Float64Type>,
+    /// The series' ids.
+    pub series_id: &'a PrimitiveArray<UInt64Type>,
     batch: &'a RecordBatch,
 }
 
 impl<'a> Columns<'a> {
-    fn new(batch: &'a RecordBatch) -> Self {
+    /// Takes a batch apart.
+    pub fn new(batch: &'a RecordBatch) -> Self {
         Self {
             timestamp: column(batch, "timestamp").as_primitive(),
             value: column(batch, "value").as_primitive(),
@@ -220,12 +255,20 @@ impl<'a> Columns<'a> {
         }
     }
 
-    fn text(&self, name: &str, row: usize) -> &'a str {
+    /// Returns the keys of a dictionary column; those of nulls mean nothing.
+    pub fn keys(&self, name: &str) -> &'a [i32] {
+        let dictionary: &DictionaryArray<Int32Type> = column(self.batch, name).as_dictionary();
+        dictionary.keys().values()
+    }
+
+    /// Returns a text of a dictionary column, empty for null.
+    pub fn text(&self, name: &str, row: usize) -> &'a str {
         let dictionary: &DictionaryArray<Int32Type> = column(self.batch, name).as_dictionary();
         dictionary.key(row).map_or("", |key| dictionary.values().as_string::<i32>().value(key))
     }
 
-    fn labels(&self, row: usize, entry: &FileEntry) -> Labels {
+    /// Returns the labels of a row's series.
+    pub fn labels(&self, row: usize, entry: &FileEntry) -> Labels {
         let mut labels = LabelsBuilder::new();
         let others: BTreeMap<String, String> =
             serde_json::from_str(self.text("labels", row)).unwrap_or_default();

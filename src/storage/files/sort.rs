@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::interleave_record_batch;
 use arrow::datatypes::Int32Type;
 
@@ -37,9 +37,14 @@ pub fn by_day(signal: Signal, batches: &[RowBatch]) -> BTreeMap<i32, Vec<Place>>
     sorted
 }
 
-fn sort_texts(signal: Signal, batch: &RecordBatch) -> Vec<&str> {
+/// Returns the column that files of the signal are sorted by before time.
+pub fn sort_column(signal: Signal, batch: &RecordBatch) -> &ArrayRef {
     let name = if signal == Signal::Spans { "trace_id" } else { "service" };
-    let column = batch.column_by_name(name).expect("both schemas have their sort column");
+    batch.column_by_name(name).expect("both schemas have their sort column")
+}
+
+fn sort_texts(signal: Signal, batch: &RecordBatch) -> Vec<&str> {
+    let column = sort_column(signal, batch);
     if let Some(dictionary) = column.as_dictionary_opt::<Int32Type>() {
         let values = dictionary.values().as_string::<i32>();
         let text = |key: Option<usize>| key.map_or("", |key| values.value(key));

@@ -66,11 +66,41 @@ pub struct Target {
     pub commons: Commons,
     /// Days since 1970 UTC.
     pub day: i32,
-    /// The generation the rows come from.
-    pub generation: u64,
-    /// Tells files of one generation and day apart.
-    pub n: usize,
+    /// Where the rows come from.
+    pub origin: Origin,
 }
+
+/// Where the rows of a file come from.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// A generation of the head.
+    Flush {
+        /// The generation.
+        generation: u64,
+        /// Tells files of one generation and day apart.
+        n: usize,
+    },
+    /// Files of one folder, whose place the new one takes.
+    Merge {
+        /// Their paths.
+        inputs: Vec<String>,
+    },
+}
+
+impl Target {
+    fn path(&self) -> String {
+        let Target { signal, commons, day, origin } = self;
+        match origin {
+            Origin::Flush { generation, n } => path::file(*signal, commons, *day, *generation, *n),
+            Origin::Merge { inputs } => {
+                path::merged(inputs).expect("the catalog names only files of ours")
+            }
+        }
+    }
+}
+
+/// The key in a merged file's footer of the paths it was made of, as a JSON list.
+pub const MERGED_FROM: &str = "commonwatch.merged_from";
 
 /// A file being written.
 pub struct FileWriter {
@@ -101,15 +131,14 @@ impl FileWriter {
         schema: &SchemaRef,
         row_group_rows: usize,
     ) -> Result<Self, WriteError> {
-        let Target { signal, commons, day, generation, n } = &target;
-        let path = path::file(*signal, commons, *day, *generation, *n);
+        let path = target.path();
         let io = |action| {
             let path = path.clone();
             move |source| WriteError::Io { action, path, source }
         };
         disk::create_dir_synced(disk, disk::parent(&path)).map_err(io("create the folder of"))?;
         let file = disk.create(&temporary(&path)).map_err(io("create"))?;
-        let properties = properties(*signal, commons, row_group_rows);
+        let properties = properties(&target, row_group_rows);
         let writer = ArrowWriter::try_new(file, Arc::clone(schema), Some(properties))
             .map_err(|source| WriteError::Encode { path: path.clone(), source })?;
         let has_exp = schema.column_with_name("exp_scale").is_some();
@@ -173,21 +202,30 @@ fn range_ns(signal: Signal, batch: &RecordBatch) -> (i64, i64) {
     (min_ms.saturating_mul(1_000_000), max_ms.saturating_mul(1_000_000).saturating_add(999_999))
 }
 
-fn properties(signal: Signal, commons: &Commons, row_group_rows: usize) -> WriterProperties {
+fn footer_texts(target: &Target) -> Vec<KeyValue> {
+    let commons = target.commons.to_string();
+    let mut texts = vec![KeyValue::new("commonwatch.commons".to_owned(), commons)];
+    if let Origin::Merge { inputs } = &target.origin {
+        let inputs = serde_json::to_string(inputs).expect("paths are texts");
+        texts.push(KeyValue::new(MERGED_FROM.to_owned(), inputs));
+    }
+    texts
+}
+
+fn properties(target: &Target, row_group_rows: usize) -> WriterProperties {
     let column = |name: &str| ColumnPath::from(name);
     let zstd = |level| Compression::ZSTD(ZstdLevel::try_new(level).expect("1 to 22 are levels"));
+    // A merged file is written seldom and kept long.
+    let level = if matches!(target.origin, Origin::Merge { .. }) { 3 } else { 1 };
     let common = WriterProperties::builder()
         .set_created_by(concat!("commonwatch ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_key_value_metadata(Some(vec![KeyValue::new(
-            "commonwatch.commons".to_owned(),
-            commons.to_string(),
-        )]))
-        .set_compression(zstd(1))
+        .set_key_value_metadata(Some(footer_texts(target)))
+        .set_compression(zstd(level))
         .set_max_row_group_row_count(Some(row_group_rows))
         // A label set a series: with short runs the dictionary is most of the file.
         .set_dictionary_page_size_limit(64 << 20)
         .set_statistics_enabled(EnabledStatistics::Page);
-    let builder = match signal {
+    let builder = match target.signal {
         // Timestamps repeat from series to series, so their differences compress to almost nothing;
         // a dictionary of values only gets in the way of zstd.
         Signal::Metrics => common

@@ -1,0 +1,180 @@
+//! Many small files of a day become few, so that a question opens few files and long runs compress.
+//!
+//! A merge reads neighbouring files of one signal, commons and day and writes their rows, in the
+//! same order and first value first, into one file. The manifest is then replaced once: the new
+//! file stands where the first of the old ones stood, the old ones are doomed. Readers that began
+//! earlier go on with the old files. A crash before that leaves a file that no manifest lists; it
+//! names what it was made of, so the next start knows that nothing is lost with it.
+
+mod choose;
+mod rows;
+mod series;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use arrow::datatypes::SchemaRef;
+use tracing::{info, warn};
+
+use super::catalog::CatalogError;
+use super::files::path;
+use super::files::write::{FileWriter, Origin, Target, WriteError};
+use super::shared::Shared;
+use super::{FileEntry, ReadError, retain};
+use crate::model::{Signal, log, metric, span};
+
+/// Why files were not merged. The old ones are live as before.
+#[derive(Debug, thiserror::Error)]
+pub enum MergeError {
+    /// One of the files cannot be read.
+    #[error("cannot read a file that was to be merged")]
+    Read(#[from] ReadError),
+    /// The merged file cannot be written.
+    #[error("cannot write a merged file")]
+    Write(#[from] WriteError),
+    /// The manifest could not be replaced.
+    #[error("cannot publish a merged file")]
+    Publish(#[source] CatalogError),
+    /// The process is stopping.
+    #[error("stopping")]
+    Stopping,
+}
+
+impl MergeError {
+    fn is_full(&self) -> bool {
+        matches!(self, MergeError::Write(error) if error.is_full())
+    }
+}
+
+/// Merges files as long as there are some worth it; keeps in mind which ones cannot be merged.
+#[derive(Debug, Default)]
+pub struct Merger {
+    left_alone: HashSet<String>,
+    not_before_ns: u64,
+}
+
+/// How long to wait for space on a full disk.
+const FULL_PAUSE_NS: u64 = 60_000_000_000;
+
+impl Merger {
+    /// Does one merge; returns false when there is nothing to merge. Only an error of the catalog
+    /// is returned: which manifest is on disk is then unknown, unless the disk was full.
+    pub fn merge_next(&mut self, shared: &Shared) -> Result<bool, CatalogError> {
+        let start_ns = shared.clock.monotonic_ns();
+        if start_ns < self.not_before_ns {
+            return Ok(false);
+        }
+        let Some(inputs) = self.choose(shared) else { return Ok(false) };
+        let result = merge(shared, &inputs);
+        let outcome = if result.is_ok() { "ok" } else { "failed" };
+        shared.metrics.merges.get_or_create(&[("outcome", outcome.to_owned())]).inc();
+        match result {
+            Ok(n_rows) => {
+                let elapsed_ns = shared.clock.monotonic_ns().saturating_sub(start_ns);
+                let elapsed = std::time::Duration::from_nanos(elapsed_ns);
+                shared.metrics.merge_seconds.observe(elapsed.as_secs_f64());
+                info!(n_files = inputs.len(), n_rows, folder = folder(&inputs[0]), "merged");
+                Ok(true)
+            }
+            Err(MergeError::Publish(error)) => Err(error),
+            Err(MergeError::Stopping) => Ok(false),
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                warn!(%error, cause, folder = folder(&inputs[0]), "these files stay as they are");
+                if error.is_full() {
+                    self.not_before_ns = start_ns + FULL_PAUSE_NS;
+                } else {
+                    self.left_alone.extend(inputs.iter().map(|file| file.path.clone()));
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    fn choose(&mut self, shared: &Shared) -> Option<Vec<Arc<FileEntry>>> {
+        let files = Arc::clone(&shared.version.read().files);
+        let today = path::day_of_ms(shared.clock.now_ms());
+        let max_bytes = shared.config.merged_file_max.0;
+        let per_commons = files.values().filter_map(|files| {
+            choose::next_merge(files, today, max_bytes, |file| self.left_alone.contains(&file.path))
+        });
+        per_commons.max_by_key(Vec::len)
+    }
+}
+
+fn folder(file: &FileEntry) -> String {
+    super::disk::parent(&file.path).to_owned()
+}
+
+fn merge(shared: &Shared, inputs: &[Arc<FileEntry>]) -> Result<u64, MergeError> {
+    let first = &inputs[0];
+    let schema = match first.signal {
+        Signal::Metrics if first.has_exp => metric::exp_schema(),
+        Signal::Metrics => metric::schema(),
+        Signal::Logs => log::schema(),
+        Signal::Spans => span::schema(),
+    };
+    let target = Target {
+        signal: first.signal,
+        commons: first.commons.clone(),
+        day: first.day,
+        origin: Origin::Merge { inputs: inputs.iter().map(|file| file.path.clone()).collect() },
+    };
+    let result = write(shared, inputs, target, &schema);
+    if result.is_err() {
+        // What is there of the file is of no use, and on a full disk its space is.
+        let merged = path::merged(&inputs.iter().map(|f| f.path.clone()).collect::<Vec<_>>());
+        drop(merged.map(|merged| shared.disk.remove(&format!("{merged}.tmp"))));
+    }
+    let merged = result?;
+    let n_rows = merged.n_rows;
+    publish(shared, inputs, merged).map_err(MergeError::Publish)?;
+    Ok(n_rows)
+}
+
+fn write(
+    shared: &Shared,
+    inputs: &[Arc<FileEntry>],
+    target: Target,
+    schema: &SchemaRef,
+) -> Result<FileEntry, MergeError> {
+    let (disk, first) = (&*shared.disk, &inputs[0]);
+    let mut writer = FileWriter::create(disk, target, schema, shared.config.row_group_rows)?;
+    let go_on = || match shared.is_stopping.load(Ordering::SeqCst) {
+        true => Err(MergeError::Stopping),
+        false => Ok(()),
+    };
+    if first.signal == Signal::Metrics && !first.has_exp {
+        series::merge(disk, inputs, &mut writer, go_on)?;
+    } else {
+        rows::merge(disk, inputs, schema, &mut writer, go_on)?;
+    }
+    Ok(writer.finish(disk)?)
+}
+
+fn publish(
+    shared: &Shared,
+    inputs: &[Arc<FileEntry>],
+    merged: FileEntry,
+) -> Result<(), CatalogError> {
+    let manifest = shared.manifest.lock();
+    let is_input = |file: &Arc<FileEntry>| inputs.iter().any(|input| input.path == file.path);
+    if manifest.files.iter().filter(|file| is_input(file)).count() != inputs.len() {
+        // The retention was faster. The next start removes what was written.
+        return Ok(());
+    }
+    let mut next = manifest.clone();
+    let merged = Arc::new(merged);
+    let first = &inputs[0].path;
+    for file in &mut next.files {
+        if file.path == *first {
+            *file = Arc::clone(&merged);
+        }
+    }
+    next.files.retain(|file| !is_input(file));
+    retain::replace(shared, manifest, next, inputs)
+}
+
+#[cfg(test)]
+mod tests;

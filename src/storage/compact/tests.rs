@@ -1,0 +1,251 @@
+//! Merging through the door of storage: the same rows before and after, in fewer files.
+
+use super::*;
+use crate::base::clock::ManualClock;
+use crate::model::{
+    Commons, ExpHistogram, Labels, LogRow, LogsBuilder, ReadScope, SeriesMeta, Tags,
+};
+use crate::storage::disk::sim::SimDisk;
+use crate::storage::engine::Engine;
+use crate::storage::{
+    Config, HeadFilter, Metrics, Part, Progress, SeriesRequest, Storage, flush, open,
+};
+
+const DAY_MS: i64 = 86_400_000;
+const NOW_MS: i64 = 1_790_000_000_000;
+
+struct Store {
+    disk: SimDisk,
+    engine: Engine,
+    storage: Storage,
+    shared: Arc<Shared>,
+    merger: Merger,
+}
+
+impl Store {
+    fn open(disk: &SimDisk) -> Self {
+        let metrics = Metrics::register(&mut Default::default());
+        let clock = ManualClock::at_ms(NOW_MS);
+        let disk = disk.clone();
+        let opened = open::open(
+            Arc::new(disk.clone()),
+            clock,
+            Config::default(),
+            metrics,
+            &Progress::default(),
+        );
+        let (engine, shared, _) = opened.unwrap();
+        let storage =
+            Storage { shared: Arc::clone(&shared), requests: tokio::sync::mpsc::channel(1).0 };
+        Self { disk, engine, storage, shared, merger: Merger::default() }
+    }
+
+    fn flush(&mut self, parts: Vec<Part>) {
+        self.engine.commit(parts).unwrap();
+        self.engine.seal().unwrap();
+        assert!(flush::flush_oldest(&self.shared).unwrap());
+    }
+
+    fn series_idx(&self, name: &str) -> u32 {
+        let labels = Labels::from_pairs([
+            ("__name__", name),
+            ("commons", "heart"),
+            ("service", "fence"),
+            ("pod", "fence-0"),
+        ]);
+        let meta = SeriesMeta { unit: Arc::from("By"), ..SeriesMeta::default() };
+        let key = u128::from(labels.series_id());
+        self.storage.register(key, &heart(), &labels, &meta).unwrap().series_idx
+    }
+
+    fn samples(&self, samples: &[(&str, i64, f64)]) -> Part {
+        Part::Samples {
+            commons_idx: self.storage.commons_idx(&heart()),
+            series_idx: samples.iter().map(|(name, ..)| self.series_idx(name)).collect(),
+            timestamps_ms: samples.iter().map(|(_, ms, _)| *ms).collect(),
+            values: samples.iter().map(|(.., value)| *value).collect(),
+        }
+    }
+
+    fn merge_all(&mut self) -> usize {
+        (0..).take_while(|_| self.merger.merge_next(&self.shared).unwrap()).count()
+    }
+
+    fn files(&self, signal: Signal) -> Vec<Arc<FileEntry>> {
+        self.storage.snapshot(&ReadScope::All).files(signal)
+    }
+
+    fn read(&self) -> Vec<(String, Vec<i64>, Vec<u64>)> {
+        let request = SeriesRequest {
+            matchers: &[],
+            start_ms: i64::MIN,
+            end_ms: i64::MAX,
+            samples_max: usize::MAX,
+            series_max: usize::MAX,
+        };
+        let series = self.storage.snapshot(&ReadScope::All).select(&request).unwrap();
+        series
+            .into_iter()
+            .map(|s| {
+                let bits = s.values.iter().map(|value| value.to_bits()).collect();
+                (s.labels.to_string(), s.timestamps_ms, bits)
+            })
+            .collect()
+    }
+
+    /// Returns the rows of a file as text, one a row.
+    fn rows(&self, file: &FileEntry) -> Vec<String> {
+        let bytes = self.shared.disk.read(&file.path).unwrap();
+        let reader =
+            parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(bytes, 1 << 20)
+                .unwrap();
+        let batches: Vec<_> = reader.map(Result::unwrap).collect();
+        let text = arrow::util::pretty::pretty_format_batches(&batches).unwrap().to_string();
+        text.lines().filter(|line| line.starts_with('|')).skip(1).map(str::to_owned).collect()
+    }
+}
+
+fn heart() -> Commons {
+    Commons::new("heart").unwrap()
+}
+
+fn logs(rows: &[(&str, i64, &str)]) -> Part {
+    let mut builder = LogsBuilder::new();
+    for (service, ms, body) in rows {
+        let tags = Tags { service: Some(Arc::from(*service)), ..Tags::unassigned() };
+        let row = LogRow {
+            timestamp_ns: ms * 1_000_000,
+            body,
+            attributes: "{}",
+            resource: "{}",
+            ..LogRow::default()
+        };
+        builder.push(&tags, &row);
+    }
+    Part::Logs { commons: heart(), batch: builder.finish() }
+}
+
+#[test]
+fn samples_are_the_same_in_fewer_files() {
+    let yesterday = NOW_MS - DAY_MS;
+    let mut store = Store::open(&SimDisk::new());
+    for n in 0..30_u8 {
+        let part = store.samples(&[
+            ("up", yesterday + i64::from(n), f64::from(n)),
+            ("up", yesterday + 1000 - i64::from(n), -1.0),
+            ("down", yesterday, f64::from(n)),
+            ("last", NOW_MS - i64::from(n), f64::NAN),
+        ]);
+        store.flush(vec![part]);
+    }
+    let (before, n_files) = (store.read(), store.files(Signal::Metrics).len());
+
+    assert!(store.merge_all() > 0);
+
+    let files = store.files(Signal::Metrics);
+    assert!(n_files == 60 && files.len() < 10, "{n_files} files became {}", files.len());
+    assert_eq!(store.read(), before);
+    assert!(store.rows(&files[0])[0].contains("By"), "what is known of a series stays");
+    assert_eq!(Store::open(&store.disk).read(), before, "after a restart too");
+}
+
+#[test]
+fn the_first_value_of_a_timestamp_stays() {
+    let mut store = Store::open(&SimDisk::new());
+    for value in [1.0, 2.0, 3.0, 4.0] {
+        let part = store.samples(&[("up", NOW_MS, value)]);
+        store.flush(vec![part]);
+    }
+
+    assert_eq!(store.merge_all(), 1);
+
+    assert_eq!(store.files(Signal::Metrics)[0].n_rows, 1);
+    assert_eq!(store.read()[0].2, [1.0_f64.to_bits()]);
+}
+
+#[test]
+fn records_are_merged_in_the_order_of_their_files() {
+    let mut store = Store::open(&SimDisk::new());
+    for (n, service) in ["sheepdog", "fence", "fence", "arborist"].into_iter().enumerate() {
+        let ms = NOW_MS - 10 * i64::try_from(n).unwrap();
+        store.flush(vec![logs(&[
+            (service, ms, "late"),
+            ("guppy", NOW_MS, "alike"),
+            (service, ms - 5, "early"),
+        ])]);
+    }
+
+    assert_eq!(store.merge_all(), 1);
+
+    let files = store.files(Signal::Logs);
+    let rows = store.rows(&files[0]);
+    let services: Vec<&str> = ["arborist", "fence", "guppy", "sheepdog"]
+        .into_iter()
+        .filter(|service| rows.iter().any(|row| row.contains(service)))
+        .collect();
+    assert_eq!((files.len(), files[0].n_rows, services.len()), (1, 12, 4));
+    let place = |text: &str| rows.iter().position(|row| row.contains(text)).unwrap();
+    assert!(services.windows(2).all(|pair| place(pair[0]) < place(pair[1])), "{rows:#?}");
+    assert!(place("early") < place("late"));
+    let in_head = store.storage.snapshot(&ReadScope::All).head(Signal::Logs, HeadFilter::default());
+    assert_eq!(in_head.count(), 0);
+}
+
+#[test]
+fn a_point_of_a_histogram_sent_twice_is_merged_into_one() {
+    let mut store = Store::open(&SimDisk::new());
+    for count in [3, 3, 3, 4] {
+        let commons_idx = store.storage.commons_idx(&heart());
+        let histogram = ExpHistogram { count, ..ExpHistogram::default() };
+        let points = vec![
+            (store.series_idx("latency"), NOW_MS, histogram.clone()),
+            (store.series_idx("latency"), NOW_MS + i64::try_from(count).unwrap(), histogram),
+        ];
+        store.flush(vec![Part::ExpHistograms { commons_idx, points }]);
+    }
+
+    assert_eq!(store.merge_all(), 1);
+
+    let files = store.files(Signal::Metrics);
+    assert_eq!((files.len(), files[0].n_rows, files[0].has_exp), (1, 3, true));
+}
+
+#[test]
+fn readers_keep_what_they_began_with() {
+    let mut store = Store::open(&SimDisk::new());
+    for n in 0..4 {
+        let part = store.samples(&[("up", NOW_MS + n, 0.5)]);
+        store.flush(vec![part]);
+    }
+    let reader = store.storage.snapshot(&ReadScope::All);
+
+    store.merge_all();
+    retain::sweep(&store.shared);
+
+    let paths = |files: Vec<Arc<FileEntry>>| {
+        files.into_iter().map(|file| file.path.clone()).collect::<Vec<_>>()
+    };
+    let on_disk = |path: &String| store.disk.files().iter().any(|(file, _)| file == path);
+    let old = paths(reader.files(Signal::Metrics));
+    assert!(old.len() == 4 && old.iter().all(on_disk));
+    drop(reader);
+    retain::sweep(&store.shared);
+    assert!(!old.iter().any(on_disk));
+    assert!(paths(store.files(Signal::Metrics)).iter().all(on_disk));
+}
+
+#[test]
+fn a_damaged_file_is_left_alone_and_the_others_are_merged() {
+    let mut store = Store::open(&SimDisk::new());
+    for n in 0..9 {
+        store.flush(vec![logs(&[("fence", NOW_MS + n, "a line")])]);
+    }
+    let bad = Arc::clone(&store.files(Signal::Logs)[0]);
+    let magic_at = usize::try_from(bad.size_bytes).unwrap() - 1;
+    store.disk.flip_byte(&bad.path, magic_at, 0x55);
+
+    store.merge_all();
+
+    assert!(store.files(Signal::Logs).iter().any(|file| file.path == bad.path));
+    assert!(store.disk.files().iter().any(|(path, _)| *path == bad.path));
+}
