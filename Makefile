@@ -5,10 +5,10 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 SERVER := $(TARGET)/release/commonwatch
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench fmt clippy clean
+.PHONY: help run test bench cardinality fmt clippy clean
 
 help: ## Lists what can be made
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 run: ## Builds the server and starts it with simulated commons that ship to it
 	@echo "==> building the release binary (several minutes the first time, seconds afterwards)"
@@ -24,6 +24,11 @@ test: ## Installs the clients that the tests need, then runs every test
 bench: ## Measures ingest with the server on one core; BENCH=long takes the full load
 	@echo "==> building the release binary and the load generator (several minutes the first time)"
 	@$(CARGO) bench --locked --bench bench
+
+cardinality: ## Sends a million new series to one commons of the release build; CARDINALITY_SERIES, CARDINALITY_CAP
+	@echo "==> building the release binary and the tests (several minutes the first time)"
+	@$(CARGO) build --release --locked
+	@CARDINALITY=measured COMMONWATCH_TEST_BINARY=$(abspath $(SERVER)) $(CARGO) test --locked --test it -- cardinality --nocapture
 
 fmt: ## Formats the code
 	@$(CARGO) fmt

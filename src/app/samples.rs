@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::model::{Commons, Labels, SeriesMeta};
-use crate::storage::{Part, Storage};
+use crate::storage::{AppendError, Epoch, Part, Storage};
 
 /// Keeps our own keys apart from those of senders' bytes.
 const KEY_SEED: u64 = 0x636f_6d6d_6f6e_7377;
@@ -26,15 +26,27 @@ pub(super) struct OwnSample {
 /// Stores samples, each in the commons that its label names; those without go where everything goes
 /// that carries no `commons` label. Returns once they are visible.
 pub(super) async fn store(storage: &Storage, samples: Vec<OwnSample>) -> Result<(), String> {
-    let mut parts: BTreeMap<u32, Part> = BTreeMap::new();
-    for sample in samples {
-        push(storage, &mut parts, &sample)?;
+    let mut result = storage.append(parts(storage, &samples)?).await;
+    if let Err(AppendError::SeriesRetired) = result {
+        // An idle series left between lookup and append; looking up again registers it.
+        result = storage.append(parts(storage, &samples)?).await;
     }
-    storage.append(parts.into_values().collect()).await.map_err(|error| error.to_string())
+    result.map_err(|error| error.to_string())
+}
+
+fn parts(storage: &Storage, samples: &[OwnSample]) -> Result<Vec<Part>, String> {
+    let mut parts: BTreeMap<u32, Part> = BTreeMap::new();
+    // One epoch for all: what is looked up later is no older.
+    let epoch = storage.lookup(&[], &mut Vec::new());
+    for sample in samples {
+        push(storage, epoch, &mut parts, sample)?;
+    }
+    Ok(parts.into_values().collect())
 }
 
 fn push(
     storage: &Storage,
+    epoch: Epoch,
     parts: &mut BTreeMap<u32, Part>,
     sample: &OwnSample,
 ) -> Result<(), String> {
@@ -50,6 +62,7 @@ fn push(
     };
     let empty = || Part::Samples {
         commons_idx: series.commons_idx,
+        epoch,
         series_idx: Vec::new(),
         timestamps_ms: Vec::new(),
         values: Vec::new(),

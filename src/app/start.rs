@@ -21,7 +21,7 @@ use crate::base::tasks::{Tasks, spawn_joined};
 use crate::config::Config;
 use crate::server::{self, Addresses, Bound, Routers, ServerError};
 use crate::storage::{self, Fatal, OpenError, Opened, Progress, RealDisk, Storage};
-use crate::{notify, rules, tagging};
+use crate::{ingest, notify, rules, tagging};
 
 /// How often `/-/ready` learns how far the replay has come.
 const PROGRESS_EVERY: Duration = Duration::from_millis(50);
@@ -173,8 +173,13 @@ async fn open_storage(
 ) -> Result<Opened, AppError> {
     let progress = Arc::new(Progress::default());
     let seen = Arc::clone(&progress);
-    let series_per_commons = config.sections.limits.ingest.series_per_commons;
-    let config = storage::Config { series_per_commons, ..config.sections.storage.clone() };
+    let ingest::Limits { series_per_commons, series_per_metric, .. } =
+        config.sections.limits.ingest;
+    let config = storage::Config {
+        series_per_commons,
+        series_per_metric,
+        ..config.sections.storage.clone()
+    };
     let mut opening =
         tokio::task::spawn_blocking(move || Storage::open(disk, clock, config, metrics, &progress));
     let opened = loop {

@@ -54,7 +54,6 @@ impl Ingest {
         let tally = self.metrics.tally(lane, n_received);
         let mut result = append(&*self.store, parts).await;
         if let Err(AppendError::SeriesRetired) = result {
-            self.forget();
             match decode_again() {
                 Ok(again) => {
                     rejected = again.rejected;

@@ -42,6 +42,8 @@ pub struct Limits {
     pub future: HumanDuration,
     /// Active series of one commons; `storage` enforces it.
     pub series_per_commons: usize,
+    /// Active series of one metric of a commons; `storage` enforces it.
+    pub series_per_metric: usize,
     /// Bytes of all requests under way, encoded and decoded.
     pub bytes_in_flight: HumanSize,
     /// The same for the requests of one credential.
@@ -66,6 +68,7 @@ impl Default for Limits {
             attribute_depth: 32,
             future: HumanDuration::from_secs(600),
             series_per_commons: 500_000,
+            series_per_metric: 50_000,
             bytes_in_flight: HumanSize::from_mib(256),
             bytes_in_flight_per_credential: HumanSize::from_mib(64),
         }

@@ -121,7 +121,7 @@ impl Ingest {
         TimeBounds::at(self.clock.now_ns(), self.limits.future, self.retention_ms)
     }
 
-    /// Forgets what is remembered beside storage: tagging's rules have changed, or series are gone.
+    /// Forgets what is remembered beside storage: tagging's rules have changed.
     pub fn forget(&self) {
         self.remembered.clear();
     }

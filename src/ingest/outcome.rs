@@ -5,9 +5,11 @@
 //! dialect: a 400 with a readable text, or a partial success.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use super::limits::OutOfBounds;
 use super::metrics::Ending;
+use crate::storage::RegisterError;
 
 /// Why one item (sample, record, span) was not stored. The names are label values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,6 +28,8 @@ pub enum Reason {
     LineLimit,
     /// The commons has as many series as it may.
     SeriesLimit,
+    /// The metric has as many series as it may.
+    MetricSeriesLimit,
     /// Further ahead than clocks differ.
     Future,
     /// Past the retention.
@@ -61,6 +65,7 @@ impl Reason {
             Reason::AttributeLimit => "attribute_limit",
             Reason::LineLimit => "line_limit",
             Reason::SeriesLimit => "series_limit",
+            Reason::MetricSeriesLimit => "metric_series_limit",
             Reason::Future => "future",
             Reason::TooOld => "too_old",
             Reason::NativeHistogram => "native_histogram",
@@ -82,6 +87,15 @@ impl Reason {
     }
 }
 
+impl From<&RegisterError> for Reason {
+    fn from(error: &RegisterError) -> Self {
+        match error {
+            RegisterError::TooManySeries { .. } => Reason::SeriesLimit,
+            RegisterError::TooManyOfMetric { .. } => Reason::MetricSeriesLimit,
+        }
+    }
+}
+
 impl From<OutOfBounds> for Reason {
     fn from(side: OutOfBounds) -> Self {
         match side {
@@ -97,7 +111,7 @@ pub struct Refusal {
     /// The kind of reason; it is counted.
     pub reason: Reason,
     /// What was wrong with this one, which number against which limit.
-    pub message: String,
+    pub message: Arc<str>,
 }
 
 impl Refusal {
@@ -107,7 +121,7 @@ impl Refusal {
     }
 
     /// Returns a refusal.
-    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+    pub fn new(reason: Reason, message: impl Into<Arc<str>>) -> Self {
         Self { reason, message: message.into() }
     }
 }
@@ -136,7 +150,7 @@ impl Rejected {
 
     /// Counts `n` items under a refusal.
     pub fn add_refusal(&mut self, refusal: Refusal, n: u64) {
-        self.add(refusal.reason, n, || refusal.message);
+        self.add(refusal.reason, n, || refusal.message.to_string());
     }
 
     /// Takes over what another part of the request counted.

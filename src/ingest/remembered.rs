@@ -1,10 +1,15 @@
 //! What was decided about keys that storage's own table cannot hold.
 //!
-//! Three kinds. Series that tagging drops, or has added up by `derive`, have no place in storage, and
-//! must cost a hash all the same when they come again. Series that no rule could place are stored as `_unassigned`, but tagging
-//! learns: they are asked about again when it has, so they are known here, with the version of the
-//! rules' knowledge, and not by their key in storage. Both memories are bounded; what is forgotten
-//! costs one more parse and nothing else.
+//! Four kinds. Series that tagging drops, or has added up by `derive`, have no place in storage, and
+//! must cost a hash all the same when they come again. Series that no rule could place are stored as
+//! `_unassigned`, but tagging learns: they are asked about again when it has, so they are known here,
+//! with the version of the rules' knowledge, and their key in storage is another. Series that found
+//! their commons or metric full are refused unread until series have left (storage's epoch), so a
+//! sender that repeats them for ever costs a hash for each. All memories are bounded; what is
+//! forgotten costs one more parse and nothing else. A refused series has a memory of its own, so that
+//! one who makes up names cannot push out the others.
+//!
+//! No `SeriesRef` is kept here: it is good for one request only.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -16,7 +21,7 @@ use parking_lot::Mutex;
 use super::outcome::Refusal;
 use super::resolve::NotStored;
 use crate::model::{Commons, Labels, SeriesMeta};
-use crate::storage::SeriesRef;
+use crate::storage::{Epoch, SeriesRef};
 
 /// A series that lost a telling label: it is added up with others under what is left.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,87 +45,157 @@ pub enum Verdict {
     Folded(Arc<Folded>),
     /// It is stored as `_unassigned`, as far as was known then.
     Unassigned {
-        /// The series.
-        series: SeriesRef,
         /// What was known then.
         version: u64,
     },
 }
 
-/// A bounded memory of verdicts. When the young half is full, the older half is forgotten.
-#[derive(Debug)]
+/// What is recalled of a key that storage does not know.
+#[derive(Debug, Clone)]
+pub enum Recalled {
+    /// Nothing, or nothing that still holds.
+    Nothing,
+    /// Why its samples are not stored.
+    NotStored(NotStored),
+    /// It is stored as `_unassigned`, and nothing was learned since.
+    Unassigned,
+}
+
+/// The bounded memories of verdicts and of refusals.
+#[derive(Debug, Default)]
 pub struct Remembered {
-    halves: Mutex<Halves>,
-    half_max: usize,
+    memories: Mutex<Memories>,
     asked: Asked,
 }
 
-#[derive(Debug, Default)]
-struct Halves {
-    young: Verdicts,
-    old: Verdicts,
+#[derive(Debug)]
+struct Memories {
+    verdicts: Halves<Verdict>,
+    refused: Halves<Refused>,
+    /// The words of refusals lately; there are few, and many series share each.
+    words: Vec<Arc<Refusal>>,
 }
 
-type Verdicts = HashMap<u128, Verdict, BuildHasherDefault<KeyHasher>>;
+/// A series that found no room.
+#[derive(Debug)]
+struct Refused {
+    refusal: Arc<Refusal>,
+    /// No series has left since.
+    epoch: Epoch,
+}
+
+/// A bounded memory by key. When the young half is full, the older half is forgotten.
+#[derive(Debug)]
+struct Halves<V> {
+    young: ByKey<V>,
+    old: ByKey<V>,
+    half_max: usize,
+}
+
+type ByKey<V> = HashMap<u128, V, BuildHasherDefault<KeyHasher>>;
 
 /// Two halves hold a commons at its default limit of series; 48 bytes each, when it comes to that.
-const HALF_MAX: usize = 256 << 10;
+const VERDICTS_HALF_MAX: usize = 256 << 10;
+/// At 32 bytes each, at most about 32 MiB.
+const REFUSED_HALF_MAX: usize = 256 << 10;
+/// A metric's name is in the words, so a sender can make up many.
+const WORDS_MAX: usize = 32;
 
-impl Default for Remembered {
+impl<V> Halves<V> {
+    fn new(half_max: usize) -> Self {
+        Self { young: ByKey::default(), old: ByKey::default(), half_max }
+    }
+
+    fn insert(&mut self, key: u128, value: V) {
+        if self.young.len() >= self.half_max {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(key, value);
+    }
+
+    fn get(&self, key: u128) -> Option<&V> {
+        self.young.get(&key).or_else(|| self.old.get(&key))
+    }
+}
+
+impl Default for Memories {
     fn default() -> Self {
-        Self::with_half_max(HALF_MAX)
+        Self {
+            verdicts: Halves::new(VERDICTS_HALF_MAX),
+            refused: Halves::new(REFUSED_HALF_MAX),
+            words: Vec::new(),
+        }
+    }
+}
+
+impl Memories {
+    fn recall(&self, key: u128, version: u64, epoch: Epoch) -> Recalled {
+        match self.verdicts.get(key) {
+            Some(Verdict::Unassigned { version: then }) if *then == version => Recalled::Unassigned,
+            Some(Verdict::Dropped(rule)) => {
+                Recalled::NotStored(NotStored::Refused(Refusal::policy(rule)))
+            }
+            Some(Verdict::Folded(folded)) => {
+                Recalled::NotStored(NotStored::Folded(Arc::clone(folded)))
+            }
+            Some(Verdict::Unassigned { .. }) | None => match self.refused.get(key) {
+                Some(refused) if refused.epoch == epoch => {
+                    let refusal = Refusal::clone(&refused.refusal);
+                    Recalled::NotStored(NotStored::Refused(refusal))
+                }
+                _ => Recalled::Nothing,
+            },
+        }
+    }
+
+    /// Returns a refusal that shares its words with those of other series.
+    fn shared(&mut self, refusal: Refusal) -> Arc<Refusal> {
+        if let Some(known) = self.words.iter().find(|known| ***known == refusal) {
+            return Arc::clone(known);
+        }
+        if self.words.len() >= WORDS_MAX {
+            self.words.clear();
+        }
+        let refusal = Arc::new(refusal);
+        self.words.push(Arc::clone(&refusal));
+        refusal
     }
 }
 
 impl Remembered {
-    fn with_half_max(half_max: usize) -> Self {
-        Self { halves: Mutex::default(), half_max, asked: Asked::default() }
-    }
-
     /// Remembers a verdict.
     pub fn insert(&self, key: u128, verdict: Verdict) {
-        let mut halves = self.halves.lock();
-        if halves.young.len() >= self.half_max {
-            halves.old = std::mem::take(&mut halves.young);
-        }
-        halves.young.insert(key, verdict);
+        self.memories.lock().verdicts.insert(key, verdict);
     }
 
-    /// Goes through the keys whose slot is empty: fills those that are `_unassigned` and need not
-    /// be asked about, and returns the others with why they are not stored, if that is known.
+    /// Remembers that a series found no room at this epoch, or an earlier one; returns the refusal.
+    pub fn insert_refused(&self, key: u128, refusal: Refusal, epoch: Epoch) -> Refusal {
+        let mut memories = self.memories.lock();
+        let refusal = memories.shared(refusal);
+        memories.refused.insert(key, Refused { refusal: Arc::clone(&refusal), epoch });
+        Refusal::clone(&refusal)
+    }
+
+    /// Returns what is known of the keys that have no series, with their places.
     pub fn recall(
         &self,
         keys: &[u128],
+        series: &[Option<SeriesRef>],
         version: u64,
-        slots: &mut [Option<SeriesRef>],
-    ) -> Vec<(usize, Option<NotStored>)> {
-        let mut others = Vec::new();
-        let mut halves = None;
-        for (idx, (slot, key)) in slots.iter_mut().zip(keys).enumerate() {
-            if slot.is_some() {
-                continue;
-            }
+        epoch: Epoch,
+    ) -> Vec<(usize, Recalled)> {
+        let without = || (0..).zip(series.iter().zip(keys)).filter(|(_, (s, _))| s.is_none());
+        if without().next().is_none() {
             // Most requests know all their keys, and never take the lock.
-            let halves = halves.get_or_insert_with(|| self.halves.lock());
-            match halves.young.get(key).or_else(|| halves.old.get(key)) {
-                Some(Verdict::Unassigned { series, version: then }) if *then == version => {
-                    *slot = Some(*series);
-                }
-                Some(Verdict::Dropped(rule)) => {
-                    others.push((idx, Some(NotStored::Refused(Refusal::policy(rule)))));
-                }
-                Some(Verdict::Folded(folded)) => {
-                    others.push((idx, Some(NotStored::Folded(Arc::clone(folded)))));
-                }
-                Some(Verdict::Unassigned { .. }) | None => others.push((idx, None)),
-            }
+            return Vec::new();
         }
-        others
+        let memories = self.memories.lock();
+        without().map(|(idx, (_, &key))| (idx, memories.recall(key, version, epoch))).collect()
     }
 
-    /// Forgets everything: the rules have changed, or series are gone.
+    /// Forgets everything: the rules have changed.
     pub fn clear(&self) {
-        *self.halves.lock() = Halves::default();
+        *self.memories.lock() = Memories::default();
     }
 
     /// Returns the version of tagging's knowledge to ask by; see [`Asked`].
@@ -178,19 +253,15 @@ mod tests {
     use super::*;
 
     const SERIES: SeriesRef = SeriesRef { commons_idx: 1, series_idx: 2 };
+    const NOW: Epoch = Epoch::FIRST;
 
     #[test]
-    fn the_memory_is_bounded_and_keeps_the_young() {
-        let remembered = Remembered::with_half_max(10);
-        for key in 0..1_000 {
-            remembered.insert(key, Verdict::Dropped("rule"));
-        }
+    fn a_memory_is_bounded_and_keeps_the_young() {
+        let mut halves = Halves::new(10);
+        (0..1_000).for_each(|key| halves.insert(key, ()));
 
-        let keys: Vec<u128> = (0..1_000).collect();
-        let others = remembered.recall(&keys, 0, &mut vec![None; 1_000]);
+        let known: Vec<u128> = (0..1_000).filter(|&key| halves.get(key).is_some()).collect();
 
-        let known: Vec<usize> =
-            others.iter().filter(|(_, known)| known.is_some()).map(|(idx, _)| *idx).collect();
         assert!((10..=20).contains(&known.len()), "{known:?}");
         assert!(known.contains(&999) && !known.contains(&0));
     }
@@ -198,17 +269,42 @@ mod tests {
     #[test]
     fn the_unassigned_are_asked_about_when_something_was_learned() {
         let remembered = Remembered::default();
-        remembered.insert(7, Verdict::Unassigned { series: SERIES, version: 3 });
+        remembered.insert(7, Verdict::Unassigned { version: 3 });
 
-        let mut slots = [None, None];
-        let others = remembered.recall(&[7, 8], 3, &mut slots);
-        assert_eq!(slots, [Some(SERIES), None]);
-        assert!(matches!(others[..], [(1, None)]));
+        let recalled = remembered.recall(&[6, 7, 8], &[Some(SERIES), None, None], 3, NOW);
+        assert!(matches!(recalled[..], [(1, Recalled::Unassigned), (2, Recalled::Nothing)]));
 
-        let mut slots = [None];
-        let others = remembered.recall(&[7], 4, &mut slots);
-        assert_eq!(slots, [None]);
-        assert!(matches!(others[..], [(0, None)]));
+        let recalled = remembered.recall(&[7], &[None], 4, NOW);
+        assert!(matches!(recalled[..], [(0, Recalled::Nothing)]));
+    }
+
+    #[test]
+    fn the_refused_are_asked_about_when_series_have_left() {
+        let remembered = Remembered::default();
+        let refusal = || Refusal::new(crate::ingest::Reason::SeriesLimit, "full");
+        for key in 0..1_000 {
+            remembered.insert_refused(key, refusal(), NOW);
+        }
+
+        let recalled = |epoch| remembered.recall(&[7], &[None], 0, epoch);
+
+        assert!(matches!(
+            &recalled(NOW)[..],
+            [(0, Recalled::NotStored(NotStored::Refused(why)))] if *why == refusal()
+        ));
+        assert!(matches!(recalled(NOW.next())[..], [(0, Recalled::Nothing)]));
+        assert_eq!(remembered.memories.lock().words.len(), 1, "a thousand series share the words");
+    }
+
+    #[test]
+    fn words_that_a_sender_makes_up_are_not_kept_for_ever() {
+        let remembered = Remembered::default();
+        for key in 0..1_000_u128 {
+            let refusal = Refusal::new(crate::ingest::Reason::MetricSeriesLimit, key.to_string());
+            remembered.insert_refused(key, refusal, NOW);
+        }
+
+        assert!(remembered.memories.lock().words.len() <= WORDS_MAX);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! A walker hashes the bytes that identify a series just as they lie on the wire, with a [`Seed`]
 //! that differs between senders that may be tagged differently. All keys of a request are looked
 //! up at once. Only a key that the store does not know is parsed, checked, tagged and registered,
-//! and then it is known. What tagging drops, and what it cannot place yet, is `remembered`.
+//! and then it is known. What tagging drops, what it cannot place yet, and what a full commons has
+//! refused is `remembered`.
 
 use std::sync::Arc;
 
@@ -11,9 +12,9 @@ use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
 
 use super::Ingest;
 use super::outcome::{Reason, Refusal};
-use super::remembered::{Folded, Verdict};
+use super::remembered::{Folded, Recalled, Verdict};
 use crate::model::{Commons, Grant, LabelsBuilder, SeriesMeta, Tags, WriteScope};
-use crate::storage::{Part, SeriesRef};
+use crate::storage::{Epoch, Part, SeriesRef};
 use crate::tagging::SeriesDecision;
 
 /// Who sends: what tagging decides from, and so what seeds the keys.
@@ -64,25 +65,27 @@ pub struct NewSeries {
 impl Ingest {
     /// Finds the series of all keys, in order; `None` where there is none to store samples under,
     /// and then `not_stored(idx, why)` was called. `describe(idx)` is asked only for keys that are
-    /// not known.
+    /// not known. The epoch is that of the earliest lookup.
     pub fn resolve(
         &self,
         sender: Sender<'_>,
         keys: &[u128],
         mut describe: impl FnMut(usize) -> Result<NewSeries, Refusal>,
         mut not_stored: impl FnMut(usize, NotStored),
-    ) -> Vec<Option<SeriesRef>> {
+    ) -> (Epoch, Vec<Option<SeriesRef>>) {
         let mut series = Vec::with_capacity(keys.len());
-        self.store.lookup(keys, &mut series);
+        let epoch = self.store.lookup(keys, &mut series);
         let version =
             self.remembered.version(self.tagger.learned_version(), self.clock.monotonic_ns());
+        let mut recalled = self.remembered.recall(keys, &series, version, epoch);
+        self.find_unassigned(keys, &mut series, &mut recalled);
         let mut n_new = 0;
-        for (idx, known) in self.remembered.recall(keys, version, &mut series) {
-            let found = match known {
-                Some(not_stored) => Err(not_stored),
-                None => describe(idx)
+        for (idx, recalled) in recalled {
+            let found = match recalled {
+                Recalled::NotStored(why) => Err(why),
+                Recalled::Nothing | Recalled::Unassigned => describe(idx)
                     .map_err(NotStored::Refused)
-                    .and_then(|new| self.register(sender, keys[idx], version, new)),
+                    .and_then(|new| self.register(sender, keys[idx], (version, epoch), new)),
             };
             match found {
                 Ok(new) => {
@@ -95,7 +98,31 @@ impl Ingest {
         if n_new > 0 {
             self.metrics.new_series(n_new);
         }
-        series
+        (epoch, series)
+    }
+
+    /// Finds the series of the keys that need not be asked about, and leaves the others.
+    fn find_unassigned(
+        &self,
+        keys: &[u128],
+        series: &mut [Option<SeriesRef>],
+        recalled: &mut Vec<(usize, Recalled)>,
+    ) {
+        let is_unassigned = |recalled: &Recalled| matches!(recalled, Recalled::Unassigned);
+        let unassigned = recalled.iter().filter(|(_, recalled)| is_unassigned(recalled));
+        let stored: Vec<u128> = unassigned.map(|(idx, _)| keys[*idx] ^ UNASSIGNED_KEYS).collect();
+        if stored.is_empty() {
+            return;
+        }
+        let mut found = Vec::with_capacity(stored.len());
+        self.store.lookup(&stored, &mut found);
+        let mut found = found.into_iter();
+        recalled.retain(|(idx, recalled)| {
+            if is_unassigned(recalled) {
+                series[*idx] = found.next().flatten();
+            }
+            series[*idx].is_none()
+        });
     }
 
     /// Tags and registers a series that is not known, and remembers what came of it.
@@ -103,7 +130,7 @@ impl Ingest {
         &self,
         sender: Sender<'_>,
         key: u128,
-        version: u64,
+        (version, epoch): (u64, Epoch),
         new: NewSeries,
     ) -> Result<SeriesRef, NotStored> {
         let NewSeries { mut labels, mut meta, tags: decided } = new;
@@ -125,13 +152,13 @@ impl Ingest {
         }
         let is_unassigned = tags.commons.is_unassigned();
         let stored_key = if is_unassigned { key ^ UNASSIGNED_KEYS } else { key };
-        let series = self
-            .store
-            .register(stored_key, &tags.commons, &labels, &meta)
-            .map_err(|error| Refusal::new(Reason::SeriesLimit, error.to_string()))
-            .map_err(NotStored::Refused)?;
+        let series = self.store.register(stored_key, &tags.commons, &labels, &meta);
+        let series = series.map_err(|error| {
+            let refusal = Refusal::new(Reason::from(&error), error.to_string());
+            NotStored::Refused(self.remembered.insert_refused(key, refusal, epoch))
+        })?;
         if is_unassigned {
-            self.remembered.insert(key, Verdict::Unassigned { series, version });
+            self.remembered.insert(key, Verdict::Unassigned { version });
         }
         Ok(series)
     }
@@ -179,7 +206,7 @@ pub enum NotStored {
     Folded(Arc<Folded>),
 }
 
-/// Storage wants a key for each series; that of an `_unassigned` one is never looked up.
+/// Changes the key of an `_unassigned` series: it is looked up only while nothing was learned since.
 const UNASSIGNED_KEYS: u128 = 0x5bd1_e995_7b93_02a1_c6a4_a793_5bd1_e995;
 
 /// Sets the labels of tags that are known; what a point says under such a name moves aside, as
@@ -225,6 +252,8 @@ pub struct SampleParts {
     slots: Vec<u32>,
     groups: Vec<SampleGroup>,
     n_expected: usize,
+    /// The earliest lookup.
+    epoch: Option<Epoch>,
 }
 
 #[derive(Debug)]
@@ -239,6 +268,16 @@ impl SampleParts {
     /// Returns an empty collection with room for `n_expected` samples of one commons.
     pub fn with_capacity(n_expected: usize) -> Self {
         Self { n_expected, ..Self::default() }
+    }
+
+    /// Says that series to be added were looked up in this epoch.
+    pub fn looked_up(&mut self, epoch: Epoch) {
+        self.epoch = Some(self.epoch.map_or(epoch, |before| before.min(epoch)));
+    }
+
+    /// Returns the epoch of the earliest lookup.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch.unwrap_or_default()
     }
 
     /// Adds samples of one series.
@@ -287,8 +326,10 @@ impl SampleParts {
 
     /// Returns one part a commons.
     pub fn into_parts(self) -> Vec<Part> {
+        let epoch = self.epoch();
         let part = |group: SampleGroup| Part::Samples {
             commons_idx: group.commons_idx,
+            epoch,
             series_idx: group.series_idx,
             timestamps_ms: group.timestamps_ms,
             values: group.values,

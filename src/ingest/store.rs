@@ -4,13 +4,14 @@
 use async_trait::async_trait;
 
 use crate::model::{Commons, Labels, SeriesMeta};
-use crate::storage::{AppendError, Part, RegisterError, SeriesRef, Storage};
+use crate::storage::{AppendError, Epoch, Part, RegisterError, SeriesRef, Storage};
 
 /// Takes what this room has made of requests.
 #[async_trait]
 pub trait Store: Send + Sync + std::fmt::Debug {
-    /// Looks up series by key; `out` is cleared and gets one entry a key.
-    fn lookup(&self, keys: &[u128], out: &mut Vec<Option<SeriesRef>>);
+    /// Looks up series by key; `out` is cleared and gets one entry a key. The epoch goes with the
+    /// parts made of them, and of what is registered after; it changes when series have left.
+    fn lookup(&self, keys: &[u128], out: &mut Vec<Option<SeriesRef>>) -> Epoch;
 
     /// Registers a series under its key, or returns the one that has these labels already.
     fn register(
@@ -30,9 +31,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
 #[async_trait]
 impl Store for Storage {
-    fn lookup(&self, keys: &[u128], out: &mut Vec<Option<SeriesRef>>) {
+    fn lookup(&self, keys: &[u128], out: &mut Vec<Option<SeriesRef>>) -> Epoch {
         out.clear();
-        Storage::lookup(self, keys, out);
+        Storage::lookup(self, keys, out)
     }
 
     fn register(

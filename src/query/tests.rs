@@ -60,12 +60,14 @@ impl World {
     async fn sample(&self, commons: &Commons, job: &str, after_ms: i64, value: f64) {
         let labels = [("__name__", "up"), ("commons", commons.as_str()), ("job", job)];
         let labels = Labels::from_pairs(labels);
+        let epoch = self.storage.lookup(&[], &mut Vec::new());
         let series = self
             .storage
             .register(u128::from(labels.series_id()), commons, &labels, &SeriesMeta::default())
             .unwrap();
         let part = Part::Samples {
             commons_idx: series.commons_idx,
+            epoch,
             series_idx: vec![series.series_idx],
             timestamps_ms: vec![START_MS + after_ms],
             values: vec![value],

@@ -22,17 +22,27 @@ pub struct Config {
     pub head_hard: HumanSize,
     /// How long a writer waits past the firm mark before it is told to come back.
     pub firm_wait: HumanDuration,
-    /// The most series a commons may have; filled in from `limits.series_per_commons`.
+    /// How long a series without samples counts as active; it leaves memory with the first flush
+    /// after, and queries find it in files.
+    pub series_idle: HumanDuration,
+    /// The most active series of a commons; filled in from `limits.series_per_commons`.
     #[serde(skip, default = "series_per_commons")]
     pub series_per_commons: usize,
     /// Small files of a day are merged into files of at most this size; `0` leaves all as they are.
     pub merged_file_max: HumanSize,
+    /// The most active series of one metric of a commons; filled in from `limits.series_per_metric`.
+    #[serde(skip, default = "series_per_metric")]
+    pub series_per_metric: usize,
     /// Rows in a Parquet row group.
     pub row_group_rows: usize,
 }
 
 fn series_per_commons() -> usize {
     500_000
+}
+
+fn series_per_metric() -> usize {
+    50_000
 }
 
 impl Default for Config {
@@ -45,8 +55,10 @@ impl Default for Config {
             head_firm: HumanSize::from_mib(768),
             head_hard: HumanSize::from_mib(1024),
             firm_wait: HumanDuration::from_secs(2),
+            series_idle: HumanDuration::from_secs(3600),
             series_per_commons: series_per_commons(),
             merged_file_max: HumanSize::from_mib(512),
+            series_per_metric: series_per_metric(),
             row_group_rows: 1 << 20,
         }
     }

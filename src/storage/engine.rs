@@ -10,6 +10,7 @@ use arrow::array::RecordBatch;
 
 use super::Part;
 use super::head::{CommonsHead, Generation};
+use super::retire::{self, Retirement};
 use super::shared::{Shared, Version};
 use super::wal::frame::push_frame;
 use super::wal::payload;
@@ -23,6 +24,7 @@ pub struct Engine {
     segment: Segment,
     next_group: u64,
     frames: Vec<u8>,
+    retirement: Retirement,
 }
 
 /// A part whose series have slots, ready for the head.
@@ -41,7 +43,19 @@ enum Rows {
 impl Engine {
     /// Returns an engine that appends to `segment`, numbering groups from `next_group`.
     pub fn new(shared: Arc<Shared>, segment: Segment, next_group: u64) -> Self {
-        Self { shared, segment, next_group, frames: Vec::new() }
+        let retirement = Retirement::default();
+        Self { shared, segment, next_group, frames: Vec::new(), retirement }
+    }
+
+    /// Returns true when all series of one request are still what they were when they were looked
+    /// up; only then may it be committed, before the next step of retirement.
+    pub fn may_commit(&self, parts: &[Part]) -> bool {
+        retire::are_valid(&self.shared, parts)
+    }
+
+    /// Does a bounded part of retiring idle series; returns true when there is more to do at once.
+    pub fn retire(&mut self) -> bool {
+        self.retirement.step(&self.shared)
     }
 
     /// Stores the parts of one group: when this returns `Ok`, they are synced and visible; on
@@ -89,7 +103,7 @@ impl Engine {
 
     fn frame(&mut self, generation: &Generation, part: Part) -> Framed {
         match part {
-            Part::Samples { commons_idx, series_idx, timestamps_ms, values } => {
+            Part::Samples { commons_idx, epoch: _, series_idx, timestamps_ms, values } => {
                 let head = generation.commons(&self.shared.commons, commons_idx);
                 let slots = self.slots(&head, series_idx);
                 push_frame(&mut self.frames, self.next_group, |out| {
@@ -97,7 +111,7 @@ impl Engine {
                 });
                 Framed { head, rows: Rows::Samples(slots, timestamps_ms, values) }
             }
-            Part::ExpHistograms { commons_idx, points } => {
+            Part::ExpHistograms { commons_idx, epoch: _, points } => {
                 let head = generation.commons(&self.shared.commons, commons_idx);
                 let slots =
                     self.slots(&head, points.iter().map(|(series_idx, ..)| *series_idx).collect());
@@ -140,12 +154,17 @@ impl Engine {
 
     /// Turns series into slots in place, framing the definitions of those the log does not know yet.
     fn slots(&mut self, head: &CommonsHead, mut series_idx: Vec<u32>) -> Vec<u32> {
-        let mut metrics = head.metrics.write();
-        for idx in &mut series_idx {
-            *idx = metrics.slot(*idx);
-        }
-        let from = metrics.n_framed;
-        let new_series = metrics.series_from(from);
+        // The registry's lock is never waited for under the head's: readers take them the other way.
+        let (from, new_series) = {
+            let mut metrics = head.metrics.write();
+            for idx in &mut series_idx {
+                *idx = metrics.slot(*idx);
+            }
+            let from = metrics.n_framed;
+            let new_series = metrics.series_from(from).to_vec();
+            metrics.n_framed = u32::try_from(metrics.n_slots()).expect("slots have 32 bits");
+            (from, new_series)
+        };
         if !new_series.is_empty() {
             let registry = head.entry.registry.read();
             let n_new = u32::try_from(new_series.len()).expect("slots have 32 bits");
@@ -156,7 +175,6 @@ impl Engine {
             push_frame(&mut self.frames, self.next_group, |out| {
                 payload::push_series(out, &head.entry.name, definitions);
             });
-            metrics.n_framed = from + n_new;
         }
         series_idx
     }
@@ -197,6 +215,7 @@ impl Engine {
         let number = open.number + 1;
         self.segment = self.next_segment(number)?;
         let now_ns = self.shared.clock.monotonic_ns();
+        open.sealed(now_ns);
         let next = Arc::new(Generation::new(number, self.segment.number(), now_ns));
         let mut version = self.shared.version.write();
         let mut sealed = version.sealed.clone();
@@ -238,7 +257,7 @@ pub fn apply_replayed(
     let head = generation.commons(&shared.commons, idx);
     let n_lost = match payload {
         payload::Payload::Series(series) => {
-            define(&head, series);
+            define(&head, series, retire::seconds(shared.clock.monotonic_ns()));
             0
         }
         payload::Payload::Samples(slots, timestamps_ms, values) => {
@@ -277,11 +296,16 @@ pub fn apply_replayed(
     n_lost
 }
 
-fn define(head: &CommonsHead, series: Vec<(u32, crate::model::Labels, crate::model::SeriesMeta)>) {
+fn define(
+    head: &CommonsHead,
+    series: Vec<(u32, crate::model::Labels, crate::model::SeriesMeta)>,
+    now_s: u32,
+) {
     let mut registry = head.entry.registry.write();
     let mut metrics = head.metrics.write();
     for (slot, labels, meta) in series {
-        let series_idx = registry.find(&labels).unwrap_or_else(|| registry.insert(&labels, &meta));
+        let series_idx = registry.find(&labels);
+        let series_idx = series_idx.unwrap_or_else(|| registry.insert(&labels, &meta, now_s));
         metrics.define(slot, series_idx);
         metrics.n_defined = metrics.n_defined.max(slot + 1);
         metrics.n_framed = metrics.n_defined;

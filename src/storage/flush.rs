@@ -22,6 +22,7 @@ use super::head::metrics::{MetricsHead, sort_first_wins};
 use super::head::registry::Registry;
 use super::head::rows::RowsHead;
 use super::head::{CommonsHead, Generation};
+use super::retire;
 use super::shared::{Shared, Version, files_of};
 use super::wal::{self, replay};
 use crate::model::{ExpHistogram, Signal, log, metric, span};
@@ -72,6 +73,7 @@ pub fn flush_oldest(shared: &Shared) -> Result<bool, FlushError> {
     let n_files = files.len();
     publish(shared, &generation, files)
         .map_err(|source| FlushError::Publish { generation: number, source })?;
+    retire::note_flushed(shared, &generation);
     cut_log(shared);
     let elapsed_ns = shared.clock.monotonic_ns().saturating_sub(start_ns);
     shared.metrics.flush_seconds.observe(std::time::Duration::from_nanos(elapsed_ns).as_secs_f64());

@@ -6,6 +6,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::model::Commons;
+
 /// A label set of one pair.
 pub type Label = [(&'static str, String); 1];
 
@@ -36,8 +38,14 @@ pub struct Metrics {
     pub pressure: Family<Label, Counter>,
     /// Requests waiting for the writer.
     pub queue_requests: Gauge,
-    /// Series known, by commons.
+    /// Active series, by commons.
     pub series: Family<Label, Gauge>,
+    /// Series that left because they were idle, by commons.
+    pub retired_series: Family<Label, Counter>,
+    /// Attempts to register a new series that a limit refused, by commons and limit.
+    refused_series: Family<[(&'static str, String); 2], Counter>,
+    /// What series take in memory beside their samples.
+    pub series_bytes: Gauge,
     /// Live Parquet files, by signal.
     pub files: Family<Label, Gauge>,
     /// Size of live Parquet files, by signal.
@@ -51,6 +59,12 @@ fn seconds() -> Histogram {
 }
 
 impl Metrics {
+    /// Returns the counter of new series of a commons that a limit has refused.
+    pub fn refused_series(&self, commons: &Commons, limit: &str) -> Counter {
+        let labels = [("commons", commons.to_string()), ("limit", limit.to_owned())];
+        self.refused_series.get_or_create_owned(&labels)
+    }
+
     /// Creates the metrics and registers them.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
@@ -67,6 +81,9 @@ impl Metrics {
             pressure: Family::default(),
             queue_requests: Gauge::default(),
             series: Family::default(),
+            retired_series: Family::default(),
+            refused_series: Family::default(),
+            series_bytes: Gauge::default(),
             files: Family::default(),
             file_bytes: Family::default(),
             disk_full: Gauge::default(),
@@ -95,7 +112,10 @@ impl Metrics {
         add!("storage_head_bytes", "Memory held by rows not yet in files", head_bytes);
         add!("storage_pressure", "Times a pressure mark was passed, by mark", pressure);
         add!("storage_queue_requests", "Requests waiting for the log writer", queue_requests);
-        add!("storage_series", "Series known, by commons", series);
+        add!("storage_series", "Active series, by commons", series);
+        add!("storage_retired_series", "Series that left memory for idleness", retired_series);
+        add!("storage_refused_series", "New series that a limit refused", refused_series);
+        add!("storage_series_bytes", "Memory held by labels, indexes and keys", series_bytes);
         add!("storage_files", "Live Parquet files, by signal", files);
         add!("storage_file_bytes", "Size of live Parquet files, by signal", file_bytes);
         add!("storage_disk_full", "1 while writes are refused because the disk is full", disk_full);

@@ -7,7 +7,8 @@
 //! generation is old or large it is sealed: a new one opens with a new log segment, the sealed one
 //! is written as Parquet, one commons and day a file, and published in the catalog together with
 //! "covers the log up to generation N"; then those segments are cut. A reader holds a `Snapshot`:
-//! the files and generations of one moment, so a row is seen exactly once.
+//! the files and generations of one moment, so a row is seen exactly once. Series live longer than
+//! generations, and leave once they have been idle (`retire`).
 
 pub mod catalog;
 pub mod compact;
@@ -21,6 +22,7 @@ pub mod keeper;
 pub mod metrics;
 pub mod open;
 pub mod retain;
+pub mod retire;
 pub mod shared;
 pub mod snapshot;
 pub mod state;
@@ -38,16 +40,19 @@ use crate::model::{Commons, ExpHistogram, Labels, Matcher, ReadScope, SeriesMeta
 pub use config::Config;
 pub use disk::{Disk, RealDisk};
 pub use keeper::Keeper;
+pub use head::raw_keys::Epoch;
 pub use metrics::Metrics;
 pub use open::{OpenError, Progress};
 pub use snapshot::Snapshot;
 pub use state::{StateError, StateStore};
 pub use writer::{Fatal, Flusher, Writer};
 
+use head::registry::Registry;
 use shared::Shared;
 use writer::Request;
 
-/// Names a registered series of one commons.
+/// Names a registered series of one commons. It is good for the request that looked it up and no
+/// longer: the series may leave, and another one come to its index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SeriesRef {
     /// Index of the commons in storage's table.
@@ -63,6 +68,8 @@ pub enum Part {
     Samples {
         /// The commons' index, as in [`SeriesRef`].
         commons_idx: u32,
+        /// When the earliest of the series was looked up.
+        epoch: Epoch,
         /// The series' indexes.
         series_idx: Vec<u32>,
         /// ms since 1970 UTC.
@@ -74,6 +81,8 @@ pub enum Part {
     ExpHistograms {
         /// The commons' index, as in [`SeriesRef`].
         commons_idx: u32,
+        /// When the earliest of the series was looked up.
+        epoch: Epoch,
         /// The points.
         points: Vec<(u32, i64, ExpHistogram)>,
     },
@@ -124,7 +133,7 @@ pub enum AppendError {
 pub enum RegisterError {
     /// The commons has as many series as it may.
     #[error(
-        "commons {commons} has {max} active series, the most it may (limits.series_per_commons)"
+        "commons {commons} has {max} active series, the most it may: send fewer, wait until some have been idle for storage.series_idle, or raise limits.series_per_commons"
     )]
     TooManySeries {
         /// The commons.
@@ -132,6 +141,35 @@ pub enum RegisterError {
         /// The limit.
         max: usize,
     },
+    /// A metric of the commons has as many series as it may.
+    #[error(
+        "metric {metric} of commons {commons} has {max} active series, the most it may: drop a label that tells too many apart, or raise limits.series_per_metric"
+    )]
+    TooManyOfMetric {
+        /// The commons.
+        commons: Commons,
+        /// The metric.
+        metric: String,
+        /// The limit.
+        max: usize,
+    },
+}
+
+impl RegisterError {
+    fn commons(&self) -> &Commons {
+        match self {
+            RegisterError::TooManySeries { commons, .. }
+            | RegisterError::TooManyOfMetric { commons, .. } => commons,
+        }
+    }
+
+    /// Returns the name of the limit in the configuration.
+    pub fn limit(&self) -> &'static str {
+        match self {
+            RegisterError::TooManySeries { .. } => "limits.series_per_commons",
+            RegisterError::TooManyOfMetric { .. } => "limits.series_per_metric",
+        }
+    }
 }
 
 /// Why reading failed.
@@ -271,10 +309,12 @@ impl Storage {
         self.shared.commons.get(commons_idx).name.clone()
     }
 
-    /// Looks up series by the hash of their raw bytes; `out` gets one entry a key.
-    pub fn lookup(&self, keys: &[u128], out: &mut Vec<Option<SeriesRef>>) {
+    /// Looks up series by the hash of their raw bytes; `out` gets one entry a key. The epoch goes
+    /// with the parts made of them, and of what is registered after.
+    pub fn lookup(&self, keys: &[u128], out: &mut Vec<Option<SeriesRef>>) -> Epoch {
         let raw_keys = self.shared.raw_keys.read();
-        out.extend(keys.iter().map(|key| raw_keys.get(key).copied()));
+        out.extend(keys.iter().map(|&key| raw_keys.get(key)));
+        raw_keys.epoch()
     }
 
     /// Registers a series under its raw hash, or returns the one that has these labels already.
@@ -287,21 +327,53 @@ impl Storage {
     ) -> Result<SeriesRef, RegisterError> {
         let commons_idx = self.shared.commons.index_of(commons);
         let entry = self.shared.commons.get(commons_idx);
+        let now_s = retire::seconds(self.shared.clock.monotonic_ns());
+        {
+            // Most that are refused are refused here, where they keep nobody waiting.
+            let registry = entry.registry.read();
+            if self.is_full(&registry, labels.metric()) && registry.find(labels).is_none() {
+                return Err(self.refuse(&registry, commons, labels.metric()));
+            }
+        }
         let mut registry = entry.registry.write();
         let series_idx = match registry.find(labels) {
-            Some(series_idx) => series_idx,
-            None => {
-                let max = self.shared.config.series_per_commons;
-                if registry.len() >= max {
-                    return Err(RegisterError::TooManySeries { commons: commons.clone(), max });
-                }
-                registry.insert(labels, meta)
+            Some(series_idx) => {
+                registry.touch(series_idx, now_s);
+                series_idx
             }
+            None if self.is_full(&registry, labels.metric()) => {
+                return Err(self.refuse(&registry, commons, labels.metric()));
+            }
+            None => registry.insert(labels, meta, now_s),
         };
-        drop(registry);
         let series = SeriesRef { commons_idx, series_idx };
-        self.shared.raw_keys.write().insert(key, series);
+        // Under the registry's lock, so that the series cannot leave in between.
+        let mut raw_keys = self.shared.raw_keys.write();
+        if raw_keys.insert(key, series)
+            && let Some(forgotten) = registry.add_key(series_idx, key)
+        {
+            raw_keys.remove(forgotten, series);
+        }
         Ok(series)
+    }
+
+    fn is_full(&self, registry: &Registry, metric: &str) -> bool {
+        let config = &self.shared.config;
+        registry.len() >= config.series_per_commons
+            || registry.n_of_metric(metric) >= config.series_per_metric
+    }
+
+    fn refuse(&self, registry: &Registry, commons: &Commons, metric: &str) -> RegisterError {
+        let config = &self.shared.config;
+        let (commons, max) = (commons.clone(), config.series_per_commons);
+        let error = if registry.len() >= max {
+            RegisterError::TooManySeries { commons, max }
+        } else {
+            let (metric, max) = (metric.to_owned(), config.series_per_metric);
+            RegisterError::TooManyOfMetric { commons, metric, max }
+        };
+        self.shared.metrics.refused_series(error.commons(), error.limit()).inc();
+        error
     }
 
     /// Stores the parts of one request: when this returns `Ok` they are synced and visible.
@@ -381,14 +453,16 @@ impl Storage {
 
     /// Refreshes the gauges that describe series; called before `/metrics` is answered.
     pub fn note_series(&self) {
+        let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        let metrics = &self.shared.metrics;
+        let mut n_bytes = self.shared.raw_keys.read().size_bytes();
         for entry in self.shared.commons.all() {
-            let n_series = i64::try_from(entry.registry.read().len()).unwrap_or(i64::MAX);
-            self.shared
-                .metrics
-                .series
-                .get_or_create(&[("commons", entry.name.to_string())])
-                .set(n_series);
+            let registry = entry.registry.read();
+            n_bytes += registry.size_bytes();
+            let label = [("commons", entry.name.to_string())];
+            metrics.series.get_or_create(&label).set(gauge(registry.len()));
         }
+        metrics.series_bytes.set(gauge(n_bytes));
     }
 }
 
@@ -397,3 +471,5 @@ const RETRY_AFTER_S: u32 = 5;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_series;

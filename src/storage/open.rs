@@ -76,6 +76,7 @@ pub fn open(
         metrics,
         commons: CommonsTable::default(),
         raw_keys: RwLock::default(),
+        wants_retirement: AtomicBool::new(false),
         version: RwLock::new(Version { files: Arc::clone(&files), sealed: Vec::new(), open }),
         manifest: Mutex::new(manifest),
         doomed: Mutex::default(),
@@ -213,6 +214,7 @@ fn generation(shared: &Arc<Shared>, number: u64) -> Result<Arc<Generation>, Open
         .take_while(|&s| segment_generation(shared, s) < Some(number))
         .last();
     open.last_segment.store(last.unwrap_or(0), Ordering::SeqCst);
+    open.sealed(shared.clock.monotonic_ns());
     let next = Arc::new(Generation::new(number, 0, shared.clock.monotonic_ns()));
     {
         let mut version = shared.version.write();

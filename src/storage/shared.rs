@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
+use super::FileEntry;
 use super::catalog::Manifest;
 use super::config::Config;
 use super::disk::Disk;
 use super::files::read::Footers;
+use super::head::raw_keys::RawKeys;
 use super::head::{CommonsTable, Generation};
 use super::metrics::Metrics;
-use super::{FileEntry, SeriesRef};
 use crate::base::clock::SharedClock;
 use crate::model::{Commons, Signal};
 
@@ -44,27 +44,6 @@ impl Version {
     }
 }
 
-/// Passes a hash through: raw keys are hashes already.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct RawKeyHasher(u64);
-
-impl std::hash::Hasher for RawKeyHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("keys are u128");
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "any 64 bits of the hash will do")]
-    fn write_u128(&mut self, key: u128) {
-        self.0 = key as u64;
-    }
-}
-
-type BuildRawKeyHasher = std::hash::BuildHasherDefault<RawKeyHasher>;
-
 /// What all parts of storage share.
 #[derive(Debug)]
 pub struct Shared {
@@ -79,7 +58,9 @@ pub struct Shared {
     /// All commons seen since start.
     pub commons: CommonsTable,
     /// Series by the hash of their raw bytes.
-    pub raw_keys: RwLock<HashMap<u128, SeriesRef, BuildRawKeyHasher>>,
+    pub raw_keys: RwLock<RawKeys>,
+    /// Set when a generation went to files, so series may leave; see `retire`.
+    pub wants_retirement: AtomicBool,
     /// What readers see.
     pub version: RwLock<Version>,
     /// What is on disk; held while it is being replaced.

@@ -89,10 +89,10 @@ impl Snapshot {
         let Some(first) = heads.first() else { return Ok(()) };
         let wanted: Vec<(u32, u64, Labels)> = {
             let registry = first.entry.registry.read();
-            let wanted = registry.select(request.matchers).into_iter();
-            wanted
-                .map(|idx| (idx, registry.series(idx).id, registry.series(idx).labels.clone()))
-                .collect()
+            let mut wanted = registry.select(request.matchers);
+            keep_present(&heads, &mut wanted);
+            let named = |idx| (idx, registry.series(idx).id, registry.series(idx).labels.clone());
+            wanted.into_iter().map(named).collect()
         };
         for head in &heads {
             for series in wanted.chunks(SERIES_PER_LOCK) {
@@ -132,7 +132,7 @@ impl Snapshot {
         for entry in self.shared.commons.all().iter().filter(|entry| self.scope.covers(&entry.name))
         {
             let registry = entry.registry.read();
-            for idx in (0..).take(registry.len()) {
+            for idx in registry.indexes() {
                 let metric = registry.series(idx).labels.metric();
                 if !metas.contains_key(metric) {
                     metas.insert(metric.to_owned(), registry.meta(idx).clone());
@@ -255,13 +255,25 @@ fn head_metrics(
     plain.chain(exp)
 }
 
+/// Keeps the series that have a slot in one of the heads. Call it under the registry's lock: a series
+/// that has one cannot leave while the head is held, so its index is good from then on.
+fn keep_present(heads: &[Arc<CommonsHead>], wanted: &mut Vec<u32>) {
+    let mut present = Vec::with_capacity(wanted.len());
+    for some in wanted.chunks(SERIES_PER_LOCK) {
+        let heads: Vec<_> = heads.iter().map(|head| head.metrics.read()).collect();
+        let is_present = |idx: &&u32| heads.iter().any(|head| head.find(**idx).is_some());
+        present.extend(some.iter().filter(is_present));
+    }
+    *wanted = present;
+}
+
 fn wanted_series(heads: &[Arc<CommonsHead>], metric: Option<&str>) -> Vec<u32> {
     let Some(first) = heads.first() else { return Vec::new() };
     let registry = first.entry.registry.read();
     let matchers: Vec<Matcher> =
         metric.map(|name| Matcher::equal("__name__", name)).into_iter().collect();
     let mut wanted = registry.select(&matchers);
-    wanted.retain(|&idx| heads.iter().any(|head| head.metrics.read().find(idx).is_some()));
+    keep_present(heads, &mut wanted);
     wanted.sort_by_cached_key(|&idx| {
         let labels = &registry.series(idx).labels;
         (labels.metric().to_owned(), labels.clone())
@@ -277,7 +289,7 @@ fn exp_batches(
 ) -> Vec<arrow::array::RecordBatch> {
     let mut batches = Vec::new();
     for head in heads {
-        let (metrics, registry) = (head.metrics.read(), head.entry.registry.read());
+        let (registry, metrics) = (head.entry.registry.read(), head.metrics.read());
         if metrics.exp_histograms().is_empty() {
             continue;
         }

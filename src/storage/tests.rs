@@ -14,15 +14,15 @@ use crate::base::clock::ManualClock;
 use crate::base::units::HumanSize;
 use crate::model::{LogRow, LogsBuilder, SpanRow, SpansBuilder, Tags};
 
-const NOW_MS: i64 = 1_790_000_000_000;
+pub(super) const NOW_MS: i64 = 1_790_000_000_000;
 
 /// A store without threads.
-struct Store {
-    engine: Engine,
-    storage: Storage,
-    shared: Arc<Shared>,
+pub(super) struct Store {
+    pub(super) engine: Engine,
+    pub(super) storage: Storage,
+    pub(super) shared: Arc<Shared>,
     keeper: Keeper,
-    damage: usize,
+    pub(super) damage: usize,
 }
 
 fn open(disk: &SimDisk) -> Store {
@@ -30,12 +30,11 @@ fn open(disk: &SimDisk) -> Store {
 }
 
 fn open_with(disk: &SimDisk, config: Config) -> Store {
-    open_at(disk, config, NOW_MS)
+    open_at(disk, config, ManualClock::at_ms(NOW_MS))
 }
 
-fn open_at(disk: &SimDisk, config: Config, now_ms: i64) -> Store {
+pub(super) fn open_at(disk: &SimDisk, config: Config, clock: Arc<ManualClock>) -> Store {
     let metrics = Metrics::register(&mut Registry::default());
-    let clock = ManualClock::at_ms(now_ms);
     let (engine, shared, damage) =
         open::open(Arc::new(disk.clone()), clock, config, metrics, &Progress::default()).unwrap();
     let (requests, _) = mpsc::channel(1);
@@ -44,13 +43,14 @@ fn open_at(disk: &SimDisk, config: Config, now_ms: i64) -> Store {
     Store { engine, storage, shared, keeper, damage: damage.len() }
 }
 
-fn commons(name: &str) -> Commons {
+pub(super) fn commons(name: &str) -> Commons {
     Commons::new(name).unwrap()
 }
 
 impl Store {
-    fn samples(&self, commons_name: &str, samples: &[(&str, i64, f64)]) -> Part {
+    pub(super) fn samples(&self, commons_name: &str, samples: &[(&str, i64, f64)]) -> Part {
         let name = commons(commons_name);
+        let epoch = self.storage.lookup(&[], &mut Vec::new());
         let (mut series_idx, mut timestamps_ms, mut values) = (Vec::new(), Vec::new(), Vec::new());
         for (metric, ms, value) in samples {
             let labels = Labels::from_pairs([("__name__", *metric), ("commons", commons_name)]);
@@ -63,6 +63,7 @@ impl Store {
         }
         Part::Samples {
             commons_idx: self.storage.commons_idx(&name),
+            epoch,
             series_idx,
             timestamps_ms,
             values,
@@ -349,7 +350,7 @@ fn crash_state(seed: u64) {
     for life in 0..3 {
         let (crashed, cut_in) = (rng.random(), rng.random_range(0..60));
         // The first start makes the folders; a power cut there leaves nothing to lose.
-        let mut store = open_at(&disk, config.clone(), now_ms);
+        let mut store = open_at(&disk, config.clone(), ManualClock::at_ms(now_ms));
         assert_eq!(store.damage, 0, "seed {seed} life {life}: a power cut is not damage");
         check(&store, &mut ledger, seed);
         disk.arm(cut_in, Fault::PowerCut);

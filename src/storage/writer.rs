@@ -76,6 +76,8 @@ impl Writer {
             if self.engine.wants_seal() {
                 self.seal()?;
             }
+            // One step between two groups; all of them while nobody waits.
+            while self.engine.retire() && self.inbox.is_empty() {}
         }
     }
 
@@ -84,6 +86,9 @@ impl Writer {
         let mut seals = Vec::new();
         for request in group.drain(..) {
             match request {
+                Request::Append { parts: more, done } if !self.engine.may_commit(&more) => {
+                    let _: Result<(), _> = done.send(Err(AppendError::SeriesRetired));
+                }
                 Request::Append { parts: more, done } => {
                     parts.extend(more);
                     waiting.push(done);

@@ -9,6 +9,7 @@ mod support;
 mod rooms;
 
 mod bad_input;
+mod cardinality;
 mod clients;
 mod command_line;
 mod dashboards;

@@ -119,7 +119,7 @@ pub fn decode(ingest: &Ingest, sender: Sender<'_>, body: &[u8]) -> Result<Batch,
     let mut columns = walk(body, seed, ingest.time_bounds(), &ingest.limits)?;
     let mut rejected = std::mem::take(&mut columns.rejected);
     let n_received = n_items(columns.values.len()) + rejected.total();
-    let series = ingest.resolve(
+    let (epoch, series) = ingest.resolve(
         sender,
         &columns.keys,
         |idx| series::describe(columns.messages[idx], &ingest.limits),
@@ -133,6 +133,7 @@ pub fn decode(ingest: &Ingest, sender: Sender<'_>, body: &[u8]) -> Result<Batch,
         },
     );
     let mut parts = SampleParts::with_capacity(columns.values.len());
+    parts.looked_up(epoch);
     for (idx, series) in series.into_iter().enumerate() {
         if let Some(series) = series {
             let samples = columns.samples_of(idx);

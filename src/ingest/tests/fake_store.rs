@@ -11,7 +11,7 @@ use crate::base::ManualClock;
 use crate::derive::{self, Derive};
 use crate::ingest::{self, Ingest, Limits, Metrics, Store};
 use crate::model::{Commons, Labels, SeriesMeta};
-use crate::storage::{AppendError, Part, RegisterError, SeriesRef};
+use crate::storage::{AppendError, Epoch, Part, RegisterError, SeriesRef};
 use crate::tagging::{self, Tagger};
 
 /// The store, and what it was asked.
@@ -29,6 +29,7 @@ struct State {
     n_registered: usize,
     series_max: Option<usize>,
     refusals: VecDeque<AppendError>,
+    epoch: Epoch,
     samples: Vec<(String, i64, u64)>,
     metas: BTreeMap<String, SeriesMeta>,
     others: Vec<Part>,
@@ -44,6 +45,18 @@ impl FakeStore {
     /// Takes no more than `max` series.
     pub(in crate::ingest) fn limit_series(&self, max: usize) {
         self.state.lock().series_max = Some(max);
+    }
+
+    /// Lets all series leave.
+    pub(in crate::ingest) fn retire_all(&self) {
+        self.state.lock().by_key.clear();
+        self.end_epoch();
+    }
+
+    /// Says that series have left.
+    pub(in crate::ingest) fn end_epoch(&self) {
+        let mut state = self.state.lock();
+        state.epoch = state.epoch.next();
     }
 
     /// Returns how often a series was registered, known or not.
@@ -83,7 +96,7 @@ impl State {
     }
 
     fn take(&mut self, part: Part) {
-        let Part::Samples { commons_idx, series_idx, timestamps_ms, values } = &part else {
+        let Part::Samples { commons_idx, series_idx, timestamps_ms, values, .. } = &part else {
             self.others.push(part);
             return;
         };
@@ -99,10 +112,11 @@ impl State {
 
 #[async_trait]
 impl Store for FakeStore {
-    fn lookup(&self, keys: &[u128], out: &mut Vec<Option<SeriesRef>>) {
+    fn lookup(&self, keys: &[u128], out: &mut Vec<Option<SeriesRef>>) -> Epoch {
         let state = self.state.lock();
         out.clear();
         out.extend(keys.iter().map(|key| state.by_key.get(key).copied()));
+        state.epoch
     }
 
     fn register(
@@ -142,6 +156,7 @@ impl Store for FakeStore {
         if let Some(error) = state.refusals.pop_front() {
             if let AppendError::SeriesRetired = error {
                 state.by_key.clear();
+                state.epoch = state.epoch.next();
             }
             return Err(error);
         }

@@ -29,7 +29,7 @@ fn resolve_one(rig: &Rig, pairs: &[(&str, &str)]) -> (bool, Result<SeriesRef, Re
     let grant = Grant::open();
     let mut was_asked = false;
     let mut reason = None;
-    let series = rig.ingest.resolve(
+    let (_, series) = rig.ingest.resolve(
         Sender { grant: &grant, tenant: None },
         &[7],
         |_| {
@@ -71,7 +71,7 @@ fn a_key_whose_labels_are_refused_is_not_registered() {
     let grant = Grant::open();
     let mut refused = Vec::new();
 
-    let series = rig.ingest.resolve(
+    let (_, series) = rig.ingest.resolve(
         Sender { grant: &grant, tenant: None },
         &[1, 2, 3],
         |idx| match idx {
@@ -93,7 +93,7 @@ fn a_full_commons_refuses_new_series_and_keeps_the_known() {
     let grant = Grant::open();
     let mut messages = Vec::new();
 
-    let series = rig.ingest.resolve(
+    let (_, series) = rig.ingest.resolve(
         Sender { grant: &grant, tenant: None },
         &[7, 8],
         |_| Ok(new_series(&[("__name__", "down")])),
@@ -102,6 +102,33 @@ fn a_full_commons_refuses_new_series_and_keeps_the_known() {
 
     assert!(series[0].is_some() && series[1].is_none());
     assert!(messages[0].contains("limits.series_per_commons"), "{messages:?}");
+}
+
+#[test]
+fn a_refused_series_is_described_once_until_series_have_left() {
+    let rig = Rig::new();
+    rig.store.limit_series(0);
+
+    let attempts = [(); 3].map(|()| resolve_one(&rig, &[("__name__", "up")]));
+    assert_eq!(attempts.each_ref().map(|(was_asked, _)| *was_asked), [true, false, false]);
+    assert!(attempts.iter().all(|(_, series)| *series == Err(Reason::SeriesLimit)));
+    assert_eq!(rig.store.n_registered(), 1);
+
+    rig.store.end_epoch();
+    rig.store.limit_series(1);
+    assert!(matches!(resolve_one(&rig, &[("__name__", "up")]), (true, Ok(_))));
+    assert!(matches!(resolve_one(&rig, &[("__name__", "up")]), (false, Ok(_))));
+}
+
+#[test]
+fn an_unassigned_series_that_left_is_described_again() {
+    let rig = Rig::new();
+    let first = resolve_one(&rig, &[("__name__", "up")]);
+    assert_eq!(rig.ingest.store.commons(first.1.unwrap().commons_idx), Commons::unassigned());
+
+    rig.store.retire_all();
+
+    assert!(resolve_one(&rig, &[("__name__", "up")]).0, "its index may be another's by now");
 }
 
 #[test]
@@ -163,7 +190,7 @@ fn samples_are_grouped_by_commons() {
 
     let text: Vec<String> = parts.iter().map(|part| format!("{part:?}")).collect();
     assert_eq!(parts.len(), 2);
-    let Part::Samples { commons_idx, series_idx, timestamps_ms, values } = &parts[0] else {
+    let Part::Samples { commons_idx, series_idx, timestamps_ms, values, .. } = &parts[0] else {
         panic!("{text:?}");
     };
     assert_eq!((*commons_idx, &series_idx[..]), (5, &[1, 1, 2][..]));

@@ -2,17 +2,26 @@
 //!
 //! The head is a run of generations: one open, the rest sealed and on their way to Parquet. Each
 //! generation holds, for each commons, the samples by series ([`metrics`]) and the log records and
-//! spans as Arrow batches ([`rows`]). The series themselves ([`registry`]) outlive generations.
+//! spans as Arrow batches ([`rows`]). The series themselves ([`registry`], found by [`raw_keys`])
+//! outlive generations; when they leave is told in `retire`.
+//!
+//! Locks are taken in this order: a registry, then the raw keys or the metrics of a head.
 
 pub mod chunk;
+pub mod metas;
 pub mod metrics;
+pub mod postings;
+pub mod raw_keys;
 pub mod registry;
 pub mod rows;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+#[cfg(test)]
+mod tests;
 
-use parking_lot::RwLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::{Mutex, RwLock};
 
 use crate::model::Commons;
 
@@ -27,6 +36,17 @@ pub struct CommonsEntry {
     pub name: Commons,
     /// Its series.
     pub registry: RwLock<Registry>,
+    /// Its parts of the generations that somebody still holds, readers included.
+    heads: Mutex<Vec<Weak<CommonsHead>>>,
+}
+
+impl CommonsEntry {
+    /// Returns the parts of all generations that somebody still holds.
+    pub fn living_heads(&self) -> Vec<Arc<CommonsHead>> {
+        let mut heads = self.heads.lock();
+        heads.retain(|head| head.strong_count() > 0);
+        heads.iter().filter_map(Weak::upgrade).collect()
+    }
 }
 
 /// All commons by index.
@@ -47,6 +67,7 @@ impl CommonsTable {
                 entries.push(Arc::new(CommonsEntry {
                     name: name.clone(),
                     registry: RwLock::default(),
+                    heads: Mutex::default(),
                 }));
                 entries.len() - 1
             })
@@ -98,6 +119,8 @@ pub struct Generation {
     pub number: u64,
     /// When it opened, ns of the monotonic clock.
     pub opened_at_ns: u64,
+    /// When it was sealed; 0 while it is open.
+    sealed_at_ns: AtomicU64,
     /// The last log segment that holds rows of it.
     pub last_segment: AtomicU64,
     /// An estimate of the memory held.
@@ -111,10 +134,21 @@ impl Generation {
         Self {
             number,
             opened_at_ns,
+            sealed_at_ns: AtomicU64::new(0),
             last_segment: AtomicU64::new(segment),
             size_bytes: AtomicU64::new(0),
             commons: RwLock::default(),
         }
+    }
+
+    /// Says that the generation is written to no more.
+    pub fn sealed(&self, now_ns: u64) {
+        self.sealed_at_ns.store(now_ns, Ordering::Relaxed);
+    }
+
+    /// Returns when it was sealed, ns of the monotonic clock; 0 while it is open.
+    pub fn sealed_at_ns(&self) -> u64 {
+        self.sealed_at_ns.load(Ordering::Relaxed)
     }
 
     /// Returns the part of a commons, adding it when it is new.
@@ -128,13 +162,15 @@ impl Generation {
             commons.resize(at + 1, None);
         }
         let head = commons[at].get_or_insert_with(|| {
-            Arc::new(CommonsHead {
+            let head = Arc::new(CommonsHead {
                 entry: table.get(idx),
                 metrics: RwLock::default(),
                 logs: RwLock::default(),
                 spans: RwLock::default(),
                 counted_bytes: AtomicU64::new(0),
-            })
+            });
+            head.entry.heads.lock().push(Arc::downgrade(&head));
+            head
         });
         Arc::clone(head)
     }

@@ -156,6 +156,15 @@ impl Server {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Returns the resident memory of the process.
+    pub(crate) fn rss_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("the process runs, on Linux");
+        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = kib.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+        kib.expect("every process has a VmRSS") * 1024
+    }
+
     /// Ends the process at once, as the kernel's out-of-memory killer would.
     pub(crate) fn kill_9(mut self) {
         self.child.kill().expect("the process is ours");

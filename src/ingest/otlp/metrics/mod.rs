@@ -121,9 +121,10 @@ impl<'c, 'a> Walk<'c, 'a> {
 
     fn finish(mut self) -> Result<Decoded, IngestError> {
         self.place_group();
+        let epoch = self.samples.epoch();
         self.decoded.parts = self.samples.into_parts();
         for (commons_idx, points) in self.exp_histograms {
-            self.decoded.parts.push(storage::Part::ExpHistograms { commons_idx, points });
+            self.decoded.parts.push(storage::Part::ExpHistograms { commons_idx, epoch, points });
         }
         Ok(self.decoded)
     }
@@ -329,7 +330,7 @@ impl<'c, 'a> Walk<'c, 'a> {
     fn place_group(&mut self) {
         let (ctx, metrics, waiting) = (self.ctx, &self.metrics, &self.waiting);
         let mut refusals = Vec::new();
-        let found = ctx.ingest.resolve(
+        let (epoch, found) = ctx.ingest.resolve(
             ctx.sender,
             &self.keys,
             |idx| {
@@ -345,6 +346,7 @@ impl<'c, 'a> Walk<'c, 'a> {
             },
         );
         self.note_refusals(refusals);
+        self.samples.looked_up(epoch);
         for (sample, series) in self.waiting.iter().zip(found) {
             let Some(series) = series else { continue };
             let Some(exp_idx) = sample.exp.checked_sub(1) else {

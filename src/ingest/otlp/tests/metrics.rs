@@ -26,7 +26,7 @@ fn metric(name: &str, unit: &str, data: Data) -> Metric {
     Metric { name, unit, data: Some(data), ..Metric::default() }
 }
 
-fn number(value: f64, attributes: &[(&str, &str)]) -> NumberDataPoint {
+pub(super) fn number(value: f64, attributes: &[(&str, &str)]) -> NumberDataPoint {
     NumberDataPoint {
         time_unix_nano: NOW_NS,
         attributes: attributes.iter().map(|(key, value)| pair(key, text(value))).collect(),

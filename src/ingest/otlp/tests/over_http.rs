@@ -131,6 +131,26 @@ async fn what_is_refused_is_told_and_the_rest_is_stored() {
 }
 
 #[tokio::test]
+async fn points_of_new_series_in_a_full_commons_are_a_partial_success() {
+    let rig = Rig::new();
+    let request = |n_points: u32| {
+        let points = (0..n_points).map(|n| metrics::number(1.0, &[("n", &n.to_string())]));
+        metrics::request(vec![metrics::gauge("x", points.collect())]).encode_to_vec()
+    };
+    post(&rig, "/v1/metrics", PROTOBUF, request(1)).await;
+    rig.store.limit_series(1);
+
+    let answer = post(&rig, "/v1/metrics", PROTOBUF, request(3)).await;
+
+    assert_eq!(answer.status, StatusCode::OK);
+    let partial = ExportMetricsServiceResponse::decode(&answer.body[..]).unwrap().partial_success;
+    let partial = partial.unwrap();
+    assert_eq!(partial.rejected_data_points, 2);
+    assert!(partial.error_message.contains("raise limits.series_per_commons"), "{partial:?}");
+    assert_eq!(rig.store.n_appends(), 2);
+}
+
+#[tokio::test]
 async fn partial_success_has_its_own_name_for_each_signal() {
     let rig = Rig::new();
     let bad_span = opentelemetry_proto::tonic::trace::v1::Span::default();

@@ -107,6 +107,31 @@ async fn some_bad_samples_are_a_400_and_the_good_ones_stored() {
 }
 
 #[tokio::test]
+async fn a_full_commons_is_a_400_with_the_number_refused_and_the_known_stored() {
+    let rig = Rig::new();
+    send(&rig, post(two_samples(1))).await;
+    rig.store.limit_series(1);
+    let one = |n: i64| {
+        let (name, n_text) = (if n == 0 { "up" } else { "down" }, n.to_string());
+        let labels = [("__name__", name), ("job", "a"), ("n", if n == 0 { "" } else { &n_text })];
+        let n_labels = if n == 0 { 2 } else { 3 };
+        series(&labels[..n_labels], &[(NOW_MS + 2, 1.0)])
+    };
+    let body = snappy(&request((0..4).map(one).collect()).encode_to_vec());
+
+    for n_sent in 1..4 {
+        let (status, text, retry_after) = send(&rig, post(body.clone())).await;
+
+        // A 4xx without Retry-After: senders drop what was refused and go on.
+        assert_eq!((status, retry_after), (StatusCode::BAD_REQUEST, None));
+        assert!(text.starts_with("3 of 4 samples refused (series_limit 3); the first: "), "{text}");
+        assert!(text.contains("raise limits.series_per_commons"), "{text}");
+        assert_eq!(books(&rig, "series_limit"), (2 + 4 * n_sent, 2 + n_sent, 3 * n_sent));
+    }
+    assert_eq!(rig.store.n_registered(), 2 + 3, "each of them was asked about once");
+}
+
+#[tokio::test]
 async fn what_policy_drops_is_no_fault_of_the_sender() {
     let rig = Rig::new();
     let one = series(&[("__name__", "gen3_fence_login_total"), ("idp", "all")], &[(NOW_MS, 1.0)]);
