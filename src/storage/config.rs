@@ -22,6 +22,9 @@ pub struct Config {
     pub head_hard: HumanSize,
     /// How long a writer waits past the firm mark before it is told to come back.
     pub firm_wait: HumanDuration,
+    /// How long the last flush may take when the server stops; what it leaves stays in the log, and
+    /// is replayed at the next start.
+    pub stop_flush: HumanDuration,
     /// The most series a commons may have; filled in from `limits.series_per_commons`.
     #[serde(skip, default = "series_per_commons")]
     pub series_per_commons: usize,
@@ -43,6 +46,7 @@ impl Default for Config {
             head_firm: HumanSize::from_mib(768),
             head_hard: HumanSize::from_mib(1024),
             firm_wait: HumanDuration::from_secs(2),
+            stop_flush: HumanDuration::from_secs(4),
             series_per_commons: series_per_commons(),
             row_group_rows: 1 << 20,
         }
