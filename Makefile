@@ -5,7 +5,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 SERVER := $(TARGET)/release/commonwatch
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench cardinality fmt clippy clean
+.PHONY: help run test bench peers cardinality fmt clippy clean
 
 help: ## Lists what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -29,6 +29,11 @@ cardinality: ## Sends a million new series to one commons of the release build; 
 	@echo "==> building the release binary and the tests (several minutes the first time)"
 	@$(CARGO) build --release --locked
 	@CARDINALITY=measured COMMONWATCH_TEST_BINARY=$(abspath $(SERVER)) $(CARGO) test --locked --test it -- cardinality --nocapture
+
+peers: ## Measures ours beside Prometheus and VictoriaMetrics; PEERS=long takes loads that last
+	@scripts/install-peers
+	@echo "==> building the release binary and the load generator (several minutes the first time)"
+	@$(CARGO) bench --locked --bench bench -- peers
 
 fmt: ## Formats the code
 	@$(CARGO) fmt

@@ -2,32 +2,20 @@
 //!
 //! The figure that matters is CPU time of the server process, since a shared machine has no
 //! trustworthy wall clock; it is read from `/proc`, up to the last acknowledgement and again with
-//! the files written. Every body is different: values, times, ids and texts are patched into
-//! encoded requests in place, which costs a small part of what reading them does.
+//! the files written.
 //!
 //! `BENCH=long` takes loads that last; the short ones show a direction in about two minutes. The
 //! rows are also written to `target/bench/<load>.json`.
 
-mod http;
-mod mix;
-mod patch;
-mod report;
-mod run;
-mod server;
-
-mod logs;
-mod points;
-mod remote_write;
-mod spans;
+pub(crate) mod report;
+pub(crate) mod run;
 
 use std::io;
 
-use run::Load;
+use crate::load::{Load, logs, points, remote_write, spans};
 
 /// Runs the loads whose names contain one of `wanted`, or all, and prints what they cost.
 pub(crate) fn run(wanted: &[String], is_long: bool) -> io::Result<()> {
-    server::pin_generator();
-    remote_write::self_check();
     let mut rows = Vec::new();
     for (name, load) in loads(if is_long { 8 } else { 1 }) {
         if wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str())) {
@@ -38,6 +26,12 @@ pub(crate) fn run(wanted: &[String], is_long: bool) -> io::Result<()> {
     }
     report::print(&rows);
     Ok(())
+}
+
+/// Returns one of the loads by its whole name.
+pub(crate) fn load(name: &str, factor: u64) -> Load {
+    let found = loads(factor).into_iter().find(|(known, _)| *known == name);
+    found.expect("a name from the list below").1()
 }
 
 type MakeLoad = Box<dyn FnOnce() -> Load>;

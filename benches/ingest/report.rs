@@ -31,13 +31,17 @@ impl Row {
 
     /// The same when the files are written as well. The files hold the warm-up's items too, so
     /// their share of that work is left out.
-    fn items_with_files_per_cpu_s(&self) -> f64 {
+    pub(crate) fn items_with_files_per_cpu_s(&self) -> f64 {
         let share = number(self.n_items) / number(self.n_items + self.n_warm_up_items);
         number(self.n_items) / (self.cpu_ack_s + self.cpu_files_s * share).max(0.01)
     }
 
-    fn bytes_per_item(&self) -> f64 {
+    pub(crate) fn bytes_per_item(&self) -> f64 {
         number(self.parquet_bytes) / number(self.n_items + self.n_warm_up_items)
+    }
+
+    pub(crate) fn ack_p99_ms(&self) -> f64 {
+        ms(self.ack_p99_ns)
     }
 
     fn new_item_us(&self) -> f64 {

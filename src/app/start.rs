@@ -143,6 +143,7 @@ impl App {
         let reload = rooms.reloader(&config, &authenticator);
         gate.open(rooms.router(&config, &clock, &reload, readiness.clone()));
         tasks.spawn("reload-on-hangup", reload_on_hangup(reload, tasks.shutdown()));
+        let stop_flush = config.sections.storage.stop_flush.0;
         readiness.set(ReadinessState::Ready);
         info!("ready");
 
@@ -153,7 +154,8 @@ impl App {
         // After a fatal fault there is no drain: nothing may be acknowledged any more.
         ended?;
         readiness.set(ReadinessState::Stopping);
-        stop::drain(stop::Running { server_shutdown, serving, tasks, storage, rooms }).await;
+        let running = stop::Running { server_shutdown, serving, tasks, storage, rooms, stop_flush };
+        stop::drain(running).await;
         Ok(())
     }
 }

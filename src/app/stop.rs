@@ -13,8 +13,6 @@ use crate::storage::Storage;
 
 /// How long tasks may take to end.
 const TASKS_DEADLINE: Duration = Duration::from_secs(3);
-/// How long the last flush may take; what it leaves is replayed at the next start.
-const FLUSH_DEADLINE: Duration = Duration::from_secs(4);
 
 /// What has to be stopped.
 pub(super) struct Running {
@@ -23,11 +21,13 @@ pub(super) struct Running {
     pub(super) tasks: Tasks,
     pub(super) storage: Storage,
     pub(super) rooms: Rooms,
+    /// How long the last flush may take.
+    pub(super) stop_flush: Duration,
 }
 
 /// Stops everything, senders first.
 pub(super) async fn drain(running: Running) {
-    let Running { server_shutdown, serving, tasks, storage, rooms } = running;
+    let Running { server_shutdown, serving, tasks, storage, rooms, stop_flush } = running;
     info!("stopping: no more requests");
     server_shutdown.cancel();
     if let Err(error) = serving.await {
@@ -38,7 +38,7 @@ pub(super) async fn drain(running: Running) {
     drop(rooms);
     info!("stopping: flushing to Parquet");
     storage.stopping();
-    if !storage.flush(FLUSH_DEADLINE).await {
+    if !storage.flush(stop_flush).await {
         warn!(
             "not everything was flushed in time; the log holds it, and the next start replays it"
         );

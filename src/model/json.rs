@@ -52,19 +52,24 @@ pub fn push_f64(out: &mut String, value: f64) {
 /// Returns the JSON object of the given pairs, in their order.
 pub fn object<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let mut out = String::with_capacity(256);
+    push_object(&mut out, pairs);
+    out
+}
+
+/// Appends the JSON object of the given pairs, in their order.
+pub fn push_object<'a>(out: &mut String, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) {
     let mut separator = '{';
     for (name, value) in pairs {
         out.push(separator);
         separator = ',';
-        push_string(&mut out, name);
+        push_string(out, name);
         out.push(':');
-        push_string(&mut out, value);
+        push_string(out, value);
     }
     if separator == '{' {
         out.push('{');
     }
     out.push('}');
-    out
 }
 
 #[cfg(test)]

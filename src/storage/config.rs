@@ -22,6 +22,9 @@ pub struct Config {
     pub head_hard: HumanSize,
     /// How long a writer waits past the firm mark before it is told to come back.
     pub firm_wait: HumanDuration,
+    /// How long the last flush may take when the server stops; what it leaves stays in the log, and
+    /// is replayed at the next start.
+    pub stop_flush: HumanDuration,
     /// How long a series without samples counts as active; it leaves memory with the first flush
     /// after, and queries find it in files.
     pub series_idle: HumanDuration,
@@ -56,6 +59,7 @@ impl Default for Config {
             head_hard: HumanSize::from_mib(1024),
             firm_wait: HumanDuration::from_secs(2),
             series_idle: HumanDuration::from_secs(3600),
+            stop_flush: HumanDuration::from_secs(4),
             series_per_commons: series_per_commons(),
             merged_file_max: HumanSize::from_mib(512),
             series_per_metric: series_per_metric(),

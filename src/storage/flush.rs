@@ -16,8 +16,8 @@ use super::FileEntry;
 use super::catalog::CatalogError;
 use super::files::metrics_rows::MetricsRows;
 use super::files::path::{DAY_MS, day_of_ms};
-use super::files::sort;
 use super::files::write::{FileWriter, Origin, Target, WriteError};
+use super::files::{series_order, sort};
 use super::head::metrics::{MetricsHead, sort_first_wins};
 use super::head::registry::Registry;
 use super::head::rows::RowsHead;
@@ -75,6 +75,8 @@ pub fn flush_oldest(shared: &Shared) -> Result<bool, FlushError> {
         .map_err(|source| FlushError::Publish { generation: number, source })?;
     retire::note_flushed(shared, &generation);
     cut_log(shared);
+    // Who waits for this may end the process.
+    shared.flushed.notify_waiters();
     let elapsed_ns = shared.clock.monotonic_ns().saturating_sub(start_ns);
     shared.metrics.flush_seconds.observe(std::time::Duration::from_nanos(elapsed_ns).as_secs_f64());
     shared.metrics.flushes.get_or_create(&[("outcome", "ok".to_owned())]).inc();
@@ -264,13 +266,10 @@ impl DayFile {
     }
 }
 
-/// Returns the slots in the order of a file: by metric, then by labels.
+/// Returns the slots in the order of a file.
 pub(super) fn sorted_slots(metrics: &MetricsHead, registry: &Registry) -> Vec<u32> {
-    let mut slots: Vec<u32> =
-        (0..).take(metrics.n_slots()).filter(|&slot| metrics.is_defined(slot)).collect();
-    let labels = |slot: u32| &registry.series(metrics.series_of(slot)).labels;
-    slots.sort_by_cached_key(|&slot| (labels(slot).metric().to_owned(), labels(slot).clone()));
-    slots
+    let slots = (0..).take(metrics.n_slots()).filter(|&slot| metrics.is_defined(slot));
+    series_order::sort(slots.map(|slot| (slot, &registry.series(metrics.series_of(slot)).labels)))
 }
 
 fn publish(
@@ -292,7 +291,6 @@ fn publish(
     *version = Version { files, sealed, open: Arc::clone(&version.open) };
     shared.metrics.head_bytes.set(i64::try_from(version.head_bytes()).unwrap_or(i64::MAX));
     drop(version);
-    shared.flushed.notify_waiters();
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use hashbrown::HashMap;
 
 use super::files::metrics_rows::MetricsRows;
 use super::files::read::{Selection, Sink, read_series};
+use super::files::series_order;
 use super::flush::{ExpPoint, exp_batch, sorted_slots};
 use super::head::metrics::sort_first_wins;
 use super::head::{CommonsHead, Generation};
@@ -274,11 +275,7 @@ fn wanted_series(heads: &[Arc<CommonsHead>], metric: Option<&str>) -> Vec<u32> {
         metric.map(|name| Matcher::equal("__name__", name)).into_iter().collect();
     let mut wanted = registry.select(&matchers);
     keep_present(heads, &mut wanted);
-    wanted.sort_by_cached_key(|&idx| {
-        let labels = &registry.series(idx).labels;
-        (labels.metric().to_owned(), labels.clone())
-    });
-    wanted
+    series_order::sort(wanted.into_iter().map(|idx| (idx, &registry.series(idx).labels)))
 }
 
 fn exp_batches(

@@ -1,19 +1,17 @@
 //! Series become rows of the `metrics` schema: one row a sample, labels as a dictionary.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, DictionaryArray, Float64Array, Int32Array, Int32Builder, ListBuilder, RecordBatch,
     StringArray, TimestampMillisecondArray, UInt64Array, UInt64Builder, new_null_array,
 };
+use arrow::buffer::{Buffer, OffsetBuffer};
 use arrow::datatypes::Int32Type;
+use hashbrown::HashMap;
 
 use crate::model::labels::METRIC_NAME;
 use crate::model::{ExpHistogram, Labels, SeriesMeta, json, metric};
-
-/// The labels that have columns of their own; the rest is in `labels`.
-const COLUMN_LABELS: [&str; 5] = [METRIC_NAME, "commons", "service", "env", "cluster"];
 
 /// Collects rows; a batch is taken when it is large enough.
 #[derive(Debug, Default)]
@@ -46,16 +44,35 @@ impl MetricsRows {
         self.timestamps.extend_from_slice(timestamps_ms);
         self.values.extend_from_slice(values);
         self.series_ids.extend(std::iter::repeat_n(series_id, n));
-        self.metric.push(Some(labels.metric()), n);
-        self.service.push(labels.get("service"), n);
-        self.env.push(labels.get("env"), n);
-        self.cluster.push(labels.get("cluster"), n);
-        let others = labels.iter().filter(|(name, _)| !COLUMN_LABELS.contains(name));
-        self.labels.push_new(&json::object(others), n);
+        self.labels(labels, n);
         self.kind.push(Some(meta.kind.as_str()), n);
         self.unit.push((!meta.unit.is_empty()).then_some(&*meta.unit), n);
         self.temporality.push(meta.temporality.as_str(), n);
         self.tag_rule.push((!meta.tag_rule.is_empty()).then_some(&*meta.tag_rule), n);
+    }
+
+    /// Takes a label set apart in one walk: the commons is in the file's path, some labels have
+    /// columns, and the rest becomes JSON.
+    fn labels(&mut self, labels: &Labels, n: usize) {
+        let (mut metric, mut service, mut env, mut cluster) = ("", None, None, None);
+        self.labels.push_new(n, |json| {
+            let others = labels.iter().filter(|&(name, value)| {
+                match name {
+                    METRIC_NAME => metric = value,
+                    "commons" => {}
+                    "service" => service = Some(value),
+                    "env" => env = Some(value),
+                    "cluster" => cluster = Some(value),
+                    _ => return true,
+                }
+                false
+            });
+            json::push_object(json, others);
+        });
+        self.metric.push(Some(metric), n);
+        self.service.push(service, n);
+        self.env.push(env, n);
+        self.cluster.push(cluster, n);
     }
 
     /// Returns the number of rows so far.
@@ -114,38 +131,58 @@ impl MetricsRows {
 #[derive(Debug, Default)]
 struct Runs {
     keys: Int32Builder,
-    values: Vec<String>,
-    place: HashMap<String, i32>,
+    /// The values one behind the other, and where each ends.
+    text: String,
+    ends: Vec<usize>,
+    place: HashMap<Box<str>, i32>,
+    /// The value of the run before, which mostly is this run's too.
+    last: Option<(Box<str>, i32)>,
 }
 
 impl Runs {
     fn push(&mut self, value: Option<&str>, n: usize) {
         let Some(value) = value else { return self.keys.append_nulls(n) };
-        let key = match self.place.get(value) {
-            Some(&key) => key,
-            None => {
-                let key = self.add(value);
-                self.place.insert(value.to_owned(), key);
-                key
-            }
+        let key = match &self.last {
+            Some((last, key)) if **last == *value => *key,
+            _ => self.find_or_add(value),
         };
         self.keys.append_value_n(key, n);
     }
 
-    /// Appends a run of a value that has not been there before.
-    fn push_new(&mut self, value: &str, n: usize) {
-        let key = self.add(value);
+    fn find_or_add(&mut self, value: &str) -> i32 {
+        let key = match self.place.get(value) {
+            Some(&key) => key,
+            None => {
+                self.text.push_str(value);
+                let key = self.end_value();
+                self.place.insert(value.into(), key);
+                key
+            }
+        };
+        self.last = Some((value.into(), key));
+        key
+    }
+
+    /// Appends a run of a value that has not been there before, and that `write` writes.
+    fn push_new(&mut self, n: usize, write: impl FnOnce(&mut String)) {
+        write(&mut self.text);
+        let key = self.end_value();
         self.keys.append_value_n(key, n);
     }
 
-    fn add(&mut self, value: &str) -> i32 {
-        self.values.push(value.to_owned());
-        i32::try_from(self.values.len() - 1).expect("a batch has far fewer rows than 2^31")
+    fn end_value(&mut self) -> i32 {
+        self.ends.push(self.text.len());
+        i32::try_from(self.ends.len() - 1).expect("a batch has far fewer rows than 2^31")
     }
 
     fn finish(&mut self) -> ArrayRef {
         self.place.clear();
-        let values = StringArray::from_iter_values(std::mem::take(&mut self.values));
+        self.last = None;
+        let text = Buffer::from(std::mem::take(&mut self.text).into_bytes());
+        let offsets = std::iter::once(0).chain(std::mem::take(&mut self.ends));
+        let offset = |end| i32::try_from(end).expect("a batch has far less text than 2 GiB");
+        let offsets = OffsetBuffer::new(offsets.map(offset).collect());
+        let values = StringArray::new(offsets, text, None);
         let dictionary =
             DictionaryArray::<Int32Type>::try_new(self.keys.finish(), Arc::new(values));
         Arc::new(dictionary.expect("keys are indexes into the values"))

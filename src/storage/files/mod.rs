@@ -7,5 +7,6 @@
 pub mod metrics_rows;
 pub mod path;
 pub mod read;
+pub mod series_order;
 pub mod sort;
 pub mod write;

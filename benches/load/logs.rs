@@ -4,37 +4,25 @@ use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use prost::Message;
 
+use super::Load;
 use super::mix::{mix, pick};
 use super::patch::{Content, Template, sentinel, sentinel_16, sentinel_digits};
-use super::points::{attribute, resource, text};
-use super::run::{Load, OTLP_HEADERS, Port, Records};
-
-const RECORDS_PER_REQUEST: u64 = 1_000;
-const N_TEMPLATES: u64 = 16;
+use super::records::{self, PER_REQUEST, attribute, resource, text};
 
 /// Returns a load of `n_requests`.
 pub(crate) fn load(n_requests: u64) -> Load {
-    let templates = (0..N_TEMPLATES).map(template);
-    Load {
-        path: "/v1/logs",
-        headers: OTLP_HEADERS,
-        port: Port::OtlpHttp,
-        batches: Records::batches(templates),
-        n_rounds: n_requests / N_TEMPLATES,
-        round_ms: 1_000,
-        n_warm_up_rounds: 0,
-    }
+    records::load("/v1/logs", n_requests, template)
 }
 
 fn template(number: u64) -> Template {
-    let log_records = (0..RECORDS_PER_REQUEST).map(|idx| record(number, idx)).collect();
+    let log_records = (0..PER_REQUEST).map(|idx| record(number, idx)).collect();
     let scope_logs = vec![ScopeLogs { log_records, ..ScopeLogs::default() }];
     let logs =
         ResourceLogs { resource: Some(resource(number)), scope_logs, ..ResourceLogs::default() };
     let body = ExportLogsServiceRequest { resource_logs: vec![logs] }.encode_to_vec();
     // In the order of the fields' numbers on the wire.
     let contents = [Content::Time, Content::Digits, Content::TraceId, Content::SpanId];
-    Template::new(body, RECORDS_PER_REQUEST, &contents)
+    Template::new(body, PER_REQUEST, &contents)
 }
 
 fn record(template: u64, idx: u64) -> LogRecord {

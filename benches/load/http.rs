@@ -60,3 +60,8 @@ pub(crate) fn get(address: &str, path: &str) -> io::Result<String> {
     stream.read_to_string(&mut answer)?;
     Ok(answer)
 }
+
+/// Sends one POST without a body and wants a 2xx.
+pub(crate) fn post_empty(address: &str, path: &str) -> io::Result<()> {
+    Poster::connect(address, path, "")?.post(b"")
+}

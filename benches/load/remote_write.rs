@@ -5,60 +5,107 @@
 //! bytes. The server decompresses it like any other.
 
 use super::mix::{mix, pick};
-use super::run::{Batch, Load};
+use super::{Batch, Load, Port};
 
 const SERIES_PER_BODY: u64 = 2_000;
-const INTERVAL_MS: u64 = 15_000;
+/// The time from a sample of a series to its next.
+pub(crate) const INTERVAL_MS: u64 = 15_000;
+const N_METRICS: u64 = 50;
 const HEADERS: &str = "Content-Type: application/x-protobuf\r\nContent-Encoding: snappy\r\n\
                        X-Prometheus-Remote-Write-Version: 0.1.0\r\n";
+/// With churn, one body in so many has new series in a round: 40 pods replaced by a rollout.
+const CHURN_PERIOD: u64 = 10;
 
-/// Returns a load of `n_passes` samples for each of `n_series` series.
-pub(crate) fn load(n_series: u64, n_passes: u64) -> Load {
+/// The metric that answers are checked by, one of [`N_METRICS`].
+pub(crate) const CHECKED_METRIC: &str = "gen3_http_server_request_kind_007_total";
+const CHECKED_IDX: u64 = 7;
+
+/// Returns a load of `n_rounds` samples for each of `n_series` series after the one that registers
+/// them.
+pub(crate) fn load(n_series: u64, n_rounds: u64) -> Load {
+    with_churn(n_series, n_rounds, false)
+}
+
+/// Returns a load in which a tenth of the series is replaced by new ones each round.
+pub(crate) fn churning_load(n_series: u64, n_rounds: u64) -> Load {
+    with_churn(n_series, n_rounds, true)
+}
+
+fn with_churn(n_series: u64, n_rounds: u64, churns: bool) -> Load {
     let n_bodies = n_series / SERIES_PER_BODY;
-    let bodies = (0..n_bodies).map(|body| -> Box<dyn Batch> { Box::new(Body::new(body)) });
+    let churn = churns.then_some(n_series);
+    let bodies = (0..n_bodies).map(|body| -> Box<dyn Batch> { Box::new(Body::new(body, churn)) });
     Load {
         path: "/api/v1/write",
         headers: HEADERS,
-        port: super::run::Port::Http,
+        port: Port::Http,
         batches: bodies.collect(),
-        n_rounds: n_passes,
+        n_rounds,
         round_ms: INTERVAL_MS,
         n_warm_up_rounds: 1,
     }
+}
+
+fn is_replaced(body: u64, round: u64) -> bool {
+    round > 0 && (body + round).is_multiple_of(CHURN_PERIOD)
+}
+
+/// Returns the sum of [`CHECKED_METRIC`] over all series of a load without churn, as last sent.
+pub(crate) fn checked_sum(n_series: u64, round: u64) -> f64 {
+    let checked = (0..n_series).filter(|series| series % N_METRICS == CHECKED_IDX);
+    checked.map(|series| value(series, round)).sum()
 }
 
 /// A compressed request, and where its samples are.
 struct Body {
     bytes: Vec<u8>,
     samples_at: Vec<usize>,
+    number: u64,
     first_series: u64,
+    /// How many series the load has at a time, when there is churn.
+    churn: Option<u64>,
 }
 
 impl Body {
-    fn new(body: u64) -> Self {
-        let first_series = body * SERIES_PER_BODY;
-        let records: Vec<Vec<u8>> =
-            (first_series..first_series + SERIES_PER_BODY).map(labels_of).collect();
-        let length = records[0].len() + SAMPLE.len();
-        let total = u64::try_from(length).expect("a record is small") * SERIES_PER_BODY;
-        let mut bytes = Vec::new();
-        push_varint(&mut bytes, total);
-        let mut samples_at = Vec::new();
-        for (idx, record) in records.iter().enumerate() {
-            assert_eq!(record.len() + SAMPLE.len(), length, "records must have one width");
-            match idx.checked_sub(1) {
-                None => push_literal(&mut bytes, record),
-                Some(before) => push_difference(&mut bytes, &records[before], record, length),
-            }
-            push_literal(&mut bytes, &SAMPLE);
-            samples_at.push(bytes.len() - SAMPLE.len());
-        }
-        Self { bytes, samples_at, first_series }
+    fn new(number: u64, churn: Option<u64>) -> Self {
+        let first_series = number * SERIES_PER_BODY;
+        let (bytes, samples_at) = encode(first_series);
+        Self { bytes, samples_at, number, first_series, churn }
     }
+
+    /// Gives the body new series: the numbers go up, so none comes back.
+    fn replace_series(&mut self, n_series: u64) {
+        self.first_series += n_series;
+        (self.bytes, self.samples_at) = encode(self.first_series);
+    }
+}
+
+/// Compresses the records of a body, and returns where the samples are.
+fn encode(first_series: u64) -> (Vec<u8>, Vec<usize>) {
+    let records: Vec<Vec<u8>> =
+        (first_series..first_series + SERIES_PER_BODY).map(labels_of).collect();
+    let length = records[0].len() + SAMPLE.len();
+    let total = u64::try_from(length).expect("a record is small") * SERIES_PER_BODY;
+    let mut bytes = Vec::new();
+    push_varint(&mut bytes, total);
+    let mut samples_at = Vec::new();
+    for (idx, record) in records.iter().enumerate() {
+        assert_eq!(record.len() + SAMPLE.len(), length, "records must have one width");
+        match idx.checked_sub(1) {
+            None => push_literal(&mut bytes, record),
+            Some(before) => push_difference(&mut bytes, &records[before], record, length),
+        }
+        push_literal(&mut bytes, &SAMPLE);
+        samples_at.push(bytes.len() - SAMPLE.len());
+    }
+    (bytes, samples_at)
 }
 
 impl Batch for Body {
     fn fill(&mut self, round: u64, time_ms: u64) -> &[u8] {
+        if let Some(n_series) = self.churn.filter(|_| is_replaced(self.number, round)) {
+            self.replace_series(n_series);
+        }
         let mut time = Vec::with_capacity(10);
         push_varint(&mut time, time_ms);
         assert_eq!(time.len(), 6, "a time of this century");
@@ -94,7 +141,7 @@ const SERVICES: &[&str] = &["fence...", "indexd..", "peregrin", "sheepdog", "arb
 
 /// Encodes the record of a series up to its sample; all have one width.
 fn labels_of(series: u64) -> Vec<u8> {
-    let (metric, pod) = (series % 50, series / 50);
+    let (metric, pod) = (series % N_METRICS, series / N_METRICS);
     let commons = pod % 10;
     let service = pick(SERVICES, pod).replace('.', "-");
     let labels = [
@@ -170,7 +217,7 @@ fn push_difference(bytes: &mut Vec<u8>, before: &[u8], record: &[u8], distance: 
 
 /// Checks the trick once per run: another decoder must read what was meant.
 pub(crate) fn self_check() {
-    let mut body = Body::new(3);
+    let mut body = Body::new(3, None);
     let bytes = body.fill(5, 1_790_000_000_000).to_vec();
     let raw = snap::raw::Decoder::new().decompress_vec(&bytes).expect("valid snappy");
     let mut wanted = Vec::new();

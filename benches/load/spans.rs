@@ -4,30 +4,18 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 
+use super::Load;
 use super::mix::{mix, pick};
 use super::patch::{Content, Template, sentinel, sentinel_16, sentinel_digits};
-use super::points::{attribute, resource};
-use super::run::{Load, OTLP_HEADERS, Port, Records};
-
-const SPANS_PER_REQUEST: u64 = 1_000;
-const N_TEMPLATES: u64 = 16;
+use super::records::{self, PER_REQUEST, attribute, resource};
 
 /// Returns a load of `n_requests`.
 pub(crate) fn load(n_requests: u64) -> Load {
-    let templates = (0..N_TEMPLATES).map(template);
-    Load {
-        path: "/v1/traces",
-        headers: OTLP_HEADERS,
-        port: Port::OtlpHttp,
-        batches: Records::batches(templates),
-        n_rounds: n_requests / N_TEMPLATES,
-        round_ms: 1_000,
-        n_warm_up_rounds: 0,
-    }
+    records::load("/v1/traces", n_requests, template)
 }
 
 fn template(number: u64) -> Template {
-    let spans = (0..SPANS_PER_REQUEST).map(|idx| span(number, idx)).collect();
+    let spans = (0..PER_REQUEST).map(|idx| span(number, idx)).collect();
     let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
     let spans =
         ResourceSpans { resource: Some(resource(number)), scope_spans, ..ResourceSpans::default() };
@@ -41,7 +29,7 @@ fn template(number: u64) -> Template {
         Content::EndTime,
         Content::Digits,
     ];
-    Template::new(body, SPANS_PER_REQUEST, &contents)
+    Template::new(body, PER_REQUEST, &contents)
 }
 
 fn span(template: u64, idx: u64) -> Span {

@@ -1,21 +1,20 @@
 //! OTLP metric points: 1,000 a request, 60 of 100 sums, 35 gauges, 5 histograms.
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
+use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 use opentelemetry_proto::tonic::metrics::v1::{
     Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics,
     Sum,
 };
-use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
 
 use super::mix::pick;
 use super::patch::{Content, Template, sentinel};
-use super::run::{Load, OTLP_HEADERS, Port, Records};
+use super::records::{self, PER_REQUEST, attribute, resource};
+use super::{Load, OTLP_HEADERS, Port};
 
-const POINTS_PER_REQUEST: u64 = 1_000;
 const N_TEMPLATES: u64 = 30;
 const CUMULATIVE: i32 = 2;
 
@@ -26,45 +25,21 @@ pub(crate) fn load(n_requests: u64) -> Load {
         path: "/v1/metrics",
         headers: OTLP_HEADERS,
         port: Port::OtlpHttp,
-        batches: Records::batches_at_one_time(templates),
+        batches: records::batches(templates, 0),
         n_rounds: n_requests / N_TEMPLATES,
         round_ms: 15_000,
         n_warm_up_rounds: 1,
     }
 }
 
-/// Returns a string value.
-pub(crate) fn text(value: &str) -> AnyValue {
-    AnyValue { value: Some(any_value::Value::StringValue(value.to_owned())) }
-}
-
-/// Returns a string attribute.
-pub(crate) fn attribute(key: &str, value: &str) -> KeyValue {
-    KeyValue { key: key.to_owned(), value: Some(text(value)), ..KeyValue::default() }
-}
-
-/// Returns one of the resources that the load comes from.
-pub(crate) fn resource(number: u64) -> Resource {
-    let service = pick(&["fence", "indexd", "sheepdog", "guppy", "peregrine"], number);
-    let attributes = vec![
-        attribute("service.name", service),
-        attribute("service.instance.id", &format!("{service}-{number}")),
-        attribute("k8s.namespace.name", "genomeprod-helm"),
-        attribute("k8s.pod.name", &format!("{service}-deployment-{number:04}")),
-        attribute("k8s.cluster.name", "genomeprod"),
-        attribute("hostname", &format!("commons-{:02}.data.example", number % 10)),
-    ];
-    Resource { attributes, ..Resource::default() }
-}
-
 fn template(number: u64) -> Template {
-    let metrics = (0..POINTS_PER_REQUEST).map(metric).collect();
+    let metrics = (0..PER_REQUEST).map(metric).collect();
     let scope_metrics = vec![ScopeMetrics { metrics, ..ScopeMetrics::default() }];
     let resource = Some(resource(number));
     let metrics = ResourceMetrics { resource, scope_metrics, ..ResourceMetrics::default() };
     let body = ExportMetricsServiceRequest { resource_metrics: vec![metrics] }.encode_to_vec();
     let contents = [Content::Time, Content::Integer, Content::Double];
-    Template::new(body, POINTS_PER_REQUEST, &contents)
+    Template::new(body, PER_REQUEST, &contents)
 }
 
 fn metric(idx: u64) -> Metric {
