@@ -20,6 +20,8 @@ pub(super) const COLLECT_EVERY: Duration = Duration::from_secs(15);
 const RETAIN_EVERY: Duration = Duration::from_secs(600);
 /// How often the clock is looked at; it may run faster than the world.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How often the alerts' state is saved when no alert changes.
+const SAVE_EVERY: Duration = Duration::from_secs(30);
 /// Where the alerts' state is kept.
 const STATE: (&str, &str) = ("rules", "alerts");
 
@@ -87,24 +89,24 @@ fn derived_samples(derive: &Derive, now_ms: i64) -> Vec<OwnSample> {
     samples
 }
 
-/// Removes files past the retention.
+/// Removes files past the retention: at once, so that a server that is restarted often does so too,
+/// and then by the clock.
 pub(super) async fn retain(clock: SharedClock, storage: Storage, shutdown: CancellationToken) {
-    every(clock, RETAIN_EVERY, shutdown, |_| {
-        let storage = storage.clone();
-        async move {
-            let retained = tokio::task::spawn_blocking(move || storage.retain()).await;
-            match retained {
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => error!(%error, "retention failed; it is tried again"),
-                Err(error) => error!(%error, "retention failed; it is tried again"),
-            }
-        }
-    })
-    .await;
+    retain_once(storage.clone()).await;
+    every(clock, RETAIN_EVERY, shutdown, |_| retain_once(storage.clone())).await;
+}
+
+async fn retain_once(storage: Storage) {
+    let retained = tokio::task::spawn_blocking(move || storage.retain()).await;
+    match retained {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => error!(%error, "retention failed; it is tried again"),
+        Err(error) => error!(%error, "retention failed; it is tried again"),
+    }
 }
 
 /// Saves the alerts' state whenever one of them changes, so that a restart neither forgets nor
-/// repeats.
+/// repeats, and every now and then when none does, so that a restart knows how long nobody watched.
 pub(super) async fn save_alerts(
     rules: Arc<RuleSet>,
     state: Arc<StateStore>,
@@ -115,6 +117,7 @@ pub(super) async fn save_alerts(
         tokio::select! {
             () = shutdown.cancelled() => break,
             changed = changes.changed() => if changed.is_err() { break },
+            () = tokio::time::sleep(SAVE_EVERY) => if !rules.has_alerts() { continue },
         }
         save(&rules, &state).await;
     }
