@@ -33,6 +33,7 @@ pub(crate) struct Setup {
     story: &'static str,
     home: Arc<TempDir>,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 impl Setup {
@@ -40,7 +41,7 @@ impl Setup {
     pub(crate) fn new(story: &'static str) -> Self {
         let home =
             TempDir::with_prefix(format!("commonwatch-{story}-")).expect("a temporary folder");
-        Self { story, home: Arc::new(home), arguments: Vec::new() }
+        Self { story, home: Arc::new(home), arguments: Vec::new(), environment: Vec::new() }
     }
 
     /// Sets the whole configuration file.
@@ -53,6 +54,18 @@ impl Setup {
     pub(crate) fn arguments(mut self, arguments: &[&str]) -> Self {
         self.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
         self
+    }
+
+    /// Sets a variable of the process's environment.
+    pub(crate) fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Arms faults of the disk; `storage::disk::faults` says how they are written.
+    pub(crate) fn faults(self, rules: &str) -> Self {
+        self.environment("COMMONWATCH_FAULTS", rules)
     }
 
     /// Returns the folder that holds the data directory and whatever else the story needs.
@@ -80,6 +93,7 @@ impl Setup {
         let child = Command::new(binary())
             .current_dir(self.home.path())
             .args(self.command_line())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log_file.try_clone().expect("a second handle"))
             .stderr(log_file)
@@ -114,15 +128,21 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Waits until the server answers that it is ready.
+    /// Waits until the server has said where it listens, which is before it is ready.
     #[track_caller]
-    pub(crate) fn wait_until_ready(&mut self) {
+    pub(crate) fn wait_for_addresses(&mut self) -> Addresses {
         let file = self.setup.data_dir().join("addresses.json");
-        let addresses: Addresses = until("the server's addresses", PATIENCE, || {
+        until("the server's addresses", PATIENCE, || {
             self.still_runs()?;
             let text = fs::read(&file).map_err(|error| error.to_string())?;
             serde_json::from_slice(&text).map_err(|error| error.to_string())
-        });
+        })
+    }
+
+    /// Waits until the server answers that it is ready.
+    #[track_caller]
+    pub(crate) fn wait_until_ready(&mut self) {
+        let addresses = self.wait_for_addresses();
         until("the server to be ready", PATIENCE, || {
             self.still_runs()?;
             let answer = http::send(&addresses.http, &Request::get("/-/ready"));
