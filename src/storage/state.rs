@@ -46,6 +46,9 @@ impl StateStore {
         let dir = data_dir.join("state");
         std::fs::create_dir_all(&dir).map_err(fault("create the folder of"))?;
         let file = dir.join("control.redb");
+        if !file.exists() {
+            create(data_dir, &dir, &file).map_err(fault("create"))?;
+        }
         let database = open_file(&file)?;
         Ok(Self { file: Some(file), database: Mutex::new(Some(database)) })
     }
@@ -122,6 +125,22 @@ impl StateStore {
     pub fn get(&self, subject: &str, key: &str) -> Result<Option<Vec<u8>>, StateError> {
         Ok(self.list(subject)?.into_iter().find(|(k, _)| k == key).map(|(_, value)| value))
     }
+}
+
+/// Makes an empty database under another name first: a process that ends half-way through would
+/// leave a file that no later one could open.
+fn create(data_dir: &Path, dir: &Path, file: &Path) -> Result<(), redb::Error> {
+    let temporary = dir.join("control.redb.tmp");
+    match std::fs::remove_file(&temporary) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    drop(open_file(&temporary).map_err(|error| *error.source)?);
+    std::fs::rename(&temporary, file)?;
+    for folder in [dir, data_dir] {
+        std::fs::File::open(folder)?.sync_all()?;
+    }
+    Ok(())
 }
 
 #[cfg(not(debug_assertions))]
