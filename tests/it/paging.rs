@@ -98,15 +98,9 @@ fn alerts_and_notifications_survive_kill_9() {
     sink.set_down(true);
     send(&caller, &[("__name__", "late"), ("commons_name", "heart")], 0.0);
     until("a notification that cannot be delivered", WITHIN, || {
-        let metrics = caller.own_metrics();
-        let value = |name: &str, outcome: Option<&str>| {
-            let found = metrics.iter().find(|metric| {
-                metric.name == name && metric.labels.get("outcome").map(String::as_str) == outcome
-            });
-            found.map_or(0.0, |metric| metric.value)
-        };
-        let retried = value("commonwatch_notify_notifications_total", Some("retried"));
-        let queued = value("commonwatch_notify_queued", None);
+        let retried =
+            caller.own_metric("commonwatch_notify_notifications_total", &[("outcome", "retried")]);
+        let queued = caller.own_metric("commonwatch_notify_queued", &[]);
         if retried > 0.0 && queued == 1.0 { Ok(()) } else { Err(format!("{retried} {queued}")) }
     });
     let before = active_alerts(&caller);

@@ -34,6 +34,7 @@ pub(crate) struct Setup {
     home: Arc<TempDir>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    wrapper: Vec<String>,
 }
 
 impl Setup {
@@ -41,7 +42,13 @@ impl Setup {
     pub(crate) fn new(story: &'static str) -> Self {
         let home =
             TempDir::with_prefix(format!("commonwatch-{story}-")).expect("a temporary folder");
-        Self { story, home: Arc::new(home), arguments: Vec::new(), environment: Vec::new() }
+        Self {
+            story,
+            home: Arc::new(home),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            wrapper: Vec::new(),
+        }
     }
 
     /// Sets the whole configuration file.
@@ -60,6 +67,13 @@ impl Setup {
     pub(crate) fn environment(mut self, name: &str, value: &str) -> Self {
         self.environment.retain(|(known, _)| known != name);
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts the server through another program, which gets the server's command line after its own
+    /// arguments and must become the server.
+    pub(crate) fn through(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
         self
     }
 
@@ -90,7 +104,15 @@ impl Setup {
         let log = log_path(self.story);
         let log_file = File::create(&log).expect("the log folder is ours");
         drop(fs::remove_file(self.data_dir().join("addresses.json")));
-        let child = Command::new(binary())
+        let mut command = match self.wrapper.split_first() {
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(binary());
+                command
+            }
+            None => Command::new(binary()),
+        };
+        let child = command
             .current_dir(self.home.path())
             .args(self.command_line())
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
@@ -152,6 +174,33 @@ impl Server {
             }
         });
         self.addresses = Some(addresses);
+    }
+
+    /// Waits until the server is ready or has ended; returns how it ended.
+    #[track_caller]
+    pub(crate) fn wait_until_ready_or_dead(&mut self) -> Option<ExitStatus> {
+        let file = self.setup.data_dir().join("addresses.json");
+        until("the server to be ready or to end", PATIENCE, || {
+            if let Some(ended) = self.ended() {
+                return Ok(Some(ended));
+            }
+            let text = fs::read(&file).map_err(|error| error.to_string())?;
+            let addresses: Addresses =
+                serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+            let answer = http::send(&addresses.http, &Request::get("/-/ready"));
+            match answer.map_err(|error| error.to_string())? {
+                ready if ready.status == 200 => {
+                    self.addresses = Some(addresses);
+                    Ok(None)
+                }
+                waiting => Err(format!("{} {}", waiting.status, waiting.text())),
+            }
+        })
+    }
+
+    /// Returns how the process ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("the process is ours")
     }
 
     #[track_caller]
