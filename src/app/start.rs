@@ -20,7 +20,7 @@ use crate::base::clock::SharedClock;
 use crate::base::tasks::{Tasks, spawn_joined};
 use crate::config::Config;
 use crate::server::{self, Addresses, Bound, Routers, ServerError};
-use crate::storage::{self, Fatal, OpenError, Opened, Progress, RealDisk, Storage};
+use crate::storage::{self, Disk, Fatal, OpenError, Opened, Progress, RealDisk, Storage};
 use crate::{ingest, notify, rules, tagging};
 
 /// How often `/-/ready` learns how far the replay has come.
@@ -84,7 +84,7 @@ pub struct App {
     registry: Registry,
     authenticator: Authenticator,
     storage_metrics: storage::Metrics,
-    disk: Arc<RealDisk>,
+    disk: Arc<dyn Disk>,
 }
 
 impl App {
@@ -107,7 +107,7 @@ impl App {
             registry,
             authenticator,
             storage_metrics,
-            disk: Arc::new(disk),
+            disk: storage::disk::with_faults(Arc::new(disk)),
         })
     }
 
@@ -167,7 +167,7 @@ fn write_addresses(config: &Config, addresses: &Addresses) -> Result<(), AppErro
 }
 
 async fn open_storage(
-    disk: Arc<RealDisk>,
+    disk: Arc<dyn Disk>,
     clock: SharedClock,
     config: &Config,
     metrics: storage::Metrics,

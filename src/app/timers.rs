@@ -18,6 +18,8 @@ use crate::storage::{StateStore, Storage};
 pub(super) const COLLECT_EVERY: Duration = Duration::from_secs(15);
 /// How often the clock is looked at; it may run faster than the world.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How often the alerts' state is saved when no alert changes.
+const SAVE_EVERY: Duration = Duration::from_secs(30);
 /// Where the alerts' state is kept.
 const STATE: (&str, &str) = ("rules", "alerts");
 
@@ -86,7 +88,7 @@ fn derived_samples(derive: &Derive, now_ms: i64) -> Vec<OwnSample> {
 }
 
 /// Saves the alerts' state whenever one of them changes, so that a restart neither forgets nor
-/// repeats.
+/// repeats, and every now and then when none does, so that a restart knows how long nobody watched.
 pub(super) async fn save_alerts(
     rules: Arc<RuleSet>,
     state: Arc<StateStore>,
@@ -97,6 +99,7 @@ pub(super) async fn save_alerts(
         tokio::select! {
             () = shutdown.cancelled() => break,
             changed = changes.changed() => if changed.is_err() { break },
+            () = tokio::time::sleep(SAVE_EVERY) => if !rules.has_alerts() { continue },
         }
         save(&rules, &state).await;
     }

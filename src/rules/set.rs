@@ -324,6 +324,11 @@ impl RuleSet {
         AlertsView { alerts: alerts.filter(|alert| visible(&alert.labels)).cloned().collect() }
     }
 
+    /// Returns whether an alert is pending or fires.
+    pub fn has_alerts(&self) -> bool {
+        self.shown().iter().any(|shown| shown.n_pending + shown.n_firing > 0)
+    }
+
     /// Returns the state of all alerts, for [`RuleSet::restore`] after a restart.
     pub fn save(&self) -> Vec<u8> {
         let groups = self.shown().iter().map(|shown| shown.saved.clone()).collect();

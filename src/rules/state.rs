@@ -10,6 +10,9 @@ use super::RulesError;
 use super::alert::{Alert, AlertState};
 use super::group::Group;
 
+/// A break up to this long is like evaluations that were missed: the data is still within an instant
+/// query's reach, and a pending alert keeps its start.
+pub(super) const BREAK_KEPT_MS: i64 = 300_000;
 /// Pending alerts are not continued after a longer break than this: too much may have happened.
 pub(super) const BREAK_MS_MAX: i64 = 3_600_000;
 
@@ -74,8 +77,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Saved, RulesError> {
     Ok(saved)
 }
 
-/// Gives a group its alerts back. The time nobody watched does not count towards `for`: pending
-/// alerts resume where they were, and after a long break start anew.
+/// Gives a group its alerts back. After a short break a pending alert keeps its start. The time of a
+/// longer one, which nobody watched, does not count towards `for`: it resumes where it was, and
+/// after a long break starts anew.
 pub(super) fn restore(group: &mut Group, saved: SavedGroup, break_ms: i64) {
     let names: Vec<String> = group.rules.iter().map(|rule| rule.def.name().to_owned()).collect();
     let mut left = saved.rules;
@@ -85,8 +89,10 @@ pub(super) fn restore(group: &mut Group, saved: SavedGroup, break_ms: i64) {
         };
         let mut alerts = left.remove(at).alerts;
         alerts.retain(|alert| alert.state != AlertState::Pending || break_ms <= BREAK_MS_MAX);
-        for alert in alerts.iter_mut().filter(|alert| alert.state == AlertState::Pending) {
-            alert.active_at_ms = alert.active_at_ms.saturating_add(break_ms);
+        if break_ms > BREAK_KEPT_MS {
+            for alert in alerts.iter_mut().filter(|alert| alert.state == AlertState::Pending) {
+                alert.active_at_ms = alert.active_at_ms.saturating_add(break_ms);
+            }
         }
         group.restore(idx, alerts);
     }

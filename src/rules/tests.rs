@@ -401,6 +401,22 @@ fn alerts_survive_a_restart_and_the_break_does_not_count() {
 }
 
 #[test]
+fn after_a_short_break_a_pending_alert_keeps_its_start() {
+    let text = "groups: [{name: g, rules: [{alert: P, expr: p, for: 5m}]}]";
+    let bench = Bench::new(text);
+    bench.world.put("p", &[("p", 1.0)]);
+    bench.at(1);
+    let saved = bench.set.save();
+
+    let bench = Bench::over(bench.world, text);
+    block_on(bench.set.restore(&saved, 5 * MIN)).unwrap();
+    bench.at(5);
+
+    let alerts = bench.rules()[0].alerts.clone().unwrap();
+    assert_eq!(alerts[0].active_at, "1970-01-01T00:01:00.000Z");
+}
+
+#[test]
 fn after_a_long_break_pending_alerts_start_anew() {
     let text = "groups: [{name: g, rules: [{alert: P, expr: p, for: 5m}]}]";
     let bench = Bench::new(text);

@@ -2,9 +2,15 @@
 //!
 //! Small values by key in an embedded database (redb) below `state/`, one table a subject. Each
 //! write is a transaction that is synced before it returns, so a value is there whole or not.
+//!
+//! After a write that found the disk full redb answers nothing any more until it is opened again;
+//! that is done at the next call, so what is kept here resumes by itself when there is space. After
+//! any other fault of the disk it is not: what a failed sync left on disk is unknown, and only a
+//! restart reads it back.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use parking_lot::Mutex;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 /// Why the state could not be read or written.
@@ -19,10 +25,19 @@ fn fault<E: Into<redb::Error>>(action: &'static str) -> impl FnOnce(E) -> StateE
     move |error| StateError { action, source: Box::new(error.into()) }
 }
 
+impl StateError {
+    fn is_full(&self) -> bool {
+        matches!(&*self.source, redb::Error::Io(error) if super::disk::is_full(error))
+    }
+}
+
 /// The database of control state.
 #[derive(Debug)]
 pub struct StateStore {
-    database: Database,
+    /// Where it is; `None` for one in memory.
+    file: Option<PathBuf>,
+    /// `None` after the disk was full, until the next call opens it again.
+    database: Mutex<Option<Database>>,
 }
 
 impl StateStore {
@@ -30,60 +45,118 @@ impl StateStore {
     pub fn open(data_dir: &Path) -> Result<Self, StateError> {
         let dir = data_dir.join("state");
         std::fs::create_dir_all(&dir).map_err(fault("create the folder of"))?;
-        let database = Database::create(dir.join("control.redb")).map_err(fault("open"))?;
-        Ok(Self { database })
+        let file = dir.join("control.redb");
+        if !file.exists() {
+            create(data_dir, &dir, &file).map_err(fault("create"))?;
+        }
+        let database = open_file(&file)?;
+        Ok(Self { file: Some(file), database: Mutex::new(Some(database)) })
     }
 
     /// Returns a database that is gone with this value.
     pub fn in_memory() -> Result<Self, StateError> {
         let backend = redb::backends::InMemoryBackend::new();
         let database = Database::builder().create_with_backend(backend).map_err(fault("open"))?;
-        Ok(Self { database })
+        Ok(Self { file: None, database: Mutex::new(Some(database)) })
+    }
+
+    fn with<T>(
+        &self,
+        act: impl FnOnce(&Database) -> Result<T, StateError>,
+    ) -> Result<T, StateError> {
+        let mut database = self.database.lock();
+        if let (None, Some(file)) = (&*database, &self.file) {
+            *database = Some(open_file(file)?);
+        }
+        let opened = database.as_ref().expect("one in memory is never closed");
+        let result = act(opened);
+        if self.file.is_some() && result.as_ref().is_err_and(StateError::is_full) {
+            *database = None;
+        }
+        result
+    }
+
+    fn write(
+        &self,
+        subject: &str,
+        act: impl FnOnce(&mut redb::Table<'_, &str, &[u8]>) -> Result<(), redb::StorageError>,
+    ) -> Result<(), StateError> {
+        self.with(|database| {
+            let transaction = database.begin_write().map_err(fault("write to"))?;
+            {
+                let table = TableDefinition::<&str, &[u8]>::new(subject);
+                let mut table = transaction.open_table(table).map_err(fault("write to"))?;
+                act(&mut table).map_err(fault("write to"))?;
+            }
+            transaction.commit().map_err(fault("write to"))
+        })
     }
 
     /// Sets the value of a key in a subject's table.
     pub fn put(&self, subject: &str, key: &str, value: &[u8]) -> Result<(), StateError> {
-        let transaction = self.database.begin_write().map_err(fault("write to"))?;
-        {
-            let table = TableDefinition::<&str, &[u8]>::new(subject);
-            let mut table = transaction.open_table(table).map_err(fault("write to"))?;
-            table.insert(key, value).map_err(fault("write to"))?;
-        }
-        transaction.commit().map_err(fault("write to"))
+        self.write(subject, |table| table.insert(key, value).map(drop))
     }
 
     /// Removes a key from a subject's table; an absent one is fine.
     pub fn delete(&self, subject: &str, key: &str) -> Result<(), StateError> {
-        let transaction = self.database.begin_write().map_err(fault("write to"))?;
-        {
-            let table = TableDefinition::<&str, &[u8]>::new(subject);
-            let mut table = transaction.open_table(table).map_err(fault("write to"))?;
-            table.remove(key).map_err(fault("write to"))?;
-        }
-        transaction.commit().map_err(fault("write to"))
+        self.write(subject, |table| table.remove(key).map(drop))
     }
 
     /// Returns all keys and values of a subject's table, sorted by key.
     pub fn list(&self, subject: &str) -> Result<Vec<(String, Vec<u8>)>, StateError> {
-        let transaction = self.database.begin_read().map_err(fault("read"))?;
-        let table = TableDefinition::<&str, &[u8]>::new(subject);
-        let table = match transaction.open_table(table) {
-            Ok(table) => table,
-            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-            Err(error) => return Err(fault("read")(error)),
-        };
-        let mut all = Vec::new();
-        for entry in table.iter().map_err(fault("read"))? {
-            let (key, value) = entry.map_err(fault("read"))?;
-            all.push((key.value().to_owned(), value.value().to_vec()));
-        }
-        Ok(all)
+        self.with(|database| {
+            let transaction = database.begin_read().map_err(fault("read"))?;
+            let table = TableDefinition::<&str, &[u8]>::new(subject);
+            let table = match transaction.open_table(table) {
+                Ok(table) => table,
+                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+                Err(error) => return Err(fault("read")(error)),
+            };
+            let mut all = Vec::new();
+            for entry in table.iter().map_err(fault("read"))? {
+                let (key, value) = entry.map_err(fault("read"))?;
+                all.push((key.value().to_owned(), value.value().to_vec()));
+            }
+            Ok(all)
+        })
     }
 
     /// Returns the value of a key in a subject's table.
     pub fn get(&self, subject: &str, key: &str) -> Result<Option<Vec<u8>>, StateError> {
         Ok(self.list(subject)?.into_iter().find(|(k, _)| k == key).map(|(_, value)| value))
     }
+}
+
+/// Makes an empty database under another name first: a process that ends half-way through would
+/// leave a file that no later one could open.
+fn create(data_dir: &Path, dir: &Path, file: &Path) -> Result<(), redb::Error> {
+    let temporary = dir.join("control.redb.tmp");
+    match std::fs::remove_file(&temporary) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    drop(open_file(&temporary).map_err(|error| *error.source)?);
+    std::fs::rename(&temporary, file)?;
+    for folder in [dir, data_dir] {
+        std::fs::File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}
+
+#[cfg(not(debug_assertions))]
+fn open_file(file: &Path) -> Result<Database, StateError> {
+    Database::create(file).map_err(fault("open"))
+}
+
+/// Opens the database with the faults that a test may have armed.
+#[cfg(debug_assertions)]
+fn open_file(file: &Path) -> Result<Database, StateError> {
+    let mut options = std::fs::OpenOptions::new();
+    let opened = options.read(true).write(true).create(true).truncate(false).open(file);
+    let backend =
+        redb::backends::FileBackend::new(opened.map_err(fault("open"))?).map_err(fault("open"))?;
+    let backend = super::disk::faults::FaultBackend::new(backend);
+    Database::builder().create_with_backend(backend).map_err(fault("open"))
 }
 
 #[cfg(test)]

@@ -200,7 +200,8 @@ impl Flusher {
                     if self.shared.is_stopping.load(Ordering::SeqCst) {
                         return Ok(());
                     }
-                    runtime.block_on(tokio::time::sleep(FLUSH_RETRY));
+                    // Made inside: a timer wants the runtime around it.
+                    runtime.block_on(async { tokio::time::sleep(FLUSH_RETRY).await });
                 }
             }
         }

@@ -9,15 +9,21 @@ mod support;
 mod rooms;
 
 mod bad_input;
+#[cfg(debug_assertions)]
+mod broken_disk;
 mod cardinality;
 mod clients;
 mod command_line;
+#[cfg(debug_assertions)]
+mod crash_points;
 mod dashboards;
 mod demo;
 mod durability;
+mod full_disk;
 mod grafana;
 mod paging;
 mod parquet;
 mod push;
 mod restart;
 mod scope;
+mod tails;

@@ -48,35 +48,51 @@ fn send_until_refused(address: &str, start_ms: i64) -> i64 {
     }
 }
 
+/// The replay is held before its third segment, so what `/-/ready` must say is known to the byte.
+#[cfg(debug_assertions)]
 #[test]
-fn what_the_log_holds_is_replayed_before_the_server_is_ready() {
-    let setup = Setup::new("replay").config("[tagging]\nenabled = false\n");
+fn while_the_log_is_replayed_ready_says_503_and_how_far_it_is() {
+    let config = "[tagging]\nenabled = false\n\n[storage]\nsegment_size = \"64KiB\"\n";
+    let setup = Setup::new("replay").config(config);
     let server = setup.start();
     let sent = fill(&server.caller());
     server.kill_9();
+    let sizes = segment_sizes(&setup);
+    assert!(sizes.len() > 3, "the log is too small for this story: {sizes:?}");
+    let gate = setup.home().join("go-on");
 
-    let mut server = setup.spawn();
-    let file = setup.data_dir().join("addresses.json");
-    let address = until("the address", PATIENCE, || {
-        let text = std::fs::read(&file).map_err(|error| error.to_string())?;
-        let addresses: crate::support::server::Addresses =
-            serde_json::from_slice(&text).map_err(|error| error.to_string())?;
-        Ok(addresses.http)
+    // The sizes are read before the contents: one opening of each segment, then one reading.
+    let hold = format!("read.wal.before@3=hold:{}", gate.display());
+    let mut server = setup.clone().faults(&hold).spawn();
+    let address = server.wait_for_addresses().http;
+    let ask = |path: &str| http::send(&address, &Request::get(path)).map_err(|e| e.to_string());
+    let want = serde_json::json!({
+        "state": "replaying",
+        "done_bytes": sizes[..2].iter().sum::<u64>(),
+        "total_bytes": sizes.iter().sum::<u64>(),
     });
-    until("readiness", PATIENCE, || {
-        let ready = http::send(&address, &Request::get("/-/ready")).map_err(|e| e.to_string())?;
-        if ready.status == 200 {
-            return Ok(());
-        }
+    until("the replay to be held", PATIENCE, || {
+        let ready = ask("/-/ready")?;
         assert_eq!(ready.status, 503, "{}", ready.text());
-        assert!(!ready.body.is_empty(), "a server that is not ready says why");
-        let alive = http::send(&address, &Request::get("/-/healthy")).map_err(|e| e.to_string())?;
-        assert_eq!(alive.status, 200, "it lives while it replays");
-        Err(ready.text())
+        if ready.json() == want { Ok(()) } else { Err(ready.text()) }
     });
+    assert_eq!(ask("/-/healthy").unwrap().status, 200, "it lives while it replays");
+    let early = ask("/api/v1/query?query=1").unwrap();
+    assert_eq!((early.status, early.header("retry-after")), (503, Some("2")), "{}", early.text());
+    std::fs::write(&gate, "").unwrap();
     server.wait_until_ready();
 
+    assert_eq!(server.caller().get("/-/ready").json(), serde_json::json!({"state": "ready"}));
     assert_eq!(count_all(&server.caller()), sent);
+}
+
+/// Returns the sizes of the log's segments, oldest first.
+#[cfg(debug_assertions)]
+fn segment_sizes(setup: &Setup) -> Vec<u64> {
+    let folder = std::fs::read_dir(setup.data_dir().join("wal")).unwrap();
+    let mut files: Vec<_> = folder.map(|file| file.unwrap()).collect();
+    files.sort_by_key(std::fs::DirEntry::file_name);
+    files.iter().map(|file| file.metadata().unwrap().len()).collect()
 }
 
 #[test]

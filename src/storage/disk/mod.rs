@@ -4,6 +4,8 @@
 //! when bytes must survive (`sync`) and when names must (`sync_dir`); nothing else is promised, and
 //! the simulated disk keeps exactly that promise and not one byte more.
 
+#[cfg(debug_assertions)]
+pub mod faults;
 mod real;
 pub mod sim;
 
@@ -61,6 +63,13 @@ pub trait DiskRead: Send + Sync + std::fmt::Debug {
 
     /// Returns `len` bytes from `offset`; fewer is an error.
     fn read_at(&self, offset: u64, len: usize) -> io::Result<Bytes>;
+}
+
+/// Returns the disk with the faults that a test has armed; a release build knows of none.
+pub fn with_faults(disk: Arc<dyn Disk>) -> Arc<dyn Disk> {
+    #[cfg(debug_assertions)]
+    let disk = faults::arm(disk);
+    disk
 }
 
 /// Returns true when a write failed for want of space: nothing is broken, and space may come back.

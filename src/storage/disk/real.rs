@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -12,6 +13,12 @@ use super::{Disk, DiskFile, DiskRead};
 
 /// The name of the file whose lock keeps a second server out.
 const LOCK_FILE: &str = "lock";
+
+/// How long the lock of another process is waited for. A process that was killed while it started a
+/// worker leaves its lock to the child for the moment until that has become another program.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+/// How often the lock is looked at.
+const LOCK_LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Files below one folder, which nobody else may write to while this value lives.
 #[derive(Debug)]
@@ -25,13 +32,7 @@ impl RealDisk {
     pub fn open(root: &Path) -> io::Result<Self> {
         fs::create_dir_all(root)?;
         let lock = File::create(root.join(LOCK_FILE))?;
-        lock.try_lock().map_err(|error| match error {
-            fs::TryLockError::WouldBlock => io::Error::new(
-                io::ErrorKind::ResourceBusy,
-                "another commonwatch is using this data directory",
-            ),
-            fs::TryLockError::Error(error) => error,
-        })?;
+        take(&lock)?;
         Ok(Self { root: root.to_owned(), _lock: Some(lock) })
     }
 
@@ -54,6 +55,24 @@ impl RealDisk {
             ));
         }
         Ok(self.root.join(path))
+    }
+}
+
+fn take(lock: &File) -> io::Result<()> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(fs::TryLockError::Error(error)) => return Err(error),
+            Err(fs::TryLockError::WouldBlock) if waited >= LOCK_WAIT => {
+                let message = "another commonwatch is using this data directory";
+                return Err(io::Error::new(io::ErrorKind::ResourceBusy, message));
+            }
+            Err(fs::TryLockError::WouldBlock) => {
+                std::thread::park_timeout(LOCK_LOOK_EVERY);
+                waited += LOCK_LOOK_EVERY;
+            }
+        }
     }
 }
 

@@ -75,17 +75,20 @@ pub enum Found<'a> {
     },
 }
 
-/// Walks the frames of a segment, stepping over what is damaged.
+/// Walks the frames of a segment, stepping over what is damaged, and over old frames at a wrong
+/// place: groups only grow, and offsets within one, so a frame that does not follow the one before
+/// is what the disk held there earlier, and would be doubled.
 #[derive(Debug)]
 pub struct Frames<'a> {
     bytes: &'a [u8],
     offset: usize,
+    last: Option<(u64, u32)>,
 }
 
 impl<'a> Frames<'a> {
     /// Starts after the segment's header.
     pub fn new(segment: &'a [u8]) -> Self {
-        Self { bytes: segment, offset: SEGMENT_HEADER_BYTES.min(segment.len()) }
+        Self { bytes: segment, offset: SEGMENT_HEADER_BYTES.min(segment.len()), last: None }
     }
 
     fn frame_at(&self, offset: usize) -> Option<(u64, u32, &'a [u8])> {
@@ -95,9 +98,13 @@ impl<'a> Frames<'a> {
         if header[..4] != FRAME_MAGIC || len > PAYLOAD_BYTES_MAX {
             return None;
         }
+        let (group, offset_in_group) = (u64_at(header, 8), u32_at(header, 16));
+        if self.last.is_some_and(|last| (group, offset_in_group) <= last) {
+            return None;
+        }
         let frame = rest.get(..FRAME_HEADER_BYTES + len)?;
         (frame_crc(frame) == u32_at(header, 20))
-            .then(|| (u64_at(header, 8), u32_at(header, 16), &frame[FRAME_HEADER_BYTES..]))
+            .then(|| (group, offset_in_group, &frame[FRAME_HEADER_BYTES..]))
     }
 
     fn next_frame_after(&self, offset: usize) -> usize {
@@ -124,6 +131,7 @@ impl<'a> Iterator for Frames<'a> {
         let offset = self.offset;
         if let Some((group, offset_in_group, payload)) = self.frame_at(offset) {
             self.offset += FRAME_HEADER_BYTES + payload.len();
+            self.last = Some((group, offset_in_group));
             return Some(Found::Frame { group, offset_in_group, payload });
         }
         self.offset = self.next_frame_after(offset);
@@ -190,6 +198,14 @@ mod tests {
         for len in SEGMENT_HEADER_BYTES + FRAME_HEADER_BYTES + 3..good.len() {
             assert_eq!(payloads(&good[..len]), [b"one"], "cut at {len}");
         }
+    }
+
+    #[test]
+    fn an_old_frame_behind_newer_ones_is_not_read_twice() {
+        let good = segment(&[(1, b"one"), (2, b"two")]);
+        let doubled = [&good[..], &good[SEGMENT_HEADER_BYTES..]].concat();
+
+        assert_eq!(payloads(&doubled), [b"one", b"two"]);
     }
 
     #[test]

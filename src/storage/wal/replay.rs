@@ -66,11 +66,13 @@ pub fn read_segment(
 ) -> io::Result<SegmentReport> {
     let bytes = disk.read(&path(number))?;
     let mut report = SegmentReport { n_bytes: bytes.len(), ..SegmentReport::default() };
-    let Some((written_number, generation)) = read_segment_header(&bytes) else {
+    // A header of another number is a copy under a wrong name: its rows are elsewhere already.
+    let header = read_segment_header(&bytes).filter(|(written, _)| *written == number);
+    let Some((_, generation)) = header else {
         note_bad_header(&mut report, number, &bytes);
         return Ok(report);
     };
-    let head = SegmentHead { number: written_number, generation };
+    let head = SegmentHead { number, generation };
     report.head = Some(head);
     let mut garbage = Vec::new();
     for found in Frames::new(&bytes) {
@@ -133,8 +135,8 @@ fn note_bad_header(report: &mut SegmentReport, number: u64, bytes: &[u8]) {
         report.n_torn_bytes = bytes.len();
         return;
     }
-    let reason = "unreadable segment header".to_owned();
-    warn!(path = path(number), "log segment has an unreadable header and was left alone");
+    let reason = "unreadable segment header, or that of another segment".to_owned();
+    warn!(path = path(number), reason, "log segment was left alone");
     report.damage.push(Damage { path: path(number), offset: 0, n_bytes: bytes.len(), reason });
 }
 
@@ -204,6 +206,18 @@ mod tests {
 
         assert_eq!(slots, [10, 20, 21]);
         assert_eq!(report.damage.len(), 1);
+    }
+
+    #[test]
+    fn a_segment_under_another_ones_name_is_left_alone() {
+        let (disk, _) = disk_with_groups();
+        let copy = disk.read(&path(1)).unwrap();
+        std::io::Write::write_all(&mut disk.create(&path(2)).unwrap(), &copy).unwrap();
+
+        let mut n_payloads = 0;
+        let report = read_segment(&disk, 2, |_, _, _| n_payloads += 1).unwrap();
+
+        assert_eq!((n_payloads, report.damage.len()), (0, 1));
     }
 
     #[test]

@@ -100,6 +100,18 @@ impl Caller {
         rows.map(|row| serde_json::from_str(row).unwrap_or_else(|e| panic!("{e}: {row}"))).collect()
     }
 
+    /// Returns one number that the server says of itself; 0 when there is none of that name.
+    #[track_caller]
+    pub(crate) fn own_metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let fits = |metric: &OwnMetric| {
+            metric.name == name
+                && labels
+                    .iter()
+                    .all(|(key, value)| metric.labels.get(*key).is_some_and(|v| v == value))
+        };
+        self.own_metrics().into_iter().find(fits).map_or(0.0, |metric| metric.value)
+    }
+
     /// Returns what the server says of itself.
     #[track_caller]
     pub(crate) fn own_metrics(&self) -> Vec<OwnMetric> {

@@ -33,6 +33,8 @@ pub(crate) struct Setup {
     story: &'static str,
     home: Arc<TempDir>,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+    wrapper: Vec<String>,
 }
 
 impl Setup {
@@ -40,7 +42,13 @@ impl Setup {
     pub(crate) fn new(story: &'static str) -> Self {
         let home =
             TempDir::with_prefix(format!("commonwatch-{story}-")).expect("a temporary folder");
-        Self { story, home: Arc::new(home), arguments: Vec::new() }
+        Self {
+            story,
+            home: Arc::new(home),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            wrapper: Vec::new(),
+        }
     }
 
     /// Sets the whole configuration file.
@@ -53,6 +61,25 @@ impl Setup {
     pub(crate) fn arguments(mut self, arguments: &[&str]) -> Self {
         self.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
         self
+    }
+
+    /// Sets a variable of the process's environment.
+    pub(crate) fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts the server through another program, which gets the server's command line after its own
+    /// arguments and must become the server.
+    pub(crate) fn through(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
+    /// Arms faults of the disk; `storage::disk::faults` says how they are written.
+    pub(crate) fn faults(self, rules: &str) -> Self {
+        self.environment("COMMONWATCH_FAULTS", rules)
     }
 
     /// Returns the folder that holds the data directory and whatever else the story needs.
@@ -77,9 +104,18 @@ impl Setup {
         let log = log_path(self.story);
         let log_file = File::create(&log).expect("the log folder is ours");
         drop(fs::remove_file(self.data_dir().join("addresses.json")));
-        let child = Command::new(binary())
+        let mut command = match self.wrapper.split_first() {
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(binary());
+                command
+            }
+            None => Command::new(binary()),
+        };
+        let child = command
             .current_dir(self.home.path())
             .args(self.command_line())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log_file.try_clone().expect("a second handle"))
             .stderr(log_file)
@@ -114,15 +150,21 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Waits until the server answers that it is ready.
+    /// Waits until the server has said where it listens, which is before it is ready.
     #[track_caller]
-    pub(crate) fn wait_until_ready(&mut self) {
+    pub(crate) fn wait_for_addresses(&mut self) -> Addresses {
         let file = self.setup.data_dir().join("addresses.json");
-        let addresses: Addresses = until("the server's addresses", PATIENCE, || {
+        until("the server's addresses", PATIENCE, || {
             self.still_runs()?;
             let text = fs::read(&file).map_err(|error| error.to_string())?;
             serde_json::from_slice(&text).map_err(|error| error.to_string())
-        });
+        })
+    }
+
+    /// Waits until the server answers that it is ready.
+    #[track_caller]
+    pub(crate) fn wait_until_ready(&mut self) {
+        let addresses = self.wait_for_addresses();
         until("the server to be ready", PATIENCE, || {
             self.still_runs()?;
             let answer = http::send(&addresses.http, &Request::get("/-/ready"));
@@ -132,6 +174,33 @@ impl Server {
             }
         });
         self.addresses = Some(addresses);
+    }
+
+    /// Waits until the server is ready or has ended; returns how it ended.
+    #[track_caller]
+    pub(crate) fn wait_until_ready_or_dead(&mut self) -> Option<ExitStatus> {
+        let file = self.setup.data_dir().join("addresses.json");
+        until("the server to be ready or to end", PATIENCE, || {
+            if let Some(ended) = self.ended() {
+                return Ok(Some(ended));
+            }
+            let text = fs::read(&file).map_err(|error| error.to_string())?;
+            let addresses: Addresses =
+                serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+            let answer = http::send(&addresses.http, &Request::get("/-/ready"));
+            match answer.map_err(|error| error.to_string())? {
+                ready if ready.status == 200 => {
+                    self.addresses = Some(addresses);
+                    Ok(None)
+                }
+                waiting => Err(format!("{} {}", waiting.status, waiting.text())),
+            }
+        })
+    }
+
+    /// Returns how the process ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("the process is ours")
     }
 
     #[track_caller]

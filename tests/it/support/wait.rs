@@ -43,3 +43,21 @@ pub(crate) fn until<T>(
         }
     }
 }
+
+/// A stretch of time that ends by itself.
+#[derive(Debug)]
+pub(crate) struct Limit {
+    clock: SystemClock,
+    length: Duration,
+}
+
+impl Limit {
+    /// Begins now.
+    pub(crate) fn new(length: Duration) -> Self {
+        Self { clock: SystemClock::new(), length }
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        Duration::from_nanos(self.clock.monotonic_ns()) > self.length
+    }
+}

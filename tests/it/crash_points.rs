@@ -1,0 +1,158 @@
+//! The process ends at every named point of the write path, of the start and of the replay; nothing
+//! acknowledged is lost, doubled or changed, and nothing comes back that nobody sent.
+//!
+//! The points are `storage::disk::faults::PLACES`; the first story holds that list against what the
+//! process really does, so a new operation on the disk has its case here or fails it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::time::Duration;
+
+use commonwatch::storage::disk::faults;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+
+use crate::support::ledger::{self, Run};
+use crate::support::wait::now_ms;
+use crate::support::{Caller, Setup, remote_write};
+
+/// Small segments and frequent flushes, so that all points are met within a moment.
+const CONFIG: &str = r#"
+[tagging]
+enabled = false
+
+[storage]
+flush_age = "100ms"
+segment_size = "16KiB"
+retention = "30d"
+"#;
+
+const SIGABRT: i32 = 6;
+/// How long the load lasts when no point ends it; generous, because a loaded machine is not a defect.
+const LOAD_MAX: Duration = Duration::from_secs(30);
+/// How many points are tried between two looks at everything that is stored, in the short form.
+const CHECK_EVERY: usize = 6;
+
+#[test]
+fn every_point_of_the_disk_is_on_the_list_and_every_one_on_the_list_is_met() {
+    let setup = Setup::new("crash-points-list").config(CONFIG);
+    let log = setup.home().join("points");
+    let setup = setup.environment("COMMONWATCH_FAULTS_LOG", &log.display().to_string());
+    let run = Run::new(20);
+
+    // A full disk, so that a write is taken back; then enough load for rotations and flushes.
+    let mut server = setup.clone().faults("write.wal.before@9=error:full").start();
+    let ended = run.load_until_dead(&mut server, Duration::from_secs(2));
+    assert_eq!(ended, None, "{}", server.log());
+    assert!(run.counts().1 > 0, "nothing was refused while the disk was full");
+    old_sample(&server.caller());
+    server.kill_9();
+    // What a crash in the middle of a flush leaves, and a file that nobody knows.
+    strays(&setup);
+    let server = setup.start();
+    server.caller().promql("ledger_samples", now_ms());
+    server.stop();
+    // A shorter retention: the file of the old sample goes.
+    let setup = setup.config(&CONFIG.replace("30d", "1d"));
+    setup.start().stop();
+
+    let met: BTreeSet<String> =
+        fs::read_to_string(&log).unwrap().lines().map(str::to_owned).collect();
+    let listed: BTreeSet<String> = faults::points().into_iter().collect();
+    let unlisted: Vec<_> = met.difference(&listed).collect();
+    let never_met: Vec<_> = listed.difference(&met).collect();
+    assert!(
+        unlisted.is_empty() && never_met.is_empty(),
+        "not in PLACES: {unlisted:?}; in PLACES but never met: {never_met:?}"
+    );
+    assert!(listed.len() >= 60, "{}", listed.len());
+}
+
+#[test]
+fn the_process_may_end_at_any_point() {
+    let seed = ledger::seed();
+    let rounds = std::env::var("CRASH_POINT_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    eprintln!("crash points: seed {seed} (COMMONWATCH_TEST_SEED repeats it), {rounds} rounds");
+    let mut random = StdRng::seed_from_u64(seed);
+    for round in 0..rounds {
+        let mut points = faults::points();
+        points.shuffle(&mut random);
+        one_round(&points, round, &mut random, rounds > 1);
+    }
+    eprintln!("crash points: {} points, {rounds} rounds, nothing lost", faults::points().len());
+}
+
+/// Ends the process at each of the points, all over one data directory.
+fn one_round(points: &[String], round: u64, random: &mut StdRng, is_long: bool) {
+    let setup = Setup::new("crash-points").config(CONFIG);
+    let run = Run::new(10).paced(Duration::from_millis(3));
+    let server = setup.start();
+    run.send_one_of_each(&server.caller());
+    server.kill_9();
+    for (idx, point) in points.iter().enumerate() {
+        // The first meeting in the short form; any of the first in the long one.
+        let meeting = if round == 0 { 1 } else { random.random_range(1..=3) };
+        let when = format!("round {round}, {point}@{meeting}");
+        strays(&setup);
+        if point.contains(".state.") {
+            // So that the control state is made anew, which is when all its points are met.
+            fs::remove_dir_all(setup.data_dir().join("state")).unwrap();
+        }
+        end_at(&setup, &run, point, meeting, &when);
+        if is_long || (idx + 1).is_multiple_of(CHECK_EVERY) {
+            check(&setup, &run, &when);
+        }
+    }
+    check(&setup, &run, &format!("round {round}, at the end"));
+}
+
+/// Runs the server under load until it ends at the point.
+fn end_at(setup: &Setup, run: &Run, point: &str, meeting: u64, when: &str) {
+    let mut rules = format!("{point}@{meeting}=kill");
+    if point.starts_with("truncate.wal") {
+        rules.push_str("; write.wal.before@7=error:full; write.wal.before@12=error:full; write.wal.before@17=error:full");
+    }
+    let mut server = setup.clone().faults(&rules).spawn();
+    let ended = match server.wait_until_ready_or_dead() {
+        Some(ended) => Some(ended),
+        None => {
+            run.load_until_dead(&mut server, if meeting == 1 { LOAD_MAX } else { LOAD_MAX / 10 })
+        }
+    };
+    match ended {
+        Some(status) => assert_eq!(status.signal(), Some(SIGABRT), "{when}: {}", server.log()),
+        // A point of the start may be met once only.
+        None => assert!(meeting > 1, "{when}: the process never came there: {}", server.log()),
+    }
+    assert!(!server.log().contains("panicked"), "{when}: {}", server.log());
+}
+
+fn check(setup: &Setup, run: &Run, when: &str) {
+    let server = setup.start();
+    let caller = server.caller();
+    run.send_unknown_samples_again(&caller);
+    run.check(&caller, when);
+    let damage = caller.own_metric("commonwatch_wal_damage_total", &[]);
+    assert!(damage == 0.0, "{when}: a crash is not damage");
+    server.kill_9();
+}
+
+/// Leaves a file of a flush that was cut off, and one that no manifest lists.
+fn strays(setup: &Setup) {
+    let folder = setup.data_dir().join("parquet/logs/commons=stray/date=2026-01-01");
+    fs::create_dir_all(&folder).unwrap();
+    let write = |name: &str| fs::write(Path::new(&folder).join(name), "not Parquet").unwrap();
+    write("0000000000000000-0.parquet");
+    write("0000000000000000-1.parquet.tmp");
+}
+
+/// Sends a sample of the day before yesterday.
+fn old_sample(caller: &Caller) {
+    let old_ms = now_ms() - 2 * 86_400_000;
+    let series = remote_write::series(&[("__name__", "old")], &[(old_ms, 1.0)]);
+    let answer = caller.send(remote_write::write(vec![series]));
+    assert!((200..300).contains(&answer.status), "{} {}", answer.status, answer.text());
+}
