@@ -173,7 +173,7 @@ async fn open_storage(
 ) -> Result<Opened, AppError> {
     let progress = Arc::new(Progress::default());
     let seen = Arc::clone(&progress);
-    let series_per_commons = config.sections.limits.ingest.series_per_commons;
+    let series_per_commons = config.sections.limits.series_per_commons;
     let config = storage::Config { series_per_commons, ..config.sections.storage.clone() };
     let mut opening =
         tokio::task::spawn_blocking(move || Storage::open(disk, clock, config, metrics, &progress));

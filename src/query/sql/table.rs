@@ -12,7 +12,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{DFSchema, Result, ScalarValue, internal_err};
+use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue};
 use datafusion::config::TableParquetOptions;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
@@ -122,7 +122,8 @@ impl ScopedTable {
         for file in &files {
             let folder = format!("parquet/{signal}/commons={}/", file.commons);
             if !file.path.starts_with(&folder) {
-                return internal_err!("the file {} is not in the folder {folder}", file.path);
+                let error = format!("the file {} is not in the folder {folder}", file.path);
+                return Err(DataFusionError::External(error.into()));
             }
         }
         // Names begin with the generation, so this is oldest first.

@@ -13,6 +13,7 @@ pub(crate) mod loki;
 pub(crate) mod otlp;
 pub(crate) mod remote_write;
 
+pub(crate) mod process;
 pub(crate) mod programs;
 pub(crate) mod simulated;
 pub(crate) mod sink;
