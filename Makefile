@@ -5,7 +5,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 SERVER := $(TARGET)/release/commonwatch
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench peers cardinality fmt clippy clean
+.PHONY: help run test bench peers cardinality canaries fmt clippy clean
 
 help: ## Lists what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -34,6 +34,11 @@ peers: ## Measures ours beside Prometheus and VictoriaMetrics; PEERS=long takes 
 	@scripts/install-peers
 	@echo "==> building the release binary and the load generator (several minutes the first time)"
 	@$(CARGO) bench --locked --bench bench -- peers
+
+canaries: ## Asks 40,000 questions under random scopes and looks for secrets of other commons
+	@COMMONWATCH_CANARY_QUERIES=$(or $(CANARY_QUERIES),40000) COMMONWATCH_CANARY_SEED=$(or $(SEED),20261121) \
+		$(CARGO) test --locked --test it scope_canaries -- --nocapture \
+		&& echo "canaries: no answer left its scope" || { echo "canaries: FAILED"; exit 1; }
 
 fmt: ## Formats the code
 	@$(CARGO) fmt

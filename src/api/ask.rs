@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::base::Kind;
-use crate::model::{Grant, Labels, SeriesMeta};
+use crate::model::{Grant, Labels, Matcher, SeriesMeta};
 use crate::query::promql::Answer;
 use crate::query::{Param, SqlAnswer};
 use crate::rules::{AlertsView, RulesFilter, RulesView};
@@ -104,6 +104,16 @@ pub trait Ask: Send + Sync + Debug {
 
     /// Returns what is known of each metric, sorted by name.
     async fn metadata(&self, grant: &Grant) -> Result<Vec<(String, SeriesMeta)>, AskError>;
+
+    /// Lays PromQL out as people do.
+    async fn format(&self, grant: &Grant, query: &str) -> Result<String, AskError>;
+
+    /// Returns the matchers of each selector.
+    async fn matchers(
+        &self,
+        grant: &Grant,
+        selectors: Vec<String>,
+    ) -> Result<Vec<Vec<Matcher>>, AskError>;
 
     /// Runs one SQL statement with positional parameters.
     async fn sql(

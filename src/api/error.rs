@@ -167,6 +167,13 @@ pub(super) fn head_too_large(message: String) -> Response {
     response
 }
 
+/// Answers a request whose `Accept` names nothing that we write.
+pub(super) fn not_acceptable(message: String) -> Response {
+    let mut response = ApiError::new(Kind::BadInput, message).into_response();
+    *response.status_mut() = StatusCode::NOT_ACCEPTABLE;
+    response
+}
+
 /// Answers a known path that is asked with the wrong method.
 pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Response {
     let message = format!("{} does not take {method}", uri.path());

@@ -9,7 +9,7 @@ use super::error::answer;
 use super::number::{push_sample_value, push_seconds};
 use crate::model::json::push_string;
 use crate::model::{Labels, SeriesData};
-use crate::query::promql::{Answer, Sample, Value};
+use crate::query::promql::{Sample, Value};
 
 /// Returns `{"status":"success","data":…}` with what `write` appends as data.
 pub(super) fn success(
@@ -65,17 +65,6 @@ pub(super) fn push_labels(out: &mut String, labels: &Labels) {
         push_string(out, value);
     }
     out.push('}');
-}
-
-/// Returns about how many bytes an answer takes as JSON.
-pub(super) fn likely_bytes(answer: &Answer) -> usize {
-    match &answer.value {
-        Value::Scalar { .. } | Value::String { .. } => 128,
-        Value::Vector(samples) => samples.iter().map(|s| 64 + s.labels.packed().len()).sum(),
-        Value::Matrix(series) => {
-            series.iter().map(|s| 64 + s.labels.packed().len() + 24 * s.values.len()).sum()
-        }
-    }
 }
 
 /// Appends `"resultType":…,"result":…`, the inside of `data`.

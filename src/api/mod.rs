@@ -35,7 +35,6 @@ use prometheus_client::registry::Registry;
 use tower_http::compression::CompressionLayer;
 
 use crate::base::clock::SharedClock;
-use crate::query::promql::{Expr, ParseLimits, PromqlError};
 
 pub use ask::{Ask, AskError, AskOptions, RuleViews, Selection};
 pub use error::{ApiError, Dialect};
@@ -55,12 +54,6 @@ const QUESTION_BYTES_MAX: usize = 1 << 20;
 pub trait Reload: Send + Sync + std::fmt::Debug {
     /// Reloads; on `Err` nothing has changed.
     async fn reload(&self) -> Result<(), String>;
-}
-
-/// Parses PromQL that is only looked at, not evaluated.
-fn parse_promql(text: &str) -> Result<Expr, ApiError> {
-    crate::query::promql::parse(text, &ParseLimits::default())
-        .map_err(|error: PromqlError| ApiError::new(error.kind(), error.to_string()))
 }
 
 /// Returns the table of all routes.

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tracing::error;
 
-use super::ask::{Ask, AskError, AskOptions, Selection};
-use crate::model::{Grant, Labels, SeriesMeta};
+use super::ask::{Ask, AskError, AskOptions, Selection, chain};
+use crate::base::Kind;
+use crate::model::{Grant, Labels, Matcher, SeriesMeta};
 use crate::query::promql::Answer;
 use crate::query::{self, Engine, Options, Param, QueryError, Session, SqlAnswer};
 use crate::storage::Storage;
@@ -26,21 +28,28 @@ impl Sessions {
     fn session(&self, grant: &Grant) -> Session {
         Session::new(grant.clone(), &self.storage, &self.engine)
     }
+}
 
-    fn selection(&self, wanted: &Selection) -> Result<query::Selection, AskError> {
-        let sets = wanted.selectors.iter().map(|text| self.engine.selector(text));
-        Ok(query::Selection {
-            matcher_sets: sets.collect::<Result<_, _>>().map_err(refused)?,
-            start_ms: wanted.start_ms,
-            end_ms: wanted.end_ms,
-            limit: None, // The handler cuts, because it also says so.
-        })
+fn selection_of(wanted: &Selection) -> query::Selection {
+    query::Selection {
+        selectors: wanted.selectors.clone(),
+        start_ms: wanted.start_ms,
+        end_ms: wanted.end_ms,
+        limit: None, // The handler cuts, because it also says so.
     }
 }
 
+/// A fault of ours is told to the log alone: its text may name folders, files and whose they are.
 #[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
 fn refused(error: QueryError) -> AskError {
-    AskError::of(error.kind(), &error)
+    match error.kind() {
+        Kind::Internal => {
+            let cause = chain(&error);
+            error!(cause, "a question met a fault of the server's own");
+            AskError::new(Kind::Internal, "the server met a fault of its own; its log says which")
+        }
+        kind => AskError::of(kind, &error),
+    }
 }
 
 fn options_of(options: AskOptions) -> Options {
@@ -72,8 +81,7 @@ impl Ask for Sessions {
     }
 
     async fn series(&self, grant: &Grant, wanted: &Selection) -> Result<Vec<Labels>, AskError> {
-        let wanted = self.selection(wanted)?;
-        self.session(grant).series(wanted).await.map_err(refused)
+        self.session(grant).series(selection_of(wanted)).await.map_err(refused)
     }
 
     async fn label_names(
@@ -81,8 +89,7 @@ impl Ask for Sessions {
         grant: &Grant,
         wanted: &Selection,
     ) -> Result<Vec<String>, AskError> {
-        let wanted = self.selection(wanted)?;
-        self.session(grant).label_names(wanted).await.map_err(refused)
+        self.session(grant).label_names(selection_of(wanted)).await.map_err(refused)
     }
 
     async fn label_values(
@@ -91,12 +98,23 @@ impl Ask for Sessions {
         name: &str,
         wanted: &Selection,
     ) -> Result<Vec<String>, AskError> {
-        let wanted = self.selection(wanted)?;
-        self.session(grant).label_values(name, wanted).await.map_err(refused)
+        self.session(grant).label_values(name, selection_of(wanted)).await.map_err(refused)
     }
 
     async fn metadata(&self, grant: &Grant) -> Result<Vec<(String, SeriesMeta)>, AskError> {
         self.session(grant).metadata().await.map_err(refused)
+    }
+
+    async fn format(&self, grant: &Grant, query: &str) -> Result<String, AskError> {
+        self.session(grant).format(query).await.map_err(refused)
+    }
+
+    async fn matchers(
+        &self,
+        grant: &Grant,
+        selectors: Vec<String>,
+    ) -> Result<Vec<Vec<Matcher>>, AskError> {
+        self.session(grant).matchers(selectors).await.map_err(refused)
     }
 
     async fn sql(

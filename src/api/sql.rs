@@ -11,9 +11,10 @@ use serde::Deserialize;
 
 use super::Api;
 use super::ask::AskOptions;
-use super::error::{ApiError, answer};
+use super::error::{ApiError, answer, not_acceptable};
 use super::route::{Need, Routes};
 use crate::base::Kind;
+use crate::base::units::HumanDuration;
 use crate::model::Grant;
 use crate::query::{Param, SqlAnswer};
 
@@ -27,6 +28,9 @@ struct Question {
     query: String,
     #[serde(default)]
     params: Vec<Param>,
+    /// The deadline the caller wants; `query.timeout_max` still holds.
+    #[serde(default)]
+    timeout: Option<HumanDuration>,
 }
 
 /// How the rows are written.
@@ -47,23 +51,36 @@ impl Format {
         ("application/ndjson", Format::NdJson),
     ];
 
-    /// Returns the first format of `Accept` that we write; JSON when there is none or anything goes.
-    fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
+    /// Returns the format that `Accept` wants most of those that we write, the first of equals; JSON
+    /// when there is no such header or anything goes. The error says what we write.
+    fn of(headers: &HeaderMap) -> Result<Self, String> {
         let Some(accept) = headers.get(ACCEPT).and_then(|value| value.to_str().ok()) else {
             return Ok(Format::Json);
         };
-        for wanted in accept.split(',') {
-            let wanted = wanted.split(';').next().unwrap_or("").trim();
-            if let Some((_, format)) = Self::ALL.iter().find(|(name, _)| *name == wanted) {
-                return Ok(*format);
-            }
-            if matches!(wanted, "" | "*/*" | "application/*") {
-                return Ok(Format::Json);
+        let mut best: Option<(f32, Self)> = None;
+        for (format, weight) in accept.split(',').filter_map(Self::wanted) {
+            if best.is_none_or(|(most, _)| weight > most) {
+                best = Some((weight, format));
             }
         }
-        let known: Vec<&str> = Self::ALL[..4].iter().map(|(name, _)| *name).collect();
-        let message = format!("cannot answer as `{accept}`: wanted one of {}", known.join(", "));
-        Err(ApiError::new(Kind::BadInput, message))
+        best.map(|(_, format)| format).ok_or_else(|| {
+            let known: Vec<&str> = Self::ALL[..4].iter().map(|(name, _)| *name).collect();
+            format!("cannot answer as `{accept}`: wanted one of {}", known.join(", "))
+        })
+    }
+
+    /// Reads one of the types in `Accept`: the format and how much it is wanted, unless that is
+    /// not at all.
+    fn wanted(range: &str) -> Option<(Self, f32)> {
+        let mut parts = range.split(';').map(str::trim);
+        let name = parts.next().unwrap_or("").to_ascii_lowercase();
+        let weight = parts.find_map(|part| part.strip_prefix("q=")?.parse().ok()).unwrap_or(1.0);
+        let format = match name.as_str() {
+            "" | "*/*" | "application/*" => Format::Json,
+            "text/*" => Format::Csv,
+            name => Self::ALL.iter().find(|(known, _)| *known == name)?.1,
+        };
+        (weight > 0.0).then_some((format, weight))
     }
 
     fn content_type(self) -> &'static str {
@@ -76,15 +93,20 @@ async fn sql(
     Extension(grant): Extension<Grant>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let format = Format::of(request.headers())?;
+    let format = match Format::of(request.headers()) {
+        Ok(format) => format,
+        Err(message) => return Ok(not_acceptable(message)),
+    };
     let question = question_of(request).await?;
-    let options = AskOptions::default();
+    let timeout = question.timeout.map(|timeout| timeout.0);
+    let options = AskOptions { timeout, ..AskOptions::default() };
     let rows = api.ask.sql(&grant, &question.query, question.params, options).await?;
     let truncated = rows.truncated.map(|limit| HeaderValue::from_static(limit.key()));
     let written = tokio::task::spawn_blocking(move || write_rows(&rows, format)).await;
     let body =
         written.map_err(|_| ApiError::new(Kind::Internal, "writing the rows panicked"))?.map_err(
-            |error| ApiError::new(Kind::Internal, format!("cannot write the rows: {error}")),
+            // Such as a time in the year 292 billion.
+            |error| ApiError::new(Kind::Execution, format!("cannot write the rows: {error}")),
         )?;
     let mut response = answer(StatusCode::OK, format.content_type(), Body::from(body));
     if let Some(limit) = truncated {
@@ -115,7 +137,7 @@ async fn question_of(request: Request) -> Result<Question, ApiError> {
     if query.trim().is_empty() {
         return Err(wrong("the statement is empty".to_owned()));
     }
-    Ok(Question { query, params: Vec::new() })
+    Ok(Question { query, params: Vec::new(), timeout: None })
 }
 
 fn write_rows(rows: &SqlAnswer, format: Format) -> Result<Vec<u8>, ArrowError> {

@@ -77,7 +77,7 @@ pub(super) fn read_rules(config: &Config) -> Result<Vec<GroupDef>, RulesError> {
         query_offset_ms: section.query_offset.as_ms(),
         groups_max: section.groups_max,
     };
-    let limits = config.sections.limits.query.parse_limits();
+    let limits = config.sections.query.promql_limits().parse;
     let check = |expr: &str| {
         promql::parse(expr, &limits).map(|expr| expr.to_string()).map_err(|error| error.to_string())
     };

@@ -141,7 +141,7 @@ fn ingest(
         store: Arc::new(storage.clone()),
         tagger: Arc::clone(tagger),
         derive: derive.clone(),
-        limits: config.sections.limits.ingest.clone(),
+        limits: config.sections.limits.clone(),
         retention_ms: (retention_ms != 0).then_some(retention_ms),
         metrics: ingest::Metrics::register(registry),
         clock: Arc::clone(clock),
@@ -158,7 +158,6 @@ fn engine(
     Ok(query::Engine::new(query::EngineParts {
         config: sections.query.clone(),
         promql: sections.promql.clone(),
-        promql_limits: sections.limits.query.clone(),
         data_dir: sections.server.data_dir.clone(),
         clock: Arc::clone(clock),
         metrics: query::Metrics::register(registry),

@@ -10,7 +10,6 @@
 
 mod check;
 mod keys;
-mod limits;
 mod mistake;
 mod sections;
 mod sources;
@@ -21,9 +20,8 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::{self, TokenTable};
-use crate::{derive, notify, query, rules, server, storage, tagging};
+use crate::{derive, ingest, notify, query, rules, server, storage, tagging};
 
-pub use limits::Limits;
 pub use mistake::{ConfigError, Mistake, Origin};
 pub use sections::{Log, LogFormat};
 pub use sources::{DEFAULT_PATH, Flag, Sources};
@@ -38,8 +36,8 @@ pub struct ConfigFile {
     pub auth: auth::Config,
     /// What is kept, for how long.
     pub storage: storage::Config,
-    /// What is taken at the door, and what a question may use.
-    pub limits: Limits,
+    /// What is taken at the door.
+    pub limits: ingest::Limits,
     /// How rows are placed.
     pub tagging: tagging::Config,
     /// What is computed on the way in.

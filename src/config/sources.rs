@@ -225,7 +225,22 @@ fn no_section(name: &str) -> String {
     }
 }
 
+/// Keys that have moved, by their old names.
+const MOVED: [(&str, &str); 7] = [
+    ("limits.query_text", "query.promql_text_max"),
+    ("limits.query_tokens", "query.promql_tokens_max"),
+    ("limits.query_depth", "query.promql_depth_max"),
+    ("limits.query_samples", "query.samples_max"),
+    ("limits.query_series", "query.series_max"),
+    ("limits.query_memory", "query.memory"),
+    ("limits.query_timeout", "query.timeout"),
+];
+
 fn no_key(section: &str, key: &str, known: &[&str]) -> String {
+    let full = format!("{section}.{key}");
+    if let Some((_, now)) = MOVED.iter().find(|(old, _)| *old == full) {
+        return format!("[{section}] has no key `{key}`: it is `{now}` now");
+    }
     match keys::nearest(key, known) {
         Some(near) => format!("[{section}] has no key `{key}`: did you mean `{near}`?"),
         None => format!("[{section}] has no key `{key}`: there are {}", known.join(", ")),

@@ -205,14 +205,25 @@ fn private_targets_follow_the_listeners() {
 }
 
 #[test]
-fn both_rooms_limits_stand_under_one_name() {
-    let config = load("[limits]\nlog_line = \"1KiB\"\nquery_depth = 7\n").unwrap();
-    let limits = &config.sections.limits;
+fn a_key_that_moved_is_told_its_new_name() {
+    for (old, now) in [
+        ("query_text", "query.promql_text_max"),
+        ("query_depth", "query.promql_depth_max"),
+        ("query_timeout", "query.timeout"),
+        ("query_memory", "query.memory"),
+    ] {
+        let variable = format!("COMMONWATCH_LIMITS_{}", old.to_ascii_uppercase());
+        let in_file = load(&format!("[limits]\n{old} = 7\n")).unwrap_err().to_string();
+        let in_environment = Config::load(with(&[(&variable, "7")], &[])).unwrap_err().to_string();
 
-    assert_eq!((limits.ingest.log_line.0, limits.query.query_depth), (1_024, 7));
-    assert!(config.shown().contains("query_depth = 7"), "{}", config.shown());
-    for wrong in ["[limits]\nquery_width = 7\n", "[limits]\nlog_lines = 7\n"] {
-        assert!(load(wrong).unwrap_err().to_string().contains("has no key"), "{wrong}");
+        for told in [in_file, in_environment] {
+            assert!(
+                told.contains(&format!("[limits] has no key `{old}`: it is `{now}` now")),
+                "{told}"
+            );
+        }
+        let (section, key) = now.split_once('.').unwrap();
+        assert!(keys::of_section(section).contains(&key), "{now} is no key");
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::units::{HumanDuration, HumanSize};
 
-/// The `[limits]` section as far as it concerns what comes in.
+/// The `[limits]` section; what questions may cost stands in `[query]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {

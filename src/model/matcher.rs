@@ -24,8 +24,11 @@ pub struct MatcherError {
     source: Box<regex::Error>,
 }
 
-/// The largest compiled pattern, in bytes; the crate's own default refuses `(a{1000}){1000}` too late.
-const REGEX_PROGRAM_BYTES_MAX: usize = 1 << 20;
+/// The largest compiled pattern, in bytes, unless a query's limits say otherwise; the crate's own
+/// default refuses `(a{1000}){1000}` too late.
+pub const REGEX_PROGRAM_BYTES_MAX: usize = 1 << 20;
+/// The largest compiled pattern of any matcher; a query's limits may be lower, not higher.
+pub const REGEX_PROGRAM_BYTES_CEILING: usize = 8 << 20;
 
 /// One condition on one label. An absent label compares as the empty string.
 #[derive(Debug, Clone)]
@@ -89,16 +92,20 @@ impl std::fmt::Display for Matcher {
     }
 }
 
-fn compile(name: &str, pattern: &str) -> Result<Regex, MatcherError> {
+/// Compiles a pattern as matchers do: anchored at both ends, `.` matches newlines.
+pub fn compile_label_regex(pattern: &str, program_bytes_max: usize) -> Result<Regex, regex::Error> {
     regex::RegexBuilder::new(&format!("^(?:{pattern})$"))
         .dot_matches_new_line(true)
-        .size_limit(REGEX_PROGRAM_BYTES_MAX)
+        .size_limit(program_bytes_max)
         .build()
-        .map_err(|error| MatcherError {
-            name: name.to_owned(),
-            pattern: pattern.to_owned(),
-            source: Box::new(error),
-        })
+}
+
+fn compile(name: &str, pattern: &str) -> Result<Regex, MatcherError> {
+    compile_label_regex(pattern, REGEX_PROGRAM_BYTES_CEILING).map_err(|error| MatcherError {
+        name: name.to_owned(),
+        pattern: pattern.to_owned(),
+        source: Box::new(error),
+    })
 }
 
 #[cfg(test)]

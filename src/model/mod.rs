@@ -18,7 +18,9 @@ pub use alert::AlertEvent;
 pub use grant::{Grant, ReadScope, Role, WriteScope};
 pub use labels::{Labels, LabelsBuilder};
 pub use log::{LogRow, LogsBuilder};
-pub use matcher::{MatchOp, Matcher};
+pub use matcher::{
+    MatchOp, Matcher, REGEX_PROGRAM_BYTES_CEILING, REGEX_PROGRAM_BYTES_MAX, compile_label_regex,
+};
 pub use metric::{ExpHistogram, MetricKind, SeriesMeta, Temporality};
 pub use series::SeriesData;
 pub use span::{SpanRow, SpansBuilder};

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::QueryError;
 use super::limits::Config;
+use super::metrics::{Counted, Metrics};
 
 /// Names are remembered while a question of theirs is under way; the table is swept when it has
 /// grown past this.
@@ -25,6 +26,7 @@ pub(super) struct Admission {
     all_max: usize,
     each_max: usize,
     principals: Mutex<HashMap<Arc<str>, Weak<Semaphore>>>,
+    metrics: Metrics,
 }
 
 /// The right to run one question, until dropped.
@@ -32,17 +34,19 @@ pub(super) struct Admission {
 pub(super) struct Turn {
     _own: OwnedSemaphorePermit,
     _all: OwnedSemaphorePermit,
+    _running: Counted,
 }
 
 impl Admission {
     /// Returns a turnstile with the section's limits.
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config, metrics: Metrics) -> Self {
         let all_max = config.concurrency();
         Self {
             all: Arc::new(Semaphore::new(all_max)),
             all_max,
             each_max: config.concurrency_per_principal_max,
             principals: Mutex::default(),
+            metrics,
         }
     }
 
@@ -52,6 +56,7 @@ impl Admission {
         principal: &Arc<str>,
         patience: Duration,
     ) -> Result<Turn, QueryError> {
+        let _waiting = self.metrics.waiting();
         let own =
             wait(self.semaphore_of(principal), patience).await.ok_or(QueryError::Overloaded {
                 whose: " for this credential",
@@ -63,7 +68,7 @@ impl Admission {
             max: self.all_max,
             key: "query.concurrency_max",
         })?;
-        Ok(Turn { _own: own, _all: all })
+        Ok(Turn { _own: own, _all: all, _running: self.metrics.running() })
     }
 
     fn semaphore_of(&self, principal: &Arc<str>) -> Arc<Semaphore> {
@@ -86,14 +91,17 @@ async fn wait(semaphore: Arc<Semaphore>, patience: Duration) -> Option<OwnedSema
 
 #[cfg(test)]
 mod tests {
+    use prometheus_client::registry::Registry;
+
     use super::*;
 
     fn admission(all: usize, each: usize) -> Admission {
-        Admission::new(&Config {
+        let config = Config {
             concurrency_max: all,
             concurrency_per_principal_max: each,
             ..Config::default()
-        })
+        };
+        Admission::new(&config, Metrics::register(&mut Registry::default()))
     }
 
     #[tokio::test]

@@ -7,13 +7,12 @@ use std::time::Duration;
 use super::admission::{Admission, Turn};
 use super::error::QueryError;
 use super::limits::Config;
-use super::metrics::{Metrics, Running};
+use super::metrics::Metrics;
 use super::promql;
 use super::sql::Limits;
 use super::worker::{Pool, WorkerCommand};
 use crate::base::clock::SharedClock;
-use crate::base::units::HumanDuration;
-use crate::model::{Grant, Matcher};
+use crate::model::Grant;
 
 /// What an engine is made from.
 #[derive(Debug)]
@@ -22,8 +21,6 @@ pub struct EngineParts {
     pub config: Config,
     /// How PromQL evaluates.
     pub promql: promql::Config,
-    /// What one PromQL question may cost.
-    pub promql_limits: promql::Limits,
     /// Where the store's files lie.
     pub data_dir: PathBuf,
     /// The clock of deadlines.
@@ -39,7 +36,8 @@ pub struct EngineParts {
 pub struct Engine {
     pub(super) config: Config,
     pub(super) promql: promql::Engine,
-    pub(super) promql_limits: promql::Limits,
+    promql_limits: promql::Limits,
+    memory: Arc<promql::SharedMemory>,
     pub(super) data_dir: PathBuf,
     pub(super) pool: Arc<Pool>,
     clock: SharedClock,
@@ -50,16 +48,20 @@ pub struct Engine {
 impl Engine {
     /// Returns an engine; nothing is started.
     pub fn new(parts: EngineParts) -> Arc<Self> {
-        let EngineParts { config, promql, promql_limits, data_dir, clock, metrics, worker } = parts;
+        let EngineParts { config, promql, data_dir, clock, metrics, worker } = parts;
         let memory_bytes = config.worker_memory.0;
         Arc::new(Self {
             pool: Pool::new(worker, config.workers, memory_bytes, metrics.clone()),
-            admission: Admission::new(&config),
+            admission: Admission::new(&config, metrics.clone()),
             promql: promql::Engine::new(&promql),
             // A worker's folder is the root, so that it keeps no other folder busy.
             data_dir: std::path::absolute(&data_dir).unwrap_or(data_dir),
+            promql_limits: config.promql_limits(),
+            memory: Arc::new(promql::SharedMemory::new(
+                config.memory_all.bytes(),
+                metrics.memory_bytes.clone(),
+            )),
             config,
-            promql_limits,
             clock,
             metrics,
         })
@@ -68,13 +70,6 @@ impl Engine {
     /// Starts the processes for SQL, so that the first question need not wait for one.
     pub async fn warm(&self) {
         self.pool.fill().await;
-    }
-
-    /// Reads a PromQL series selector, such as `up{job="a"}`.
-    pub fn selector(&self, text: &str) -> Result<Vec<Matcher>, QueryError> {
-        let expr = promql::parse(text, &self.promql_limits.parse_limits())?;
-        let refused = || QueryError::Refused(format!("`{text}` is not one series selector"));
-        promql::as_selector(&expr).ok_or_else(refused)
     }
 
     /// Waits for a turn and starts the clock of a question in one of the dialects.
@@ -90,15 +85,17 @@ impl Engine {
             started_ns: self.clock.monotonic_ns(),
             dialect,
             outcome: "canceled",
-            _running: self.metrics.running(),
         };
         (timed, self.admission.enter(&grant.name, deadline).await)
     }
 
     pub(super) fn budget(&self, deadline: Duration) -> promql::Budget {
-        let limits =
-            promql::Limits { query_timeout: HumanDuration(deadline), ..self.promql_limits.clone() };
-        limits.budget(Arc::clone(&self.clock))
+        self.promql_limits.budget_of(Arc::clone(&self.clock), deadline, &self.memory)
+    }
+
+    /// Counts a question that a limit refused, ended or cut off.
+    pub(super) fn limited(&self, key: &'static str) {
+        self.metrics.limited(key);
     }
 
     pub(super) fn sql_limits(&self, deadline: Duration) -> Limits {
@@ -127,12 +124,20 @@ pub(super) struct Timed {
     started_ns: u64,
     dialect: &'static str,
     outcome: &'static str,
-    _running: Running,
 }
 
 impl Timed {
+    /// Returns what is left of the time a question has, its wait for a turn taken off.
+    pub(super) fn left(&self, deadline: Duration) -> Duration {
+        let spent_ns = self.clock.monotonic_ns().saturating_sub(self.started_ns);
+        deadline.saturating_sub(Duration::from_nanos(spent_ns))
+    }
+
     /// Notes how the question ended.
     pub(super) fn end<T>(mut self, answer: Result<T, QueryError>) -> Result<T, QueryError> {
+        if let Some(key) = answer.as_ref().err().and_then(QueryError::limit) {
+            self.metrics.limited(key);
+        }
         self.outcome = match &answer {
             Ok(_) => "ok",
             Err(error) => error.outcome(),

@@ -22,6 +22,16 @@ pub enum QueryError {
     /// The question is wrong, or is one of those we never answer.
     #[error("{0}")]
     Refused(String),
+    /// The SQL text is longer than one may be.
+    #[error(
+        "the query has {n} bytes of text, the most allowed is {max}: shorten it, pass long values as parameters, or raise `query.sql_text_max`"
+    )]
+    SqlText {
+        /// Its bytes.
+        n: usize,
+        /// The limit.
+        max: usize,
+    },
     /// The question is right, but failed on this data.
     #[error("{0}")]
     Execution(String),
@@ -80,7 +90,7 @@ impl QueryError {
     pub fn kind(&self) -> Kind {
         match self {
             QueryError::Forbidden { .. } => Kind::Forbidden,
-            QueryError::Refused(_) => Kind::BadInput,
+            QueryError::Refused(_) | QueryError::SqlText { .. } => Kind::BadInput,
             QueryError::Execution(_)
             | QueryError::Memory { .. }
             | QueryError::WorkerMemory { .. }
@@ -91,6 +101,20 @@ impl QueryError {
             QueryError::Read(storage::ReadError::Limit { .. }) => Kind::Execution,
             QueryError::Read(_) | QueryError::Internal(_) => Kind::Internal,
             QueryError::Spawn(_) => Kind::Unavailable,
+        }
+    }
+
+    /// Returns the key of the limit that the question met, if it met one.
+    pub(super) fn limit(&self) -> Option<&'static str> {
+        match self {
+            QueryError::SqlText { .. } => Some("query.sql_text_max"),
+            QueryError::Memory { .. } => Some("query.memory"),
+            QueryError::WorkerMemory { .. } => Some("query.worker_memory"),
+            QueryError::Timeout { .. } => Some("query.timeout"),
+            QueryError::Overloaded { key, .. } => Some(key),
+            QueryError::Promql(error) => error.limit(),
+            QueryError::Read(storage::ReadError::Limit { limit, .. }) => Some(limit),
+            _ => None,
         }
     }
 

@@ -8,6 +8,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 type DialectOutcome = [(&'static str, &'static str); 2];
 type Reason = [(&'static str, &'static str); 1];
+type Limit = [(&'static str, &'static str); 1];
 
 fn query_seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.001, 2.5, 13))
@@ -18,7 +19,12 @@ fn query_seconds() -> Histogram {
 pub struct Metrics {
     seconds: Family<DialectOutcome, Histogram, fn() -> Histogram>,
     worker_restarts: Family<Reason, Counter>,
+    limited: Family<Limit, Counter>,
     running: Gauge,
+    waiting: Gauge,
+    workers_busy: Gauge,
+    /// What PromQL questions hold together.
+    pub(super) memory_bytes: Gauge,
 }
 
 impl Metrics {
@@ -27,7 +33,11 @@ impl Metrics {
         let metrics = Self {
             seconds: Family::new_with_constructor(query_seconds),
             worker_restarts: Family::default(),
+            limited: Family::default(),
             running: Gauge::default(),
+            waiting: Gauge::default(),
+            workers_busy: Gauge::default(),
+            memory_bytes: Gauge::default(),
         };
         registry.register_with_unit(
             "commonwatch_query",
@@ -41,10 +51,18 @@ impl Metrics {
             metrics.worker_restarts.clone(),
         );
         registry.register(
-            "commonwatch_query_running",
-            "Questions being answered now",
-            metrics.running.clone(),
+            "commonwatch_query_limited",
+            "Questions that a limit refused, ended or cut off, by the limit's key",
+            metrics.limited.clone(),
         );
+        for (name, help, gauge) in [
+            ("running", "Questions being answered now", &metrics.running),
+            ("waiting", "Questions that wait for their turn", &metrics.waiting),
+            ("workers_busy", "SQL processes that answer a question now", &metrics.workers_busy),
+            ("memory_bytes", "Memory that PromQL questions hold now", &metrics.memory_bytes),
+        ] {
+            registry.register(format!("commonwatch_query_{name}"), help, gauge.clone());
+        }
         metrics
     }
 
@@ -58,18 +76,39 @@ impl Metrics {
         self.worker_restarts.get_or_create(&[("reason", reason)]).inc();
     }
 
+    /// Counts a question that a limit refused, ended or cut off.
+    pub(super) fn limited(&self, key: &'static str) {
+        self.limited.get_or_create(&[("limit", key)]).inc();
+    }
+
     /// Counts a question as running until the returned value is dropped.
-    pub(super) fn running(&self) -> Running {
-        self.running.inc();
-        Running(self.running.clone())
+    pub(super) fn running(&self) -> Counted {
+        Counted::one_of(&self.running)
+    }
+
+    /// Counts a question as waiting until the returned value is dropped.
+    pub(super) fn waiting(&self) -> Counted {
+        Counted::one_of(&self.waiting)
+    }
+
+    /// Counts a process for SQL as busy until the returned value is dropped.
+    pub(super) fn worker_busy(&self) -> Counted {
+        Counted::one_of(&self.workers_busy)
     }
 }
 
-/// A question under way.
+/// One of those that a gauge counts.
 #[derive(Debug)]
-pub(super) struct Running(Gauge);
+pub(super) struct Counted(Gauge);
 
-impl Drop for Running {
+impl Counted {
+    fn one_of(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.dec();
     }

@@ -30,8 +30,9 @@ pub struct Options {
 /// Which series are meant.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Selection {
-    /// A series is meant when all matchers of any set match; no set means every series.
-    pub matcher_sets: Vec<Vec<Matcher>>,
+    /// PromQL selectors as written; a series is meant when any of them matches, and every series is
+    /// when there is none.
+    pub selectors: Vec<String>,
     /// First ms, inclusive.
     pub start_ms: i64,
     /// Last ms, inclusive.
@@ -92,14 +93,13 @@ impl Session {
             + Send
             + 'static,
     {
-        let parse_limits = self.engine.promql_limits.parse_limits();
         let query = query.to_owned();
         let engine = match options.lookback_ms {
             Some(lookback_ms) => self.engine.promql.with_lookback_ms(lookback_ms),
             None => self.engine.promql.clone(),
         };
         self.read("promql", options.timeout, move |snapshot, budget| {
-            let expr = promql::parse(&query, &parse_limits)?;
+            let expr = promql::parse(&query, &budget.limits.parse)?;
             Ok(ask(&engine, snapshot, &expr, budget)?)
         })
         .await
@@ -135,20 +135,41 @@ impl Session {
 
     async fn select(&self, wanted: Selection) -> Result<BTreeSet<Labels>, QueryError> {
         self.read("series", None, move |snapshot, budget| {
-            let every = [Vec::new()];
-            let sets = &wanted.matcher_sets;
-            let sets = if sets.is_empty() { every.as_slice() } else { sets.as_slice() };
+            let limits = &budget.limits;
+            let sets = match wanted.selectors.as_slice() {
+                [] => vec![Vec::new()],
+                selectors => promql::parse_selectors(selectors, &limits.parse)?,
+            };
             let mut found = BTreeSet::new();
-            for matchers in sets {
+            for matchers in &sets {
+                budget.check()?;
                 found.extend(snapshot.series(&SeriesRequest {
                     matchers,
                     start_ms: wanted.start_ms,
                     end_ms: wanted.end_ms,
-                    samples_max: budget.samples_max,
-                    series_max: budget.series_max,
+                    samples_max: limits.samples_max,
+                    series_max: limits.series_max,
                 })?);
             }
+            limits.check_names(&found)?;
             Ok(found)
+        })
+        .await
+    }
+
+    /// Lays PromQL out as people do.
+    pub async fn format(&self, query: &str) -> Result<String, QueryError> {
+        let query = query.to_owned();
+        self.read("metadata", None, move |_, budget| {
+            Ok(promql::format_expr(&promql::parse(&query, &budget.limits.parse)?))
+        })
+        .await
+    }
+
+    /// Returns the matchers of each selector.
+    pub async fn matchers(&self, selectors: Vec<String>) -> Result<Vec<Vec<Matcher>>, QueryError> {
+        self.read("metadata", None, move |_, budget| {
+            Ok(promql::parse_selectors(&selectors, &budget.limits.parse)?)
         })
         .await
     }
@@ -172,11 +193,12 @@ impl Session {
             Ok(turn) => turn,
             Err(error) => return timed.end(Err(error)),
         };
-        let budget = Arc::new(self.engine.budget(deadline));
+        let left = timed.left(deadline);
+        let budget = Arc::new(self.engine.budget(left));
         let stop = StopOnDrop(Arc::clone(&budget));
         let snapshot = self.snapshot.clone();
         let work = move || with_turn(turn, || work(&snapshot, &budget));
-        let done = tokio::time::timeout(deadline, tokio::task::spawn_blocking(work)).await;
+        let done = tokio::time::timeout(left, tokio::task::spawn_blocking(work)).await;
         drop(stop);
         timed.end(match done {
             Ok(Ok(Err(QueryError::Promql(PromqlError::Timeout)))) | Err(_) => {
@@ -201,6 +223,9 @@ impl Session {
             Ok(turn) => turn,
             Err(error) => return timed.end(Err(error)),
         };
+        if let Err(error) = self.engine.config.check_sql_text(sql) {
+            return timed.end(Err(error));
+        }
         let files = match self.files() {
             Ok(files) => files,
             Err(error) => return timed.end(Err(error)),
@@ -215,7 +240,13 @@ impl Session {
         };
         // The snapshot lives until the answer is there, and with it the files it names.
         let head: Arc<dyn HeadSource> = Arc::new(self.snapshot.clone());
-        timed.end(self.engine.pool.ask(&question, &head, deadline).await)
+        let left = timed.left(deadline);
+        let answer = self.engine.pool.ask(&question, &head, left).await;
+        let answer = timed.end(answer)?;
+        if let Some(limit) = answer.truncated {
+            self.engine.limited(limit.key());
+        }
+        Ok(answer)
     }
 
     /// Returns every file the caller may read.

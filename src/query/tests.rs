@@ -9,7 +9,7 @@ use prometheus_client::registry::Registry;
 use super::*;
 use crate::base::clock::SharedClock;
 use crate::base::{Kind, ManualClock};
-use crate::model::{Commons, Grant, Labels, Matcher, ReadScope, Role, SeriesMeta};
+use crate::model::{Commons, Grant, Labels, ReadScope, Role, SeriesMeta};
 use crate::query::promql::Value;
 use crate::query::sql::tests::{START_MS, commons, logs};
 use crate::query::worker::tests::test_worker;
@@ -47,7 +47,6 @@ impl World {
         let engine = Engine::new(EngineParts {
             config,
             promql: promql::Config::default(),
-            promql_limits: promql::Limits::default(),
             data_dir: dir.path().to_owned(),
             clock,
             metrics: Metrics::register(&mut registry),
@@ -98,12 +97,7 @@ impl World {
 }
 
 fn every_series() -> Selection {
-    Selection {
-        matcher_sets: Vec::new(),
-        start_ms: START_MS,
-        end_ms: START_MS + 600_000,
-        limit: None,
-    }
+    Selection { selectors: Vec::new(), start_ms: START_MS, end_ms: START_MS + 600_000, limit: None }
 }
 
 #[tokio::test]
@@ -205,9 +199,9 @@ async fn series_can_be_selected_by_several_sets() {
         world.sample(&heart, job, 0, 1.0).await;
     }
     let session = world.session(Role::Viewer, ReadScope::All);
-    let one = |job| vec![Matcher::equal("__name__", "up"), Matcher::equal("job", job)];
+    let one = |job| format!("up{{job=\"{job}\"}}");
 
-    let wanted = Selection { matcher_sets: vec![one("c"), one("a")], ..every_series() };
+    let wanted = Selection { selectors: vec![one("c"), one("a")], ..every_series() };
     let found = session.label_values("job", wanted.clone()).await.unwrap();
     let first = session.series(Selection { limit: Some(1), ..wanted }).await.unwrap();
 
@@ -217,11 +211,13 @@ async fn series_can_be_selected_by_several_sets() {
 
 #[tokio::test]
 async fn a_selector_is_read_and_other_expressions_are_not() {
-    let engine = World::new().engine;
+    let world = World::new();
+    let session = world.session(Role::Viewer, ReadScope::All);
+    let read = |text: &str| session.matchers(vec![text.to_owned()]);
 
-    assert_eq!(engine.selector(r#"up{job="a"}"#).unwrap().len(), 2);
+    assert_eq!(read(r#"up{job="a"}"#).await.unwrap()[0].len(), 2);
     for text in ["up + up", "1", "up{"] {
-        assert_eq!(engine.selector(text).unwrap_err().kind(), Kind::BadInput, "{text}");
+        assert_eq!(read(text).await.unwrap_err().kind(), Kind::BadInput, "{text}");
     }
 }
 

@@ -204,9 +204,9 @@ pub struct SeriesRequest<'a> {
     pub start_ms: i64,
     /// Last ms wanted, inclusive.
     pub end_ms: i64,
-    /// At most this many samples (`limits.query_samples`).
+    /// At most this many samples (`query.samples_max`).
     pub samples_max: usize,
-    /// At most this many series (`limits.query_series`).
+    /// At most this many series (`query.series_max`).
     pub series_max: usize,
 }
 

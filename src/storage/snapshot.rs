@@ -373,7 +373,7 @@ impl Sink for Collector {
             return Err(ReadError::Limit {
                 what: "series",
                 max: self.series_max,
-                limit: "limits.query_series",
+                limit: "query.series_max",
             });
         }
         self.by_id.insert(key, self.series.len());
@@ -387,7 +387,7 @@ impl Sink for Collector {
             return Err(ReadError::Limit {
                 what: "samples",
                 max: self.samples_max,
-                limit: "limits.query_samples",
+                limit: "query.samples_max",
             });
         }
         let series = &mut self.series[place];

@@ -24,6 +24,8 @@ mod grafana;
 mod paging;
 mod parquet;
 mod push;
+mod query_safety;
 mod restart;
 mod scope;
+mod scope_canaries;
 mod tails;

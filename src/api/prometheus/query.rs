@@ -8,16 +8,12 @@ use axum::response::Response;
 
 use super::super::ask::AskOptions;
 use super::super::error::ApiError;
-use super::super::json::{likely_bytes, push_answer, success, success_value};
+use super::super::json::{push_answer, success, success_value};
 use super::super::params::Params;
-use super::super::{Api, number, parse_promql};
+use super::super::{Api, number};
 use super::truncate;
-use crate::base::Kind;
 use crate::model::Grant;
-use crate::query::promql::{Answer, Value, format_expr};
-
-/// The most points of one series in an answer.
-const POINTS_MAX: i64 = 11_000;
+use crate::query::promql::{Answer, Value};
 
 pub(super) async fn instant(
     State(api): State<Api>,
@@ -64,11 +60,6 @@ fn range_of(params: &Params) -> Result<(i64, i64, i64), ApiError> {
             "zero or negative query resolution step widths are not accepted. Try a positive integer",
         ));
     }
-    if (end_ms - start_ms) / step_ms > POINTS_MAX {
-        let message = "exceeded maximum resolution of 11,000 points per timeseries. \
-                       Try decreasing the query resolution (?step=XX)";
-        return Err(ApiError::new(Kind::BadInput, message));
-    }
     Ok((start_ms, end_ms, step_ms))
 }
 
@@ -92,7 +83,7 @@ fn render(mut answer: Answer, limit: Option<usize>, took_ns: Option<u64>) -> Res
         Value::Scalar { .. } | Value::String { .. } => Vec::new(),
     };
     answer.warnings.extend(cut);
-    success(&answer.warnings, &answer.infos, likely_bytes(&answer), |out| {
+    success(&answer.warnings, &answer.infos, answer.value.likely_bytes(), |out| {
         out.push('{');
         push_answer(out, &answer.value);
         if let Some(took_ns) = took_ns {
@@ -124,7 +115,11 @@ pub(super) async fn exemplars(params: Params) -> Result<Response, ApiError> {
     Ok(success_value(&serde_json::json!([])))
 }
 
-pub(super) async fn format(params: Params) -> Result<Response, ApiError> {
-    let expr = parse_promql(params.required("query")?)?;
-    Ok(success_value(&serde_json::Value::String(format_expr(&expr))))
+pub(super) async fn format(
+    State(api): State<Api>,
+    Extension(grant): Extension<Grant>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let formatted = api.ask.format(&grant, params.required("query")?).await?;
+    Ok(success_value(&serde_json::Value::String(formatted)))
 }

@@ -5,12 +5,11 @@ use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
 
+use super::super::Api;
 use super::super::error::ApiError;
 use super::super::json::success;
 use super::super::params::Params;
-use super::super::{Api, parse_promql};
 use crate::model::{Grant, Labels, Matcher};
-use crate::query::promql::as_selector;
 use crate::rules::{GroupView, RuleKind, RuleView, RulesFilter};
 
 pub(super) async fn alerts(State(api): State<Api>, Extension(grant): Extension<Grant>) -> Response {
@@ -32,7 +31,9 @@ pub(super) async fn rules(
     params: Params,
 ) -> Result<Response, ApiError> {
     let filter = filter_of(&params)?;
-    let wanted = matchers_of(&params)?;
+    let selectors: Vec<String> = params.all("match").into_iter().map(str::to_owned).collect();
+    let wanted =
+        if selectors.is_empty() { Vec::new() } else { api.ask.matchers(&grant, selectors).await? };
     let mut groups = api.rules.rules(&grant, &filter).await.groups;
     if !wanted.is_empty() {
         for group in &mut groups {
@@ -76,15 +77,6 @@ fn filter_of(params: &Params) -> Result<RulesFilter, ApiError> {
         files: list("file"),
         exclude_alerts,
     })
-}
-
-/// Returns the matchers of each `match[]`.
-fn matchers_of(params: &Params) -> Result<Vec<Vec<Matcher>>, ApiError> {
-    let selectors = params.all("match").into_iter().map(|text| {
-        let not_one = || ApiError::parameter("match[]", format!("`{text}` is not one selector"));
-        as_selector(&parse_promql(text)?).ok_or_else(not_one)
-    });
-    selectors.collect()
 }
 
 fn matches_any(wanted: &[Vec<Matcher>], rule: &RuleView) -> bool {

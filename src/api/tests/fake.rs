@@ -7,8 +7,8 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::base::Kind;
-use crate::model::{Grant, Labels, MetricKind, SeriesData, SeriesMeta, Temporality};
-use crate::query::promql::{Answer, Sample, Value};
+use crate::model::{Grant, Labels, Matcher, MetricKind, SeriesData, SeriesMeta, Temporality};
+use crate::query::promql::{self, Answer, Sample, Value};
 use crate::query::{Param, SqlAnswer, Truncated};
 use crate::rules::{AlertsView, GroupView, RuleKind, RuleView, RulesFilter, RulesView};
 
@@ -127,6 +127,21 @@ impl Ask for Fake {
             ("a".to_owned(), meta(kinds[1], "")),
             ("b".to_owned(), meta(kinds[0], "")),
         ])
+    }
+
+    async fn format(&self, _grant: &Grant, query: &str) -> Result<String, AskError> {
+        let parsed = promql::parse(query, &promql::ParseLimits::default());
+        let expr = parsed.map_err(|error| AskError::new(error.kind(), error.to_string()))?;
+        Ok(promql::format_expr(&expr))
+    }
+
+    async fn matchers(
+        &self,
+        _grant: &Grant,
+        selectors: Vec<String>,
+    ) -> Result<Vec<Vec<Matcher>>, AskError> {
+        let parsed = promql::parse_selectors(&selectors, &promql::ParseLimits::default());
+        parsed.map_err(|error| AskError::new(error.kind(), error.to_string()))
     }
 
     async fn sql(

@@ -21,7 +21,6 @@ async fn an_empty_store_contents_grafana() {
     let engine = Engine::new(EngineParts {
         config: query::Config::default(),
         promql: query::promql::Config::default(),
-        promql_limits: query::promql::Limits::default(),
         data_dir: dir.path().to_owned(),
         clock: Arc::clone(&api.clock),
         metrics: query::Metrics::register(&mut registry),

@@ -83,7 +83,26 @@ async fn what_cannot_be_answered_is_refused() {
     assert_eq!(ask("", "*/*").await.status, 400);
     assert_eq!(ask("sum(", "*/*").await.status, 400);
     assert_eq!(ask("slow", "*/*").await.status, 503);
-    let answer = ask("rows", "image/png").await;
-    assert_eq!(answer.status, 400);
-    assert!(answer.text().contains("text/csv"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn what_no_client_accepts_is_not_acceptable() {
+    for accept in ["image/png", "text/csv;q=0", "text/html, image/*;q=0.8"] {
+        let answer = ask("rows", accept).await;
+        assert_eq!(answer.status, 406, "{accept}");
+        assert!(answer.text().contains("text/csv"), "{}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn the_format_that_is_wanted_most_is_written() {
+    for (accept, want) in [
+        ("application/json;q=0.5, text/csv", "text/csv"),
+        ("text/csv;q=0.5, application/x-ndjson; q=0.9, */*;q=0.1", "application/x-ndjson"),
+        ("text/html, text/*;q=0.3", "text/csv"),
+        ("Text/CSV", "text/csv"),
+        ("*/*", "application/json"),
+    ] {
+        assert_eq!(ask("rows", accept).await.header("content-type"), want, "{accept}");
+    }
 }

@@ -1,5 +1,7 @@
 //! The front of the room: a parsed query, a source and a time become an answer.
 
+use std::sync::Arc;
+
 use crate::model::SeriesData;
 
 use super::error::PromqlError;
@@ -10,13 +12,9 @@ use super::limits::{Budget, Config};
 use super::parse::{Expr, ResultType};
 use super::plan::{Plan, Planner, RangeSource};
 use super::source::SeriesSource;
-use super::table::Table;
+use super::table::{Meter, Table};
 use super::value::{Answer, Sample, Value};
 use super::window::Windows;
-
-/// The most steps of a range query whatever the HTTP edge allows; rules and backtests come by
-/// another way.
-const STEPS_MAX: usize = 1_000_000;
 
 /// Evaluates queries. It has no state, so one is enough for everyone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,12 +91,10 @@ impl Engine {
                 "a range query needs a step above 0 and an end that is not before its start",
             ));
         }
-        let grid = Grid::range(start_ms, end_ms, step_ms).filter(|grid| grid.n <= STEPS_MAX);
-        let grid = grid.ok_or_else(|| {
-            PromqlError::parse(format!(
-                "a range query has at most {STEPS_MAX} steps: use a larger step"
-            ))
-        })?;
+        let max = budget.limits.points_max;
+        // As Prometheus counts: the first point comes free.
+        let grid = Grid::range(start_ms, end_ms, step_ms).filter(|grid| grid.n - 1 <= max);
+        let grid = grid.ok_or(PromqlError::Points { max })?;
         self.evaluate(source, expr, grid, budget, |eval, plan, grid| {
             let table = match plan {
                 Plan::Scalar(node) => {
@@ -126,11 +122,13 @@ impl Engine {
     ) -> Result<Answer, PromqlError> {
         budget.check()?;
         let mut planner =
-            Planner::new(grid, self.lookback_ms, self.subquery_step_ms, budget.samples_max);
+            Planner::new(grid, self.lookback_ms, self.subquery_step_ms, &budget.limits);
         let plan = planner.plan(&expr.0)?;
-        let fetches = Fetches::new(source, budget, planner.fetches);
+        let meter = Meter::new(budget.limits.memory_bytes_max, Arc::clone(&budget.shared));
+        let fetches = Fetches::new(source, budget, meter, planner.fetches);
         let eval = Eval::new(fetches, budget, self.lookback_ms);
         let value = answer(&eval, &plan, &grid)?;
+        budget.limits.check_result(value.likely_bytes())?;
         let n_samples = eval.fetches.n_samples();
         let notes = eval.notes.into_inner();
         Ok(Answer {
@@ -167,8 +165,10 @@ fn raw_samples(
 ) -> Result<Vec<SeriesData>, PromqlError> {
     let windows = Windows { grid: *grid, shift: source.shift, range_ms: source.range_ms };
     let mut found = Vec::new();
+    let mut share = eval.meter.share();
     eval.each_series(source, &mut |labels, samples| {
         for window in windows.over(samples.timestamps_ms).filter(|window| window.len() > 0) {
+            share.grow::<(i64, f64)>(window.len())?;
             found.push(SeriesData {
                 labels: labels.clone(),
                 timestamps_ms: samples.timestamps_ms[window.lo..window.hi].to_vec(),

@@ -1,6 +1,7 @@
 //! What can go wrong with a query, and whose fault it is.
 
 use crate::base::Kind;
+use crate::base::units::HumanSize;
 use crate::storage::ReadError;
 
 /// Why a query has no answer.
@@ -28,8 +29,49 @@ pub enum PromqlError {
     #[error("the query was canceled")]
     Canceled,
     /// The deadline passed.
-    #[error("the query ran longer than it may: raise `limits.query_timeout` or ask for less")]
+    #[error("the query ran longer than it may: raise `query.timeout` or ask for less")]
     Timeout,
+    /// All the memory that PromQL questions share is in use.
+    #[error(
+        "the queries under way would hold {}, the most allowed is {}: try again shortly, or raise \
+         `{KEY_ALL}`", HumanSize(*wanted_bytes), HumanSize(*max_bytes)
+    )]
+    Exhausted {
+        /// How much would be in use.
+        wanted_bytes: u64,
+        /// The limit.
+        max_bytes: u64,
+    },
+    /// A regular expression needs too large a program.
+    #[error(
+        "a regular expression of the query needs more than {}, the most allowed: raise \
+         `{KEY_PROGRAM}` to allow more", HumanSize(*max_bytes as u64)
+    )]
+    Program {
+        /// The limit.
+        max_bytes: usize,
+    },
+    /// A selector reads from too far back to too far on.
+    #[error(
+        "`{selector}` reads {range}, the most allowed is {max}: raise `{KEY_RANGE}` to allow more"
+    )]
+    Range {
+        /// The selector.
+        selector: String,
+        /// How long, from the first moment to the last.
+        range: String,
+        /// The limit.
+        max: String,
+    },
+    /// A range query has more steps than one may have; the text is Prometheus', the key ours.
+    #[error(
+        "exceeded maximum resolution of {} points per timeseries. Try decreasing the query \
+         resolution (?step=XX), or raise `{KEY_POINTS}`", grouped(*max)
+    )]
+    Points {
+        /// The limit.
+        max: usize,
+    },
     /// The samples could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -40,12 +82,30 @@ impl PromqlError {
     pub fn kind(&self) -> Kind {
         match self {
             PromqlError::Parse(_) => Kind::BadInput,
-            PromqlError::Limit { key, .. } if PARSE_KEYS.contains(key) => Kind::BadInput,
+            PromqlError::Limit { key, .. } if ASKED_KEYS.contains(key) => Kind::BadInput,
             PromqlError::Limit { .. } | PromqlError::Execution(_) => Kind::Execution,
             PromqlError::Canceled => Kind::Canceled,
             PromqlError::Timeout => Kind::Timeout,
+            PromqlError::Exhausted { .. } => Kind::Overloaded,
+            PromqlError::Points { .. }
+            | PromqlError::Range { .. }
+            | PromqlError::Program { .. } => Kind::BadInput,
             PromqlError::Read(ReadError::Limit { .. }) => Kind::Execution,
             PromqlError::Read(_) => Kind::Internal,
+        }
+    }
+
+    /// Returns the key of the limit that the query met, if it met one.
+    pub fn limit(&self) -> Option<&'static str> {
+        match self {
+            PromqlError::Limit { key, .. } => Some(key),
+            PromqlError::Read(ReadError::Limit { limit, .. }) => Some(limit),
+            PromqlError::Timeout => Some(KEY_TIME),
+            PromqlError::Exhausted { .. } => Some(KEY_ALL),
+            PromqlError::Points { .. } => Some(KEY_POINTS),
+            PromqlError::Range { .. } => Some(KEY_RANGE),
+            PromqlError::Program { .. } => Some(KEY_PROGRAM),
+            _ => None,
         }
     }
 
@@ -58,14 +118,36 @@ impl PromqlError {
     }
 }
 
-pub(super) const KEY_TEXT: &str = "limits.query_text";
-pub(super) const KEY_TOKENS: &str = "limits.query_tokens";
-pub(super) const KEY_DEPTH: &str = "limits.query_depth";
-pub(super) const KEY_SAMPLES: &str = "limits.query_samples";
-pub(super) const KEY_MEMORY: &str = "limits.query_memory";
+pub(super) const KEY_TEXT: &str = "query.promql_text_max";
+pub(super) const KEY_TOKENS: &str = "query.promql_tokens_max";
+pub(super) const KEY_DEPTH: &str = "query.promql_depth_max";
+pub(super) const KEY_SAMPLES: &str = "query.samples_max";
+pub(super) const KEY_SERIES: &str = "query.series_max";
+const KEY_POINTS: &str = "query.points_max";
+const KEY_RANGE: &str = "query.range_max";
+pub(super) const KEY_SUBQUERY: &str = "query.subquery_steps_max";
+pub(super) const KEY_MEMORY: &str = "query.memory";
+pub(super) const KEY_RESULT: &str = "query.result_bytes_max";
+pub(super) const KEY_REGEX: &str = "query.regex_text_max";
+const KEY_PROGRAM: &str = "query.regex_program_max";
+const KEY_ALL: &str = "query.memory_all";
+const KEY_TIME: &str = "query.timeout";
 
-/// Limits on the text: a longer query is a bad request, not one that failed while it ran.
-const PARSE_KEYS: [&str; 3] = [KEY_TEXT, KEY_TOKENS, KEY_DEPTH];
+/// Limits on what was written: such a query is a bad request, not one that failed while it ran.
+const ASKED_KEYS: [&str; 4] = [KEY_TEXT, KEY_TOKENS, KEY_DEPTH, KEY_REGEX];
+
+/// Writes a number with its thousands apart, as Prometheus writes this one.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (idx, digit) in digits.chars().enumerate() {
+        if idx > 0 && (digits.len() - idx).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
 
 #[cfg(test)]
 mod tests {
@@ -79,7 +161,7 @@ mod tests {
         assert_eq!(limit(KEY_SAMPLES).kind(), Kind::Execution);
         assert_eq!(
             limit(KEY_TOKENS).to_string(),
-            "the query has 2 tokens, the most allowed is 1: raise `limits.query_tokens` to allow more"
+            "the query has 2 tokens, the most allowed is 1: raise `query.promql_tokens_max` to allow more"
         );
     }
 }

@@ -33,7 +33,7 @@ pub(super) struct Eval<'q> {
 
 impl<'q> Eval<'q> {
     pub(super) fn new(fetches: Fetches<'q>, budget: &'q Budget, lookback_ms: i64) -> Self {
-        let meter = Meter::new(budget.memory_bytes_max);
+        let meter = Rc::clone(&fetches.meter);
         Self { fetches, budget, meter, lookback_ms, notes: RefCell::default() }
     }
 

@@ -6,15 +6,17 @@ use std::rc::Rc;
 use crate::model::SeriesData;
 use crate::storage::{ReadError, SeriesRequest};
 
-use super::error::PromqlError;
+use super::error::{KEY_SAMPLES, KEY_SERIES, PromqlError};
 use super::limits::Budget;
 use super::plan::FetchPlan;
 use super::source::SeriesSource;
+use super::table::{Meter, Share};
 
 /// The reads of one query.
 pub(super) struct Fetches<'q> {
     source: &'q dyn SeriesSource,
     budget: &'q Budget,
+    pub(super) meter: Rc<Meter>,
     plans: Vec<FetchPlan>,
     kept: RefCell<Vec<Kept>>,
     n_samples: Cell<usize>,
@@ -24,19 +26,38 @@ pub(super) struct Fetches<'q> {
 #[derive(Default)]
 struct Kept {
     n_uses: usize,
-    series: Option<Rc<Vec<SeriesData>>>,
+    series: Option<Rc<Read>>,
+}
+
+/// A sample under way: its time and its value.
+const SAMPLE_BYTES: usize = 16;
+
+/// Series that were read, and the memory they take until they are dropped.
+pub(super) struct Read {
+    series: Vec<SeriesData>,
+    _share: Share,
+}
+
+impl std::ops::Deref for Read {
+    type Target = [SeriesData];
+
+    fn deref(&self) -> &[SeriesData] {
+        &self.series
+    }
 }
 
 impl<'q> Fetches<'q> {
     pub(super) fn new(
         source: &'q dyn SeriesSource,
         budget: &'q Budget,
+        meter: Rc<Meter>,
         plans: Vec<FetchPlan>,
     ) -> Self {
         let kept = plans.iter().map(|_| Kept::default()).collect();
         Self {
             source,
             budget,
+            meter,
             plans,
             kept: RefCell::new(kept),
             n_samples: Cell::new(0),
@@ -50,7 +71,7 @@ impl<'q> Fetches<'q> {
     }
 
     /// Returns the series of one read.
-    pub(super) fn get(&self, fetch_idx: usize) -> Result<Rc<Vec<SeriesData>>, PromqlError> {
+    pub(super) fn get(&self, fetch_idx: usize) -> Result<Rc<Read>, PromqlError> {
         self.budget.check()?;
         let known = self.kept.borrow()[fetch_idx].series.clone();
         let series = match known {
@@ -64,44 +85,53 @@ impl<'q> Fetches<'q> {
         Ok(series)
     }
 
-    fn read(&self, plan: &FetchPlan) -> Result<Vec<SeriesData>, PromqlError> {
-        let samples_left = self.budget.samples_max - self.n_samples.get();
-        let series_left = self.budget.series_max - self.n_series.get();
+    fn read(&self, plan: &FetchPlan) -> Result<Read, PromqlError> {
+        let limits = &self.budget.limits;
+        let samples_left = limits.samples_max - self.n_samples.get();
+        let series_left = limits.series_max - self.n_series.get();
+        // The source holds what it has read before anybody can count it.
+        let room = self.meter.left_bytes() / SAMPLE_BYTES;
         let series = self.source.select(&SeriesRequest {
             matchers: &plan.matchers,
             start_ms: plan.start_ms,
             end_ms: plan.end_ms,
-            samples_max: samples_left,
+            samples_max: samples_left.min(room),
             series_max: series_left,
         });
-        let series = series.map_err(|error| self.name_whole_limit(error))?;
+        let series = series.map_err(|error| self.name_whole_limit(error, room < samples_left))?;
         let n_samples = series.iter().map(|one| one.values.len()).sum::<usize>();
         // A source may leave counting to us.
         if n_samples > samples_left {
-            return Err(self.too_many("samples", self.budget.samples_max, "limits.query_samples"));
+            return Err(too_many("samples", limits.samples_max, KEY_SAMPLES));
         }
         if series.len() > series_left {
-            return Err(self.too_many("series", self.budget.series_max, "limits.query_series"));
+            return Err(too_many("series", limits.series_max, KEY_SERIES));
         }
+        let mut share = self.meter.share();
+        share.grow::<[u8; SAMPLE_BYTES]>(n_samples)?;
         self.n_samples.set(self.n_samples.get() + n_samples);
         self.n_series.set(self.n_series.get() + series.len());
-        Ok(series)
+        Ok(Read { series, _share: share })
     }
 
     /// The source knows what was left of a limit; the reader should see the limit.
-    fn name_whole_limit(&self, error: ReadError) -> PromqlError {
+    fn name_whole_limit(&self, error: ReadError, is_out_of_memory: bool) -> PromqlError {
+        let limits = &self.budget.limits;
         match error {
-            ReadError::Limit { what: "samples", limit, .. } => {
-                self.too_many("samples", self.budget.samples_max, limit)
+            ReadError::Limit { what: "samples", .. } if is_out_of_memory => {
+                self.meter.exhausted((self.meter.left_bytes() / SAMPLE_BYTES + 1) * SAMPLE_BYTES)
             }
-            ReadError::Limit { what: "series", limit, .. } => {
-                self.too_many("series", self.budget.series_max, limit)
+            ReadError::Limit { what: "samples", .. } => {
+                too_many("samples", limits.samples_max, KEY_SAMPLES)
+            }
+            ReadError::Limit { what: "series", .. } => {
+                too_many("series", limits.series_max, KEY_SERIES)
             }
             other => PromqlError::Read(other),
         }
     }
+}
 
-    fn too_many(&self, what: &'static str, max: usize, limit: &'static str) -> PromqlError {
-        PromqlError::Read(ReadError::Limit { what, max, limit })
-    }
+fn too_many(what: &'static str, max: usize, limit: &'static str) -> PromqlError {
+    PromqlError::Read(ReadError::Limit { what, max, limit })
 }

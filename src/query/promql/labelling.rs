@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use crate::model::Labels;
+use crate::model::labels::LABEL_BYTES_MAX;
 
 use super::error::PromqlError;
 use super::eval::{Eval, Work};
@@ -19,11 +20,17 @@ impl Eval<'_> {
         grid: &Grid,
     ) -> Result<Table, PromqlError> {
         let mut table = self.rows(inner, grid)?;
-        for row in &mut table.rows {
-            if let Some(labels) = relabelled(how, &row.labels) {
+        let mut rows = std::mem::take(&mut table.rows);
+        let mut work = Work::new(self.budget);
+        for row in &mut rows {
+            if let Some(labels) = relabelled(how, &row.labels)? {
+                // A value can be made many times as long as it was, step by step.
+                table.count_labels(&labels)?;
+                work.spend(labels.packed().len())?;
                 row.labels = labels;
             }
         }
+        table.rows = rows;
         table.merge_equal(SAME_LABELSET)?;
         Ok(table)
     }
@@ -71,12 +78,15 @@ impl Eval<'_> {
 }
 
 /// Returns the changed labels, or `None` when they stay as they are.
-fn relabelled(how: &Relabel, labels: &Labels) -> Option<Labels> {
+fn relabelled(how: &Relabel, labels: &Labels) -> Result<Option<Labels>, PromqlError> {
     let mut builder = labels.to_builder();
     match how {
         Relabel::Replace { target, replacement, source, regex } => {
             let value = labels.get(source).unwrap_or("");
-            let captures = regex.captures(value)?;
+            let Some(captures) = regex.captures(value) else { return Ok(None) };
+            // Each `$1` may stand for the whole value: measured before it is written out.
+            let n_names = replacement.matches('$').count();
+            check_value(target, replacement.len() + n_names * value.len())?;
             let mut expanded = String::new();
             captures.expand(replacement, &mut expanded);
             builder.set(target, &expanded);
@@ -84,10 +94,23 @@ fn relabelled(how: &Relabel, labels: &Labels) -> Option<Labels> {
         Relabel::Join { target, separator, sources } => {
             let values: Vec<&str> =
                 sources.iter().map(|name| labels.get(name).unwrap_or("")).collect();
+            let n_bytes: usize = values.iter().map(|value| value.len() + separator.len()).sum();
+            check_value(target, n_bytes)?;
             builder.set(target, &values.join(separator));
         }
     }
-    Some(builder.build())
+    Ok(Some(builder.build()))
+}
+
+/// The longest value that may come of relabelling: what a stored label can hold.
+fn check_value(target: &str, n_bytes: usize) -> Result<(), PromqlError> {
+    if n_bytes <= LABEL_BYTES_MAX {
+        return Ok(());
+    }
+    Err(PromqlError::execution(format!(
+        "the label `{target}` could become {n_bytes} bytes long, more than the {LABEL_BYTES_MAX} a \
+         label may have"
+    )))
 }
 
 /// Sorts the rows of an instant answer.

@@ -1,14 +1,18 @@
 //! How large a query may be, how much it may use, and when it must stop.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use prometheus_client::metrics::gauge::Gauge;
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::SharedClock;
-use crate::base::units::{HumanDuration, HumanSize};
+use crate::base::units::HumanDuration;
+use crate::model::{Labels, REGEX_PROGRAM_BYTES_MAX};
 
-use super::error::PromqlError;
+use super::error::{KEY_RESULT, PromqlError};
 
 /// How PromQL evaluates.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,61 +33,85 @@ impl Default for Config {
     }
 }
 
-/// The `limits.query_*` keys.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+/// What one PromQL question may be and use; the keys and defaults stand in `query::Config`.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// The longest query text.
-    pub query_text: HumanSize,
-    /// The most tokens in a query.
-    pub query_tokens: usize,
-    /// The deepest nesting of parentheses, calls and selectors; the syntax tree may be four times
-    /// as deep, because every operator of a chain is a level there.
-    pub query_depth: usize,
-    /// The most samples a query reads or a sub-query makes.
-    pub query_samples: usize,
-    /// The most series a query reads.
-    pub query_series: usize,
-    /// The most memory for results under way, without the samples read.
-    pub query_memory: HumanSize,
-    /// How long a query may run.
-    pub query_timeout: HumanDuration,
+    /// What is checked before parsing.
+    pub parse: ParseLimits,
+    /// The most samples that its selectors read together (`query.samples_max`).
+    pub samples_max: usize,
+    /// The most series that its selectors read together (`query.series_max`).
+    pub series_max: usize,
+    /// The most steps of a range query (`query.points_max`).
+    pub points_max: usize,
+    /// The longest time between the first and the last moment that one selector reads, ms
+    /// (`query.range_max`).
+    pub range_ms_max: i64,
+    /// The most steps of one sub-query (`query.subquery_steps_max`).
+    pub subquery_steps_max: usize,
+    /// The most bytes of samples, step values and made labels held at once (`query.memory`).
+    pub memory_bytes_max: usize,
+    /// The most bytes of one answer (`query.result_bytes_max`).
+    pub result_bytes_max: usize,
 }
+
+const DAY_MS: i64 = 86_400_000;
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            query_text: HumanSize(16 << 10),
-            query_tokens: 2_000,
-            query_depth: 64,
-            query_samples: 50_000_000,
-            query_series: 100_000,
-            query_memory: HumanSize::from_mib(1024),
-            query_timeout: HumanDuration::from_secs(120),
+            parse: ParseLimits::default(),
+            samples_max: 50_000_000,
+            series_max: 100_000,
+            points_max: 11_000,
+            range_ms_max: 32 * DAY_MS,
+            subquery_steps_max: 1_000_000,
+            memory_bytes_max: 256 << 20,
+            result_bytes_max: 64 << 20,
         }
     }
 }
 
 impl Limits {
-    /// Returns the part that is checked before parsing.
-    pub fn parse_limits(&self) -> ParseLimits {
-        ParseLimits {
-            text_bytes_max: self.query_text.bytes(),
-            tokens_max: self.query_tokens,
-            depth_max: self.query_depth,
-        }
+    /// Returns the budget of one query that starts now and draws on memory of its own.
+    pub fn budget(&self, clock: SharedClock, timeout: Duration) -> Budget {
+        let own = SharedMemory::new(usize::MAX, Gauge::default());
+        self.budget_of(clock, timeout, &Arc::new(own))
     }
 
-    /// Returns the budget of one query that starts now.
-    pub fn budget(&self, clock: SharedClock) -> Budget {
-        let timeout_ns = u64::try_from(self.query_timeout.0.as_nanos()).unwrap_or(u64::MAX);
-        let deadline_ns = clock.monotonic_ns().saturating_add(timeout_ns);
+    /// Fails when the series' names would make too long an answer.
+    pub fn check_names(&self, found: &BTreeSet<Labels>) -> Result<(), PromqlError> {
+        let n_bytes = found.iter().map(|labels| 16 + labels.packed().len()).sum();
+        self.check_result(n_bytes)
+    }
+
+    /// Fails when an answer would be longer than one may be; to cut it off would be to lie about
+    /// the data.
+    pub(super) fn check_result(&self, n_bytes: usize) -> Result<(), PromqlError> {
+        if n_bytes <= self.result_bytes_max {
+            return Ok(());
+        }
+        Err(PromqlError::Limit {
+            what: "bytes of answer",
+            n: n_bytes as u64,
+            max: self.result_bytes_max as u64,
+            key: KEY_RESULT,
+        })
+    }
+
+    /// Returns the budget of one query that starts now and shares memory with others.
+    pub fn budget_of(
+        &self,
+        clock: SharedClock,
+        timeout: Duration,
+        shared: &Arc<SharedMemory>,
+    ) -> Budget {
+        let timeout_ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
         Budget {
-            deadline_ns,
+            deadline_ns: clock.monotonic_ns().saturating_add(timeout_ns),
             cancelled: AtomicBool::new(false),
-            samples_max: self.query_samples,
-            series_max: self.query_series,
-            memory_bytes_max: self.query_memory.bytes(),
+            limits: self.clone(),
+            shared: Arc::clone(shared),
             clock,
         }
     }
@@ -92,18 +120,82 @@ impl Limits {
 /// What a query text may be, checked before the parser sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ParseLimits {
-    /// The longest text (`limits.query_text`).
+    /// The longest text (`query.promql_text_max`).
     pub text_bytes_max: usize,
-    /// The most tokens (`limits.query_tokens`).
+    /// The most tokens (`query.promql_tokens_max`).
     pub tokens_max: usize,
-    /// The deepest nesting (`limits.query_depth`).
+    /// The deepest nesting of parentheses, calls and selectors (`query.promql_depth_max`); the
+    /// syntax tree may be four times as deep, because every operator of a chain is a level there.
     pub depth_max: usize,
+    /// The longest regular expression (`query.regex_text_max`).
+    pub regex_bytes_max: usize,
+    /// The largest compiled regular expression (`query.regex_program_max`).
+    pub regex_program_bytes_max: usize,
 }
 
 impl Default for ParseLimits {
     fn default() -> Self {
-        Limits::default().parse_limits()
+        Self {
+            text_bytes_max: 16 << 10,
+            tokens_max: 2_000,
+            depth_max: DEPTH_MAX,
+            regex_bytes_max: 4 << 10,
+            regex_program_bytes_max: REGEX_PROGRAM_BYTES_MAX,
+        }
     }
+}
+
+/// The deepest nesting that a stack of 2 MiB is known to bear; it can only be lowered.
+pub const DEPTH_MAX: usize = 64;
+
+/// The memory that all PromQL questions share (`query.memory_all`).
+#[derive(Debug)]
+pub struct SharedMemory {
+    /// The gauge on `/metrics` is the count itself.
+    used_bytes: Gauge,
+    max_bytes: usize,
+}
+
+impl SharedMemory {
+    /// Returns a memory of which nothing is used, counted by the gauge.
+    pub fn new(max_bytes: usize, used_bytes: Gauge) -> Self {
+        Self { used_bytes, max_bytes }
+    }
+
+    /// Returns how much is in use.
+    pub fn used_bytes(&self) -> usize {
+        usize::try_from(self.used_bytes.get()).unwrap_or(0)
+    }
+
+    /// Returns how much is free.
+    pub(super) fn left_bytes(&self) -> usize {
+        self.max_bytes.saturating_sub(self.used_bytes())
+    }
+
+    /// Takes bytes, or fails with how many would be in use.
+    pub(super) fn take(&self, bytes: usize) -> Result<(), PromqlError> {
+        let (more, max) = (signed(bytes), signed(self.max_bytes));
+        let grown = |used: i64| used.checked_add(more).filter(|used| *used <= max);
+        match self.used_bytes.inner().fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(self.exhausted(self.used_bytes().saturating_add(bytes))),
+        }
+    }
+
+    pub(super) fn exhausted(&self, wanted_bytes: usize) -> PromqlError {
+        PromqlError::Exhausted {
+            wanted_bytes: wanted_bytes as u64,
+            max_bytes: self.max_bytes as u64,
+        }
+    }
+
+    pub(super) fn give_back(&self, bytes: usize) {
+        self.used_bytes.dec_by(signed(bytes));
+    }
+}
+
+fn signed(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 /// What one query may use, and the switch that stops it.
@@ -113,20 +205,17 @@ pub struct Budget {
     pub deadline_ns: u64,
     /// Set by whoever asked and no longer wants the answer.
     pub cancelled: AtomicBool,
-    /// The most samples read (`limits.query_samples`).
-    pub samples_max: usize,
-    /// The most series read (`limits.query_series`).
-    pub series_max: usize,
-    /// The most bytes of step values held at once (`limits.query_memory`).
-    pub memory_bytes_max: usize,
+    /// What it may use.
+    pub limits: Limits,
+    /// What it shares with the others.
+    pub(super) shared: Arc<SharedMemory>,
     clock: SharedClock,
 }
 
 impl Budget {
     /// Returns the default budget with a deadline `timeout` from now.
     pub fn new(clock: SharedClock, timeout: Duration) -> Self {
-        let limits = Limits { query_timeout: HumanDuration(timeout), ..Limits::default() };
-        limits.budget(clock)
+        Limits::default().budget(clock, timeout)
     }
 
     /// Asks the query to end with [`PromqlError::Canceled`]; callable from any thread.
@@ -135,7 +224,7 @@ impl Budget {
     }
 
     /// Fails once the query was canceled or its time is up.
-    pub(super) fn check(&self) -> Result<(), PromqlError> {
+    pub(in crate::query) fn check(&self) -> Result<(), PromqlError> {
         if self.cancelled.load(Ordering::Relaxed) {
             return Err(PromqlError::Canceled);
         }

@@ -44,8 +44,8 @@ mod window;
 
 pub use engine::Engine;
 pub use error::PromqlError;
-pub use limits::{Budget, Config, Limits, ParseLimits};
-pub use parse::{Expr, ResultType, as_selector, format_expr, parse, selectors};
+pub use limits::{Budget, Config, DEPTH_MAX, Limits, ParseLimits, SharedMemory};
+pub use parse::{Expr, ResultType, as_selector, format_expr, parse, parse_selectors, selectors};
 pub use source::SeriesSource;
 pub use value::{Answer, Sample, Value, format_value};
 

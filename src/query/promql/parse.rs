@@ -104,6 +104,22 @@ pub fn as_selector(expr: &Expr) -> Option<Vec<Matcher>> {
     }
 }
 
+/// Parses selectors that come together, such as the `match[]` of one request: the limits hold for
+/// all of them as if they were one query.
+pub fn parse_selectors(
+    texts: &[String],
+    limits: &ParseLimits,
+) -> Result<Vec<Vec<Matcher>>, PromqlError> {
+    if texts.len() > 1 {
+        guard::check(&texts.join("\n"), limits)?;
+    }
+    let selectors = texts.iter().map(|text| {
+        let not_one = || PromqlError::parse(format!("`{text}` is not one series selector"));
+        as_selector(&parse(text, limits)?).ok_or_else(not_one)
+    });
+    selectors.collect()
+}
+
 /// Returns a selector's matchers as the model has them.
 pub(super) fn matchers_of(selector: &VectorSelector) -> Result<Vec<Matcher>, PromqlError> {
     let name = selector.name.iter().map(|name| Ok(Matcher::equal(METRIC_NAME, name)));

@@ -4,11 +4,13 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::model::Labels;
 
 use super::error::{KEY_MEMORY, PromqlError};
 use super::grid::is_absent;
+use super::limits::SharedMemory;
 use super::plan::is_identity;
 
 /// A series under way: one value a step, lent for the time of a call.
@@ -55,21 +57,69 @@ impl Row {
     }
 }
 
-/// Counts the bytes of step values held by one query.
+/// Counts the bytes of samples, step values and made labels held by one query, and draws them from
+/// the memory that all queries share, piece by piece.
 #[derive(Debug)]
 pub(super) struct Meter {
     used_bytes: Cell<usize>,
+    drawn_bytes: Cell<usize>,
     max_bytes: usize,
+    shared: Arc<SharedMemory>,
 }
 
+/// How much is drawn at a time, so that a query seldom touches what all share.
+const PIECE_BYTES: usize = 1 << 20;
+
 impl Meter {
-    pub(super) fn new(max_bytes: usize) -> Rc<Self> {
-        Rc::new(Self { used_bytes: Cell::new(0), max_bytes })
+    pub(super) fn new(max_bytes: usize, shared: Arc<SharedMemory>) -> Rc<Self> {
+        Rc::new(Self { used_bytes: Cell::new(0), drawn_bytes: Cell::new(0), max_bytes, shared })
     }
 
     /// Takes a share that is given back when it is dropped.
     pub(super) fn share(self: &Rc<Self>) -> Share {
         Share { meter: Rc::clone(self), bytes: 0 }
+    }
+
+    /// Returns how much more may be taken.
+    pub(super) fn left_bytes(&self) -> usize {
+        let own = self.max_bytes - self.used_bytes.get();
+        let drawn = self.drawn_bytes.get() - self.used_bytes.get();
+        own.min(drawn.saturating_add(self.shared.left_bytes()))
+    }
+
+    /// Returns the error of taking this much more than there is.
+    pub(super) fn exhausted(&self, bytes: usize) -> PromqlError {
+        let used_bytes = self.used_bytes.get().saturating_add(bytes);
+        if used_bytes <= self.max_bytes {
+            return self.shared.exhausted(self.shared.used_bytes().saturating_add(bytes));
+        }
+        PromqlError::Limit {
+            what: "bytes of samples and intermediate results",
+            n: used_bytes as u64,
+            max: self.max_bytes as u64,
+            key: KEY_MEMORY,
+        }
+    }
+
+    fn take(&self, bytes: usize) -> Result<(), PromqlError> {
+        let used_bytes = self.used_bytes.get().saturating_add(bytes);
+        if used_bytes > self.max_bytes {
+            return Err(self.exhausted(bytes));
+        }
+        if used_bytes > self.drawn_bytes.get() {
+            let missing = used_bytes - self.drawn_bytes.get();
+            let piece = missing.max(PIECE_BYTES.min(self.max_bytes - self.drawn_bytes.get()));
+            self.shared.take(piece)?;
+            self.drawn_bytes.set(self.drawn_bytes.get() + piece);
+        }
+        self.used_bytes.set(used_bytes);
+        Ok(())
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        self.shared.give_back(self.drawn_bytes.get());
     }
 }
 
@@ -84,16 +134,7 @@ impl Share {
     /// Adds room for `n` values of `T`, or fails when the query has no more.
     pub(super) fn grow<T>(&mut self, n: usize) -> Result<(), PromqlError> {
         let bytes = n.saturating_mul(size_of::<T>());
-        let used_bytes = self.meter.used_bytes.get().saturating_add(bytes);
-        if used_bytes > self.meter.max_bytes {
-            return Err(PromqlError::Limit {
-                what: "bytes of intermediate results",
-                n: used_bytes as u64,
-                max: self.meter.max_bytes as u64,
-                key: KEY_MEMORY,
-            });
-        }
-        self.meter.used_bytes.set(used_bytes);
+        self.meter.take(bytes)?;
         self.bytes += bytes;
         Ok(())
     }
@@ -174,6 +215,11 @@ impl Table {
             self.rows.push(Row { labels, values });
         }
         Ok(())
+    }
+
+    /// Counts the labels that were made for a row of this table.
+    pub(super) fn count_labels(&mut self, labels: &Labels) -> Result<(), PromqlError> {
+        self.share.grow::<u8>(labels.packed().len())
     }
 
     /// Joins rows of equal labels, which is an error where two of them have a value at one step.

@@ -36,6 +36,20 @@ pub enum Value {
     Matrix(Vec<SeriesData>),
 }
 
+impl Value {
+    /// Returns about how many bytes the value takes as Prometheus' JSON.
+    pub fn likely_bytes(&self) -> usize {
+        match self {
+            Value::Scalar { .. } => 128,
+            Value::String { value, .. } => 128 + value.len(),
+            Value::Vector(samples) => samples.iter().map(|s| 64 + s.labels.packed().len()).sum(),
+            Value::Matrix(series) => {
+                series.iter().map(|s| 64 + s.labels.packed().len() + 24 * s.values.len()).sum()
+            }
+        }
+    }
+}
+
 /// A value with what the user should know about it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {

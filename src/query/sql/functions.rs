@@ -277,6 +277,18 @@ pub(super) fn is_allowed(name: &str) -> bool {
     ALLOWED.contains(name)
 }
 
+/// Returns every function that a plan may call.
+#[cfg(test)]
+pub(super) fn allowed() -> impl Iterator<Item = &'static str> {
+    ALLOWED.iter().copied()
+}
+
+/// Returns true when somebody has decided against the function of this name.
+#[cfg(test)]
+pub(super) fn is_denied(name: &str) -> bool {
+    DENIED.iter().any(|(denied, _)| *denied == name)
+}
+
 /// Returns the scalar functions of a session.
 pub(super) fn scalar() -> Vec<Arc<ScalarUDF>> {
     let theirs = SessionStateDefaults::default_scalar_functions();

@@ -1,12 +1,14 @@
 //! SQL over the tables `metrics`, `logs` and `spans`.
 //!
 //! Everything here runs inside a worker process (see [`super::worker`]); the server only passes the
-//! question on. Two gates stand before anything runs: `tokens` counts the text, `plan` walks the
-//! logical plan against an allow-list of operators, tables and functions. `table` shows a
+//! question on. Three gates stand before anything runs: `tokens` counts the text, `statements`
+//! lets queries through, `plan` walks the logical plan against an allow-list of operators, tables and
+//! functions. `table` shows a
 //! snapshot's files and head rows as tables; `dedupe` lets a sample through once; `json_get` is
 //! `attributes['key']`.
 
 mod tokens;
+mod statements;
 mod context;
 mod functions;
 mod json_get;
@@ -18,6 +20,8 @@ mod dedupe;
 mod heads;
 mod store;
 mod run;
+#[cfg(test)]
+mod judged;
 #[cfg(test)]
 pub(super) mod tests;
 

@@ -10,18 +10,18 @@ use std::sync::Arc;
 use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
+use datafusion::arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, ParamValues, Result, ScalarValue, plan_err};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execute_stream;
-use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::parser::ParserError;
 use futures::StreamExt;
 
 use super::context::{self, Parts};
 use super::heads::Heads;
-use super::{Failure, FailureKind, Param, Truncated, plan, tokens};
+use super::table::ScopeFault;
+use super::{Failure, FailureKind, Param, Truncated, plan, statements, tokens};
 use crate::storage::FileEntry;
 
 /// A question as a worker gets it.
@@ -89,23 +89,11 @@ pub(crate) async fn run(
 async fn plan_of(state: &SessionState, question: &Question) -> Result<LogicalPlan> {
     let dialect = state.config_options().sql_parser.dialect;
     let statement = state.sql_to_statement(&question.sql, &dialect)?;
-    check_statement(&statement)?;
+    statements::check(&statement)?;
     let plan = state.statement_to_plan(statement).await?;
     plan::check(&plan, question.may_explain)?;
     let values: Vec<ScalarValue> = question.params.iter().map(Param::to_scalar).collect();
     bind(plan, values)
-}
-
-/// Refuses what is not a query before the planner sees it; the plan's gate would refuse it too.
-fn check_statement(statement: &Statement) -> Result<()> {
-    let inner = match statement {
-        Statement::Explain(explain) => explain.statement.as_ref(),
-        other => other,
-    };
-    match inner {
-        Statement::Statement(sql) if matches!(**sql, ast::Statement::Query(_)) => Ok(()),
-        _ => plan_err!("only queries are answered: SELECT … or WITH … SELECT …"),
-    }
 }
 
 fn bind(plan: LogicalPlan, values: Vec<ScalarValue>) -> Result<LogicalPlan> {
@@ -128,6 +116,7 @@ async fn stream(
     let physical = state.create_physical_plan(plan).await?;
     let mut batches = execute_stream(physical, state.task_ctx())?;
     let schema = plain_schema(&batches.schema());
+    check_width(&schema)?;
     sink.schema(&schema).await?;
     let (mut n_rows, mut n_bytes) = (0, 0);
     while let Some(batch) = batches.next().await {
@@ -135,18 +124,75 @@ async fn stream(
         let room = limits.rows_max - n_rows;
         let is_over = batch.num_rows() > room;
         let batch = if is_over { batch.slice(0, room) } else { batch };
-        n_rows += batch.num_rows();
-        if batch.num_rows() > 0 {
-            n_bytes += sink.rows(plain(&schema, &batch)?).await?;
+        let batch = plain(&schema, &batch)?;
+        // Cut before it is sent: one row may be hundreds of megabytes.
+        let fitting = fitting(&batch, limits.result_bytes_max.saturating_sub(n_bytes))?;
+        let is_too_large = fitting.num_rows() < batch.num_rows();
+        n_rows += fitting.num_rows();
+        if fitting.num_rows() > 0 {
+            n_bytes += sink.rows(fitting).await?;
+        }
+        if is_too_large || n_bytes >= limits.result_bytes_max {
+            return Ok(Some(Truncated::Bytes));
         }
         if is_over {
             return Ok(Some(Truncated::Rows));
         }
-        if n_bytes >= limits.result_bytes_max {
-            return Ok(Some(Truncated::Bytes));
-        }
     }
     Ok(None)
+}
+
+/// The most columns of an answer, members of structs counted.
+const FIELDS_MAX: usize = 16_384;
+
+/// Refuses an answer whose description alone would fill the server: `struct(v, v)`, nested twenty
+/// times, has a million members.
+fn check_width(schema: &Schema) -> Result<()> {
+    let mut n_left = FIELDS_MAX;
+    let mut todo: Vec<_> = schema.fields().iter().collect();
+    while let Some(field) = todo.pop() {
+        let Some(left) = n_left.checked_sub(1) else {
+            return plan_err!("the answer has more than {FIELDS_MAX} columns and members");
+        };
+        n_left = left;
+        match field.data_type() {
+            DataType::Struct(fields) => todo.extend(fields),
+            DataType::Union(fields, _) => todo.extend(fields.iter().map(|(_, field)| field)),
+            DataType::List(inner)
+            | DataType::LargeList(inner)
+            | DataType::ListView(inner)
+            | DataType::LargeListView(inner)
+            | DataType::FixedSizeList(inner, _)
+            | DataType::Map(inner, _) => todo.push(inner),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Returns the first rows of a batch, as many as fit.
+fn fitting(batch: &RecordBatch, bytes_max: usize) -> Result<RecordBatch> {
+    let (mut n_fitting, mut n_rows) = (0, batch.num_rows());
+    if n_bytes_of(batch)? <= bytes_max {
+        return Ok(batch.clone());
+    }
+    while n_fitting < n_rows {
+        let middle = n_fitting + (n_rows - n_fitting).div_ceil(2);
+        if n_bytes_of(&batch.slice(0, middle))? <= bytes_max {
+            n_fitting = middle;
+        } else {
+            n_rows = middle - 1;
+        }
+    }
+    Ok(batch.slice(0, n_fitting))
+}
+
+fn n_bytes_of(batch: &RecordBatch) -> Result<usize> {
+    let mut n_bytes = 0;
+    for column in batch.columns() {
+        n_bytes += column.to_data().get_slice_memory_size()?;
+    }
+    Ok(n_bytes)
 }
 
 /// Returns the schema with every kind of text as plain text: a dictionary would be sent whole with
@@ -185,14 +231,24 @@ fn failure(error: DataFusionError) -> Failure {
         | DataFusionError::NotImplemented(_)
         | DataFusionError::Configuration(_)
         | DataFusionError::Diagnostic(..) => FailureKind::Refused,
-        DataFusionError::Internal(_)
-        | DataFusionError::ObjectStore(_)
+        DataFusionError::ObjectStore(_)
         | DataFusionError::ParquetError(_)
-        | DataFusionError::IoError(_)
-        | DataFusionError::External(_) => FailureKind::Internal,
+        | DataFusionError::IoError(_) => FailureKind::Internal,
+        DataFusionError::ArrowError(error, _)
+            if matches!(**error, ArrowError::ParquetError(_) | ArrowError::IoError(..)) =>
+        {
+            FailureKind::Internal
+        }
+        // Functions wrap what they do not like in these; a fault of the scope is ours.
+        DataFusionError::External(error) if error.is::<ScopeFault>() => FailureKind::Internal,
         _ => FailureKind::Execution,
     };
     let message = match error.find_root() {
+        DataFusionError::Internal(message) => {
+            // Its text asks people to write to DataFusion.
+            let text = message.lines().next().unwrap_or_default();
+            format!("the SQL engine met a fault in itself on this query: {text}")
+        }
         DataFusionError::Plan(message) | DataFusionError::NotImplemented(message) => {
             message.clone()
         }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{DFSchema, Result, ScalarValue, internal_err};
+use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue};
 use datafusion::config::TableParquetOptions;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
@@ -52,6 +52,14 @@ pub(super) fn store_url() -> ObjectStoreUrl {
 /// Returns a store of just these files.
 pub(super) fn store(data_dir: PathBuf, files: &[FileEntry]) -> Result<ReadOnlyStore> {
     Ok(ReadOnlyStore::new(data_dir, files)?)
+}
+
+/// A file that is not where a file of its commons must be: the question is not answered.
+#[derive(Debug, thiserror::Error)]
+#[error("the file {path} is not in the folder {folder}")]
+pub(super) struct ScopeFault {
+    path: String,
+    folder: String,
 }
 
 /// One table of one question.
@@ -122,7 +130,8 @@ impl ScopedTable {
         for file in &files {
             let folder = format!("parquet/{signal}/commons={}/", file.commons);
             if !file.path.starts_with(&folder) {
-                return internal_err!("the file {} is not in the folder {folder}", file.path);
+                let path = file.path.clone();
+                return Err(DataFusionError::External(ScopeFault { path, folder }.into()));
             }
         }
         // Names begin with the generation, so this is oldest first.

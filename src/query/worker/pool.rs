@@ -20,7 +20,7 @@ use super::protocol::{Hello, Kind};
 use crate::base::tasks::spawn_detached;
 use crate::query::answer::SqlAnswer;
 use crate::query::error::QueryError;
-use crate::query::metrics::Metrics;
+use crate::query::metrics::{Counted, Metrics};
 use crate::query::sql::{Failure, FailureKind, Question};
 
 /// How long a fresh worker may take to say that it is ready; starting takes milliseconds.
@@ -178,26 +178,33 @@ impl Pool {
         head: &Arc<dyn HeadSource>,
         deadline: Duration,
     ) -> Result<SqlAnswer, QueryError> {
-        let slot = tokio::time::timeout(deadline, Arc::clone(&self.slots).acquire_owned())
-            .await
-            .ok()
-            .and_then(Result::ok)
-            .ok_or(QueryError::Overloaded {
-                whose: " in SQL",
-                max: self.n_workers,
-                key: "query.workers",
-            })?;
-        let mut lease =
-            Lease { pool: Arc::clone(self), worker: None, reason: "canceled", slot: Some(slot) };
-        let worker = lease.worker.insert(self.take().await?);
-        let talk = converse(&mut worker.to, &mut worker.from, question, head);
-        match tokio::time::timeout(deadline, talk).await {
-            Ok(Ok(outcome)) => {
+        // One timer for the wait, the start and the talk: a question has its time once.
+        let mut timer = std::pin::pin!(tokio::time::sleep(deadline));
+        let slot = tokio::select! {
+            slot = Arc::clone(&self.slots).acquire_owned() => slot.ok(),
+            () = &mut timer => None,
+        };
+        let slot = slot.ok_or(QueryError::Overloaded {
+            whose: " in SQL",
+            max: self.n_workers,
+            key: "query.workers",
+        })?;
+        let mut lease = Lease::new(self, slot);
+        let talk = async {
+            let worker = lease.worker.insert(self.take().await?);
+            Ok::<_, QueryError>(converse(&mut worker.to, &mut worker.from, question, head).await)
+        };
+        let talked = tokio::select! {
+            talked = talk => Some(talked),
+            () = &mut timer => None,
+        };
+        match talked.transpose()? {
+            Some(Ok(outcome)) => {
                 lease.give_back();
                 self.verdict(outcome, question)
             }
-            Ok(Err(error)) => Err(self.post_mortem(&mut lease, error).await),
-            Err(_) => {
+            Some(Err(error)) => Err(self.post_mortem(&mut lease, error).await),
+            None => {
                 lease.reason = "deadline";
                 Err(QueryError::Timeout { limit: deadline })
             }
@@ -288,9 +295,16 @@ struct Lease {
     worker: Option<Worker>,
     reason: &'static str,
     slot: Option<OwnedSemaphorePermit>,
+    _busy: Counted,
 }
 
 impl Lease {
+    fn new(pool: &Arc<Pool>, slot: OwnedSemaphorePermit) -> Self {
+        let busy = pool.metrics.worker_busy();
+        let pool = Arc::clone(pool);
+        Self { pool, worker: None, reason: "canceled", slot: Some(slot), _busy: busy }
+    }
+
     fn give_back(&mut self) {
         if let Some(worker) = self.worker.take() {
             self.pool.idle.lock().push(worker);

@@ -14,6 +14,7 @@ pub(crate) mod otlp;
 pub(crate) mod remote_write;
 
 pub(crate) mod ledger;
+pub(crate) mod process;
 pub(crate) mod programs;
 pub(crate) mod simulated;
 pub(crate) mod sink;

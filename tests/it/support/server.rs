@@ -220,6 +220,11 @@ impl Server {
         Caller::new(self.addresses()).with_token(token)
     }
 
+    /// Returns the process's id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Returns all that the process has logged so far.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()

@@ -7,11 +7,13 @@ use promql_parser::parser::{
     self as ast, AtModifier, BinModifier, LabelModifier, Offset, VectorMatchCardinality,
 };
 
+use crate::base::units::format_duration_ms;
 use crate::model::labels::METRIC_NAME;
 use crate::model::{MatchOp, Matcher};
 
 use super::super::error::PromqlError;
 use super::super::grid::Grid;
+use super::super::limits::Limits;
 use super::super::parse::matchers_of;
 use super::{
     Aggregate, AggregateOp, Card, ElementFn, FetchPlan, FoldOp, Grouping, Matching, Op, PickOp,
@@ -20,23 +22,23 @@ use super::{
 
 /// Turns one query into a plan and collects what it has to read.
 #[derive(Debug)]
-pub(in super::super) struct Planner {
+pub(in super::super) struct Planner<'q> {
     /// The steps of the query itself; `@ start()` and `end()` mean these even in a sub-query.
     pub(super) query: Grid,
     pub(super) lookback_ms: i64,
     pub(super) subquery_step_ms: i64,
-    pub(super) samples_max: usize,
+    pub(super) limits: &'q Limits,
     pub(in super::super) fetches: Vec<FetchPlan>,
 }
 
-impl Planner {
+impl<'q> Planner<'q> {
     pub(in super::super) fn new(
         query: Grid,
         lookback_ms: i64,
         subquery_step_ms: i64,
-        samples_max: usize,
+        limits: &'q Limits,
     ) -> Self {
-        Self { query, lookback_ms, subquery_step_ms, samples_max, fetches: Vec::new() }
+        Self { query, lookback_ms, subquery_step_ms, limits, fetches: Vec::new() }
     }
 
     /// Plans the whole query.
@@ -128,13 +130,14 @@ impl Planner {
         if step_ms == 0 {
             return Err(PromqlError::parse("the step of a sub-query must be greater than 0"));
         }
+        let steps_max = self.limits.subquery_steps_max;
         // The first multiple of the step inside the left-open window.
         let after_ms = shift.apply(grid.start_ms).saturating_sub(range_ms);
         let start_ms = after_ms.div_euclid(step_ms).saturating_add(1).saturating_mul(step_ms);
         let inner_grid = Grid::range(start_ms, shift.apply(grid.end_ms()), step_ms)
-            .ok_or_else(|| too_many_steps(usize::MAX, self.samples_max))?;
-        if inner_grid.n > self.samples_max {
-            return Err(too_many_steps(inner_grid.n, self.samples_max));
+            .ok_or_else(|| too_many_steps(usize::MAX, steps_max))?;
+        if inner_grid.n > steps_max {
+            return Err(too_many_steps(inner_grid.n, steps_max));
         }
         let inner = Box::new(self.vector(&subquery.expr, &inner_grid)?);
         Ok(RangeSource { range_ms, shift, of: RangeOf::Subquery { inner, grid: inner_grid } })
@@ -155,8 +158,22 @@ impl Planner {
         // The window is left-open: a sample exactly `window_ms` old is out.
         let start_ms = shift.apply(grid.start_ms).saturating_sub(window_ms).saturating_add(1);
         let end_ms = shift.apply(grid.end_ms());
+        self.check_range(selector, end_ms.saturating_sub(start_ms))?;
         let fetch_idx = self.fetch(matchers, start_ms, end_ms);
         Ok(Selector { fetch_idx, is_one_metric, shift })
+    }
+
+    fn check_range(
+        &self,
+        selector: &ast::VectorSelector,
+        range_ms: i64,
+    ) -> Result<(), PromqlError> {
+        let max_ms = self.limits.range_ms_max;
+        if range_ms <= max_ms {
+            return Ok(());
+        }
+        let (selector, range) = (selector.to_string(), format_duration_ms(range_ms));
+        Err(PromqlError::Range { selector, range, max: format_duration_ms(max_ms) })
     }
 
     fn fetch(&mut self, matchers: Vec<Matcher>, start_ms: i64, end_ms: i64) -> usize {

@@ -5,6 +5,8 @@ use promql_parser::parser::{self as ast, Call};
 
 use super::super::error::PromqlError;
 use super::super::grid::{Grid, seconds};
+use super::super::guard::too_long_regex;
+use super::super::limits::ParseLimits;
 use super::super::parse::matchers_of;
 use super::build::{text_of, wrong_type};
 use super::{
@@ -12,7 +14,7 @@ use super::{
     labels_of_absent,
 };
 
-impl Planner {
+impl Planner<'_> {
     /// Plans a call whose result is a scalar.
     pub(super) fn scalar_call(
         &mut self,
@@ -76,7 +78,11 @@ impl Planner {
                 Ok(VectorNode::Sort { by, inner: self.boxed(call, 0, grid)? })
             }
             "label_replace" | "label_join" => {
-                let how = if name == "label_join" { join_of(call)? } else { replace_of(call)? };
+                let how = if name == "label_join" {
+                    join_of(call)?
+                } else {
+                    replace_of(call, &self.limits.parse)?
+                };
                 Ok(VectorNode::Relabel { how, inner: self.boxed(call, 0, grid)? })
             }
             "absent" => {
@@ -187,14 +193,17 @@ fn strip_parens(expr: &ast::Expr) -> &ast::Expr {
     expr
 }
 
-fn replace_of(call: &Call) -> Result<Relabel, PromqlError> {
+fn replace_of(call: &Call, limits: &ParseLimits) -> Result<Relabel, PromqlError> {
     let [target, replacement, source, pattern] = <[String; 4]>::try_from(texts(call, 1)?)
         .map_err(|_| PromqlError::parse("label_replace needs five arguments"))?;
     if target.is_empty() {
         return Err(PromqlError::execution("invalid destination label name in label_replace(): "));
     }
+    if pattern.len() > limits.regex_bytes_max {
+        return Err(too_long_regex(pattern.len(), limits));
+    }
     let regex = regex::RegexBuilder::new(&format!("^(?s:{pattern})$"))
-        .size_limit(1 << 20)
+        .size_limit(limits.regex_program_bytes_max)
         .build()
         .map_err(|_| {
             PromqlError::execution(format!(

@@ -7,7 +7,7 @@
 use crate::model::labels::METRIC_NAME;
 use crate::model::{Labels, MatchOp, Matcher};
 
-use super::error::{KEY_SAMPLES, PromqlError};
+use super::error::{KEY_SUBQUERY, PromqlError};
 use super::grid::Grid;
 
 mod build;
@@ -355,12 +355,12 @@ fn labels_of_absent(matchers: &[Matcher]) -> Labels {
     Labels::from_pairs(demanded.into_iter().filter_map(|(name, value)| Some((name, value?))))
 }
 
-/// Returns the error of a sub-query with more steps than samples may be used.
-fn too_many_steps(n_steps: usize, samples_max: usize) -> PromqlError {
+/// Returns the error of a sub-query with too many steps.
+fn too_many_steps(n_steps: usize, steps_max: usize) -> PromqlError {
     PromqlError::Limit {
         what: "steps in a sub-query",
         n: n_steps as u64,
-        max: samples_max as u64,
-        key: KEY_SAMPLES,
+        max: steps_max as u64,
+        key: KEY_SUBQUERY,
     }
 }

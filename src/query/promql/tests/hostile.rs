@@ -19,11 +19,7 @@ fn survive(text: &str) {
     };
     let source =
         source_of(60_000, &["metric{job=\"a\"} 1 2 NaN stale 3 Inf", "x_bucket{le=\"1\"} 1x5"]);
-    let limits = Limits {
-        query_samples: 10_000,
-        query_memory: crate::base::units::HumanSize::from_mib(1),
-        ..Limits::default()
-    };
+    let limits = Limits { samples_max: 10_000, memory_bytes_max: 1 << 20, ..Limits::default() };
     let engine = Engine::default();
     for time_ms in [0, 180_000, i64::MAX, i64::MIN] {
         let _ = engine.instant(&source, &expr, time_ms, &budget_of(&limits));
@@ -44,12 +40,12 @@ fn check_limit(text: &str, want_key: &str) {
 
 #[test]
 fn each_limit_names_its_key() {
-    check_limit(&" ".repeat(20_000), "limits.query_text");
-    check_limit(&vec!["1"; 1_500].join("+"), "limits.query_tokens");
-    check_limit(&"(".repeat(65), "limits.query_depth");
-    check_limit(&format!("{}x", "- ".repeat(300)), "limits.query_depth");
-    check_limit(&vec!["x"; 500].join("+"), "limits.query_depth");
-    check_limit(&vec!["x"; 500].join("^"), "limits.query_depth");
+    check_limit(&" ".repeat(20_000), "query.promql_text_max");
+    check_limit(&vec!["1"; 1_500].join("+"), "query.promql_tokens_max");
+    check_limit(&"(".repeat(65), "query.promql_depth_max");
+    check_limit(&format!("{}x", "- ".repeat(300)), "query.promql_depth_max");
+    check_limit(&vec!["x"; 500].join("+"), "query.promql_depth_max");
+    check_limit(&vec!["x"; 500].join("^"), "query.promql_depth_max");
 }
 
 #[test]
@@ -94,7 +90,7 @@ fn regular_expressions_are_bounded_in_size_and_number() {
     let one = |pattern: &str| parse(&format!("x{{a=~\"{pattern}\"}}"), &ParseLimits::default());
 
     assert!(one("(a{1000}){1000}").unwrap_err().to_string().contains("regular expression"));
-    assert!(one(&"a".repeat(5_000)).unwrap_err().to_string().contains("4096 bytes"));
+    assert!(one(&"a".repeat(5_000)).unwrap_err().to_string().contains("4096"));
     let many = vec!["a=~\"b.*\""; 65].join(",");
     assert!(parse(&format!("x{{{many}}}"), &ParseLimits::default()).is_err());
 }

@@ -6,6 +6,7 @@ mod hostile;
 mod same;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::{Clock, ManualClock};
 
@@ -14,7 +15,7 @@ use super::{Budget, Engine, Expr, Limits, ParseLimits, format_expr, parse, selec
 
 fn budget_of(limits: &Limits) -> Budget {
     let clock: Arc<dyn Clock> = ManualClock::at_ms(0);
-    limits.budget(clock)
+    limits.budget(clock, Duration::from_secs(60))
 }
 
 fn source_of(step_ms: i64, lines: &[&str]) -> MemorySource {
