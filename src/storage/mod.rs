@@ -39,8 +39,8 @@ use crate::model::{Commons, ExpHistogram, Labels, Matcher, ReadScope, SeriesMeta
 
 pub use config::Config;
 pub use disk::{Disk, RealDisk};
-pub use keeper::Keeper;
 pub use head::raw_keys::Epoch;
+pub use keeper::Keeper;
 pub use metrics::Metrics;
 pub use open::{OpenError, Progress};
 pub use snapshot::Snapshot;

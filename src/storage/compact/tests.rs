@@ -8,7 +8,7 @@ use crate::model::{
 use crate::storage::disk::sim::SimDisk;
 use crate::storage::engine::Engine;
 use crate::storage::{
-    Config, HeadFilter, Metrics, Part, Progress, SeriesRequest, Storage, flush, open,
+    Config, Epoch, HeadFilter, Metrics, Part, Progress, SeriesRequest, Storage, flush, open,
 };
 
 const DAY_MS: i64 = 86_400_000;
@@ -58,8 +58,13 @@ impl Store {
         self.storage.register(key, &heart(), &labels, &meta).unwrap().series_idx
     }
 
+    fn epoch(&self) -> Epoch {
+        self.storage.lookup(&[], &mut Vec::new())
+    }
+
     fn samples(&self, samples: &[(&str, i64, f64)]) -> Part {
         Part::Samples {
+            epoch: self.epoch(),
             commons_idx: self.storage.commons_idx(&heart()),
             series_idx: samples.iter().map(|(name, ..)| self.series_idx(name)).collect(),
             timestamps_ms: samples.iter().map(|(_, ms, _)| *ms).collect(),
@@ -201,7 +206,7 @@ fn a_point_of_a_histogram_sent_twice_is_merged_into_one() {
             (store.series_idx("latency"), NOW_MS, histogram.clone()),
             (store.series_idx("latency"), NOW_MS + i64::try_from(count).unwrap(), histogram),
         ];
-        store.flush(vec![Part::ExpHistograms { commons_idx, points }]);
+        store.flush(vec![Part::ExpHistograms { epoch: store.epoch(), commons_idx, points }]);
     }
 
     assert_eq!(store.merge_all(), 1);

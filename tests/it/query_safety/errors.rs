@@ -186,7 +186,7 @@ fn parquet_files(folder: &Path) -> Vec<std::path::PathBuf> {
             match path.is_dir() {
                 true => folders.push(path),
                 false if path.extension().is_some_and(|ending| ending == "parquet") => {
-                    found.push(path)
+                    found.push(path);
                 }
                 false => {}
             }
