@@ -310,4 +310,5 @@ fn define(
         metrics.n_defined = metrics.n_defined.max(slot + 1);
         metrics.n_framed = metrics.n_defined;
     }
+    head.entry.note_len(&registry);
 }

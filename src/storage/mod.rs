@@ -344,7 +344,11 @@ impl Storage {
             None if self.is_full(&registry, labels.metric()) => {
                 return Err(self.refuse(&registry, commons, labels.metric()));
             }
-            None => registry.insert(labels, meta, now_s),
+            None => {
+                let series_idx = registry.insert(labels, meta, now_s);
+                entry.note_len(&registry);
+                series_idx
+            }
         };
         let series = SeriesRef { commons_idx, series_idx };
         // Under the registry's lock, so that the series cannot leave in between.
@@ -451,18 +455,13 @@ impl Storage {
         Arc::clone(&self.shared.disk)
     }
 
-    /// Refreshes the gauges that describe series; called before `/metrics` is answered.
+    /// Refreshes the gauge of the memory that series take; called now and then.
     pub fn note_series(&self) {
-        let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-        let metrics = &self.shared.metrics;
         let mut n_bytes = self.shared.raw_keys.read().size_bytes();
         for entry in self.shared.commons.all() {
-            let registry = entry.registry.read();
-            n_bytes += registry.size_bytes();
-            let label = [("commons", entry.name.to_string())];
-            metrics.series.get_or_create(&label).set(gauge(registry.len()));
+            n_bytes += entry.registry.read().size_bytes();
         }
-        metrics.series_bytes.set(gauge(n_bytes));
+        self.shared.metrics.series_bytes.set(i64::try_from(n_bytes).unwrap_or(i64::MAX));
     }
 }
 

@@ -150,6 +150,7 @@ impl Pass {
             }
         }
         raw_keys.end_epoch();
+        entry.note_len(&registry);
         self.n_retired += idle.len() as u64;
         let label = [("commons", entry.name.to_string())];
         shared.metrics.retired_series.get_or_create(&label).inc_by(idle.len() as u64);

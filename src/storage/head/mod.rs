@@ -23,7 +23,11 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
 
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+
 use crate::model::Commons;
+use crate::storage::metrics::Label;
 
 use metrics::MetricsHead;
 use registry::Registry;
@@ -38,9 +42,16 @@ pub struct CommonsEntry {
     pub registry: RwLock<Registry>,
     /// Its parts of the generations that somebody still holds, readers included.
     heads: Mutex<Vec<Weak<CommonsHead>>>,
+    /// Shows how many series there are.
+    n_series: Gauge,
 }
 
 impl CommonsEntry {
+    /// Brings the gauge up to date; called whenever series came or went.
+    pub fn note_len(&self, registry: &Registry) {
+        self.n_series.set(i64::try_from(registry.len()).unwrap_or(i64::MAX));
+    }
+
     /// Returns the parts of all generations that somebody still holds.
     pub fn living_heads(&self) -> Vec<Arc<CommonsHead>> {
         let mut heads = self.heads.lock();
@@ -50,12 +61,18 @@ impl CommonsEntry {
 }
 
 /// All commons by index.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct CommonsTable {
     entries: RwLock<Vec<Arc<CommonsEntry>>>,
+    n_series: Family<Label, Gauge>,
 }
 
 impl CommonsTable {
+    /// Returns an empty table; each commons will have a gauge of its series in the family.
+    pub fn new(n_series: Family<Label, Gauge>) -> Self {
+        Self { entries: RwLock::default(), n_series }
+    }
+
     /// Returns the index of a commons, adding it when it is new.
     pub fn index_of(&self, name: &Commons) -> u32 {
         let position =
@@ -68,6 +85,7 @@ impl CommonsTable {
                     name: name.clone(),
                     registry: RwLock::default(),
                     heads: Mutex::default(),
+                    n_series: self.n_series.get_or_create_owned(&[("commons", name.to_string())]),
                 }));
                 entries.len() - 1
             })
