@@ -397,4 +397,6 @@ impl Storage {
 const RETRY_AFTER_S: u32 = 5;
 
 #[cfg(test)]
+mod crash_states;
+#[cfg(test)]
 mod tests;
