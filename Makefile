@@ -5,7 +5,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 SERVER := $(TARGET)/release/commonwatch
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench peers cardinality canaries fmt clippy clean
+.PHONY: help run test bench peers cardinality canaries powercut soak fmt clippy clean
 
 help: ## Lists what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -39,6 +39,12 @@ canaries: ## Asks 40,000 questions under random scopes and looks for secrets of 
 	@COMMONWATCH_CANARY_QUERIES=$(or $(CANARY_QUERIES),40000) COMMONWATCH_CANARY_SEED=$(or $(SEED),20261121) \
 		$(CARGO) test --locked --test it scope_canaries -- --nocapture \
 		&& echo "canaries: no answer left its scope" || { echo "canaries: FAILED"; exit 1; }
+
+powercut: ## Cuts a machine's power under load, 20 times (CUTS=200: the long form; CONTROL=1: without syncs)
+	@echo "==> building the release binary and the rig (several minutes the first time)"
+	@$(CARGO) build --release --locked
+	@COMMONWATCH_TEST_BINARY=$(abspath $(SERVER)) \
+	  $(CARGO) bench --profile dev --locked --bench powercut
 
 fmt: ## Formats the code
 	@$(CARGO) fmt

@@ -469,6 +469,8 @@ impl Storage {
 const RETRY_AFTER_S: u32 = 5;
 
 #[cfg(test)]
+mod crash_states;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod tests_of_series;

@@ -15,6 +15,7 @@ use super::files::{self, path};
 use super::flush::{self, FlushError};
 use super::head::{CommonsTable, Generation};
 use super::metrics::Metrics;
+use super::retain;
 use super::shared::{Shared, Version, files_of};
 use super::wal;
 use super::wal::replay::{self, Damage, SegmentReport};
@@ -67,6 +68,9 @@ pub fn open(
         disk::create_dir_synced(&*disk, dir).map_err(io(format!("create the folder {dir}")))?;
     }
     let manifest = Manifest::read(&*disk)?;
+    // A process that was killed may have left a manifest whose name is not on disk yet; the log that
+    // it covers is only cut once it is.
+    disk.sync_dir(path::DIR).map_err(io("sync the folder of the manifest"))?;
     let files = Arc::new(files_of(&manifest));
     let open = Arc::new(Generation::new(manifest.generation + 1, 0, clock.monotonic_ns()));
     let shared = Arc::new(Shared {
@@ -86,9 +90,11 @@ pub fn open(
     });
     shared.note_files(&files);
     flush::cut_log(&shared);
-    remove_doomed(&shared);
+    retain::remove_doomed(&shared);
     let replayed = Replay::run(&shared, progress)?;
-    set_orphans_aside(&shared, replayed.first_generation)?;
+    // What the log no longer says in full, a flush cut short may.
+    let first_generation = replayed.first_generation.filter(|_| replayed.damage.is_empty());
+    set_orphans_aside(&shared, first_generation)?;
     let generation = Arc::clone(&shared.version.read().open);
     let segment = Segment::create(&*shared.disk, replayed.last_segment + 1, generation.number)?;
     generation.last_segment.store(segment.number(), Ordering::SeqCst);
@@ -159,6 +165,9 @@ impl Replay {
                 Err(error) => fault = Some(error),
             });
         let report = report.map_err(io(format!("read {}", wal::path(number))))?;
+        // A process that was killed may have left frames that are not on disk yet. They are served
+        // from now on, and series defined in them get samples in later segments.
+        shared.disk.sync_file(&wal::path(number)).map_err(io("sync the log"))?;
         if let Some(fault) = fault {
             return Err(fault);
         }
@@ -234,18 +243,6 @@ fn segment_generation(shared: &Shared, segment: u64) -> Option<u64> {
     wal::frame::read_segment_header(&header).map(|(_, generation)| generation)
 }
 
-/// Removes files that had left the catalog when the process ended.
-fn remove_doomed(shared: &Shared) {
-    for path in std::mem::take(&mut shared.manifest.lock().doomed) {
-        match shared.disk.remove(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                warn!(path, %error, "cannot remove a file that left the catalog");
-            }
-            _ => {}
-        }
-    }
-}
-
 /// Deals with Parquet files that no manifest lists. Those of a generation that the log still holds
 /// are the rest of a flush under way at the crash, and are removed; any other is set aside, because
 /// a lost manifest must not cost the files.
@@ -265,6 +262,7 @@ fn set_orphans_aside(shared: &Shared, first_replayed: Option<u64>) -> Result<(),
         let is_replayed = !path::is_merged(&file)
             && matches!((generation, first_replayed), (Some(g), Some(first)) if g >= first);
         if is_replayed || name.ends_with(".tmp") {
+            info!(file, "removed the rest of a flush that was cut short");
             shared.disk.remove(&file).map_err(io(format!("remove {file}")))?;
         } else {
             set_aside(&*shared.disk, &file)?;

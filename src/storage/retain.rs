@@ -3,6 +3,7 @@
 //! A file is first taken off the manifest, which at the same time lists it as doomed; it is removed
 //! once no reader holds a snapshot with it, or at the next start.
 
+use std::io;
 use std::sync::Arc;
 
 use parking_lot::MutexGuard;
@@ -10,6 +11,7 @@ use tracing::{info, warn};
 
 use super::FileEntry;
 use super::catalog::{CatalogError, Manifest};
+use super::disk;
 use super::shared::{Shared, Version, files_of};
 
 /// Returns the files whose newest row is older than `cutoff_ns`.
@@ -58,19 +60,36 @@ pub fn replace(
 /// Removes doomed files that no reader holds any more.
 pub fn sweep(shared: &Shared) {
     // One holder is the list itself; a snapshot or an older version is another.
-    shared.doomed.lock().retain(|file| {
-        if Arc::strong_count(file) > 1 {
-            return true;
+    let is_read = |file: &Arc<FileEntry>| Arc::strong_count(file) > 1;
+    shared.doomed.lock().retain(|file| is_read(file) || !is_removed(shared, &file.path));
+    forget_removed(shared);
+}
+
+/// Removes files that had left the catalog when the process ended.
+pub fn remove_doomed(shared: &Shared) {
+    let doomed = shared.manifest.lock().doomed.clone();
+    for path in &doomed {
+        is_removed(shared, path);
+    }
+    forget_removed(shared);
+}
+
+fn is_removed(shared: &Shared, path: &str) -> bool {
+    match shared.disk.remove(path) {
+        Ok(()) => true,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+        Err(error) => {
+            warn!(path, %error, "cannot remove a file that left the catalog");
+            false
         }
-        match shared.disk.remove(&file.path) {
-            Ok(()) => false,
-            Err(error) => {
-                warn!(path = file.path, %error, "cannot remove a file that left the catalog");
-                error.kind() != std::io::ErrorKind::NotFound
-            }
-        }
+    }
+}
+
+/// Takes files off the list of the doomed once a power cut cannot bring them back: by then nothing
+/// else would know that they were to go.
+fn forget_removed(shared: &Shared) {
+    shared.manifest.lock().doomed.retain(|path| {
+        let is_there = shared.disk.open(path).is_ok();
+        is_there || shared.disk.sync_dir(disk::parent(path)).is_err()
     });
-    let left: Vec<String> = shared.doomed.lock().iter().map(|file| file.path.clone()).collect();
-    let mut manifest = shared.manifest.lock();
-    manifest.doomed.retain(|path| left.contains(path));
 }

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 
 use prometheus_client::registry::Registry;
-use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
 
 use super::disk::sim::{Fault, SimDisk};
 use super::engine::Engine;
@@ -329,90 +327,6 @@ fn a_damaged_log_frame_is_set_aside_and_the_rest_served() {
     assert_eq!(store.rows(Signal::Logs), ["one", "three"]);
     assert_eq!(store.damage, 1);
     assert!(disk.files().iter().any(|(path, _)| path.starts_with("quarantine/wal")));
-}
-
-/// What a client knows: acknowledged items must be there once, items under way may be.
-#[derive(Default)]
-struct Ledger {
-    acknowledged: Vec<String>,
-    maybe: Vec<String>,
-}
-
-/// Runs random work on a simulated disk until the power goes, restarts, and so on for a few lives.
-fn crash_state(seed: u64) {
-    let mut rng = SmallRng::seed_from_u64(seed);
-    let config = Config { segment_size: HumanSize(2048), ..Config::default() };
-    let mut disk = SimDisk::new();
-    let mut ledger = Ledger::default();
-    let mut n_items = 0_u32;
-    // Every second seed writes of a day that is over, so that two files are enough for a merge.
-    let now_ms = NOW_MS + i64::from(seed % 2 == 1) * 2 * 86_400_000;
-    for life in 0..3 {
-        let (crashed, cut_in) = (rng.random(), rng.random_range(0..60));
-        // The first start makes the folders; a power cut there leaves nothing to lose.
-        let mut store = open_at(&disk, config.clone(), ManualClock::at_ms(now_ms));
-        assert_eq!(store.damage, 0, "seed {seed} life {life}: a power cut is not damage");
-        check(&store, &mut ledger, seed);
-        disk.arm(cut_in, Fault::PowerCut);
-        while run_step(&mut store, &mut rng, &mut ledger, &mut n_items) {}
-        disk = disk.crash(crashed);
-    }
-    check(&open_with(&disk, config), &mut ledger, seed);
-}
-
-/// Does one thing; returns false when the power is off.
-fn run_step(store: &mut Store, rng: &mut SmallRng, ledger: &mut Ledger, n_items: &mut u32) -> bool {
-    match rng.random_range(0..10) {
-        0 => store.engine.seal().is_ok(),
-        1 => flush::flush_oldest(&store.shared).is_ok(),
-        2 => store.keeper.tidy().is_ok(),
-        _ => {
-            let mut items = Vec::new();
-            let mut parts = Vec::new();
-            for _ in 0..rng.random_range(1..4) {
-                *n_items += 1;
-                let item = format!("i{n_items}");
-                let commons = if rng.random() { "heart" } else { "canine" };
-                parts.push(match rng.random_range(0..3) {
-                    0 => store.samples(commons, &[(&item, NOW_MS + i64::from(*n_items), 1.0)]),
-                    1 => logs(commons, &[&item]),
-                    _ => span(commons, &item),
-                });
-                items.push(item);
-            }
-            let result = store.engine.commit(parts);
-            let book = if result.is_ok() { &mut ledger.acknowledged } else { &mut ledger.maybe };
-            book.extend(items);
-            result.is_ok()
-        }
-    }
-}
-
-fn check(store: &Store, ledger: &mut Ledger, seed: u64) {
-    let metric = |labels: &str| labels.split('{').next().unwrap().to_owned();
-    let mut found: Vec<String> =
-        store.read().into_keys().map(|(labels, _)| metric(&labels)).collect();
-    found.extend(store.rows(Signal::Logs));
-    found.extend(store.rows(Signal::Spans));
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    found.iter().for_each(|item| *counts.entry(item).or_default() += 1);
-    for item in &ledger.acknowledged {
-        assert_eq!(counts.remove(item.as_str()), Some(1), "seed {seed}: {item} was acknowledged");
-    }
-    for (item, count) in counts {
-        let known = ledger.maybe.iter().any(|maybe| maybe == item);
-        assert!(known && count == 1, "seed {seed}: {item} came {count} times, sent: {known}");
-        // What survived once must survive from then on.
-        ledger.acknowledged.push(item.to_owned());
-    }
-    ledger.maybe.clear();
-}
-
-#[test]
-fn a_thousand_crash_states_lose_nothing_and_double_nothing() {
-    let n_states: u64 =
-        std::env::var("CRASH_STATES").ok().and_then(|n| n.parse().ok()).unwrap_or(1000);
-    (0..n_states).for_each(crash_state);
 }
 
 #[test]

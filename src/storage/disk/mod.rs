@@ -36,6 +36,9 @@ pub trait Disk: Send + Sync + std::fmt::Debug {
     /// Removes a file; gone for good once the folder is synced.
     fn remove(&self, path: &str) -> io::Result<()>;
 
+    /// Makes a file's bytes survive a power cut, whoever wrote them.
+    fn sync_file(&self, path: &str) -> io::Result<()>;
+
     /// Makes the names in a folder survive a power cut.
     fn sync_dir(&self, dir: &str) -> io::Result<()>;
 

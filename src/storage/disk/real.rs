@@ -108,6 +108,10 @@ impl Disk for RealDisk {
         fs::remove_file(self.path(path)?)
     }
 
+    fn sync_file(&self, path: &str) -> io::Result<()> {
+        File::open(self.path(path)?)?.sync_data()
+    }
+
     // After a crash ext4 may keep a file's bytes but lose its name.
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
         File::open(self.path(dir)?)?.sync_all()

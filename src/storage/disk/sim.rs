@@ -2,8 +2,10 @@
 //!
 //! Per file it knows the synced bytes and the writes since; per name, the synced name table and the
 //! changes since. [`SimDisk::crash`] makes one legal state after a power cut: each unsynced write is
-//! kept, lost or cut at a 512-byte edge, each unsynced name change happened or did not (in any
-//! subset). Faults are armed by operation count. One seed, one run.
+//! kept, lost, cut at a 512-byte edge or full of holes, each unsynced name change happened or did
+//! not (in any subset), and a folder whose own name was not synced takes along all that is in it.
+//! [`SimDisk::kill`] is what the end of the process alone leaves: everything, synced or not. Faults
+//! are armed by operation count. One seed, one run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -26,7 +28,8 @@ pub enum Fault {
     Full,
     /// The write stores half and says the disk is full.
     ShortFull,
-    /// The sync fails; the fate of the bytes is unknown.
+    /// The sync fails. As on Linux, the bytes can still be read, but never reach the disk, and the
+    /// next sync says that all is well.
     SyncFails,
     /// The power goes at this operation: it and all later ones fail.
     PowerCut,
@@ -34,9 +37,45 @@ pub enum Fault {
 
 #[derive(Debug, Clone, Default)]
 struct Inode {
+    /// What readers see.
+    content: Vec<u8>,
+    /// What the disk holds for certain.
     synced: Vec<u8>,
     /// Appends and cuts since the last sync, in order.
     pending: Vec<Pending>,
+}
+
+impl Inode {
+    fn of(content: Vec<u8>) -> Self {
+        Self { synced: content.clone(), content, pending: Vec::new() }
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        self.content.extend_from_slice(bytes);
+        self.pending.push(Pending::Append(bytes.to_vec()));
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.content.truncate(len);
+        self.pending.push(Pending::Truncate(len));
+    }
+
+    fn sync(&mut self) {
+        for pending in self.pending.drain(..) {
+            match pending {
+                Pending::Append(bytes) => self.synced.extend(bytes),
+                Pending::Truncate(len) => self.synced.truncate(len),
+            }
+        }
+    }
+
+    fn fail_sync(&mut self) {
+        for pending in &mut self.pending {
+            if let Pending::Append(bytes) = pending {
+                bytes.fill(0);
+            }
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -65,7 +104,8 @@ struct State {
     names: BTreeMap<String, usize>,
     synced_names: BTreeMap<String, usize>,
     pending_names: Vec<Vec<NameChange>>,
-    dirs: BTreeSet<String>,
+    /// Folders, and whether their name survives.
+    dirs: BTreeMap<String, bool>,
     n_ops: u64,
     faults: BTreeMap<u64, Fault>,
     is_dead: bool,
@@ -112,47 +152,45 @@ impl SimDisk {
                 changes.iter().for_each(|change| apply(&mut names, change));
             }
         }
-        let crashed = State {
-            inodes,
-            synced_names: names.clone(),
-            names,
-            dirs: state.dirs.clone(),
-            ..State::default()
-        };
+        let mut dirs = state.dirs.clone();
+        for dir in state.dirs.iter().filter(|(_, is_synced)| !**is_synced).map(|(dir, _)| dir) {
+            if rng.random_bool(0.5) {
+                let below = format!("{dir}/");
+                names.retain(|path, _| !path.starts_with(&below));
+                dirs.retain(|other, _| other != dir && !other.starts_with(&below));
+            }
+        }
+        dirs.values_mut().for_each(|is_synced| *is_synced = true);
+        let synced_names = names.clone();
+        let crashed = State { inodes, synced_names, names, dirs, ..State::default() };
         SimDisk { state: Arc::new(Mutex::new(crashed)) }
+    }
+
+    /// Returns the disk as the next process finds it when this one is killed: all is there to be
+    /// read, and what was not synced may still go in a power cut.
+    pub fn kill(&self) -> SimDisk {
+        let mut state = self.state.lock().clone();
+        state.is_dead = false;
+        state.faults.clear();
+        SimDisk { state: Arc::new(Mutex::new(state)) }
     }
 
     /// Changes one byte of a file, as bad memory or a bad cable would.
     pub fn flip_byte(&self, path: &str, offset: usize, mask: u8) {
         let mut state = self.state.lock();
         let Some(&inode) = state.names.get(path) else { return };
-        let mut bytes = content(&state.inodes[inode]);
+        let mut bytes = std::mem::take(&mut state.inodes[inode].content);
         if let Some(byte) = bytes.get_mut(offset) {
             *byte ^= mask;
         }
-        state.inodes[inode] = Inode { synced: bytes, pending: Vec::new() };
+        state.inodes[inode] = Inode::of(bytes);
     }
 
     /// Returns every path with its size, sorted.
     pub fn files(&self) -> Vec<(String, usize)> {
         let state = self.state.lock();
-        state
-            .names
-            .iter()
-            .map(|(path, &i)| (path.clone(), content(&state.inodes[i]).len()))
-            .collect()
+        state.names.iter().map(|(path, &i)| (path.clone(), state.inodes[i].content.len())).collect()
     }
-}
-
-fn content(inode: &Inode) -> Vec<u8> {
-    let mut bytes = inode.synced.clone();
-    for pending in &inode.pending {
-        match pending {
-            Pending::Append(more) => bytes.extend_from_slice(more),
-            Pending::Truncate(len) => bytes.truncate(*len),
-        }
-    }
-    bytes
 }
 
 fn crashed_inode(inode: &Inode, rng: &mut SmallRng) -> Inode {
@@ -161,7 +199,7 @@ fn crashed_inode(inode: &Inode, rng: &mut SmallRng) -> Inode {
         match pending {
             Pending::Truncate(len) if rng.random_bool(0.5) => bytes.truncate(*len),
             Pending::Truncate(_) => {}
-            Pending::Append(more) => match rng.random_range(0..4) {
+            Pending::Append(more) => match rng.random_range(0..5) {
                 0 => break, // This and all later writes are lost.
                 1 => {
                     let n_kept = (more.len() / SECTOR_BYTES) * SECTOR_BYTES;
@@ -175,11 +213,16 @@ fn crashed_inode(inode: &Inode, rng: &mut SmallRng) -> Inode {
                 }
                 // The size reached the disk, the bytes did not: a run of zeros.
                 2 => bytes.extend(std::iter::repeat_n(0, more.len())),
+                // Sectors are written in any order: some got there, some did not.
+                3 => more.chunks(SECTOR_BYTES).for_each(|sector| {
+                    let is_kept = rng.random_bool(0.5);
+                    bytes.extend(sector.iter().map(|byte| if is_kept { *byte } else { 0 }));
+                }),
                 _ => bytes.extend_from_slice(more),
             },
         }
     }
-    Inode { synced: bytes, pending: Vec::new() }
+    Inode::of(bytes)
 }
 
 fn apply(names: &mut BTreeMap<String, usize>, change: &NameChange) {
@@ -219,7 +262,13 @@ impl State {
 
 impl Disk for SimDisk {
     fn create_dir_all(&self, dir: &str) -> io::Result<()> {
-        self.state.lock().dirs.insert(dir.to_owned());
+        let mut state = self.state.lock();
+        let mut dir = dir;
+        while !dir.is_empty() && !state.dirs.contains_key(dir) {
+            state.step()?;
+            state.dirs.insert(dir.to_owned(), false);
+            dir = parent(dir);
+        }
         Ok(())
     }
 
@@ -237,7 +286,7 @@ impl Disk for SimDisk {
     fn open(&self, path: &str) -> io::Result<Arc<dyn DiskRead>> {
         let state = self.state.lock();
         let inode = state.inode_of(path)?;
-        Ok(Arc::new(SimRead(Bytes::from(content(&state.inodes[inode])))))
+        Ok(Arc::new(SimRead(Bytes::from(state.inodes[inode].content.clone()))))
     }
 
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
@@ -267,11 +316,21 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn sync_file(&self, path: &str) -> io::Result<()> {
+        let mut state = self.state.lock();
+        let inode = state.inode_of(path)?;
+        sync(&mut state, inode)
+    }
+
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
         let mut state = self.state.lock();
         if state.step()? == Some(Fault::SyncFails) {
             return Err(io::Error::other("sync failed"));
         }
+        let is_child = |other: &str| !other.is_empty() && parent(other) == dir;
+        state.dirs.iter_mut().filter(|(other, _)| is_child(other)).for_each(|(_, synced)| {
+            *synced = true;
+        });
         let pending = std::mem::take(&mut state.pending_names);
         let (synced, rest): (Vec<_>, Vec<_>) =
             pending.into_iter().partition(|changes| changes.iter().any(|c| c.dir() == dir));
@@ -279,6 +338,15 @@ impl Disk for SimDisk {
         state.pending_names = rest;
         Ok(())
     }
+}
+
+fn sync(state: &mut State, inode: usize) -> io::Result<()> {
+    if state.step()? == Some(Fault::SyncFails) {
+        state.inodes[inode].fail_sync();
+        return Err(io::Error::other("sync failed"));
+    }
+    state.inodes[inode].sync();
+    Ok(())
 }
 
 struct SimFile {
@@ -299,7 +367,7 @@ impl Write for SimFile {
             let next = state.n_ops;
             state.faults.insert(next, Fault::Full);
         }
-        state.inodes[self.inode].pending.push(Pending::Append(bytes[..n_kept].to_vec()));
+        state.inodes[self.inode].append(&bytes[..n_kept]);
         Ok(n_kept)
     }
 
@@ -310,21 +378,14 @@ impl Write for SimFile {
 
 impl DiskFile for SimFile {
     fn sync(&mut self) -> io::Result<()> {
-        let mut state = self.state.lock();
-        if state.step()? == Some(Fault::SyncFails) {
-            return Err(io::Error::other("sync failed"));
-        }
-        let inode = &mut state.inodes[self.inode];
-        inode.synced = content(inode);
-        inode.pending.clear();
-        Ok(())
+        sync(&mut self.state.lock(), self.inode)
     }
 
     fn truncate(&mut self, len: u64) -> io::Result<()> {
         let mut state = self.state.lock();
         state.step()?;
         let len = usize::try_from(len).map_err(io::Error::other)?;
-        state.inodes[self.inode].pending.push(Pending::Truncate(len));
+        state.inodes[self.inode].truncate(len);
         Ok(())
     }
 }
@@ -393,6 +454,50 @@ mod tests {
 
             assert_eq!(after.files().len(), 1, "seed {seed}");
         }
+    }
+
+    #[test]
+    fn a_folder_without_a_synced_name_may_take_its_files_along() {
+        let outcomes: BTreeSet<usize> = (0..100)
+            .map(|seed| {
+                let disk = SimDisk::new();
+                disk.create_dir_all("a/b").unwrap();
+                disk.create("a/b/c").unwrap().sync().unwrap();
+                disk.sync_dir("a/b").unwrap();
+                disk.crash(seed).files().len()
+            })
+            .collect();
+
+        assert_eq!(outcomes, BTreeSet::from([0, 1]));
+    }
+
+    #[test]
+    fn what_only_a_killed_process_wrote_may_still_go_in_a_power_cut() {
+        let disk = SimDisk::new();
+        let mut file = disk.create("a").unwrap();
+        disk.sync_dir("").unwrap();
+        file.write_all(b"bytes").unwrap();
+
+        let next = disk.kill();
+        assert_eq!(next.read("a").unwrap(), &b"bytes"[..]);
+        assert!((0..50).any(|seed| next.crash(seed).read("a").unwrap().is_empty()));
+
+        next.sync_file("a").unwrap();
+        assert!((0..50).all(|seed| next.crash(seed).read("a").unwrap() == b"bytes"[..]));
+    }
+
+    #[test]
+    fn after_a_failed_sync_the_bytes_are_seen_but_never_reach_the_disk() {
+        let disk = SimDisk::new();
+        let mut file = disk.create("a").unwrap();
+        disk.sync_dir("").unwrap();
+        file.write_all(b"bytes").unwrap();
+        disk.arm(0, Fault::SyncFails);
+        file.sync().unwrap_err();
+        file.sync().unwrap();
+
+        assert_eq!(disk.read("a").unwrap(), &b"bytes"[..]);
+        assert!((0..50).all(|seed| disk.crash(seed).read("a").unwrap() == [0; 5][..]));
     }
 
     #[test]

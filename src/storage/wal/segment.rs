@@ -60,13 +60,18 @@ impl Segment {
         if let Err(source) = self.file.write_all(frames) {
             let error = fault("write to", self.number, source);
             if matches!(error, WalError::Full) {
-                // Half a frame may be there: cut it off, so that what follows is not after garbage.
-                let cut = self.file.truncate(self.len_bytes);
+                // Whole frames may be there: a refusal is only true once a restart cannot find them.
+                let cut = self.file.truncate(self.len_bytes).and_then(|()| self.file.sync());
                 cut.map_err(|source| fatal("truncate", self.number, source))?;
             }
             return Err(error);
         }
-        self.file.sync().map_err(|source| fatal("sync", self.number, source))?;
+        if let Err(source) = self.file.sync() {
+            // The kernel may go on showing bytes that it will never write. The next process must not
+            // build on them, and if they cannot be cut off, that is what this one has to say anyway.
+            let _: io::Result<()> = self.file.truncate(self.len_bytes);
+            return Err(fatal("sync", self.number, source));
+        }
         self.len_bytes += frames.len() as u64;
         Ok(())
     }

@@ -57,6 +57,10 @@ impl Disk for FaultDisk {
         self.around("remove", path, || self.inner.remove(path))
     }
 
+    fn sync_file(&self, path: &str) -> io::Result<()> {
+        self.around("sync_file", path, || self.inner.sync_file(path))
+    }
+
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
         self.around("sync_dir", dir, || self.inner.sync_dir(dir))
     }

@@ -51,6 +51,7 @@ pub const PLACES: &[(&str, &[&str])] = &[
     ("truncate", &["wal", "state"]),
     ("rename", &["parquet", "manifest", "quarantine"]),
     ("remove", &["wal", "parquet", "parquet_temp"]),
+    ("sync_file", &["wal"]),
     ("sync_dir", &["root", "wal_dir", "parquet_dir", "day_dir", "quarantine_dir"]),
     // What only reads: start, replay and questions.
     ("list", &["wal_dir", "parquet_dir", "day_dir"]),
