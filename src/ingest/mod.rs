@@ -27,6 +27,7 @@ pub mod metrics;
 pub mod admit;
 pub mod body;
 pub mod pool;
+pub mod rate;
 pub mod resolve;
 pub mod remembered;
 pub mod store;
@@ -52,6 +53,7 @@ pub use error::IngestError;
 pub use limits::{Limits, TimeBounds};
 pub use metrics::{Lane, Metrics};
 pub use outcome::{Outcome, Reason, Refusal, Rejected};
+pub use rate::Rates;
 pub use resolve::{NewSeries, NotStored, SampleParts, Seed, Sender};
 pub use store::Store;
 
@@ -70,6 +72,8 @@ pub struct Ingest {
     pub retention_ms: Option<i64>,
     /// Who may hold how much.
     pub admit: Admit,
+    /// Who may bring how much.
+    pub rates: Rates,
     /// Reads and decompresses bodies.
     pub bodies: Bodies,
     /// Own counters.
@@ -104,6 +108,7 @@ impl Ingest {
         let limits = Arc::new(parts.limits);
         Self {
             admit: Admit::with_gauge(&limits, parts.metrics.in_flight_bytes()),
+            rates: Rates::new(&limits, Arc::clone(&parts.clock)),
             bodies: Bodies::new(Arc::clone(&limits)),
             store: parts.store,
             tagger: parts.tagger,

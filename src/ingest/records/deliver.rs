@@ -70,6 +70,7 @@ async fn run<D: Decode>(delivery: Arc<Delivery<D>>, body: Body) -> Result<Outcom
     if delivery.grant.write == WriteScope::Nothing {
         return Err(IngestError::Forbidden { credential: delivery.grant.name.to_string() });
     }
+    delivery.ingest.rates.check(&delivery.grant)?;
     let mut permit = delivery.ingest.admit.enter(&delivery.grant.name);
     let encoded = Arc::new(delivery.ingest.bodies.read(body, &mut permit).await?);
     let n_bytes = encoded.len().saturating_mul(BYTE_WEIGHT);
@@ -80,7 +81,7 @@ async fn run<D: Decode>(delivery: Arc<Delivery<D>>, body: Body) -> Result<Outcom
     .await??;
     let (batch, logs, commons) = take_apart(decoded);
     // The rows in their columns stay, until they are synced.
-    permit.shrink_to(encoded.len() + batch.n_bytes());
+    permit.hold(encoded.len() + batch.n_bytes());
     let ingest = &delivery.ingest;
     let decode_again = || decode(&delivery, &encoded, &mut permit).map(|again| take_apart(again).0);
     let outcome = ingest.commit(delivery.lane, batch, decode_again).await?;

@@ -54,6 +54,7 @@ async fn receive(ingest: &Ingest, grant: Grant, request: Request) -> Result<Outc
     if grant.write == WriteScope::Nothing {
         return Err(IngestError::Forbidden { credential: grant.name.to_string() });
     }
+    ingest.rates.check(&grant)?;
     let (head, body) = request.into_parts();
     content::check(&head.headers)?;
     let tenant = head.headers.get(TENANT_HEADER).and_then(|value| value.to_str().ok());
@@ -105,7 +106,7 @@ impl Push {
         let batch = decode(ingest, sender, &body)?;
         drop(body);
         // The samples in their columns stay, until they are synced; they are less than the body.
-        permit.shrink_to(encoded.len() + batch.n_bytes());
+        permit.hold(encoded.len() + batch.n_bytes());
         let decode_ns = ingest.clock.monotonic_ns().saturating_sub(start_ns);
         ingest.metrics.decoded_in(Lane::REMOTE_WRITE, decode_ns);
         Ok(batch)

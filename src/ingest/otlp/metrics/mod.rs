@@ -236,6 +236,18 @@ impl<'c, 'a> Walk<'c, 'a> {
         Ok(Place { point: common.bytes, attributes_key, time_ms, is_stale: common.is_stale() })
     }
 
+    /// Refuses a point that would be more series than anything real.
+    fn check_buckets(&self, n_buckets: usize) -> Result<(), RowError> {
+        let max = self.ctx.ingest.limits.buckets_per_point;
+        if n_buckets <= max {
+            return Ok(());
+        }
+        let message = format!(
+            "a point has {n_buckets} buckets or quantiles, at most {max} (limits.buckets_per_point)"
+        );
+        Err(RowError::Refused(Refusal::new(Reason::BucketLimit, message)))
+    }
+
     fn last_metric(&self) -> &Metric<'a> {
         self.metrics.last().expect("a metric is pushed before its points are read")
     }
@@ -272,7 +284,10 @@ impl<'c, 'a> Walk<'c, 'a> {
 
     fn histogram_point(&mut self, field: &Field<'a>) -> Result<(), RowError> {
         let mut histogram = std::mem::take(&mut self.histogram);
-        let place = histogram.read(field).and_then(|common| self.place(&common));
+        let place = histogram.read(field).and_then(|common| {
+            self.check_buckets(histogram.counts.len().max(histogram.bounds.len()))?;
+            self.place(&common)
+        });
         if let Ok(place) = place {
             self.push_histogram(place, &histogram);
         }
@@ -297,7 +312,10 @@ impl<'c, 'a> Walk<'c, 'a> {
 
     fn summary_point(&mut self, field: &Field<'a>) -> Result<(), RowError> {
         let mut summary = std::mem::take(&mut self.summary);
-        let place = summary.read(field).and_then(|common| self.place(&common));
+        let place = summary.read(field).and_then(|common| {
+            self.check_buckets(summary.quantiles.len())?;
+            self.place(&common)
+        });
         if let Ok(place) = place {
             self.push(place, Part::Sum, summary.sum);
             self.push(place, Part::Count, as_f64(summary.count));
@@ -311,12 +329,13 @@ impl<'c, 'a> Walk<'c, 'a> {
 
     fn exp_point(&mut self, field: &Field<'a>) -> Result<(), RowError> {
         let (common, histogram) = point::exp_histogram(field)?;
+        let n_buckets = histogram.positive_counts.len() + histogram.negative_counts.len();
+        self.check_buckets(n_buckets)?;
         let place = self.place(&common)?;
         if place.is_stale {
             self.push(place, Part::Value, 0.0);
             return Ok(());
         }
-        let n_buckets = histogram.positive_counts.len() + histogram.negative_counts.len();
         self.decoded.n_built_bytes += n_buckets * size_of::<u64>();
         let count = as_f64(histogram.count);
         self.exp_waiting.push(histogram);
