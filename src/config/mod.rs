@@ -11,6 +11,7 @@
 mod check;
 mod keys;
 mod limits;
+mod memory;
 mod mistake;
 mod sections;
 mod sources;
