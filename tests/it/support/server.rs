@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
 
 use super::ask::Caller;
+use super::cage::Cage;
 use super::http::{self, Request};
 use super::wait::{PATIENCE, until};
 
@@ -33,6 +34,9 @@ pub(crate) struct Setup {
     story: &'static str,
     home: Arc<TempDir>,
     arguments: Vec<String>,
+    cage: Option<Arc<Cage>>,
+    /// Words of the shell that the server is started behind.
+    before: String,
 }
 
 impl Setup {
@@ -40,7 +44,13 @@ impl Setup {
     pub(crate) fn new(story: &'static str) -> Self {
         let home =
             TempDir::with_prefix(format!("commonwatch-{story}-")).expect("a temporary folder");
-        Self { story, home: Arc::new(home), arguments: Vec::new() }
+        Self {
+            story,
+            home: Arc::new(home),
+            arguments: Vec::new(),
+            cage: None,
+            before: String::new(),
+        }
     }
 
     /// Sets the whole configuration file.
@@ -52,6 +62,18 @@ impl Setup {
     /// Adds command-line arguments.
     pub(crate) fn arguments(mut self, arguments: &[&str]) -> Self {
         self.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
+        self
+    }
+
+    /// Puts the server into a memory cage.
+    pub(crate) fn cage(mut self, cage: &Arc<Cage>) -> Self {
+        self.cage = Some(Arc::clone(cage));
+        self
+    }
+
+    /// Starts the server behind words of the shell, `ulimit -n 64 &&` say.
+    pub(crate) fn before(mut self, words: &str) -> Self {
+        self.before = words.to_owned();
         self
     }
 
@@ -77,7 +99,8 @@ impl Setup {
         let log = log_path(self.story);
         let log_file = File::create(&log).expect("the log folder is ours");
         drop(fs::remove_file(self.data_dir().join("addresses.json")));
-        let child = Command::new(binary())
+        let child = self
+            .command()
             .current_dir(self.home.path())
             .args(self.command_line())
             .stdin(Stdio::null())
@@ -86,6 +109,18 @@ impl Setup {
             .spawn()
             .expect("the binary was built");
         Server { child, addresses: None, setup: self.clone(), log }
+    }
+
+    /// Returns the command without its arguments; a shell before it becomes it.
+    fn command(&self) -> Command {
+        let cage = self.cage.as_ref().map(|cage| cage.entry()).unwrap_or_default();
+        let before = format!("{cage}{}", self.before);
+        if before.is_empty() {
+            return Command::new(binary());
+        }
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{before} exec \"$0\" \"$@\"")]).arg(binary());
+        shell
     }
 
     fn command_line(&self) -> Vec<String> {
@@ -149,6 +184,23 @@ impl Server {
     #[track_caller]
     pub(crate) fn caller_with(&self, token: &str) -> Caller {
         Caller::new(self.addresses()).with_token(token)
+    }
+
+    /// Returns the process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Returns resident memory now and at its highest, in bytes.
+    #[track_caller]
+    pub(crate) fn memory(&self) -> (u64, u64) {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = fs::read_to_string(path).expect("the process runs");
+        let kib = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0)
+        };
+        (kib("VmRSS:") * 1024, kib("VmHWM:") * 1024)
     }
 
     /// Returns all that the process has logged so far.
