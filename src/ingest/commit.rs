@@ -1,5 +1,4 @@
-//! The last steps of every request: decoding where it disturbs nobody, then one append and the
-//! books.
+//! The last steps of every request: one append, and the books.
 
 use super::error::IngestError;
 use super::metrics::{Lane, Tally};
@@ -120,28 +119,4 @@ fn close(mut tally: Tally, rejected: &Rejected, error: IngestError) -> IngestErr
         _ => Reason::Unavailable,
     });
     error
-}
-
-/// From this size on a body is decoded on a blocking thread. A megabyte takes about half a
-/// millisecond, which is what the other connections of this thread may be made to wait; handing
-/// over costs some microseconds.
-const INLINE_BYTES_MAX: usize = 2 << 20;
-
-/// Runs `work` on about `n_bytes` decoded bytes: here and now, or on a blocking thread when it is
-/// long.
-pub async fn run_decoding<T: Send + 'static>(
-    n_bytes: usize,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, IngestError> {
-    if n_bytes <= INLINE_BYTES_MAX {
-        return Ok(work());
-    }
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => Ok(done),
-        Err(error) => match error.try_into_panic() {
-            // A panic costs the request it happened in, wherever it ran.
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(IngestError::Append(AppendError::Stopping)),
-        },
-    }
 }

@@ -28,6 +28,7 @@ pub mod admit;
 pub mod body;
 pub mod pool;
 pub mod rate;
+pub mod decoding;
 pub mod resolve;
 pub mod remembered;
 pub mod store;
@@ -48,7 +49,8 @@ use crate::tagging::Tagger;
 
 pub use admit::{Admit, Permit};
 pub use body::{Bodies, Decoded, Encoded, Encoding};
-pub use commit::{Batch, run_decoding};
+pub use commit::Batch;
+pub use decoding::Decoding;
 pub use error::IngestError;
 pub use limits::{Limits, TimeBounds};
 pub use metrics::{Lane, Metrics};
@@ -76,6 +78,8 @@ pub struct Ingest {
     pub rates: Rates,
     /// Reads and decompresses bodies.
     pub bodies: Bodies,
+    /// Gives out turns at decoding.
+    pub decoding: Decoding,
     /// Own counters.
     pub metrics: Metrics,
     /// Says when.
@@ -110,6 +114,7 @@ impl Ingest {
             admit: Admit::with_gauge(&limits, parts.metrics.in_flight_bytes()),
             rates: Rates::new(&limits, Arc::clone(&parts.clock)),
             bodies: Bodies::new(Arc::clone(&limits)),
+            decoding: Decoding::default(),
             store: parts.store,
             tagger: parts.tagger,
             derive: parts.derive,

@@ -24,7 +24,7 @@ mod tests;
 use super::metrics::Ending;
 use super::{
     Batch, Encoded, Encoding, Ingest, IngestError, Lane, NotStored, Outcome, Permit, SampleParts,
-    Seed, Sender, run_decoding,
+    Seed, Sender,
 };
 use crate::model::{Grant, Signal, WriteScope};
 use crate::storage::Part;
@@ -61,11 +61,13 @@ async fn receive(ingest: &Ingest, grant: Grant, request: Request) -> Result<Outc
     let mut push = Push::read(ingest, grant, tenant.map(str::to_owned), body).await?;
     // A broken header is decoding's to report.
     let n_bytes = snap::raw::decompress_len(&push.encoded).unwrap_or(0);
-    let (mut push, batch) = run_decoding(n_bytes, move || {
-        let batch = push.decode();
-        (push, batch)
-    })
-    .await?;
+    let (mut push, batch) = ingest
+        .decoding
+        .run(n_bytes, move || {
+            let batch = push.decode();
+            (push, batch)
+        })
+        .await?;
     let batch = batch?;
     let latest = latest_ms(&batch);
     let outcome = ingest.commit(Lane::REMOTE_WRITE, batch, || push.decode()).await?;

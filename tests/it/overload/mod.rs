@@ -40,7 +40,7 @@ fn plan() -> Plan {
 }
 
 const PEAK_SENDERS: u64 = 6;
-const STORM_SENDERS: u64 = 96;
+const STORM_SENDERS: u64 = 240;
 const TIMES_THE_PEAK: f64 = 10.0;
 
 #[test]
@@ -125,6 +125,9 @@ impl Watch {
                 while goes_on() {
                     self.rss_max.fetch_max(server.memory().0, Ordering::Relaxed);
                     self.ask_ready(caller);
+                    if std::env::var("OVERLOAD_TRACE").is_ok() {
+                        trace(server, caller);
+                    }
                     pause(Duration::from_millis(100));
                 }
             });
@@ -171,6 +174,18 @@ impl Watch {
         times.sort_by(f64::total_cmp);
         times.get(times.len() * 99 / 100).copied().unwrap_or(0.0)
     }
+}
+
+/// Prints what the process holds beside what it says it holds; `OVERLOAD_TRACE=1` asks for it.
+fn trace(server: &Server, caller: &Caller) {
+    let wanted = ["storage_head_bytes", "ingest_in_flight_bytes", "storage_queue_requests"];
+    let metrics = caller.own_metrics();
+    let value = |name: &str| {
+        let full = format!("commonwatch_{name}");
+        metrics.iter().find(|metric| metric.name == full).map_or(0.0, |metric| metric.value)
+    };
+    let shown: Vec<String> = wanted.iter().map(|name| format!("{name} {}", value(name))).collect();
+    eprintln!("RSS {} MiB, {}", server.memory().0 >> 20, shown.join(", "));
 }
 
 /// What was measured.

@@ -129,11 +129,13 @@ impl<'c, 'a> Walk<'c, 'a> {
     }
 
     fn resource_metrics(&mut self, field: &Field<'a>) -> Result<(), IngestError> {
+        self.ctx.count_group(&mut self.decoded)?;
         let resource = self.resources.get(self.ctx, find(field.message()?, 1)?)?;
         self.resource_time_ms = None;
         let mut reader = field.message()?;
         while let Some(field) = reader.next_field()? {
             if field.number == 2 {
+                self.ctx.count_group(&mut self.decoded)?;
                 self.scope_metrics(&field, &resource)?;
             }
         }
@@ -168,6 +170,7 @@ impl<'c, 'a> Walk<'c, 'a> {
         let mut reader = field.message()?;
         while let Some(field) = reader.next_field()? {
             if field.number == 2 {
+                self.ctx.count_group(&mut self.decoded)?;
                 self.metric(&field, resource)?;
             }
         }
