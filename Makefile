@@ -5,7 +5,9 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 SERVER := $(TARGET)/release/commonwatch
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench peers cardinality canaries powercut soak fmt clippy clean
+OVERLOAD_TESTS := overload:: neighbours::
+
+.PHONY: help run test overload bench peers cardinality canaries powercut soak fmt clippy clean
 
 help: ## Lists what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -20,6 +22,10 @@ test: ## Installs the clients that the tests need, then runs every test
 	@scripts/install-test-clients
 	@echo "==> building the tests (several minutes the first time) and running them"
 	@$(CARGO) test --locked
+
+overload: ## Ten times the load for ten minutes in a cage of 1 GiB, and a noisy neighbour; needs root for the cage
+	@echo "==> building the release binary and the stories"
+	@OVERLOAD=long $(CARGO) test --release --locked --test it -- $(OVERLOAD_TESTS) --nocapture --test-threads 1
 
 bench: ## Measures ingest with the server on one core; BENCH=long takes the full load
 	@echo "==> building the release binary and the load generator (several minutes the first time)"

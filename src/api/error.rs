@@ -2,12 +2,13 @@
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
 use super::ask::AskError;
 use crate::auth::AuthError;
 use crate::base::Kind;
+use crate::base::units::HumanDuration;
 use crate::model::json::push_string;
 
 /// How a client expects to be told of an error.
@@ -171,6 +172,28 @@ pub(super) fn head_too_large(message: String) -> Response {
 pub(super) fn not_acceptable(message: String) -> Response {
     let mut response = ApiError::new(Kind::BadInput, message).into_response();
     *response.status_mut() = StatusCode::NOT_ACCEPTABLE;
+    response
+}
+
+/// Answers a body that is coded in a way nobody here undoes, and closes its connection: where it
+/// ends is a matter of opinion.
+pub(super) fn unknown_coding(message: String) -> Response {
+    let mut response = ApiError::new(Kind::BadInput, message).into_response();
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// Answers a request whose body took too long, and closes its connection.
+pub(super) fn too_slow(max: HumanDuration, dialect: Dialect) -> Response {
+    let message = format!(
+        "the body did not arrive within {} s (server.body_timeout): send it again",
+        max.0.as_secs()
+    );
+    let mut response = ApiError::new(Kind::Timeout, message).into_dialect(dialect);
+    if dialect != Dialect::Grpc {
+        *response.status_mut() = StatusCode::REQUEST_TIMEOUT;
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 

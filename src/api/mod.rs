@@ -21,6 +21,7 @@ mod route;
 mod sessions;
 mod sql;
 mod time;
+mod timed_body;
 
 pub mod fixture;
 
@@ -38,7 +39,7 @@ use crate::base::clock::SharedClock;
 
 pub use ask::{Ask, AskError, AskOptions, RuleViews, Selection};
 pub use error::{ApiError, Dialect};
-pub use guard::{guard, limits};
+pub use guard::{HeadLimits, guard, limits};
 pub use json::push_answer;
 pub use number::push_sample_value;
 pub use ops::early_router;

@@ -7,6 +7,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use http_body_util::LengthLimitError;
 use serde::Deserialize;
 
 use super::Api;
@@ -122,9 +123,16 @@ async fn question_of(request: Request) -> Result<Question, ApiError> {
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
     let is_json = content_type.is_some_and(|t| t.starts_with("application/json"));
     let body = axum::body::to_bytes(request.into_body(), super::QUESTION_BYTES_MAX).await;
-    let body = body.map_err(|_| {
-        let max = super::QUESTION_BYTES_MAX;
-        ApiError::new(Kind::TooLarge, format!("the statement has more than {max} bytes"))
+    let body = body.map_err(|error| {
+        let source = std::error::Error::source(&error);
+        if source.is_some_and(<dyn std::error::Error>::is::<LengthLimitError>) {
+            let max = super::QUESTION_BYTES_MAX;
+            return ApiError::new(
+                Kind::TooLarge,
+                format!("the statement has more than {max} bytes"),
+            );
+        }
+        ApiError::new(Kind::BadInput, format!("the statement did not arrive whole: {error}"))
     })?;
     let wrong = |message: String| ApiError::new(Kind::BadInput, message);
     if is_json {

@@ -1,5 +1,6 @@
 //! What only shows when all values are known: keys that exclude each other, tokens, open doors.
 
+use super::memory;
 use super::mistake::{ConfigError, Origin};
 use super::sources::{Merged, Sources};
 use super::{Config, ConfigFile};
@@ -8,7 +9,8 @@ use crate::server::ListenAddr;
 use crate::storage;
 
 pub(super) fn check(mut merged: Merged, sources: Sources) -> Result<Config, ConfigError> {
-    let file = merged.file.clone();
+    let mut file = merged.file.clone();
+    memory::fit(&mut file, |key| merged.origins.contains_key(key));
     for message in room_mistakes(&file) {
         let (key, rest) = message.split_once(' ').unwrap_or((message.as_str(), ""));
         let origin = merged.origin_of(key);

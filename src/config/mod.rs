@@ -10,6 +10,7 @@
 
 mod check;
 mod keys;
+mod memory;
 mod mistake;
 mod sections;
 mod sources;

@@ -94,8 +94,19 @@ impl Permit {
         Ok(())
     }
 
+    /// Says that `n_bytes` are held, which decoding has shown: gives back what is too much, and
+    /// counts what was not foreseen, past the limits if need be, so that others are refused.
+    pub fn hold(&mut self, n_bytes: usize) {
+        let n_more = n_bytes.saturating_sub(self.n_bytes);
+        self.inner.all_used.fetch_add(n_more, Ordering::AcqRel);
+        self.credential_used.fetch_add(n_more, Ordering::AcqRel);
+        self.inner.gauge.inc_by(as_i64(n_more));
+        self.n_bytes += n_more;
+        self.shrink_to(n_bytes);
+    }
+
     /// Gives back all but `n_bytes`, once less is held; never reserves more.
-    pub fn shrink_to(&mut self, n_bytes: usize) {
+    fn shrink_to(&mut self, n_bytes: usize) {
         let n_back = self.n_bytes.saturating_sub(n_bytes);
         self.inner.all_used.fetch_sub(n_back, Ordering::AcqRel);
         self.credential_used.fetch_sub(n_back, Ordering::AcqRel);
@@ -155,8 +166,11 @@ mod tests {
         permit.grow(40).unwrap();
 
         assert_eq!((admit.in_flight_bytes(), permit.n_bytes()), (100, 100));
-        permit.shrink_to(10);
+        permit.hold(10);
         assert_eq!((admit.in_flight_bytes(), permit.n_bytes()), (10, 10));
+        permit.hold(130);
+        assert_eq!((admit.in_flight_bytes(), permit.n_bytes()), (130, 130), "what is, is counted");
+        assert!(admit.enter(&Arc::from("b")).grow(1).is_err());
         drop(permit);
         assert_eq!(admit.in_flight_bytes(), 0);
     }

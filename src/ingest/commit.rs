@@ -1,10 +1,10 @@
-//! The last steps of every request: decoding where it disturbs nobody, then one append and the
-//! books.
+//! The last steps of every request: one append, and the books.
 
 use super::error::IngestError;
 use super::metrics::{Lane, Tally};
 use super::outcome::{Outcome, Reason, Rejected};
 use super::{Ingest, Store};
+use crate::model::Commons;
 use crate::storage::{AppendError, Part};
 
 /// What one request came to, once decoded: rows for storage, and what was refused.
@@ -52,6 +52,11 @@ impl Ingest {
     ) -> Result<Outcome, IngestError> {
         let Batch { parts, n_received, mut rejected } = batch;
         let tally = self.metrics.tally(lane, n_received);
+        if self.rates.is_limited()
+            && let Err(error) = self.rates.take(&self.records_of(&parts))
+        {
+            return Err(close(tally, &rejected, error));
+        }
         let mut result = append(&*self.store, parts).await;
         if let Err(AppendError::SeriesRetired) = result {
             match decode_again() {
@@ -73,6 +78,32 @@ impl Ingest {
     }
 }
 
+impl Ingest {
+    /// Returns how many records there are of each commons.
+    fn records_of(&self, parts: &[Part]) -> Vec<(Commons, u64)> {
+        let mut records: Vec<(Commons, u64)> = Vec::new();
+        for part in parts {
+            let (commons, n_records) = match part {
+                Part::Samples { commons_idx, values, .. } => {
+                    (self.store.commons(*commons_idx), values.len())
+                }
+                Part::ExpHistograms { commons_idx, points } => {
+                    (self.store.commons(*commons_idx), points.len())
+                }
+                Part::Logs { commons, batch } | Part::Spans { commons, batch } => {
+                    (commons.clone(), batch.num_rows())
+                }
+            };
+            let n_records = u64::try_from(n_records).unwrap_or(u64::MAX);
+            match records.iter_mut().find(|(known, _)| *known == commons) {
+                Some((_, sum)) => *sum += n_records,
+                None => records.push((commons, n_records)),
+            }
+        }
+        records
+    }
+}
+
 async fn append(store: &dyn Store, parts: Vec<Part>) -> Result<(), AppendError> {
     if parts.is_empty() { Ok(()) } else { store.append(parts).await }
 }
@@ -81,34 +112,10 @@ async fn append(store: &dyn Store, parts: Vec<Part>) -> Result<(), AppendError> 
 fn close(mut tally: Tally, rejected: &Rejected, error: IngestError) -> IngestError {
     tally.refused(rejected);
     tally.refused_rest(match error {
-        IngestError::Overloaded { .. } | IngestError::Append(AppendError::Overloaded { .. }) => {
-            Reason::Overloaded
-        }
+        IngestError::Overloaded { .. }
+        | IngestError::TooFast { .. }
+        | IngestError::Append(AppendError::Overloaded { .. }) => Reason::Overloaded,
         _ => Reason::Unavailable,
     });
     error
-}
-
-/// From this size on a body is decoded on a blocking thread. A megabyte takes about half a
-/// millisecond, which is what the other connections of this thread may be made to wait; handing
-/// over costs some microseconds.
-const INLINE_BYTES_MAX: usize = 2 << 20;
-
-/// Runs `work` on about `n_bytes` decoded bytes: here and now, or on a blocking thread when it is
-/// long.
-pub async fn run_decoding<T: Send + 'static>(
-    n_bytes: usize,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, IngestError> {
-    if n_bytes <= INLINE_BYTES_MAX {
-        return Ok(work());
-    }
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => Ok(done),
-        Err(error) => match error.try_into_panic() {
-            // A panic costs the request it happened in, wherever it ran.
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(IngestError::Append(AppendError::Stopping)),
-        },
-    }
 }

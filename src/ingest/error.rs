@@ -9,6 +9,7 @@ use http::StatusCode;
 use super::wire::WireError;
 use crate::base::Kind;
 use crate::base::units::{HumanDuration, HumanSize};
+use crate::model::Commons;
 use crate::storage::AppendError;
 
 /// Why a whole request was refused.
@@ -92,6 +93,18 @@ pub enum IngestError {
         /// When to come back.
         retry_after_s: u32,
     },
+    /// A commons brings more records than it may.
+    #[error(
+        "commons {commons} sends more than {max_per_s} records a second (limits.records_per_second_per_commons): come back in {retry_after_s} s, or raise the limit"
+    )]
+    TooFast {
+        /// The commons.
+        commons: Commons,
+        /// The limit.
+        max_per_s: u64,
+        /// When to come back.
+        retry_after_s: u32,
+    },
     /// The credential may write nothing.
     #[error("the credential `{credential}` may not write: give it a write scope, or use another")]
     Forbidden {
@@ -128,7 +141,7 @@ impl IngestError {
             | IngestError::UnsupportedType { .. }
             | IngestError::Wire(_)
             | IngestError::Invalid(_) => Kind::BadInput,
-            IngestError::Overloaded { .. } => Kind::Overloaded,
+            IngestError::Overloaded { .. } | IngestError::TooFast { .. } => Kind::Overloaded,
             IngestError::Forbidden { .. } => Kind::Forbidden,
             IngestError::ClientGone(_) => Kind::Canceled,
             IngestError::Append(AppendError::Overloaded { .. }) => Kind::Overloaded,
@@ -166,6 +179,7 @@ impl IngestError {
             IngestError::Invalid(_) => "invalid",
             IngestError::TooManyRecords { .. } => "records_per_request",
             IngestError::Overloaded { limit, .. } => limit,
+            IngestError::TooFast { .. } => "limits.records_per_second_per_commons",
             IngestError::Forbidden { .. } => "forbidden",
             IngestError::ClientGone(_) => "client_gone",
             IngestError::BodyTimeout { .. } => "body_read",
@@ -180,6 +194,7 @@ impl IngestError {
     pub fn retry_after_s(&self) -> Option<u32> {
         match self {
             IngestError::Overloaded { retry_after_s, .. }
+            | IngestError::TooFast { retry_after_s, .. }
             | IngestError::Append(AppendError::Overloaded { retry_after_s, .. }) => {
                 Some(*retry_after_s)
             }

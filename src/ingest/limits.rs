@@ -34,16 +34,24 @@ pub struct Limits {
     pub attributes_per_record: usize,
     /// Bytes of one attribute's value.
     pub attribute_value: HumanSize,
+    /// Buckets of one histogram, and quantiles of one summary.
+    pub buckets_per_point: usize,
     /// Bytes of one log line.
     pub log_line: HumanSize,
     /// Lists and maps inside each other in one attribute.
     pub attribute_depth: usize,
     /// How far ahead of our clock a timestamp may be.
     pub future: HumanDuration,
+    /// Commons that senders have named, by whatever rule; what is of another one is refused.
+    pub commons: usize,
     /// Active series of one commons; `storage` enforces it.
     pub series_per_commons: usize,
     /// Active series of one metric of a commons; `storage` enforces it.
     pub series_per_metric: usize,
+    /// Records of one commons in a second; 0 is no limit.
+    pub records_per_second_per_commons: u64,
+    /// Records of one commons that may come at once; 0 is four seconds' worth.
+    pub records_burst_per_commons: u64,
     /// Bytes of all requests under way, encoded and decoded.
     pub bytes_in_flight: HumanSize,
     /// The same for the requests of one credential.
@@ -64,11 +72,15 @@ impl Default for Limits {
             label_value: HumanSize(2_048),
             attributes_per_record: 128,
             attribute_value: HumanSize(16 << 10),
+            buckets_per_point: 2_000,
             log_line: HumanSize(256 << 10),
             attribute_depth: 32,
             future: HumanDuration::from_secs(600),
+            commons: 1_000,
             series_per_commons: 500_000,
             series_per_metric: 50_000,
+            records_per_second_per_commons: 0,
+            records_burst_per_commons: 0,
             bytes_in_flight: HumanSize::from_mib(256),
             bytes_in_flight_per_credential: HumanSize::from_mib(64),
         }

@@ -27,6 +27,8 @@ pub mod metrics;
 pub mod admit;
 pub mod body;
 pub mod pool;
+pub mod rate;
+pub mod decoding;
 pub mod resolve;
 pub mod remembered;
 pub mod store;
@@ -47,11 +49,13 @@ use crate::tagging::Tagger;
 
 pub use admit::{Admit, Permit};
 pub use body::{Bodies, Decoded, Encoded, Encoding};
-pub use commit::{Batch, run_decoding};
+pub use commit::Batch;
+pub use decoding::Decoding;
 pub use error::IngestError;
 pub use limits::{Limits, TimeBounds};
 pub use metrics::{Lane, Metrics};
 pub use outcome::{Outcome, Reason, Refusal, Rejected};
+pub use rate::Rates;
 pub use resolve::{NewSeries, NotStored, SampleParts, Seed, Sender};
 pub use store::Store;
 
@@ -70,8 +74,12 @@ pub struct Ingest {
     pub retention_ms: Option<i64>,
     /// Who may hold how much.
     pub admit: Admit,
+    /// Who may bring how much.
+    pub rates: Rates,
     /// Reads and decompresses bodies.
     pub bodies: Bodies,
+    /// Gives out turns at decoding.
+    pub decoding: Decoding,
     /// Own counters.
     pub metrics: Metrics,
     /// Says when.
@@ -104,7 +112,9 @@ impl Ingest {
         let limits = Arc::new(parts.limits);
         Self {
             admit: Admit::with_gauge(&limits, parts.metrics.in_flight_bytes()),
+            rates: Rates::new(&limits, Arc::clone(&parts.clock)),
             bodies: Bodies::new(Arc::clone(&limits)),
+            decoding: Decoding::default(),
             store: parts.store,
             tagger: parts.tagger,
             derive: parts.derive,

@@ -24,12 +24,16 @@ pub enum Reason {
     LabelLimit,
     /// More attributes, longer or deeper ones, than a limit.
     AttributeLimit,
+    /// More buckets or quantiles than a limit.
+    BucketLimit,
     /// A log line past its limit.
     LineLimit,
     /// The commons has as many series as it may.
     SeriesLimit,
     /// The metric has as many series as it may.
     MetricSeriesLimit,
+    /// There are as many commons as there may be.
+    CommonsLimit,
     /// Further ahead than clocks differ.
     Future,
     /// Past the retention.
@@ -63,9 +67,11 @@ impl Reason {
             Reason::NoMetricName => "no_metric_name",
             Reason::LabelLimit => "label_limit",
             Reason::AttributeLimit => "attribute_limit",
+            Reason::BucketLimit => "bucket_limit",
             Reason::LineLimit => "line_limit",
             Reason::SeriesLimit => "series_limit",
             Reason::MetricSeriesLimit => "metric_series_limit",
+            Reason::CommonsLimit => "commons_limit",
             Reason::Future => "future",
             Reason::TooOld => "too_old",
             Reason::NativeHistogram => "native_histogram",

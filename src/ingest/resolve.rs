@@ -142,7 +142,7 @@ impl Ingest {
                 return Err(NotStored::Refused(Refusal::policy(rule)));
             }
         };
-        may_write(sender.grant, &tags.commons).map_err(NotStored::Refused)?;
+        self.may_store(sender.grant, &tags.commons).map_err(NotStored::Refused)?;
         meta.tag_rule = Arc::from(tags.rule);
         let labels = labels.build();
         if is_folded {
@@ -185,6 +185,20 @@ impl Ingest {
             tags = decided;
         }
         (Ok(tags), is_folded)
+    }
+
+    /// Refuses a commons that the sender may not write to, or that would be one too many.
+    pub fn may_store(&self, grant: &Grant, commons: &Commons) -> Result<(), Refusal> {
+        may_write(grant, commons)?;
+        let max = self.limits.commons;
+        if self.store.admits(commons, max) {
+            return Ok(());
+        }
+        let message = format!(
+            "commons {commons} is new, and there are {max} already (limits.commons): raise the \
+             limit, or give each sender a token of its own commons"
+        );
+        Err(Refusal::new(Reason::CommonsLimit, message))
     }
 
     /// Adds samples of a folded series to what `derive` gives out under its remaining labels. They

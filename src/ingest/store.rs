@@ -22,6 +22,12 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         meta: &SeriesMeta,
     ) -> Result<SeriesRef, RegisterError>;
 
+    /// Returns true when rows of this commons may be stored: it is known, or there are fewer than
+    /// `max`.
+    fn admits(&self, _commons: &Commons, _max: usize) -> bool {
+        true
+    }
+
     /// Returns the name of a commons by its index, as in `SeriesRef`.
     fn commons(&self, commons_idx: u32) -> Commons;
 
@@ -44,6 +50,10 @@ impl Store for Storage {
         meta: &SeriesMeta,
     ) -> Result<SeriesRef, RegisterError> {
         Storage::register(self, key, commons, labels, meta)
+    }
+
+    fn admits(&self, commons: &Commons, max: usize) -> bool {
+        Storage::admits(self, commons, max)
     }
 
     fn commons(&self, commons_idx: u32) -> Commons {

@@ -30,13 +30,21 @@ pub(super) enum Verdict {
 pub(super) struct Activity {
     clock: SharedClock,
     n_requests: AtomicUsize,
-    /// When the last byte came or the last request ended.
+    /// When the last byte came or the last request ended; over HTTP/2 only the latter, so that
+    /// pings and headers by drops do not keep a connection that asks for nothing.
     last_ns: AtomicU64,
+    /// When the client last took bytes from us.
+    taken_ns: AtomicU64,
     /// When the head under way began.
     head_ns: AtomicU64,
     is_in_head: AtomicBool,
     is_h2: AtomicBool,
+    /// Bytes of an HTTP/2 connection so far, as far as its greeting.
+    n_greeted: AtomicUsize,
 }
+
+/// A client's greeting in HTTP/2: 24 bytes of preface and the head of its settings.
+const GREETING_BYTES: usize = 24 + 9;
 
 impl Activity {
     pub(super) fn new(clock: SharedClock) -> Arc<Self> {
@@ -45,10 +53,12 @@ impl Activity {
             clock,
             n_requests: AtomicUsize::new(0),
             last_ns: AtomicU64::new(now_ns),
+            taken_ns: AtomicU64::new(now_ns),
             head_ns: AtomicU64::new(now_ns),
             // Who connects must say something: silence counts as a head under way.
             is_in_head: AtomicBool::new(true),
             is_h2: AtomicBool::new(false),
+            n_greeted: AtomicUsize::new(0),
         })
     }
 
@@ -61,11 +71,20 @@ impl Activity {
 
     fn saw_bytes(&self, bytes: &[u8]) {
         let now_ns = self.clock.monotonic_ns();
-        self.last_ns.store(now_ns, Ordering::SeqCst);
+        if !self.is_h2.load(Ordering::SeqCst) {
+            self.last_ns.store(now_ns, Ordering::SeqCst);
+        }
         // The preface of HTTP/2 begins with `PRI`, which is no method of HTTP/1.
         if bytes.starts_with(b"PRI") {
             self.is_h2.store(true, Ordering::SeqCst);
-            self.is_in_head.store(false, Ordering::SeqCst);
+        }
+        if self.is_h2.load(Ordering::SeqCst) {
+            let n_before = self.n_greeted.load(Ordering::SeqCst);
+            let n_greeted = n_before.saturating_add(bytes.len()).min(GREETING_BYTES);
+            self.n_greeted.store(n_greeted, Ordering::SeqCst);
+            if n_before < GREETING_BYTES && n_greeted == GREETING_BYTES {
+                self.is_in_head.store(false, Ordering::SeqCst);
+            }
         }
         let is_between = self.n_requests.load(Ordering::SeqCst) == 0;
         if is_between && !self.is_h2.load(Ordering::SeqCst) {
@@ -74,6 +93,16 @@ impl Activity {
                 self.head_ns.store(now_ns, Ordering::SeqCst);
             }
         }
+    }
+
+    /// Returns for how long the client has taken nothing from us.
+    pub(super) fn untaken_ns(&self) -> u64 {
+        self.clock.monotonic_ns().saturating_sub(self.taken_ns.load(Ordering::SeqCst))
+    }
+
+    /// Notes that the client has room for more of an answer.
+    pub(super) fn took_bytes(&self) {
+        self.taken_ns.store(self.clock.monotonic_ns(), Ordering::SeqCst);
     }
 
     /// Returns what should happen now.
@@ -131,7 +160,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        if let Poll::Ready(Ok(1..)) = polled {
+            self.activity.took_bytes();
+        }
+        polled
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -147,7 +180,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        if let Poll::Ready(Ok(1..)) = polled {
+            self.activity.took_bytes();
+        }
+        polled
     }
 
     fn is_write_vectored(&self) -> bool {

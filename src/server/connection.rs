@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use http::Version;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -17,8 +18,9 @@ use tower::ServiceExt as _;
 use tracing::debug;
 
 use super::Config;
-use super::activity::{Activity, Verdict, Watched};
+use super::activity::{Activity, Running, Verdict, Watched};
 use super::connections::{Connections, Place};
+use super::lingering::Lingering;
 use crate::auth::Peer;
 use crate::base::clock::SharedClock;
 use crate::base::tasks::spawn_detached;
@@ -30,6 +32,8 @@ pub(super) struct Shared {
     clock: SharedClock,
     header_timeout: Duration,
     idle_timeout: Duration,
+    write_timeout: Duration,
+    linger_timeout: Duration,
     pub(super) connections: Connections,
     pub(super) tracker: TaskTracker,
     /// Cancelled: accept nothing more, finish what is under way.
@@ -50,6 +54,8 @@ impl Shared {
             clock,
             header_timeout: config.header_timeout.0,
             idle_timeout: config.idle_timeout.0,
+            write_timeout: config.write_timeout.0,
+            linger_timeout: config.linger_timeout.0,
             connections,
             tracker: TaskTracker::new(),
             shutdown,
@@ -60,13 +66,13 @@ impl Shared {
 
 /// The longest request line that hyper takes is 64 KiB; the headers come on top.
 const REQUEST_LINE_BYTES_MAX: usize = 64 << 10;
-/// One remote-write body or OTLP export arrives without waiting for window updates.
-const H2_STREAM_WINDOW_BYTES: u32 = 4 << 20;
-const H2_CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// One OTLP export arrives without waiting for window updates. What a connection may send before
+/// anybody has admitted it is memory that no account shows, so it is little.
+const H2_STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const H2_CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 const H2_FRAME_BYTES_MAX: u32 = 256 << 10;
-const H2_HEADER_LIST_BYTES_MAX: u32 = 16 << 10;
-/// Rapid reset (CVE-2023-44487): a client that opens and cancels faster than we answer.
-const H2_PENDING_RESETS_MAX: usize = 20;
+/// A connection that was closed politely, whose client takes an answer by drops, lives this long.
+const CLOSING_MAX: Duration = Duration::from_secs(600);
 
 fn builder(config: &Config) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -81,14 +87,14 @@ fn builder(config: &Config) -> auto::Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(config.h2_streams_max)
-        .max_pending_accept_reset_streams(H2_PENDING_RESETS_MAX)
-        .max_local_error_reset_streams(H2_PENDING_RESETS_MAX)
-        .max_header_list_size(H2_HEADER_LIST_BYTES_MAX)
+        .max_pending_accept_reset_streams(config.h2_resets_max)
+        .max_local_error_reset_streams(config.h2_resets_max)
+        .max_header_list_size(u32::try_from(config.h2_header_bytes_max.0).unwrap_or(u32::MAX))
         .initial_stream_window_size(H2_STREAM_WINDOW_BYTES)
         .initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES)
         .max_frame_size(H2_FRAME_BYTES_MAX)
-        .keep_alive_interval(Some(Duration::from_secs(30)))
-        .keep_alive_timeout(Duration::from_secs(20));
+        .keep_alive_interval(Some(config.h2_keep_alive.0))
+        .keep_alive_timeout(config.h2_keep_alive_timeout.0);
     builder
 }
 
@@ -110,10 +116,10 @@ pub(super) fn spawn(
 async fn run(stream: TcpStream, address: IpAddr, router: Router, shared: &Shared) {
     let activity = Activity::new(Arc::clone(&shared.clock));
     let io = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
-    let counted = Arc::clone(&activity);
+    let (counted, linger_timeout) = (Arc::clone(&activity), shared.linger_timeout);
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        let running = counted.begin();
-        let mut request = request.map(axum::body::Body::new);
+        let running = Arc::new(counted.begin());
+        let mut request = letting_in(request, linger_timeout, &running);
         request.extensions_mut().insert(Peer(address));
         let router = router.clone();
         async move {
@@ -123,11 +129,13 @@ async fn run(stream: TcpStream, address: IpAddr, router: Router, shared: &Shared
         }
     });
     let mut serving = pin!(shared.builder.serve_connection_with_upgrades(io, service));
-    let mut is_closing = false;
+    let mut closing: Option<Closing> = None;
     loop {
+        let is_closing = closing.is_some();
         let verdict = tokio::select! {
             ended = serving.as_mut() => {
                 if let Err(error) = ended {
+                    shared.connections.count_closed(why_ended(&*error));
                     debug!(error, "connection ended badly");
                 }
                 return;
@@ -135,18 +143,77 @@ async fn run(stream: TcpStream, address: IpAddr, router: Router, shared: &Shared
             () = shared.cut.cancelled() => return,
             () = shared.shutdown.cancelled(), if !is_closing => None,
             verdict = dawdled(&activity, shared), if !is_closing => Some(verdict),
+            () = not_taken(&activity, shared), if closing == Some(Closing::Idle) => {
+                return shared.connections.count_closed("write_timeout");
+            }
         };
         match verdict {
             Some(Verdict::SlowHeaders) => {
-                shared.connections.count_closed("header_timeout");
-                return;
+                return shared.connections.count_closed("header_timeout");
             }
             Some(_) => shared.connections.count_closed("idle_timeout"),
             None => {}
         }
+        closing = Some(if verdict.is_some() { Closing::Idle } else { Closing::Shutdown });
         serving.as_mut().graceful_shutdown();
-        is_closing = true;
     }
+}
+
+/// Why a connection is being closed politely.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Closing {
+    /// It has asked for nothing; what it still has to take, it must take.
+    Idle,
+    /// The server stops, and has a deadline of its own for all.
+    Shutdown,
+}
+
+/// Gives a request a body whose rest is let in; see [`Lingering`].
+fn letting_in(
+    request: Request<Incoming>,
+    timeout: Duration,
+    running: &Arc<Running>,
+) -> Request<axum::body::Body> {
+    match request.version() {
+        Version::HTTP_2 => request.map(axum::body::Body::new),
+        _ => request
+            .map(|body| axum::body::Body::new(Lingering::new(body, timeout, Arc::clone(running)))),
+    }
+}
+
+/// Returns the label value for a connection that ended badly.
+fn why_ended(error: &(dyn std::error::Error + Send + Sync + 'static)) -> &'static str {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            return match error.reason() {
+                Some(h2::Reason::ENHANCE_YOUR_CALM) => "h2_calm",
+                Some(_) => "h2_protocol",
+                None => "broken",
+            };
+        }
+        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_timeout) {
+            return "h2_keep_alive_timeout";
+        }
+        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+            return "not_http";
+        }
+        next = error.source();
+    }
+    "broken"
+}
+
+/// Returns when the client has taken nothing for `write_timeout`, or has dawdled for very long.
+async fn not_taken(activity: &Activity, shared: &Shared) {
+    let timeout_ns = u64::try_from(shared.write_timeout.as_nanos()).unwrap_or(u64::MAX);
+    let pause = (shared.write_timeout / 4).max(Duration::from_millis(10));
+    activity.took_bytes(); // The time begins with the goodbye.
+    let wait = async {
+        while activity.untaken_ns() < timeout_ns {
+            tokio::time::sleep(pause).await;
+        }
+    };
+    drop(tokio::time::timeout(CLOSING_MAX, wait).await);
 }
 
 /// Returns when the connection has dawdled; looked at four times within the shorter limit.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{ClosedLabels, Config, Metrics};
+use super::{ClosedLabels, Config, Metrics, files};
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -34,7 +34,7 @@ impl Connections {
     pub(super) fn new(config: &Config, metrics: Metrics) -> Self {
         Self {
             counts: Arc::default(),
-            total_max: config.connections_max,
+            total_max: files::connections_that_fit(config.connections_max),
             per_address_max: config.connections_per_address_max,
             metrics,
         }

@@ -129,7 +129,11 @@ impl Bound {
         let shared = Arc::new(Shared::new(&self.config, self.clock, connections, shutdown));
         let loops = self.sockets.into_iter().map(|(key, socket)| {
             let router = if key == "http" { &routers.http } else { &routers.otlp };
-            let router = crate::api::limits(router.clone(), self.config.header_bytes_max);
+            let head = crate::api::HeadLimits {
+                header_bytes_max: self.config.header_bytes_max,
+                body_timeout: self.config.body_timeout,
+            };
+            let router = crate::api::limits(router.clone(), head);
             accept_all(key, socket, router, Arc::clone(&shared), self.metrics.clone())
         });
         futures::future::join_all(loops).await;

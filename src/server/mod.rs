@@ -9,6 +9,8 @@
 mod activity;
 mod connection;
 mod connections;
+mod files;
+mod lingering;
 mod listen;
 
 #[cfg(test)]
@@ -36,6 +38,10 @@ pub use listen::{Bound, ListenAddr, ListenAddrError, bind};
 pub struct Config {
     /// Everything the server stores.
     pub data_dir: PathBuf,
+    /// Memory that the process may plan with; what the machine or the container has, when not set.
+    /// Marks and limits of memory that are not set are parts of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<HumanSize>,
     /// Query APIs, remote write, Loki push, administration.
     pub http: ListenAddr,
     /// OTLP; gRPC and HTTP are both taken.
@@ -48,8 +54,15 @@ pub struct Config {
     pub connections_per_address_max: usize,
     /// How long a client may take to send a request's headers.
     pub header_timeout: HumanDuration,
+    /// How long a client may take to send a request's body, whatever the route; `limits.body_read`
+    /// is the shorter one of telemetry.
+    pub body_timeout: HumanDuration,
     /// How long a connection may stand without a request.
     pub idle_timeout: HumanDuration,
+    /// How long a client that is being told something may read nothing.
+    pub write_timeout: HumanDuration,
+    /// How long the rest of a body that was refused is let in, so that the answer arrives.
+    pub linger_timeout: HumanDuration,
     /// How long requests under way may take to finish when the server stops.
     pub drain_timeout: HumanDuration,
     /// The most bytes of headers in a request.
@@ -58,23 +71,40 @@ pub struct Config {
     pub headers_max: usize,
     /// The most requests at once on one HTTP/2 connection.
     pub h2_streams_max: u32,
+    /// The most requests of one HTTP/2 connection that were cancelled before we got to them; one
+    /// more ends the connection (CVE-2023-44487).
+    pub h2_resets_max: usize,
+    /// The most bytes of headers in a request over HTTP/2, unpacked.
+    pub h2_header_bytes_max: HumanSize,
+    /// How often a silent HTTP/2 connection is asked whether it is alive.
+    pub h2_keep_alive: HumanDuration,
+    /// How long it may take to say so.
+    pub h2_keep_alive_timeout: HumanDuration,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             data_dir: PathBuf::from("data"),
+            memory: None,
             http: ListenAddr::loopback(7070),
             otlp_grpc: ListenAddr::loopback(4317),
             otlp_http: ListenAddr::loopback(4318),
             connections_max: 4_096,
             connections_per_address_max: 256,
             header_timeout: HumanDuration::from_secs(10),
+            body_timeout: HumanDuration::from_secs(60),
             idle_timeout: HumanDuration::from_secs(75),
+            write_timeout: HumanDuration::from_secs(30),
+            linger_timeout: HumanDuration::from_secs(5),
             drain_timeout: HumanDuration::from_secs(5),
             header_bytes_max: HumanSize(32 << 10),
             headers_max: 100,
             h2_streams_max: 128,
+            h2_resets_max: 20,
+            h2_header_bytes_max: HumanSize(16 << 10),
+            h2_keep_alive: HumanDuration::from_secs(30),
+            h2_keep_alive_timeout: HumanDuration::from_secs(20),
         }
     }
 }
@@ -92,11 +122,18 @@ impl Config {
             ("connections_per_address_max", self.connections_per_address_max),
             ("headers_max", self.headers_max),
             ("h2_streams_max", usize::try_from(self.h2_streams_max).unwrap_or(usize::MAX)),
+            ("h2_resets_max", self.h2_resets_max),
+            ("h2_header_bytes_max", self.h2_header_bytes_max.bytes()),
         ];
         let times = [
             ("header_timeout", self.header_timeout),
+            ("body_timeout", self.body_timeout),
             ("idle_timeout", self.idle_timeout),
+            ("write_timeout", self.write_timeout),
+            ("linger_timeout", self.linger_timeout),
             ("drain_timeout", self.drain_timeout),
+            ("h2_keep_alive", self.h2_keep_alive),
+            ("h2_keep_alive_timeout", self.h2_keep_alive_timeout),
         ];
         let counts = counts.into_iter().filter(|(_, count)| *count == 0).map(|(key, _)| key);
         let times = times.into_iter().filter(|(_, time)| time.0.is_zero()).map(|(key, _)| key);

@@ -137,14 +137,23 @@ async fn an_idle_connection_is_closed() {
 }
 
 #[tokio::test]
-async fn pings_of_http2_are_no_headers() {
+async fn pings_of_http2_are_no_headers_and_no_requests() {
     let scene = Scene::new();
-    scene.bytes(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    scene.bytes(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
     scene.after(30, Verdict::Keep);
     scene.bytes(b"\0\0\x08\x06\0\0\0\0\0ping....").await;
 
-    scene.after(30, Verdict::Keep);
-    scene.after(45, Verdict::Idle);
+    scene.after(44, Verdict::Keep);
+    scene.after(1, Verdict::Idle);
+}
+
+#[tokio::test]
+async fn a_greeting_of_http2_has_the_time_of_headers() {
+    let scene = Scene::new();
+    scene.bytes(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+
+    scene.after(9, Verdict::Keep);
+    scene.after(1, Verdict::SlowHeaders);
 }
 
 /// A server on free ports with a route that answers only when it is told to.

@@ -17,6 +17,9 @@ use super::wal::payload;
 use super::wal::segment::{Segment, WalError};
 use crate::model::{Commons, ExpHistogram};
 
+/// Room for frames that is kept from group to group.
+const FRAMES_KEPT_BYTES: usize = 8 << 20;
+
 /// Owns the open segment and the order of groups.
 #[derive(Debug)]
 pub struct Engine {
@@ -75,6 +78,9 @@ impl Engine {
         for Framed { head, rows } in framed {
             apply(&generation, &head, rows);
         }
+        // One group of large requests must not be kept room for until the next such group.
+        self.frames.clear();
+        self.frames.shrink_to(FRAMES_KEPT_BYTES);
         let head_bytes = self.shared.version.read().head_bytes();
         self.shared.metrics.head_bytes.set(i64::try_from(head_bytes).unwrap_or(i64::MAX));
         Ok(())

@@ -30,6 +30,10 @@ use crate::model::{ExpHistogram, Signal, log, metric, span};
 /// Rows handed to the encoder at a time.
 const BATCH_ROWS: usize = 65_536;
 
+/// What the encoders of one commons may hold: a row group is written early when they hold more, as
+/// columns of texts that are all different do, each with a dictionary of its own.
+const ENCODER_BYTES_MAX: usize = 64 << 20;
+
 /// Why a generation is not in files.
 #[derive(Debug, thiserror::Error)]
 pub enum FlushError {
@@ -126,8 +130,10 @@ impl FilesOut<'_> {
         let schema = if signal == Signal::Logs { log::schema() } else { span::schema() };
         for (day, places) in sort::by_day(signal, head.batches()) {
             let mut writer = self.create(signal, day, 0, &schema)?;
-            for batch in sort::gather(head.batches(), &places) {
+            let n_at_a_time = sort::rows_at_a_time(head.n_rows(), head.size_bytes());
+            for batch in sort::gather(head.batches(), &places, n_at_a_time) {
                 writer.write(&batch)?;
+                writer.end_row_group_past(ENCODER_BYTES_MAX)?;
             }
             self.files.push(writer.finish(&*self.shared.disk)?);
         }
@@ -169,7 +175,7 @@ impl FilesOut<'_> {
             }
         }
         for (_, mut file) in days {
-            file.drain()?;
+            file.drain(ENCODER_BYTES_MAX)?;
             self.files.push(file.writer.finish(&*self.shared.disk)?);
         }
         Ok(())
@@ -184,6 +190,7 @@ impl FilesOut<'_> {
         timestamps: &[i64],
         values: &[f64],
     ) -> Result<(), WriteError> {
+        let n_days = days.len().max(1);
         let file = match days.entry(day) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
@@ -203,7 +210,9 @@ impl FilesOut<'_> {
                 values,
             );
         }
-        if file.rows.len() >= BATCH_ROWS { file.drain() } else { Ok(()) }
+        // Late samples may be of any day of the retention, and every day's file waits here.
+        let is_full = file.rows.len() >= BATCH_ROWS / n_days;
+        if is_full { file.drain(ENCODER_BYTES_MAX / n_days) } else { Ok(()) }
     }
 
     fn exp_histograms(&mut self, metrics: &MetricsHead, order: &[u32]) -> Result<(), WriteError> {
@@ -261,8 +270,12 @@ struct DayFile {
 }
 
 impl DayFile {
-    fn drain(&mut self) -> Result<(), WriteError> {
-        if self.rows.is_empty() { Ok(()) } else { self.writer.write(&self.rows.finish()) }
+    fn drain(&mut self, encoder_bytes_max: usize) -> Result<(), WriteError> {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        self.writer.write(&self.rows.finish())?;
+        self.writer.end_row_group_past(encoder_bytes_max)
     }
 }
 

@@ -309,6 +309,11 @@ impl Storage {
         self.shared.commons.get(commons_idx).name.clone()
     }
 
+    /// Returns true when a commons is known, or there are fewer than `max`.
+    pub fn admits(&self, commons: &Commons, max: usize) -> bool {
+        self.shared.commons.admits(commons, max)
+    }
+
     /// Looks up series by the hash of their raw bytes; `out` gets one entry a key. The epoch goes
     /// with the parts made of them, and of what is registered after.
     pub fn lookup(&self, keys: &[u128], out: &mut Vec<Option<SeriesRef>>) -> Epoch {

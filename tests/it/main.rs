@@ -16,11 +16,15 @@ mod clients;
 mod command_line;
 #[cfg(debug_assertions)]
 mod crash_points;
+mod connections;
 mod dashboards;
 mod demo;
 mod durability;
 mod full_disk;
 mod grafana;
+mod hostile;
+mod neighbours;
+mod overload;
 mod paging;
 mod parquet;
 mod push;

@@ -11,7 +11,6 @@ use crate::ingest::IngestError;
 use crate::ingest::limits::OutOfBounds;
 use crate::ingest::outcome::{Reason, Refusal};
 use crate::ingest::records::{Batches, Context, Decoded, Origin, Retagged};
-use crate::ingest::resolve::may_write;
 use crate::model::{LabelsBuilder, LogRow, LogsBuilder, Tags, json};
 
 /// Collects the entries of one push.
@@ -85,8 +84,11 @@ impl<'c> Collect<'c> {
         let app = ["app", "service_name", "service", "job", "container"].into_iter().find_map(find);
         let app = app.unwrap_or("").to_owned();
         strip_tags(&mut builder, &tags);
-        let decision =
-            may_write(sender.grant, &tags.commons).map(|()| Arc::new(Origin { tags, app }));
+        let decision = self
+            .ctx
+            .ingest
+            .may_store(sender.grant, &tags.commons)
+            .map(|()| Arc::new(Origin { tags, app }));
         let resource = json::object(builder.build().iter());
         Ok(Stream { text, labels, resource, decision })
     }

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use super::entries::{Collect, Entry, Stream};
+use super::labels::LABELS_MAX;
 use crate::ingest::IngestError;
 use crate::ingest::records::{Context, Decoded, JsonError, Next, Parser};
 
@@ -69,6 +70,10 @@ fn read_labels(parser: &mut Parser<'_>) -> Result<Vec<(String, String)>, JsonErr
             labels.clear();
             parser.object(|parser, name| {
                 let value = parser.string()?.into_owned();
+                if labels.len() == LABELS_MAX {
+                    let what = "there are more than 1024 labels (limits.labels_per_series)";
+                    return Err(parser.error(what));
+                }
                 labels.retain(|(earlier, _)| earlier != name);
                 labels.push((name.to_owned(), value));
                 Ok(())

@@ -11,6 +11,9 @@ pub(super) struct LabelsError {
     message: &'static str,
 }
 
+/// More labels than any limit allows; names are compared with all before them, so there is an end.
+pub(super) const LABELS_MAX: usize = 1_024;
+
 /// Reads the label set of a stream; pairs keep their order.
 pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>, LabelsError> {
     let mut parser = Parser { text, idx: 0 };
@@ -23,6 +26,9 @@ pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>, LabelsError> {
             if parser.take('}') {
                 break;
             }
+        }
+        if pairs.len() == LABELS_MAX {
+            return Err(parser.error("there are more than 1024 labels (limits.labels_per_series)"));
         }
         let name = parser.name()?;
         parser.expect('=', "wanted `=` after a label's name")?;
@@ -195,6 +201,16 @@ mod tests {
         check_bad(r#"{a="\q"}"#, "parse error at byte 6: unknown escape in a value");
         check_bad(r#"{a="\ud800"}"#, "parse error at byte 10: an escape is no character");
         check_bad(r#"{a="\777"}"#, "parse error at byte 8: an octal escape is past \\377");
+    }
+
+    #[test]
+    fn labels_without_end_are_not_compared_without_end() {
+        let labels: Vec<String> = (0..=LABELS_MAX).map(|n| format!("l{n}=\"v\"")).collect();
+
+        let error = parse(&format!("{{{}}}", labels.join(","))).unwrap_err().to_string();
+
+        assert!(error.contains("limits.labels_per_series"), "{error}");
+        assert_eq!(parse(&format!("{{{}}}", labels[1..].join(","))).unwrap().len(), LABELS_MAX);
     }
 
     #[test]

@@ -61,6 +61,7 @@ impl<'c> Walk<'c> {
     }
 
     fn resource_logs(&mut self, field: &Field<'_>) -> Result<(), IngestError> {
+        self.ctx.count_group(&mut self.decoded)?;
         let resource = self.resources.get(self.ctx, find(field.message()?, 1)?)?;
         let mut reader = field.message()?;
         while let Some(field) = reader.next_field()? {
@@ -76,6 +77,7 @@ impl<'c> Walk<'c> {
         field: &Field<'_>,
         resource: &Result<Arc<Resource>, Refusal>,
     ) -> Result<(), IngestError> {
+        self.ctx.count_group(&mut self.decoded)?;
         let scope_name = scope_name(field)?;
         let mut reader = field.message()?;
         while let Some(field) = reader.next_field()? {

@@ -11,11 +11,12 @@ use super::json_text::{JsonText, split_key_value, string_value};
 use crate::ingest::Seed;
 use crate::ingest::outcome::Refusal;
 use crate::ingest::records::{Context, Origin, RowError, Rules};
-use crate::ingest::resolve::may_write;
 use crate::ingest::wire::{Field, Reader, WireError};
 
 /// Resources remembered in each half of the cache; a full resource is about 2 KiB.
 const HALF_MAX: usize = 4_096;
+/// Bytes remembered in each half: at the limits, a resource has four megabytes.
+const HALF_BYTES_MAX: usize = 16 << 20;
 /// How long a decision stands: tagging learns, and its rules are reloaded.
 const KEPT_NS: i64 = 60_000_000_000;
 
@@ -46,11 +47,20 @@ impl Resource {
         self.get("service.instance.id").unwrap_or("")
     }
 
+    /// Returns about how much memory it takes.
+    fn n_bytes(&self) -> usize {
+        let of_pair = |(name, value): &(String, String)| {
+            name.capacity() + value.capacity() + size_of::<(String, String)>()
+        };
+        let attributes: usize = self.attributes.iter().map(of_pair).sum();
+        size_of::<Self>() + self.json.capacity() + attributes
+    }
+
     fn read(ctx: &Context<'_>, key: u128, reader: Reader<'_>) -> Result<Self, RowError> {
         let (json, attributes) = read_attributes(reader, &ctx.rules())?;
         let attribute = |key: &str| find(&attributes, key).map(str::to_owned);
         let tags = ctx.ingest.tagger.tag_resource(ctx.sender.grant, ctx.sender.tenant, &attribute);
-        may_write(ctx.sender.grant, &tags.commons)?;
+        ctx.ingest.may_store(ctx.sender.grant, &tags.commons)?;
         let origin = Arc::new(Origin { tags, app: app(&attributes).to_owned() });
         let job = job(find(&attributes, "service.namespace"), find(&attributes, "service.name"));
         Ok(Self { key, json, origin, attributes, job, decided_ns: ctx.now_ns })
@@ -127,8 +137,8 @@ fn plain_text(json: &str) -> String {
     }
 }
 
-/// Resources by the seeded hash of their bytes, at most `2 * HALF_MAX` of them. When one half is
-/// full the older half is forgotten.
+/// Resources by the seeded hash of their bytes, at most `2 * HALF_MAX` of them and two halves of
+/// `HALF_BYTES_MAX`. When one half is full the older half is forgotten.
 #[derive(Debug, Default)]
 pub(in crate::ingest) struct ResourceCache {
     halves: Mutex<Halves>,
@@ -137,6 +147,7 @@ pub(in crate::ingest) struct ResourceCache {
 #[derive(Debug, Default)]
 struct Halves {
     young: HashMap<u128, Arc<Resource>>,
+    young_bytes: usize,
     old: HashMap<u128, Arc<Resource>>,
 }
 
@@ -166,14 +177,17 @@ impl ResourceCache {
             return Some(Arc::clone(resource));
         }
         let resource = halves.old.remove(&key).filter(|resource| is_fresh(&resource))?;
+        halves.young_bytes += resource.n_bytes();
         halves.young.insert(key, Arc::clone(&resource));
         Some(resource)
     }
 
     fn insert(&self, resource: Arc<Resource>) -> Arc<Resource> {
         let mut halves = self.halves.lock();
-        if halves.young.len() >= HALF_MAX {
+        halves.young_bytes += resource.n_bytes();
+        if halves.young.len() >= HALF_MAX || halves.young_bytes > HALF_BYTES_MAX {
             halves.old = std::mem::take(&mut halves.young);
+            halves.young_bytes = resource.n_bytes();
         }
         halves.young.insert(resource.key, Arc::clone(&resource));
         resource

@@ -91,6 +91,14 @@ impl<'a> Context<'a> {
         Ok(())
     }
 
+    /// Counts one more resource, scope or metric, and refuses a request that has too many: an empty
+    /// one has two bytes and is looked up like any other.
+    pub(in crate::ingest) fn count_group(&self, decoded: &mut Decoded) -> Result<(), IngestError> {
+        decoded.n_groups += 1;
+        let max = self.ingest.limits.records_per_request;
+        if decoded.n_groups > max { Err(IngestError::TooManyRecords { max }) } else { Ok(()) }
+    }
+
     /// Refuses a request of which more samples are made than anything real has.
     pub(in crate::ingest) fn check_samples(&self, n_samples: usize) -> Result<(), IngestError> {
         let max = self.ingest.limits.records_per_request;

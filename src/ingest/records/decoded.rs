@@ -11,7 +11,6 @@ use arrow::array::RecordBatch;
 use super::context::Context;
 use crate::ingest::IngestError;
 use crate::ingest::outcome::{Refusal, Rejected};
-use crate::ingest::resolve::may_write;
 use crate::ingest::wire::WireError;
 use crate::model::{Commons, LogsBuilder, SpansBuilder, Tags};
 use crate::storage::Part;
@@ -69,7 +68,7 @@ impl Retagged {
         if let Some(known) = self.known.iter().find(is_it) {
             return Ok(Arc::clone(known));
         }
-        may_write(grant, &tags.commons)?;
+        ctx.ingest.may_store(grant, &tags.commons)?;
         let retagged = Arc::new(Origin { tags, app: origin.app.clone() });
         self.known.push(Arc::clone(&retagged));
         Ok(retagged)
@@ -89,6 +88,8 @@ pub(in crate::ingest) struct Decoded {
     pub(in crate::ingest) logs: Vec<LogRuns>,
     /// The commons that the request has rows of.
     pub(in crate::ingest) commons: Vec<Commons>,
+    /// Resources, scopes and metrics so far.
+    pub(in crate::ingest) n_groups: usize,
     /// Bytes of text made so far; a small request must not become a large batch.
     pub(in crate::ingest) n_built_bytes: usize,
 }

@@ -10,12 +10,10 @@ use super::context::Context;
 use super::decoded::{Decoded, LogRuns};
 use crate::derive::Derive;
 use crate::ingest::metrics::Ending;
-use crate::ingest::{
-    Batch, Encoded, Ingest, IngestError, Lane, Outcome, Permit, Sender, run_decoding,
-};
+use crate::ingest::{Batch, Encoded, Ingest, IngestError, Lane, Outcome, Permit, Sender};
 use crate::model::{Grant, WriteScope};
 
-/// How much longer a byte of records takes than a byte of remote write, by which `run_decoding`
+/// How much longer a byte of records takes than a byte of remote write, by which `Decoding`
 /// measures: records are copied into columns, and JSON is read a byte at a time.
 const BYTE_WEIGHT: usize = 16;
 
@@ -70,17 +68,21 @@ async fn run<D: Decode>(delivery: Arc<Delivery<D>>, body: Body) -> Result<Outcom
     if delivery.grant.write == WriteScope::Nothing {
         return Err(IngestError::Forbidden { credential: delivery.grant.name.to_string() });
     }
+    delivery.ingest.rates.check(&delivery.grant)?;
     let mut permit = delivery.ingest.admit.enter(&delivery.grant.name);
     let encoded = Arc::new(delivery.ingest.bodies.read(body, &mut permit).await?);
     let n_bytes = encoded.len().saturating_mul(BYTE_WEIGHT);
-    let (decoded, mut permit) = run_decoding(n_bytes, {
-        let (delivery, encoded) = (Arc::clone(&delivery), Arc::clone(&encoded));
-        move || decode(&delivery, &encoded, &mut permit).map(|decoded| (decoded, permit))
-    })
-    .await??;
+    let (decoded, mut permit) = delivery
+        .ingest
+        .decoding
+        .run(n_bytes, {
+            let (delivery, encoded) = (Arc::clone(&delivery), Arc::clone(&encoded));
+            move || decode(&delivery, &encoded, &mut permit).map(|decoded| (decoded, permit))
+        })
+        .await??;
     let (batch, logs, commons) = take_apart(decoded);
     // The rows in their columns stay, until they are synced.
-    permit.shrink_to(encoded.len() + batch.n_bytes());
+    permit.hold(encoded.len() + batch.n_bytes());
     let ingest = &delivery.ingest;
     let decode_again = || decode(&delivery, &encoded, &mut permit).map(|again| take_apart(again).0);
     let outcome = ingest.commit(delivery.lane, batch, decode_again).await?;
@@ -89,7 +91,10 @@ async fn run<D: Decode>(delivery: Arc<Delivery<D>>, body: Body) -> Result<Outcom
     }
     if !logs.is_empty() {
         let derive = ingest.derive.clone();
-        run_decoding(n_bytes, move || logs.iter().for_each(|runs| observe(&derive, runs))).await?;
+        ingest
+            .decoding
+            .run(n_bytes, move || logs.iter().for_each(|runs| observe(&derive, runs)))
+            .await?;
     }
     Ok(outcome)
 }

@@ -24,7 +24,7 @@ mod tests;
 use super::metrics::Ending;
 use super::{
     Batch, Encoded, Encoding, Ingest, IngestError, Lane, NotStored, Outcome, Permit, SampleParts,
-    Seed, Sender, run_decoding,
+    Seed, Sender,
 };
 use crate::model::{Grant, Signal, WriteScope};
 use crate::storage::Part;
@@ -54,17 +54,20 @@ async fn receive(ingest: &Ingest, grant: Grant, request: Request) -> Result<Outc
     if grant.write == WriteScope::Nothing {
         return Err(IngestError::Forbidden { credential: grant.name.to_string() });
     }
+    ingest.rates.check(&grant)?;
     let (head, body) = request.into_parts();
     content::check(&head.headers)?;
     let tenant = head.headers.get(TENANT_HEADER).and_then(|value| value.to_str().ok());
     let mut push = Push::read(ingest, grant, tenant.map(str::to_owned), body).await?;
     // A broken header is decoding's to report.
     let n_bytes = snap::raw::decompress_len(&push.encoded).unwrap_or(0);
-    let (mut push, batch) = run_decoding(n_bytes, move || {
-        let batch = push.decode();
-        (push, batch)
-    })
-    .await?;
+    let (mut push, batch) = ingest
+        .decoding
+        .run(n_bytes, move || {
+            let batch = push.decode();
+            (push, batch)
+        })
+        .await?;
     let batch = batch?;
     let latest = latest_ms(&batch);
     let outcome = ingest.commit(Lane::REMOTE_WRITE, batch, || push.decode()).await?;
@@ -105,7 +108,7 @@ impl Push {
         let batch = decode(ingest, sender, &body)?;
         drop(body);
         // The samples in their columns stay, until they are synced; they are less than the body.
-        permit.shrink_to(encoded.len() + batch.n_bytes());
+        permit.hold(encoded.len() + batch.n_bytes());
         let decode_ns = ingest.clock.monotonic_ns().saturating_sub(start_ns);
         ingest.metrics.decoded_in(Lane::REMOTE_WRITE, decode_ns);
         Ok(batch)

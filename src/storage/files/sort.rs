@@ -13,8 +13,16 @@ use super::path::day_of_ns;
 use crate::model::Signal;
 use crate::storage::head::rows::{RowBatch, times_ns};
 
-/// Rows gathered at a time.
+/// Rows gathered at a time, at most.
 const GATHER_ROWS: usize = 8192;
+/// Bytes gathered at a time, by the average row: lines may have 256 KiB.
+const GATHER_BYTES: usize = 8 << 20;
+
+/// Returns how many rows of `n_bytes` in `n_rows` are gathered at a time.
+pub fn rows_at_a_time(n_rows: usize, n_bytes: usize) -> usize {
+    let row_bytes = (n_bytes / n_rows.max(1)).max(1);
+    (GATHER_BYTES / row_bytes).clamp(1, GATHER_ROWS)
+}
 
 /// Where a row stands: its batch and its place there.
 type Place = (usize, usize);
@@ -57,9 +65,10 @@ fn sort_texts(signal: Signal, batch: &RecordBatch) -> Vec<&str> {
 pub fn gather<'a>(
     batches: &'a [RowBatch],
     places: &'a [Place],
+    n_rows: usize,
 ) -> impl Iterator<Item = RecordBatch> + 'a {
     let sources: Vec<&RecordBatch> = batches.iter().map(|b| &b.batch).collect();
-    places.chunks(GATHER_ROWS).map(move |places| {
+    places.chunks(n_rows).map(move |places| {
         interleave_record_batch(&sources, places).expect("all batches have the signal's schema")
     })
 }
@@ -70,6 +79,14 @@ mod tests {
     use crate::model::{LogRow, LogsBuilder, Tags};
     use crate::storage::head::rows::RowsHead;
     use std::sync::Arc;
+
+    #[test]
+    fn long_lines_are_gathered_few_at_a_time() {
+        assert_eq!(rows_at_a_time(1_000, 100_000), GATHER_ROWS);
+        assert_eq!(rows_at_a_time(4_000, 4_000 << 18), 32);
+        assert_eq!(rows_at_a_time(1, 64 << 20), 1);
+        assert_eq!(rows_at_a_time(0, 0), GATHER_ROWS);
+    }
 
     #[test]
     fn logs_are_sorted_by_service_and_time_within_their_day() {
@@ -93,7 +110,7 @@ mod tests {
 
         assert_eq!(days[&0], [(0, 3), (0, 1), (0, 0)]);
         assert_eq!(days[&1], [(0, 2)]);
-        let gathered: Vec<_> = gather(head.batches(), &days[&0]).collect();
+        let gathered: Vec<_> = gather(head.batches(), &days[&0], 8192).collect();
         assert_eq!(times_ns(&gathered[0]), [3, 9, 1]);
     }
 }

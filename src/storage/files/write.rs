@@ -156,6 +156,14 @@ impl FileWriter {
             .map_err(|source| WriteError::Encode { path: self.path.clone(), source })
     }
 
+    /// Writes the row group under way when its encoders hold more than `n_bytes`.
+    pub fn end_row_group_past(&mut self, n_bytes: usize) -> Result<(), WriteError> {
+        if self.writer.memory_size() <= n_bytes {
+            return Ok(());
+        }
+        self.writer.flush().map_err(|source| WriteError::Encode { path: self.path.clone(), source })
+    }
+
     /// Completes the file and gives it its name.
     pub fn finish(self, disk: &dyn Disk) -> Result<FileEntry, WriteError> {
         assert!(self.n_rows > 0, "a file is created for its first row");

@@ -93,6 +93,12 @@ impl CommonsTable {
         u32::try_from(place).expect("there are far fewer commons than 2^32")
     }
 
+    /// Returns true when a commons is here, or there are fewer than `max`.
+    pub fn admits(&self, name: &Commons, max: usize) -> bool {
+        let entries = self.entries.read();
+        entries.len() < max || entries.iter().any(|entry| entry.name == *name)
+    }
+
     /// Returns the commons at an index that [`CommonsTable::index_of`] returned.
     pub fn get(&self, idx: u32) -> Arc<CommonsEntry> {
         Arc::clone(&self.entries.read()[idx as usize])

@@ -8,6 +8,8 @@ use arrow::compute::concat_batches;
 
 /// Batches are not joined past this many rows.
 const JOINED_ROWS_MAX: usize = 8192;
+/// Nor past this size: joining holds both copies, and a column of text has room for 2 GiB.
+const JOINED_BYTES_MAX: usize = 8 << 20;
 
 /// A batch with the time it covers.
 #[derive(Debug, Clone)]
@@ -37,7 +39,11 @@ impl RowsHead {
         self.push(with_range(batch));
         while let [.., before, last] = self.batches.as_slice() {
             let n_joined = before.batch.num_rows() + last.batch.num_rows();
-            if n_joined > JOINED_ROWS_MAX || before.batch.num_rows() > 2 * last.batch.num_rows() {
+            let n_bytes = before.size_bytes + last.size_bytes;
+            if n_joined > JOINED_ROWS_MAX || n_bytes > JOINED_BYTES_MAX {
+                break;
+            }
+            if before.batch.num_rows() > 2 * last.batch.num_rows() {
                 break;
             }
             let joined = concat_batches(&last.batch.schema(), [&before.batch, &last.batch])
@@ -57,6 +63,11 @@ impl RowsHead {
         if let Some(batch) = self.batches.pop() {
             self.n_bytes -= batch.size_bytes;
         }
+    }
+
+    /// Returns how many rows there are.
+    pub fn n_rows(&self) -> usize {
+        self.batches.iter().map(|batch| batch.batch.num_rows()).sum()
     }
 
     /// Returns the batches; cloning one copies no rows.

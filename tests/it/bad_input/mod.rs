@@ -33,7 +33,7 @@ enum Port {
 
 /// How the endpoint's clients expect to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Dialect {
+pub(crate) enum Dialect {
     /// Readable text, or JSON; senders show it in their own log.
     Text,
     /// `{"status":"error","errorType":…,"error":…}`
@@ -163,7 +163,8 @@ fn judge(case: &Case, answer: &Response) -> Result<(), String> {
     Ok(())
 }
 
-fn message(dialect: Dialect, answer: &Response) -> Result<String, String> {
+/// Returns the reason that an answer gives, in the words of its dialect.
+pub(crate) fn message(dialect: Dialect, answer: &Response) -> Result<String, String> {
     let json = || serde_json::from_slice::<serde_json::Value>(&answer.body);
     let field = |name: &str| match json() {
         Ok(body) => Ok(body[name].as_str().unwrap_or_default().to_owned()),

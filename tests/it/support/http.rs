@@ -31,6 +31,11 @@ impl Request {
         self
     }
 
+    /// Returns the bytes that ask for the connection to be closed behind the answer.
+    pub(crate) fn to_bytes(&self, address: &str) -> Vec<u8> {
+        [self.head(address, "close"), self.body.clone()].concat()
+    }
+
     fn head(&self, address: &str, connection: &str) -> Vec<u8> {
         let mut head = format!("{} {} HTTP/1.1\r\nHost: {address}\r\n", self.method, self.path);
         for (name, value) in &self.headers {
@@ -112,7 +117,8 @@ fn connect(address: &str) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-fn read_response(stream: &mut impl BufRead) -> io::Result<Response> {
+/// Reads one answer.
+pub(crate) fn read_response(stream: &mut impl BufRead) -> io::Result<Response> {
     let status_line = read_line(stream)?;
     let status = status_line.split(' ').nth(1).and_then(|word| word.parse().ok());
     let status = status.ok_or_else(|| io::Error::other(format!("not HTTP: {status_line:?}")))?;

@@ -7,6 +7,7 @@ pub(crate) mod http;
 pub(crate) mod wait;
 
 pub(crate) mod ask;
+pub(crate) mod cage;
 pub(crate) mod server;
 
 pub(crate) mod loki;

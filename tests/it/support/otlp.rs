@@ -1,5 +1,7 @@
 //! OTLP requests, over HTTP and as bare gRPC calls.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -85,6 +87,8 @@ pub(crate) fn post_raw(path: &str, body: Vec<u8>) -> Request {
 pub(crate) struct GrpcAnswer {
     pub(crate) code: Option<u32>,
     pub(crate) message: String,
+    /// `google.rpc.Status` in base64, when there are details.
+    pub(crate) details: Option<String>,
     pub(crate) body: Bytes,
 }
 
@@ -99,16 +103,34 @@ pub(crate) fn call(
     let mut body = vec![u8::from(encoding.is_some())];
     body.extend(length.to_be_bytes());
     body.extend(message);
-    let mut request = http::Request::post(format!("http://{address}{method}"))
-        .header("content-type", "application/grpc")
-        .header("te", "trailers");
-    if let Some(encoding) = encoding {
-        request = request.header("grpc-encoding", encoding);
+    let mut headers = vec![("content-type", "application/grpc"), ("te", "trailers")];
+    headers.extend(encoding.map(|encoding| ("grpc-encoding", encoding)));
+    let headers: Vec<(String, String)> =
+        headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    call_bytes(address, method, &headers, body, Duration::from_secs(120))
+}
+
+/// Calls a gRPC method with a body just as it is, prefix included.
+pub(crate) fn call_bytes(
+    address: &str,
+    method: &str,
+    headers: &[(String, String)],
+    body: Vec<u8>,
+    deadline: Duration,
+) -> Result<GrpcAnswer, String> {
+    let mut request = http::Request::post(format!("http://{address}{method}"));
+    for (name, value) in headers {
+        request = request.header(name, value);
     }
     let request = request.body(Full::new(Bytes::from(body))).expect("the parts are valid");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
-    runtime.block_on(exchange(address.to_owned(), request)).map_err(|error| error.to_string())
+    runtime.block_on(async {
+        match tokio::time::timeout(deadline, exchange(address.to_owned(), request)).await {
+            Ok(answer) => answer.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("hang: nothing within {deadline:?}")),
+        }
+    })
 }
 
 async fn exchange(
@@ -130,6 +152,7 @@ async fn exchange(
     Ok(GrpcAnswer {
         code: value("grpc-status").and_then(|code| code.parse().ok()),
         message: value("grpc-message").unwrap_or_default(),
+        details: value("grpc-status-details-bin"),
         body: collected.to_bytes(),
     })
 }

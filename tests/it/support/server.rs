@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
 
 use super::ask::Caller;
+use super::cage::Cage;
 use super::http::{self, Request};
 use super::wait::{PATIENCE, until};
 
@@ -35,6 +36,9 @@ pub(crate) struct Setup {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     wrapper: Vec<String>,
+    cage: Option<Arc<Cage>>,
+    /// Words of the shell that the server is started behind.
+    before: String,
 }
 
 impl Setup {
@@ -48,6 +52,8 @@ impl Setup {
             arguments: Vec::new(),
             environment: Vec::new(),
             wrapper: Vec::new(),
+            cage: None,
+            before: String::new(),
         }
     }
 
@@ -82,6 +88,18 @@ impl Setup {
         self.environment("COMMONWATCH_FAULTS", rules)
     }
 
+    /// Puts the server into a memory cage.
+    pub(crate) fn cage(mut self, cage: &Arc<Cage>) -> Self {
+        self.cage = Some(Arc::clone(cage));
+        self
+    }
+
+    /// Starts the server behind words of the shell, `ulimit -n 64 &&` say.
+    pub(crate) fn before(mut self, words: &str) -> Self {
+        self.before = words.to_owned();
+        self
+    }
+
     /// Returns the folder that holds the data directory and whatever else the story needs.
     pub(crate) fn home(&self) -> &Path {
         self.home.path()
@@ -104,15 +122,8 @@ impl Setup {
         let log = log_path(self.story);
         let log_file = File::create(&log).expect("the log folder is ours");
         drop(fs::remove_file(self.data_dir().join("addresses.json")));
-        let mut command = match self.wrapper.split_first() {
-            Some((program, arguments)) => {
-                let mut command = Command::new(program);
-                command.args(arguments).arg(binary());
-                command
-            }
-            None => Command::new(binary()),
-        };
-        let child = command
+        let child = self
+            .command()
             .current_dir(self.home.path())
             .args(self.command_line())
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
@@ -122,6 +133,20 @@ impl Setup {
             .spawn()
             .expect("the binary was built");
         Server { child, addresses: None, setup: self.clone(), log }
+    }
+
+    /// Returns the command without its arguments; a shell before it becomes it.
+    fn command(&self) -> Command {
+        let cage = self.cage.as_ref().map(|cage| cage.entry()).unwrap_or_default();
+        let before = format!("{cage}{}", self.before);
+        let mut words = self.wrapper.clone();
+        if !before.is_empty() {
+            words.extend(["sh".into(), "-c".into(), format!("{before} exec \"$0\" \"$@\"")]);
+        }
+        words.push(binary().display().to_string());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
+        command
     }
 
     fn command_line(&self) -> Vec<String> {
@@ -220,9 +245,21 @@ impl Server {
         Caller::new(self.addresses()).with_token(token)
     }
 
-    /// Returns the process's id.
+    /// Returns the process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Returns resident memory now and at its highest, in bytes.
+    #[track_caller]
+    pub(crate) fn memory(&self) -> (u64, u64) {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = fs::read_to_string(path).expect("the process runs");
+        let kib = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0)
+        };
+        (kib("VmRSS:") * 1024, kib("VmHWM:") * 1024)
     }
 
     /// Returns all that the process has logged so far.

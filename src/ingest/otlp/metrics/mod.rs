@@ -130,11 +130,13 @@ impl<'c, 'a> Walk<'c, 'a> {
     }
 
     fn resource_metrics(&mut self, field: &Field<'a>) -> Result<(), IngestError> {
+        self.ctx.count_group(&mut self.decoded)?;
         let resource = self.resources.get(self.ctx, find(field.message()?, 1)?)?;
         self.resource_time_ms = None;
         let mut reader = field.message()?;
         while let Some(field) = reader.next_field()? {
             if field.number == 2 {
+                self.ctx.count_group(&mut self.decoded)?;
                 self.scope_metrics(&field, &resource)?;
             }
         }
@@ -169,6 +171,7 @@ impl<'c, 'a> Walk<'c, 'a> {
         let mut reader = field.message()?;
         while let Some(field) = reader.next_field()? {
             if field.number == 2 {
+                self.ctx.count_group(&mut self.decoded)?;
                 self.metric(&field, resource)?;
             }
         }
@@ -237,6 +240,18 @@ impl<'c, 'a> Walk<'c, 'a> {
         Ok(Place { point: common.bytes, attributes_key, time_ms, is_stale: common.is_stale() })
     }
 
+    /// Refuses a point that would be more series than anything real.
+    fn check_buckets(&self, n_buckets: usize) -> Result<(), RowError> {
+        let max = self.ctx.ingest.limits.buckets_per_point;
+        if n_buckets <= max {
+            return Ok(());
+        }
+        let message = format!(
+            "a point has {n_buckets} buckets or quantiles, at most {max} (limits.buckets_per_point)"
+        );
+        Err(RowError::Refused(Refusal::new(Reason::BucketLimit, message)))
+    }
+
     fn last_metric(&self) -> &Metric<'a> {
         self.metrics.last().expect("a metric is pushed before its points are read")
     }
@@ -273,7 +288,10 @@ impl<'c, 'a> Walk<'c, 'a> {
 
     fn histogram_point(&mut self, field: &Field<'a>) -> Result<(), RowError> {
         let mut histogram = std::mem::take(&mut self.histogram);
-        let place = histogram.read(field).and_then(|common| self.place(&common));
+        let place = histogram.read(field).and_then(|common| {
+            self.check_buckets(histogram.counts.len().max(histogram.bounds.len()))?;
+            self.place(&common)
+        });
         if let Ok(place) = place {
             self.push_histogram(place, &histogram);
         }
@@ -298,7 +316,10 @@ impl<'c, 'a> Walk<'c, 'a> {
 
     fn summary_point(&mut self, field: &Field<'a>) -> Result<(), RowError> {
         let mut summary = std::mem::take(&mut self.summary);
-        let place = summary.read(field).and_then(|common| self.place(&common));
+        let place = summary.read(field).and_then(|common| {
+            self.check_buckets(summary.quantiles.len())?;
+            self.place(&common)
+        });
         if let Ok(place) = place {
             self.push(place, Part::Sum, summary.sum);
             self.push(place, Part::Count, as_f64(summary.count));
@@ -312,12 +333,13 @@ impl<'c, 'a> Walk<'c, 'a> {
 
     fn exp_point(&mut self, field: &Field<'a>) -> Result<(), RowError> {
         let (common, histogram) = point::exp_histogram(field)?;
+        let n_buckets = histogram.positive_counts.len() + histogram.negative_counts.len();
+        self.check_buckets(n_buckets)?;
         let place = self.place(&common)?;
         if place.is_stale {
             self.push(place, Part::Value, 0.0);
             return Ok(());
         }
-        let n_buckets = histogram.positive_counts.len() + histogram.negative_counts.len();
         self.decoded.n_built_bytes += n_buckets * size_of::<u64>();
         let count = as_f64(histogram.count);
         self.exp_waiting.push(histogram);

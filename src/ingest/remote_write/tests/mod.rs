@@ -3,4 +3,5 @@
 mod http;
 mod proto;
 mod samples;
+mod slow_disk;
 mod walker;

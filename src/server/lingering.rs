@@ -1,0 +1,84 @@
+//! What nobody reads of a request's body is read here and thrown away.
+//!
+//! A server that refuses early, by the head or by the first bytes of a body, and then closes, makes
+//! the client's kernel discard the answer: unread bytes turn a close into a reset, and the sender
+//! learns nothing but that the connection broke. So the rest is let in, for a while and up to a
+//! size, while the answer is on its way; and a connection whose body was let in whole serves the
+//! next request. HTTP/2 needs none of this: there a stream is reset and the answer stands.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+
+use super::activity::Running;
+use crate::base::tasks::spawn_detached;
+
+/// The most that is thrown away of one body.
+const THROWN_BYTES_MAX: usize = 64 << 20;
+
+/// A body whose rest is read when it is dropped.
+#[derive(Debug)]
+pub(super) struct Lingering<B: Body<Data = Bytes> + Unpin + Send + 'static> {
+    body: Option<B>,
+    timeout: Duration,
+    /// The request lasts as long as its body.
+    running: Arc<Running>,
+}
+
+impl<B: Body<Data = Bytes> + Unpin + Send + 'static> Lingering<B> {
+    /// Returns the body of a request over HTTP/1.
+    pub(super) fn new(body: B, timeout: Duration, running: Arc<Running>) -> Self {
+        Self { body: Some(body), timeout, running }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin + Send + 'static> Body for Lingering<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let polled = Pin::new(body).poll_frame(cx);
+        if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
+            self.body = None; // There is no rest.
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin + Send + 'static> Drop for Lingering<B> {
+    fn drop(&mut self) {
+        let Some(body) = self.body.take().filter(|body| !body.is_end_stream()) else { return };
+        let (timeout, running) = (self.timeout, Arc::clone(&self.running));
+        spawn_detached(async move {
+            drop(tokio::time::timeout(timeout, throw_away(body)).await);
+            drop(running);
+        });
+    }
+}
+
+async fn throw_away<B: Body<Data = Bytes> + Unpin>(mut body: B) {
+    let mut n_thrown = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        n_thrown += frame.data_ref().map_or(0, Bytes::len);
+        if n_thrown > THROWN_BYTES_MAX {
+            return;
+        }
+    }
+}

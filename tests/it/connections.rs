@@ -1,0 +1,212 @@
+//! Connections that cost and bring nothing: each has its limit, its counter and its end, and a
+//! sender that does everything right on a connection of its own notices none of them.
+//!
+//! TLS is not spoken yet, so there is no handshake to be slow with.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::hostile::closed;
+use crate::support::http::{Connection, Request, read_response};
+use crate::support::wait::{PATIENCE, now_ms, pause, until};
+use crate::support::{Caller, Server, Setup, remote_write};
+
+/// Everything is short, so that a story is.
+const SHORT: &str = "[server]\nconnections_max = 40\nheader_timeout = \"1s\"\n\
+                     body_timeout = \"1s\"\nidle_timeout = \"2s\"\n[limits]\nbody_read = \"1s\"\n";
+
+/// A sender that keeps its connection, and must be served each time.
+struct Honest(Connection);
+
+impl Honest {
+    fn open(caller: &Caller) -> Self {
+        Self(Connection::open(&caller.http).unwrap())
+    }
+
+    #[track_caller]
+    fn send(&mut self) {
+        let series = remote_write::series(&[("__name__", "honest")], &[(now_ms(), 1.0)]);
+        let answer = self.0.send(&remote_write::write(vec![series])).unwrap();
+        assert_eq!(answer.status, 204, "{}", answer.text());
+    }
+}
+
+/// Opens a connection, says `bytes`, and leaves it at that.
+fn opened(address: &str, bytes: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    // A server that has had enough may have closed it already.
+    drop(stream.write_all(bytes));
+    stream
+}
+
+/// Waits for the end of a connection, while an honest sender goes on.
+#[track_caller]
+fn wait_for_end(mut stream: TcpStream) -> Vec<u8> {
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer) {
+        Ok(_) => answer,
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => answer,
+        Err(error) => panic!("the connection is still open: {error}"),
+    }
+}
+
+#[test]
+fn heads_that_never_end_are_cut_and_honest_senders_served() {
+    let server = Setup::new("slow-heads").config(SHORT).start();
+    let caller = server.caller();
+    let mut honest = Honest::open(&caller);
+
+    let starts: [&[u8]; 4] =
+        [b"", b"GET /-/ready HTTP/1.1\r\nX: ", b"PRI * HTTP/2.0\r\n\r\n", b"POST /api/v1/write "];
+    let slow: Vec<TcpStream> =
+        (0..32).map(|n| opened(&caller.http, starts[n % starts.len()])).collect();
+    for _ in 0..5 {
+        honest.send();
+        for mut stream in &slow {
+            drop(stream.write_all(b"x"));
+        }
+        pause(Duration::from_millis(100));
+    }
+    slow.into_iter().map(wait_for_end).for_each(drop);
+
+    honest.send();
+    assert!(closed(&caller, "header_timeout") >= 24.0);
+}
+
+#[test]
+fn bodies_by_drops_are_told_and_ended_on_every_route() {
+    let server = Setup::new("slow-bodies").config(SHORT).start();
+    let caller = server.caller();
+    let mut honest = Honest::open(&caller);
+    let head = |path: &str, content_type: &str| {
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: {content_type}\r\n\
+             Content-Length: 100000\r\n\r\nquery=1"
+        )
+    };
+
+    let slow: Vec<(&str, &[u16], TcpStream)> = [
+        ("/api/v1/write", "application/x-protobuf", &[408, 503][..]),
+        ("/v1/logs", "application/json", &[408, 503]),
+        ("/loki/api/v1/push", "application/json", &[408, 503]),
+        ("/api/v1/query", "application/x-www-form-urlencoded", &[408]),
+        ("/api/v1/sql", "text/plain", &[408]),
+    ]
+    .into_iter()
+    .map(|(path, kind, want)| (path, want, opened(&caller.http, head(path, kind).as_bytes())))
+    .collect();
+
+    for (path, want, stream) in slow {
+        honest.send();
+        let answer = read_response(&mut std::io::BufReader::new(&stream)).unwrap();
+        assert!(want.contains(&answer.status), "{path}: {} {}", answer.status, answer.text());
+        assert!(answer.text().contains("did not arrive"), "{path}: {}", answer.text());
+    }
+}
+
+#[test]
+fn a_connection_that_asks_for_nothing_is_closed_politely() {
+    let server = Setup::new("idle").config(SHORT).start();
+    let caller = server.caller();
+
+    let mut stream = opened(&caller.http, b"GET /-/ready HTTP/1.1\r\nHost: a\r\n\r\n");
+    let answer = read_response(&mut std::io::BufReader::new(&mut stream)).unwrap();
+
+    assert_eq!(answer.status, 200);
+    assert_eq!(wait_for_end(stream), b"", "nothing but the end comes behind the answer");
+    assert!(closed(&caller, "idle_timeout") >= 1.0);
+}
+
+#[test]
+fn a_flood_of_connections_is_refused_and_passes() {
+    let server = Setup::new("flood").config(SHORT).start();
+    let caller = server.caller();
+    let mut honest = Honest::open(&caller);
+    honest.send();
+
+    let flood: Vec<TcpStream> = (0..200).map(|_| opened(&caller.http, b"GET /")).collect();
+    honest.send();
+    drop(flood);
+
+    // Who comes later is served again once the flood has gone.
+    until("a new connection to be served", PATIENCE, || {
+        let answer = Connection::open(&caller.http)
+            .and_then(|mut connection| connection.send(&Request::get("/-/ready")));
+        match answer.map_err(|error| error.to_string())? {
+            answer if answer.status == 200 => Ok(()),
+            answer => Err(answer.text()),
+        }
+    });
+    let metrics = caller.own_metrics();
+    let refused = metrics.iter().find(|metric| {
+        metric.name == "commonwatch_server_refused_connections_total"
+            && metric.labels.get("reason").is_some_and(|reason| reason == "connections_max")
+    });
+    assert!(refused.is_some_and(|metric| metric.value >= 100.0), "{refused:?}");
+    honest.send();
+}
+
+#[test]
+fn few_open_files_cost_connections_and_not_the_store() {
+    // The system lets this server open 64 files: 48 are kept for the store.
+    let setup = Setup::new("few-files").before("ulimit -n 64 &&");
+    let server = setup.config("[storage]\nflush_age = \"100ms\"\n").start();
+    let caller = server.caller();
+    let mut honest = Honest::open(&caller);
+
+    for _ in 0..4 {
+        let flood: Vec<TcpStream> = (0..100).map(|_| opened(&caller.http, b"GET /")).collect();
+        // Flushes open files all the while.
+        honest.send();
+        pause(Duration::from_millis(300));
+        drop(flood);
+    }
+
+    honest.send();
+    assert!(server.log().contains("connections_max is lowered"), "{}", server.log());
+    server.stop();
+}
+
+#[test]
+fn accepting_goes_on_after_there_were_no_more_files() {
+    let server = Setup::new("no-files").start();
+    let caller = server.caller();
+    let mut honest = Honest::open(&caller);
+    honest.send();
+    let errors = |honest: &mut Honest| {
+        let text = honest.0.send(&Request::get("/metrics")).unwrap().text();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("commonwatch_server_accept_errors_total "));
+        line.and_then(|value| value.parse::<f64>().ok()).unwrap_or(0.0)
+    };
+
+    allow_files(&server, n_open_files(&server));
+    let waiting =
+        opened(&caller.http, b"GET /-/ready HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    until("an accept to fail", PATIENCE, || {
+        let n_errors = errors(&mut honest);
+        if n_errors > 0.0 { Ok(()) } else { Err("none has failed yet".to_owned()) }
+    });
+    allow_files(&server, 1_024);
+
+    let answer = String::from_utf8(wait_for_end(waiting)).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "who had to wait is served: {answer}");
+    honest.send();
+}
+
+fn n_open_files(server: &Server) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count()
+}
+
+/// Lowers or raises the soft limit of a process that runs.
+#[track_caller]
+fn allow_files(server: &Server, n_files: usize) {
+    let pid = server.pid().to_string();
+    let limit = format!("--nofile={n_files}:");
+    let done = Command::new("prlimit").args(["--pid", &pid, &limit]).status();
+    assert!(done.expect("prlimit is of util-linux").success());
+}

@@ -1,0 +1,219 @@
+//! Senders of all three signals, and the book of what they were told.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use commonwatch::base::clock::{Clock, SystemClock};
+use parking_lot::Mutex;
+use prost::Message as _;
+
+use crate::support::http::{Connection, Response};
+use crate::support::wait::{now_ms, now_ns, pause};
+use crate::support::{Caller, Request, otlp, remote_write};
+
+/// What a sender sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Signal {
+    Metrics,
+    Logs,
+    Spans,
+}
+
+pub(super) const SIGNALS: [Signal; 3] = [Signal::Metrics, Signal::Logs, Signal::Spans];
+const ITEMS: u64 = 1_000;
+const SERIES: u64 = 50;
+
+/// What the senders of one signal were told.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    pub(super) taken: AtomicU64,
+    pub(super) refused: AtomicU64,
+}
+
+/// What all senders were told, and what was wrong with it.
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    by_signal: [Book; 3],
+    pub(super) wrong: Mutex<Vec<String>>,
+}
+
+impl Books {
+    pub(super) fn of(&self, signal: Signal) -> &Book {
+        &self.by_signal[SIGNALS.iter().position(|known| *known == signal).expect("all are there")]
+    }
+
+    /// Returns items taken and items refused so far.
+    pub(super) fn totals(&self) -> [(u64, u64); 3] {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        [0, 1, 2].map(|idx: usize| {
+            let book = &self.by_signal[idx];
+            (read(&book.taken), read(&book.refused))
+        })
+    }
+
+    fn note(&self, signal: Signal, answer: &Response) {
+        let book = self.of(signal);
+        match answer.status {
+            200..=299 => book.taken.fetch_add(ITEMS, Ordering::Relaxed),
+            _ => book.refused.fetch_add(ITEMS, Ordering::Relaxed),
+        };
+        let retry_after = answer.header("retry-after").and_then(|text| text.parse::<u32>().ok());
+        let is_right = (200..300).contains(&answer.status)
+            || (answer.status == 429 && retry_after.is_some_and(|secs| secs >= 1));
+        if !is_right {
+            let what = format!("{signal:?}: {} {}", answer.status, answer.text());
+            self.wrong.lock().push(what.chars().take(300).collect());
+        }
+    }
+}
+
+/// One who sends over a connection that is kept.
+pub(super) struct Sender {
+    signal: Signal,
+    address: String,
+    connection: Option<Connection>,
+    /// Logs and spans are the same again and again: what is the same is stored all the same.
+    request: Request,
+    number: u64,
+}
+
+impl Sender {
+    pub(super) fn new(caller: &Caller, signal: Signal, number: u64) -> Self {
+        let address = match signal {
+            Signal::Metrics => &caller.http,
+            Signal::Logs | Signal::Spans => &caller.otlp_http,
+        };
+        let address = address.clone();
+        Self { signal, address, connection: None, request: request(signal, number), number }
+    }
+
+    pub(super) fn signal(&self) -> Signal {
+        self.signal
+    }
+
+    /// Sends one request; what came back is in the books.
+    pub(super) fn send(&mut self, books: &Books) -> bool {
+        if self.signal == Signal::Metrics {
+            // The same sample twice would be one.
+            self.number += 1_000;
+            self.request = samples(self.number);
+        }
+        let connection = match self.connection.take() {
+            Some(connection) => Ok(connection),
+            None => Connection::open(&self.address),
+        };
+        let answer = connection.and_then(|mut connection| {
+            let answer = connection.send(&self.request)?;
+            let is_kept = answer.header("connection") != Some("close");
+            self.connection = is_kept.then_some(connection);
+            Ok(answer)
+        });
+        match answer {
+            Ok(answer) => {
+                books.note(self.signal, &answer);
+                (200..300).contains(&answer.status)
+            }
+            Err(error) => {
+                books.wrong.lock().push(format!("{:?}: no answer: {error}", self.signal));
+                false
+            }
+        }
+    }
+}
+
+fn request(signal: Signal, number: u64) -> Request {
+    let at = now_ns();
+    let service = format!("service-{}", number % 8);
+    let resource =
+        || otlp::resource(&[("service.name", &service), ("k8s.namespace.name", "overload")]);
+    match signal {
+        Signal::Metrics => samples(number),
+        Signal::Logs => {
+            let records = (0..ITEMS).map(|n| {
+                let text = format!("GET /user/data/download/{number}-{n} HTTP/1.1 200 in {n} ms");
+                let mut record = otlp::record(at, &text);
+                record.attributes = attributes(number, n);
+                record
+            });
+            otlp::post("/v1/logs", &otlp::logs(resource(), records.collect()))
+        }
+        Signal::Spans => {
+            let spans = (0..ITEMS).map(|n| {
+                let mut span = otlp::span(number << 32 | n, at, "GET /index/{id}");
+                span.attributes = attributes(number, n);
+                span
+            });
+            otlp::post("/v1/traces", &otlp::spans(resource(), spans.collect()))
+        }
+    }
+}
+
+fn attributes(number: u64, n: u64) -> Vec<opentelemetry_proto::tonic::common::v1::KeyValue> {
+    vec![
+        otlp::attribute("http.route", "/user/data/download/{id}"),
+        otlp::attribute("http.status_code", "200"),
+        otlp::attribute("request.id", &format!("{number:08x}-{n:08x}-4000-8000-00000000")),
+        otlp::attribute("k8s.pod.name", &format!("fence-deployment-7c9d8f6b5-{:05}", n % 50)),
+    ]
+}
+
+/// Twenty new samples each for fifty series, never the same twice.
+fn samples(number: u64) -> Request {
+    let per_series = i64::try_from(ITEMS / SERIES).expect("few");
+    // Each number has milliseconds of its own within the last days.
+    let ago = i64::try_from(number % 4_000_000).expect("small") * per_series;
+    let first_ms = now_ms() - 1_000 - ago;
+    let series = (0..SERIES).map(|n| {
+        let labels = [
+            ("__name__", "overload_requests_total".to_owned()),
+            ("job", format!("job-{}", number % 1_000)),
+            ("pod", format!("fence-deployment-7c9d8f6b5-{n:05}")),
+        ];
+        let at = |k: i64| first_ms + k;
+        let samples: Vec<(i64, f64)> = (0..per_series).map(|k| (at(k), value(number, k))).collect();
+        remote_write::series(&labels, &samples)
+    });
+    remote_write::write_bytes(
+        &remote_write::WriteRequest { timeseries: series.collect() }.encode_to_vec(),
+    )
+}
+
+fn value(number: u64, k: i64) -> f64 {
+    let k = u64::try_from(k).expect("counted up from 0");
+    f64::from(u32::try_from((number * 31 + k * 17) % 1_000_003).expect("small"))
+}
+
+/// Sends from many connections until `until`, all together `requests_per_s` or as fast as it goes.
+pub(super) fn storm(
+    caller: &Caller,
+    books: &Books,
+    n_senders: u64,
+    requests_per_s: Option<f64>,
+    until: Duration,
+) {
+    std::thread::scope(|scope| {
+        for number in 0..n_senders {
+            let signal = SIGNALS[usize::try_from(number).expect("few") % SIGNALS.len()];
+            let mut sender = Sender::new(caller, signal, number);
+            scope.spawn(move || {
+                let clock = SystemClock::new();
+                let senders = u32::try_from(n_senders).expect("few");
+                let every = requests_per_s
+                    .map(|all| Duration::from_secs_f64(f64::from(senders) / all))
+                    .unwrap_or_default();
+                let mut due = Duration::ZERO;
+                loop {
+                    let now = Duration::from_nanos(clock.monotonic_ns());
+                    if now >= until {
+                        return;
+                    }
+                    if due > now {
+                        pause((due - now).min(until - now));
+                    }
+                    due = (due + every).max(now.saturating_sub(Duration::from_secs(1)));
+                    sender.send(books);
+                }
+            });
+        }
+    });
+}
