@@ -14,8 +14,7 @@ use crate::base::units::HumanSize;
 pub(super) fn fit(file: &mut ConfigFile, is_set: impl Fn(&str) -> bool) {
     let memory = file.server.memory.unwrap_or_else(of_this_process);
     file.server.memory = Some(memory);
-    let (storage, ingest, query) =
-        (&mut file.storage, &mut file.limits, &mut file.query);
+    let (storage, ingest, query) = (&mut file.storage, &mut file.limits, &mut file.query);
     let parts: [(&str, &mut HumanSize, u64); 7] = [
         ("storage.head_soft", &mut storage.head_soft, 10),
         ("storage.head_firm", &mut storage.head_firm, 5),

@@ -87,7 +87,7 @@ impl Ingest {
                 Part::Samples { commons_idx, values, .. } => {
                     (self.store.commons(*commons_idx), values.len())
                 }
-                Part::ExpHistograms { commons_idx, points } => {
+                Part::ExpHistograms { commons_idx, points, .. } => {
                     (self.store.commons(*commons_idx), points.len())
                 }
                 Part::Logs { commons, batch } | Part::Spans { commons, batch } => {

@@ -20,10 +20,10 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::catalog::CatalogError;
-use super::{Config, retain};
 use super::disk::sim::{Fault, SimDisk};
 use super::flush;
 use super::wal::segment::WalError;
+use super::{Config, retain};
 use crate::base::units::HumanSize;
 use ledger::{Item, Ledger};
 use store::Store;
@@ -243,9 +243,15 @@ fn a_thousand_crash_states_lose_nothing_and_double_nothing() {
 
     eprintln!("crash states: seeds {first} to {}: {seen:?}", first + n_histories - 1);
     assert!(n_states < 100 || seen.power_cuts * 10 > n_states * 9, "{seen:?}");
-    let was_idle =
-        [seen.kills, seen.opens_cut_short, seen.full_disks, seen.failed_syncs, seen.flushes, seen.merges]
-            .contains(&0);
+    let was_idle = [
+        seen.kills,
+        seen.opens_cut_short,
+        seen.full_disks,
+        seen.failed_syncs,
+        seen.flushes,
+        seen.merges,
+    ]
+    .contains(&0);
     assert!(n_states < 100 || !was_idle, "{seen:?}");
 }
 

@@ -81,6 +81,10 @@ impl Disk for SlowDisk {
         self.disk.remove(path)
     }
 
+    fn sync_file(&self, path: &str) -> io::Result<()> {
+        self.disk.sync_file(path)
+    }
+
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
         self.disk.sync_dir(dir)
     }
