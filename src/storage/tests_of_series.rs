@@ -330,7 +330,7 @@ fn n_seeds(default: u64) -> u64 {
 
 #[test]
 fn no_sample_goes_to_a_wrong_series_whatever_comes_and_goes() {
-    for seed in 0..n_seeds(40) {
+    for seed in 0..n_seeds(12) {
         let mut world = World::new(seed);
         for _ in 0..200 {
             assert!(world.step());
@@ -346,7 +346,7 @@ fn no_sample_goes_to_a_wrong_series_whatever_comes_and_goes() {
 
 #[test]
 fn power_cuts_lose_nothing_and_revive_nobody_as_another() {
-    for seed in 0..n_seeds(40) {
+    for seed in 0..n_seeds(12) {
         let mut world = World::new(seed);
         for _ in 0..4 {
             let (n_ops, crash) = (world.rng.random_range(0..80), world.rng.random());
@@ -518,4 +518,80 @@ fn hours_of_churn_leave_memory_flat_and_refuse_nobody() {
     let total: u32 = ACTIVE + 359 * REPLACED;
     // Tables have grown to what they need in the second hour; from then on nothing is added.
     assert!(sizes[5] <= sizes[1] * 21 / 20, "{total} series passed through: {sizes:?}");
+}
+
+/// Reads over and over until told to stop: each value tells which series it is of.
+fn read_all_the_time(storage: &Storage, is_over: &std::sync::atomic::AtomicBool) -> usize {
+    let mut n_reads = 0;
+    while !is_over.load(Ordering::Relaxed) {
+        let snapshot = storage.snapshot(&ReadScope::All);
+        for ((text, ms), bits) in select(&snapshot, &[Matcher::equal("job", "j")]) {
+            let want = labels("heart", number_of(f64::from_bits(bits))).to_string();
+            assert_eq!(text, want, "at {ms}");
+        }
+        for batch in snapshot.head(Signal::Metrics, HeadFilter::default()) {
+            assert!(batch.batch.num_rows() > 0);
+        }
+        n_reads += 1;
+    }
+    n_reads
+}
+
+/// The series of a value that [`many_threads_at_once_never_take_one_series_for_another`] sends.
+fn number_of(value: f64) -> u32 {
+    (0..64).find(|&n| (f64::from(n) - value).abs() < 0.5).expect("such values are sent")
+}
+
+#[test]
+fn many_threads_at_once_never_take_one_series_for_another() {
+    let (disk, clock) = (SimDisk::new(), ManualClock::at_ms(NOW_MS));
+    let mut store = open_at(&disk, config(), Arc::<ManualClock>::clone(&clock));
+    let storage = store.storage.clone();
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let mut rng = SmallRng::seed_from_u64(7);
+    std::thread::scope(|scope| {
+        let readers = [0, 1].map(|_| scope.spawn(|| read_all_the_time(&storage, &is_over)));
+        let registrar = scope.spawn(|| {
+            let (name, meta) = (commons("heart"), SeriesMeta::default());
+            let mut n: u32 = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                let labels = labels("heart", n % 64);
+                let key = u128::from(labels.series_id());
+                storage.register(key, &name, &labels, &meta).unwrap();
+                n += 1;
+            }
+        });
+        for round in 0..200_i64 {
+            let epoch = storage.lookup(&[], &mut Vec::new());
+            let (name, meta) = (commons("heart"), SeriesMeta::default());
+            for _ in 0..8 {
+                let n = rng.random_range(0..64_u32);
+                let labels = labels("heart", n);
+                let key = u128::from(labels.series_id());
+                let series = storage.register(key, &name, &labels, &meta).unwrap();
+                let part = Part::Samples {
+                    commons_idx: series.commons_idx,
+                    epoch,
+                    series_idx: vec![series.series_idx],
+                    timestamps_ms: vec![NOW_MS + round],
+                    values: vec![f64::from(n)],
+                };
+                if store.engine.may_commit(std::slice::from_ref(&part)) {
+                    store.engine.commit(vec![part]).unwrap();
+                }
+                store.engine.retire();
+            }
+            if round % 4 == 0 {
+                store.engine.seal().unwrap();
+                while flush::flush_oldest(&store.shared).unwrap() {}
+                clock.advance(IDLE);
+                while store.engine.retire() {}
+            }
+        }
+        is_over.store(true, Ordering::Relaxed);
+        registrar.join().unwrap();
+        let n_reads: usize = readers.into_iter().map(|reader| reader.join().unwrap()).sum();
+        assert!(n_reads > 0);
+    });
+    store.shared.commons.get(0).registry.read().check();
 }
