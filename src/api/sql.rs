@@ -105,7 +105,8 @@ async fn sql(
     let written = tokio::task::spawn_blocking(move || write_rows(&rows, format)).await;
     let body =
         written.map_err(|_| ApiError::new(Kind::Internal, "writing the rows panicked"))?.map_err(
-            |error| ApiError::new(Kind::Internal, format!("cannot write the rows: {error}")),
+            // Such as a time in the year 292 billion.
+            |error| ApiError::new(Kind::Execution, format!("cannot write the rows: {error}")),
         )?;
     let mut response = answer(StatusCode::OK, format.content_type(), Body::from(body));
     if let Some(limit) = truncated {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
+use datafusion::arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, ParamValues, Result, ScalarValue, plan_err};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
@@ -19,6 +20,7 @@ use futures::StreamExt;
 
 use super::context::{self, Parts};
 use super::heads::Heads;
+use super::table::ScopeFault;
 use super::{Failure, FailureKind, Param, Truncated, plan, statements, tokens};
 use crate::storage::FileEntry;
 
@@ -114,6 +116,7 @@ async fn stream(
     let physical = state.create_physical_plan(plan).await?;
     let mut batches = execute_stream(physical, state.task_ctx())?;
     let schema = plain_schema(&batches.schema());
+    check_width(&schema)?;
     sink.schema(&schema).await?;
     let (mut n_rows, mut n_bytes) = (0, 0);
     while let Some(batch) = batches.next().await {
@@ -137,6 +140,34 @@ async fn stream(
         }
     }
     Ok(None)
+}
+
+/// The most columns of an answer, members of structs counted.
+const FIELDS_MAX: usize = 16_384;
+
+/// Refuses an answer whose description alone would fill the server: `struct(v, v)`, nested twenty
+/// times, has a million members.
+fn check_width(schema: &Schema) -> Result<()> {
+    let mut n_left = FIELDS_MAX;
+    let mut todo: Vec<_> = schema.fields().iter().collect();
+    while let Some(field) = todo.pop() {
+        let Some(left) = n_left.checked_sub(1) else {
+            return plan_err!("the answer has more than {FIELDS_MAX} columns and members");
+        };
+        n_left = left;
+        match field.data_type() {
+            DataType::Struct(fields) => todo.extend(fields),
+            DataType::Union(fields, _) => todo.extend(fields.iter().map(|(_, field)| field)),
+            DataType::List(inner)
+            | DataType::LargeList(inner)
+            | DataType::ListView(inner)
+            | DataType::LargeListView(inner)
+            | DataType::FixedSizeList(inner, _)
+            | DataType::Map(inner, _) => todo.push(inner),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Returns the first rows of a batch, as many as fit.
@@ -202,8 +233,14 @@ fn failure(error: DataFusionError) -> Failure {
         | DataFusionError::Diagnostic(..) => FailureKind::Refused,
         DataFusionError::ObjectStore(_)
         | DataFusionError::ParquetError(_)
-        | DataFusionError::IoError(_)
-        | DataFusionError::External(_) => FailureKind::Internal,
+        | DataFusionError::IoError(_) => FailureKind::Internal,
+        DataFusionError::ArrowError(error, _)
+            if matches!(**error, ArrowError::ParquetError(_) | ArrowError::IoError(..)) =>
+        {
+            FailureKind::Internal
+        }
+        // Functions wrap what they do not like in these; a fault of the scope is ours.
+        DataFusionError::External(error) if error.is::<ScopeFault>() => FailureKind::Internal,
         _ => FailureKind::Execution,
     };
     let message = match error.find_root() {

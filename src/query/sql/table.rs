@@ -54,6 +54,14 @@ pub(super) fn store(data_dir: PathBuf, files: &[FileEntry]) -> Result<ReadOnlySt
     Ok(ReadOnlyStore::new(data_dir, files)?)
 }
 
+/// A file that is not where a file of its commons must be: the question is not answered.
+#[derive(Debug, thiserror::Error)]
+#[error("the file {path} is not in the folder {folder}")]
+pub(super) struct ScopeFault {
+    path: String,
+    folder: String,
+}
+
 /// One table of one question.
 #[derive(Debug)]
 pub(super) struct ScopedTable {
@@ -122,8 +130,8 @@ impl ScopedTable {
         for file in &files {
             let folder = format!("parquet/{signal}/commons={}/", file.commons);
             if !file.path.starts_with(&folder) {
-                let error = format!("the file {} is not in the folder {folder}", file.path);
-                return Err(DataFusionError::External(error.into()));
+                let path = file.path.clone();
+                return Err(DataFusionError::External(ScopeFault { path, folder }.into()));
             }
         }
         // Names begin with the generation, so this is oldest first.

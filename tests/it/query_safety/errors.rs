@@ -125,9 +125,9 @@ fn told(caller: &Caller, request: Request, words: &[&str]) -> Option<String> {
 fn errors_tell_no_folder_no_other_commons_and_no_secret() {
     let setup = Setup::new("errors").config(CONFIG);
     let server = setup.start();
-    for token in ["heart-sender-0123456789", "canine-sender-0123456789"] {
-        let sender = server.caller_with(token);
-        let secret = format!("secret-of-{token}");
+    for whose in ["heart", "canine"] {
+        let sender = server.caller_with(&format!("{whose}-sender-0123456789"));
+        let secret = format!("secret-of-{whose}");
         let series = [("__name__", "m"), ("job", "a"), ("secret", secret.as_str())];
         let write = remote_write::write(vec![remote_write::series(&series, &[(now_ms(), 1.0)])]);
         let push = loki::push("{app=\"a\"}", vec![loki::entry(now_ns(), &secret)]);
@@ -186,7 +186,7 @@ fn parquet_files(folder: &Path) -> Vec<std::path::PathBuf> {
             match path.is_dir() {
                 true => folders.push(path),
                 false if path.extension().is_some_and(|ending| ending == "parquet") => {
-                    found.push(path)
+                    found.push(path);
                 }
                 false => {}
             }

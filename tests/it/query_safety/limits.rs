@@ -219,5 +219,5 @@ fn what_is_in_force_is_shown_with_every_limit() {
     ] {
         assert!(query.contains(key), "{key} is not in\n{query}");
     }
-    assert!(!shown.contains("query_"), "{shown}");
+    assert!(!shown.contains("query_text"), "{shown}");
 }
