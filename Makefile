@@ -4,9 +4,9 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 SERVER := $(TARGET)/release/commonwatch
 
-.DEFAULT_GOAL := help
 OVERLOAD_TESTS := overload:: neighbours::
 
+.DEFAULT_GOAL := help
 .PHONY: help run test overload bench peers cardinality canaries powercut soak fmt clippy clean
 
 help: ## Lists what can be made

@@ -52,7 +52,9 @@ pub(super) async fn converse(
                 scans.insert(frame.id, Scan::open(Arc::clone(head), request).await?);
             }
             Kind::HeadNext => {
-                let scan = scans.remove(&frame.id).ok_or_else(|| wrong("no such scan"))?;
+                // A plan that ended early may leave a task that asks once more after the answer,
+                // which is heard by the next question. Numbers of scans are never used again.
+                let Some(scan) = scans.remove(&frame.id) else { continue };
                 if let Some(scan) = feed(to_worker, frame.id, scan).await? {
                     scans.insert(frame.id, scan);
                 }
@@ -150,5 +152,40 @@ impl Collected {
     fn finish(self, truncated: Option<Truncated>) -> io::Result<SqlAnswer> {
         let schema = self.decoder.schema().ok_or_else(|| wrong("an answer without columns"))?;
         Ok(SqlAnswer { schema, batches: self.batches, truncated })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::{DataType, Field, Schema};
+    use arrow::ipc::writer::StreamWriter;
+
+    use super::*;
+    use crate::query::sql::tests::{Fixture, ListedHeads};
+
+    #[tokio::test]
+    async fn what_an_earlier_question_left_behind_is_not_answered() {
+        let schema = Schema::new(vec![Field::new("n", DataType::Int64, true)]);
+        let mut rows = StreamWriter::try_new(Vec::new(), &schema).unwrap();
+        rows.finish().unwrap();
+        let mut said = Vec::new();
+        for frame in [
+            Frame::about(Kind::HeadNext, 7, Vec::new()),
+            Frame::new(Kind::Answer, rows.into_inner().unwrap()),
+            Frame::about(Kind::HeadNext, 8, Vec::new()),
+            Frame::json(Kind::Done, 0, &None::<Truncated>).unwrap(),
+        ] {
+            frame.send(&mut said).await.unwrap();
+        }
+        let question = Fixture::new().question("SELECT 1");
+        let head: Arc<dyn HeadSource> = Arc::new(ListedHeads::default());
+
+        let (mut told, mut from_worker) = (Vec::new(), said.as_slice());
+        let answer = converse(&mut told, &mut from_worker, &question, &head).await.unwrap();
+
+        assert_eq!(answer.unwrap().n_rows(), 0);
+        let mut told = told.as_slice();
+        assert_eq!(Frame::read(&mut told).unwrap().kind, Kind::Question);
+        assert!(told.is_empty(), "the worker was told something about a scan that is not");
     }
 }

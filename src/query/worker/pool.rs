@@ -12,12 +12,13 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
 use tracing::warn;
 
 use super::conversation::{HeadSource, Outcome, converse};
 use super::frame::{Frame, skip_prelude};
 use super::protocol::{Hello, Kind};
-use crate::base::tasks::spawn_detached;
+use crate::base::tasks::{spawn_detached, spawn_joined};
 use crate::query::answer::SqlAnswer;
 use crate::query::error::QueryError;
 use crate::query::metrics::{Counted, Metrics};
@@ -76,6 +77,7 @@ struct Worker {
     to: ChildStdin,
     from: BufReader<ChildStdout>,
     last_words: Arc<Mutex<Vec<u8>>>,
+    listener: JoinHandle<()>,
 }
 
 impl Worker {
@@ -85,8 +87,8 @@ impl Worker {
         let to = child.stdin.take().ok_or_else(gone)?;
         let from = BufReader::new(child.stdout.take().ok_or_else(gone)?);
         let last_words = Arc::default();
-        listen(child.stderr.take().ok_or_else(gone)?, Arc::clone(&last_words));
-        let mut worker = Self { child, to, from, last_words };
+        let listener = listen(child.stderr.take().ok_or_else(gone)?, Arc::clone(&last_words));
+        let mut worker = Self { child, to, from, last_words, listener };
         tokio::time::timeout(START_PATIENCE, worker.greet(memory_bytes))
             .await
             .map_err(|_| io::Error::other("the process does not say that it is ready"))??;
@@ -106,22 +108,23 @@ impl Worker {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Returns how the process ended, ending it if it did not do so by itself.
+    /// Returns how the process ended by itself; one that did not is ended, and has no status.
     async fn end(&mut self) -> (Option<ExitStatus>, String) {
-        let mut status = tokio::time::timeout(END_PATIENCE, self.child.wait()).await;
+        let status = tokio::time::timeout(END_PATIENCE, self.child.wait()).await;
         if status.is_err() {
             // Ignored: the process is gone, or the drop ends it.
             let _ = self.child.start_kill();
-            status = tokio::time::timeout(END_PATIENCE, self.child.wait()).await;
         }
+        // What it said last may still be in its pipe, and says what it died of.
+        let _ = tokio::time::timeout(END_PATIENCE, &mut self.listener).await;
         let words = String::from_utf8_lossy(&self.last_words.lock()).into_owned();
         (status.ok().and_then(Result::ok), words)
     }
 }
 
 /// Keeps the end of what a worker prints to its standard error.
-fn listen(mut stderr: ChildStderr, last_words: Arc<Mutex<Vec<u8>>>) {
-    spawn_detached(async move {
+fn listen(mut stderr: ChildStderr, last_words: Arc<Mutex<Vec<u8>>>) -> JoinHandle<()> {
+    spawn_joined(async move {
         let mut piece = vec![0; 1024];
         while let Ok(n_bytes @ 1..) = stderr.read(&mut piece).await {
             let mut kept = last_words.lock();
@@ -129,7 +132,7 @@ fn listen(mut stderr: ChildStderr, last_words: Arc<Mutex<Vec<u8>>>) {
             let n_surplus = kept.len().saturating_sub(LAST_WORDS_BYTES);
             kept.drain(..n_surplus);
         }
-    });
+    })
 }
 
 /// The workers of one server.
@@ -338,6 +341,13 @@ mod tests {
             Death::Memory => assert_eq!(want, "memory"),
             Death::Other(how) => assert!(how.contains(want), "{how}"),
         }
+    }
+
+    #[test]
+    fn a_worker_that_had_to_be_ended_died_of_what_it_said() {
+        let error = io::Error::other("a frame that a worker never sends");
+        let want = Death::Other("a frame that a worker never sends".to_owned());
+        assert_eq!(how_it_died(None, "", &error), want);
     }
 
     #[test]

@@ -17,7 +17,6 @@ const CONFIG: &str = "
 enabled = false
 
 [query]
-timeout = \"4s\"
 memory = \"64MiB\"
 worker_memory = \"640MiB\"
 result_bytes_max = \"8MiB\"
@@ -313,7 +312,7 @@ fn long() -> Vec<Case> {
         ),
         case(
             "random",
-            "SELECT count(*) FROM metrics a, metrics b, metrics c WHERE random() * a.value < -1",
+            "SELECT count(*) FROM metrics a, metrics b, metrics c WHERE random() * a.value * b.value * c.value < -1",
             Ended,
         ),
         case("uuid", "SELECT count(DISTINCT uuid()) FROM metrics a, metrics b", Ended),
@@ -493,8 +492,9 @@ struct Watched {
 const GROWTH_BYTES_MAX: u64 = 192 << 20;
 
 impl Watched {
-    fn start(story: &'static str) -> Self {
-        let server = Setup::new(story).config(CONFIG).start();
+    fn start(story: &'static str, timeout: &str) -> Self {
+        let config = format!("{CONFIG}timeout = \"{timeout}\"\n");
+        let server = Setup::new(story).config(&config).start();
         let caller = server.caller();
         send_numbers(&caller, 1_000, 100);
         let lines = vec![crate::support::loki::entry(now_ms() * 1_000_000, &"abc ".repeat(1_000))];
@@ -580,7 +580,7 @@ impl Watched {
 
 #[test]
 fn what_reaches_out_or_overflows_is_refused() {
-    let watched = Watched::start("sql-refused");
+    let watched = Watched::start("sql-refused", "10s");
 
     watched.ask_all(&[reaching_out(), deep()].concat_all());
 
@@ -591,7 +591,7 @@ fn what_reaches_out_or_overflows_is_refused() {
 
 #[test]
 fn what_fills_memory_or_never_ends_is_ended() {
-    let watched = Watched::start("sql-ended");
+    let watched = Watched::start("sql-ended", "2s");
 
     watched.ask_all(&[large(), long()].concat_all());
 
@@ -604,7 +604,7 @@ fn what_fills_memory_or_never_ends_is_ended() {
 
 #[test]
 fn odd_values_are_refused_or_answered() {
-    let watched = Watched::start("sql-odd");
+    let watched = Watched::start("sql-odd", "4s");
 
     watched.ask_all(&odd());
 }
