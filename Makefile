@@ -5,7 +5,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 SERVER := $(TARGET)/release/commonwatch
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench fmt clippy clean
+.PHONY: help run test bench faults fmt clippy clean
 
 help: ## Lists what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -24,6 +24,9 @@ test: ## Installs the clients that the tests need, then runs every test
 bench: ## Measures ingest with the server on one core; BENCH=long takes the full load
 	@echo "==> building the release binary and the load generator (several minutes the first time)"
 	@$(CARGO) bench --locked --bench bench
+
+faults: ## Kills, broken disks and flipped bits in their long forms (many hours)
+	@scripts/faults
 
 fmt: ## Formats the code
 	@$(CARGO) fmt

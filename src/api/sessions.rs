@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::ask::{Ask, AskError, AskOptions, Selection};
+use super::ask::{Ask, AskError, AskOptions, Listed, Selection};
 use crate::model::{Grant, Labels, SeriesMeta};
 use crate::query::promql::Answer;
 use crate::query::{self, Engine, Options, Param, QueryError, Session, SqlAnswer};
@@ -71,18 +71,20 @@ impl Ask for Sessions {
         session.promql_range(query, times, options_of(options)).await.map_err(refused)
     }
 
-    async fn series(&self, grant: &Grant, wanted: &Selection) -> Result<Vec<Labels>, AskError> {
-        let wanted = self.selection(wanted)?;
-        self.session(grant).series(wanted).await.map_err(refused)
+    async fn series(&self, grant: &Grant, wanted: &Selection) -> Result<Listed<Labels>, AskError> {
+        let (wanted, session) = (self.selection(wanted)?, self.session(grant));
+        let list = session.series(wanted).await.map_err(refused)?;
+        Ok(Listed { list, warnings: session.warnings() })
     }
 
     async fn label_names(
         &self,
         grant: &Grant,
         wanted: &Selection,
-    ) -> Result<Vec<String>, AskError> {
-        let wanted = self.selection(wanted)?;
-        self.session(grant).label_names(wanted).await.map_err(refused)
+    ) -> Result<Listed<String>, AskError> {
+        let (wanted, session) = (self.selection(wanted)?, self.session(grant));
+        let list = session.label_names(wanted).await.map_err(refused)?;
+        Ok(Listed { list, warnings: session.warnings() })
     }
 
     async fn label_values(
@@ -90,9 +92,10 @@ impl Ask for Sessions {
         grant: &Grant,
         name: &str,
         wanted: &Selection,
-    ) -> Result<Vec<String>, AskError> {
-        let wanted = self.selection(wanted)?;
-        self.session(grant).label_values(name, wanted).await.map_err(refused)
+    ) -> Result<Listed<String>, AskError> {
+        let (wanted, session) = (self.selection(wanted)?, self.session(grant));
+        let list = session.label_values(name, wanted).await.map_err(refused)?;
+        Ok(Listed { list, warnings: session.warnings() })
     }
 
     async fn metadata(&self, grant: &Grant) -> Result<Vec<(String, SeriesMeta)>, AskError> {

@@ -15,6 +15,7 @@ mod clients;
 mod command_line;
 #[cfg(debug_assertions)]
 mod crash_points;
+mod damage;
 mod dashboards;
 mod demo;
 mod durability;

@@ -19,6 +19,7 @@ use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::statistics::Statistics;
 
+use super::checked::{Blocks, Checked};
 use crate::model::{Labels, LabelsBuilder, MatchOp, Matcher};
 use crate::storage::disk::{Disk, DiskRead};
 use crate::storage::{FileEntry, ReadError};
@@ -28,23 +29,27 @@ const BATCH_ROWS: usize = 16_384;
 /// Footers kept; a footer is a few KiB.
 const FOOTERS_MAX: usize = 4096;
 
-/// Footers of files read lately, by path; a path is never used for two contents.
+/// Footers of files read lately, with the checksums they hold, by path; a path is never used for
+/// two contents.
 #[derive(Debug, Default)]
 pub struct Footers {
-    by_path: Mutex<HashMap<String, ArrowReaderMetadata>>,
+    by_path: Mutex<HashMap<String, (ArrowReaderMetadata, Blocks)>>,
 }
 
 impl Footers {
     fn get(&self, path: &str, file: &Reader) -> Result<ArrowReaderMetadata, ParquetError> {
-        if let Some(footer) = self.by_path.lock().get(path) {
+        if let Some((footer, blocks)) = self.by_path.lock().get(path) {
+            file.0.set_blocks(Arc::clone(blocks));
             return Ok(footer.clone());
         }
         let footer = ArrowReaderMetadata::load(file, Default::default())?;
+        let blocks = file.0.learn(footer.metadata())?;
+        file.0.set_blocks(Arc::clone(&blocks));
         let mut by_path = self.by_path.lock();
         if by_path.len() >= FOOTERS_MAX {
             by_path.clear();
         }
-        by_path.insert(path.to_owned(), footer.clone());
+        by_path.insert(path.to_owned(), (footer.clone(), blocks));
         Ok(footer)
     }
 }
@@ -69,8 +74,29 @@ pub trait Sink {
 }
 
 /// Hands the samples of the matching series in one metrics file to `sink`, in the file's order.
+///
+/// When the file turns out to be damaged, what `sink` has taken until then is right, and not all.
 pub fn read_series(
     disk: &dyn Disk,
+    footers: &Footers,
+    entry: &FileEntry,
+    selection: Selection<'_>,
+    sink: &mut dyn Sink,
+) -> Result<(), ReadError> {
+    let file = Reader(Arc::new(Checked::open(disk, entry)));
+    let checked = Arc::clone(&file.0);
+    let read = read_checked(file, footers, entry, selection, sink);
+    // Asked afterwards, because the Parquet crate turns causes into text on their way.
+    match (read, checked.damage()) {
+        (Err(_), Some(reason)) => {
+            Err(ReadError::Damaged { path: entry.path.clone(), reason: reason.to_owned() })
+        }
+        (read, _) => read,
+    }
+}
+
+fn read_checked(
+    file: Reader,
     footers: &Footers,
     entry: &FileEntry,
     selection: Selection<'_>,
@@ -80,7 +106,6 @@ pub fn read_series(
         path: entry.path.clone(),
         source,
     };
-    let file = Reader(disk.open(&entry.path).map_err(|e| fault(e.into()))?);
     let footer = footers.get(&entry.path, &file).map_err(|e| fault(e.into()))?;
     let wanted_metric =
         selection.matchers.iter().find(|m| m.name == "__name__" && m.op == MatchOp::Eq);
@@ -249,7 +274,7 @@ fn column<'a>(batch: &'a RecordBatch, name: &str) -> &'a dyn Array {
 
 /// A file of ours as the Parquet crate reads it.
 #[derive(Debug, Clone)]
-struct Reader(Arc<dyn DiskRead>);
+struct Reader(Arc<Checked>);
 
 impl Length for Reader {
     fn len(&self) -> u64 {
@@ -270,7 +295,7 @@ impl ChunkReader for Reader {
 }
 
 struct SequentialRead {
-    file: Arc<dyn DiskRead>,
+    file: Arc<Checked>,
     at: u64,
 }
 
