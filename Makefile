@@ -7,7 +7,7 @@ SERVER := $(TARGET)/release/commonwatch
 OVERLOAD_TESTS := overload:: neighbours::
 
 .DEFAULT_GOAL := help
-.PHONY: help run test overload bench peers cardinality canaries powercut soak fmt clippy clean
+.PHONY: help run test overload bench peers cardinality canaries faults powercut soak fmt clippy clean
 
 help: ## Lists what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -51,6 +51,9 @@ powercut: ## Cuts a machine's power under load, 20 times (CUTS=200: the long for
 	@$(CARGO) build --release --locked
 	@COMMONWATCH_TEST_BINARY=$(abspath $(SERVER)) \
 	  $(CARGO) bench --profile dev --locked --bench powercut
+
+faults: ## Kills, broken disks and flipped bits in their long forms (many hours)
+	@scripts/faults
 
 fmt: ## Formats the code
 	@$(CARGO) fmt

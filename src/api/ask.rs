@@ -66,6 +66,21 @@ pub struct Selection {
     pub end_ms: i64,
 }
 
+/// A list that may lack something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed<T> {
+    /// What was found.
+    pub list: Vec<T>,
+    /// Why that is not all there is; empty when it is.
+    pub warnings: Vec<String>,
+}
+
+impl<T> From<Vec<T>> for Listed<T> {
+    fn from(list: Vec<T>) -> Self {
+        Self { list, warnings: Vec::new() }
+    }
+}
+
 /// Answers questions; each is limited to what its `Grant` may read.
 #[async_trait]
 pub trait Ask: Send + Sync + Debug {
@@ -88,11 +103,14 @@ pub trait Ask: Send + Sync + Debug {
     ) -> Result<Answer, AskError>;
 
     /// Returns the label sets of the selected series, sorted.
-    async fn series(&self, grant: &Grant, wanted: &Selection) -> Result<Vec<Labels>, AskError>;
+    async fn series(&self, grant: &Grant, wanted: &Selection) -> Result<Listed<Labels>, AskError>;
 
     /// Returns the names of the selected series' labels, sorted.
-    async fn label_names(&self, grant: &Grant, wanted: &Selection)
-    -> Result<Vec<String>, AskError>;
+    async fn label_names(
+        &self,
+        grant: &Grant,
+        wanted: &Selection,
+    ) -> Result<Listed<String>, AskError>;
 
     /// Returns the values of one label of the selected series, sorted.
     async fn label_values(
@@ -100,7 +118,7 @@ pub trait Ask: Send + Sync + Debug {
         grant: &Grant,
         name: &str,
         wanted: &Selection,
-    ) -> Result<Vec<String>, AskError>;
+    ) -> Result<Listed<String>, AskError>;
 
     /// Returns what is known of each metric, sorted by name.
     async fn metadata(&self, grant: &Grant) -> Result<Vec<(String, SeriesMeta)>, AskError>;

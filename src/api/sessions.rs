@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tracing::error;
 
-use super::ask::{Ask, AskError, AskOptions, Selection, chain};
+use super::ask::{Ask, AskError, AskOptions, Listed, Selection, chain};
 use crate::base::Kind;
 use crate::model::{Grant, Labels, Matcher, SeriesMeta};
 use crate::query::promql::Answer;
@@ -80,16 +80,20 @@ impl Ask for Sessions {
         session.promql_range(query, times, options_of(options)).await.map_err(refused)
     }
 
-    async fn series(&self, grant: &Grant, wanted: &Selection) -> Result<Vec<Labels>, AskError> {
-        self.session(grant).series(selection_of(wanted)).await.map_err(refused)
+    async fn series(&self, grant: &Grant, wanted: &Selection) -> Result<Listed<Labels>, AskError> {
+        let session = self.session(grant);
+        let list = session.series(selection_of(wanted)).await.map_err(refused)?;
+        Ok(Listed { list, warnings: session.warnings() })
     }
 
     async fn label_names(
         &self,
         grant: &Grant,
         wanted: &Selection,
-    ) -> Result<Vec<String>, AskError> {
-        self.session(grant).label_names(selection_of(wanted)).await.map_err(refused)
+    ) -> Result<Listed<String>, AskError> {
+        let session = self.session(grant);
+        let list = session.label_names(selection_of(wanted)).await.map_err(refused)?;
+        Ok(Listed { list, warnings: session.warnings() })
     }
 
     async fn label_values(
@@ -97,8 +101,10 @@ impl Ask for Sessions {
         grant: &Grant,
         name: &str,
         wanted: &Selection,
-    ) -> Result<Vec<String>, AskError> {
-        self.session(grant).label_values(name, selection_of(wanted)).await.map_err(refused)
+    ) -> Result<Listed<String>, AskError> {
+        let session = self.session(grant);
+        let list = session.label_values(name, selection_of(wanted)).await.map_err(refused)?;
+        Ok(Listed { list, warnings: session.warnings() })
     }
 
     async fn metadata(&self, grant: &Grant) -> Result<Vec<(String, SeriesMeta)>, AskError> {

@@ -98,6 +98,9 @@ pub(super) fn sql(args: &SqlArgs, out: &mut dyn Write) -> Result<(), CliError> {
     if let Some(limit) = answer["truncated"].as_str() {
         writeln!(out, "there are more rows: {limit} was reached")?;
     }
+    for warning in answer["warnings"].as_array().into_iter().flatten() {
+        writeln!(out, "{}", warning.as_str().unwrap_or(""))?;
+    }
     Ok(())
 }
 

@@ -1,7 +1,8 @@
 //! An SQL answer, and the four ways to write it: JSON, NDJSON, CSV and an Arrow IPC stream.
 //!
 //! JSON is `{"columns":[{"name":…,"type":…}],"rows":[[…]],"truncated":null}`, a row an array in the
-//! order of the columns; `docs/sql.md` lists the types. Times are RFC 3339 in UTC with all digits
+//! order of the columns, with `"warnings":[…]` behind it when damaged data had to be left out;
+//! `docs/sql.md` lists the types. Times are RFC 3339 in UTC with all digits
 //! of their column, numbers are numbers, NaN and the infinities are the texts OTLP's JSON uses, and
 //! the JSON columns (`labels`, `attributes`, …) are objects, not texts of objects.
 
@@ -33,6 +34,8 @@ pub struct SqlAnswer {
     pub batches: Vec<RecordBatch>,
     /// The limit that cut rows off, if one did.
     pub truncated: Option<Truncated>,
+    /// Why this is not all there is, if it is not: what is damaged is left out.
+    pub warnings: Vec<String>,
 }
 
 impl SqlAnswer {
@@ -71,7 +74,11 @@ impl SqlAnswer {
             Some(limit) => json::push_string(&mut out, limit.key()),
             None => out.push_str("null"),
         }
-        out.push('}');
+        for (idx, warning) in self.warnings.iter().enumerate() {
+            out.push_str(if idx == 0 { ",\"warnings\":[" } else { "," });
+            json::push_string(&mut out, warning);
+        }
+        out.push_str(if self.warnings.is_empty() { "}" } else { "]}" });
         Ok(out)
     }
 
@@ -373,7 +380,12 @@ mod tests {
             columns.into_iter().map(|(name, array)| (name, array, true)),
         )
         .unwrap();
-        SqlAnswer { schema: batch.schema(), batches: vec![batch], truncated: None }
+        SqlAnswer {
+            schema: batch.schema(),
+            batches: vec![batch],
+            truncated: None,
+            warnings: Vec::new(),
+        }
     }
 
     #[track_caller]
@@ -384,6 +396,16 @@ mod tests {
         );
         assert_eq!(json, want);
         assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok(), "{json}");
+    }
+
+    #[test]
+    fn a_partial_answer_says_so() {
+        let mut partial = answer(vec![("n", Arc::new(UInt64Array::from(vec![1])) as ArrayRef)]);
+        partial.warnings = vec!["partial: \"a\"".to_owned(), "b".to_owned()];
+
+        let json = partial.to_json().unwrap();
+
+        assert!(json.ends_with(r#""truncated":null,"warnings":["partial: \"a\"","b"]}"#), "{json}");
     }
 
     #[test]

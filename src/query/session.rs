@@ -16,7 +16,9 @@ use super::promql::{self, Answer, Budget, PromqlError};
 use super::sql::{HeadRange, Param, Question};
 use super::worker::HeadSource;
 use crate::model::{Grant, Labels, Matcher, ReadScope, Role, SeriesMeta, Signal};
-use crate::storage::{FileEntry, HeadBatch, HeadFilter, SeriesRequest, Snapshot, Storage};
+use crate::storage::{
+    FileEntry, HeadBatch, HeadFilter, ReadError, SeriesRequest, Snapshot, Storage,
+};
 
 /// What a question may say beside its text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -54,6 +56,11 @@ impl Session {
     pub fn new(grant: Grant, storage: &Storage, engine: &Arc<Engine>) -> Self {
         let snapshot = storage.snapshot(&grant.read);
         Self { grant, snapshot, engine: Arc::clone(engine) }
+    }
+
+    /// Returns why the answers of this session are not all there is; empty when they are.
+    pub fn warnings(&self) -> Vec<String> {
+        self.snapshot.warnings()
     }
 
     /// Evaluates PromQL at one time.
@@ -100,7 +107,9 @@ impl Session {
         };
         self.read("promql", options.timeout, move |snapshot, budget| {
             let expr = promql::parse(&query, &budget.limits.parse)?;
-            Ok(ask(&engine, snapshot, &expr, budget)?)
+            let mut answer = ask(&engine, snapshot, &expr, budget)?;
+            answer.warnings.extend(snapshot.warnings());
+            Ok(answer)
         })
         .await
     }
@@ -226,27 +235,56 @@ impl Session {
         if let Err(error) = self.engine.config.check_sql_text(sql) {
             return timed.end(Err(error));
         }
-        let files = match self.files() {
-            Ok(files) => files,
-            Err(error) => return timed.end(Err(error)),
-        };
-        let question = Question {
+        let mut question = Question {
             sql: sql.to_owned(),
             params,
-            files,
+            files: Vec::new(),
             data_dir: self.engine.data_dir.clone(),
             may_explain: self.grant.role >= Role::Admin,
             limits: self.engine.sql_limits(deadline),
         };
-        // The snapshot lives until the answer is there, and with it the files it names.
-        let head: Arc<dyn HeadSource> = Arc::new(self.snapshot.clone());
         let left = timed.left(deadline);
-        let answer = self.engine.pool.ask(&question, &head, left).await;
-        let answer = timed.end(answer)?;
+        let answer = tokio::time::timeout(left, self.ask_sql(&mut question, left)).await;
+        let answer =
+            timed.end(answer.unwrap_or(Err(QueryError::Timeout { limit: deadline })))?;
         if let Some(limit) = answer.truncated {
             self.engine.limited(limit.key());
         }
         Ok(answer)
+    }
+
+    /// Asks until no file turns out to be damaged; each that does is left out from then on.
+    async fn ask_sql(
+        &self,
+        question: &mut Question,
+        deadline: Duration,
+    ) -> Result<SqlAnswer, QueryError> {
+        // The snapshot lives until the answer is there, and with it the files it names.
+        let head: Arc<dyn HeadSource> = Arc::new(self.snapshot.clone());
+        loop {
+            question.files = self.files()?;
+            match self.engine.pool.ask(question, &head, deadline).await {
+                Err(QueryError::Read(ReadError::Damaged { path, reason }))
+                    if question.files.iter().any(|file| file.path == path) =>
+                {
+                    self.snapshot.note_damaged(&path, &reason);
+                }
+                answer => {
+                    self.note_missing(&question.sql);
+                    return answer.map(|mut answer| {
+                        answer.warnings = self.snapshot.warnings();
+                        answer
+                    });
+                }
+            }
+        }
+    }
+
+    /// Notes the damaged files of the tables that the text names, which its answer then lacks.
+    fn note_missing(&self, sql: &str) {
+        let sql = sql.to_lowercase();
+        let named = Signal::ALL.into_iter().filter(|signal| sql.contains(signal.as_str()));
+        named.for_each(|signal| self.snapshot.note_missing(signal));
     }
 
     /// Returns every file the caller may read.

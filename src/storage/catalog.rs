@@ -3,6 +3,10 @@
 //! `parquet/manifest.json` is one line of JSON and one line with its CRC-32C in hex. It names every
 //! live file and the last log segment whose rows are in files; both change in one rename, so after a
 //! crash a row is either in a listed file or in a segment that will be replayed, never in both.
+//!
+//! `parquet/manifest.copy.json` is the same, written before it, so that it is never behind: what the
+//! manifest no longer needs, the copy does not need either. When the manifest is lost or damaged, the
+//! copy takes its place.
 
 use std::io;
 use std::sync::Arc;
@@ -15,6 +19,8 @@ use super::disk::{self, Disk};
 
 /// Where the manifest is.
 pub const MANIFEST: &str = "parquet/manifest.json";
+/// Where its copy is.
+pub const COPY: &str = "parquet/manifest.copy.json";
 /// The version this code writes and the only one it reads.
 const VERSION: u32 = 1;
 
@@ -49,16 +55,18 @@ impl Default for Manifest {
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
     /// Reading or writing failed.
-    #[error("cannot {action} {MANIFEST}")]
+    #[error("cannot {action} {path}")]
     Io {
         /// What was being done.
         action: &'static str,
+        /// To which of the two.
+        path: &'static str,
         /// The cause.
         source: io::Error,
     },
-    /// The checksum or the text is wrong.
+    /// The checksums or the texts of both are wrong.
     #[error(
-        "{MANIFEST} is damaged ({0}): restore it from a backup, or move the data directory away to start anew"
+        "{MANIFEST} and {COPY} are damaged ({0}): restore one from a backup, or move the data directory away to start anew"
     )]
     Damaged(String),
     /// A later version wrote it.
@@ -76,18 +84,54 @@ impl CatalogError {
     }
 }
 
+/// One of the two that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wrong {
+    /// Which.
+    pub path: &'static str,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+enum Found {
+    Whole(Manifest),
+    Damaged(String),
+    Nothing,
+}
+
 impl Manifest {
-    /// Reads the manifest; a data directory without one is new.
-    pub fn read(disk: &dyn Disk) -> Result<Self, CatalogError> {
-        let bytes = match disk.read(MANIFEST) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(source) => return Err(CatalogError::Io { action: "read", source }),
-        };
-        parse(&bytes)
+    /// Reads the manifest, or its copy when it is lost or damaged; a data directory without either
+    /// is new. Which of the two is wrong, and how, comes with it.
+    pub fn read(disk: &dyn Disk) -> Result<(Self, Vec<Wrong>), CatalogError> {
+        let (first, second) = (Self::read_one(disk, MANIFEST)?, Self::read_one(disk, COPY)?);
+        let lost = || "it is not there".to_owned();
+        let wrong = |path, reason| vec![Wrong { path, reason }];
+        match (first, second) {
+            (Found::Whole(manifest), Found::Whole(_)) => Ok((manifest, Vec::new())),
+            (Found::Whole(manifest), Found::Nothing) => Ok((manifest, wrong(COPY, lost()))),
+            (Found::Whole(manifest), Found::Damaged(why)) => Ok((manifest, wrong(COPY, why))),
+            (Found::Nothing, Found::Whole(copy)) => Ok((copy, wrong(MANIFEST, lost()))),
+            (Found::Damaged(why), Found::Whole(copy)) => Ok((copy, wrong(MANIFEST, why))),
+            (Found::Nothing, Found::Nothing) => Ok((Self::default(), Vec::new())),
+            (Found::Nothing, Found::Damaged(why)) | (Found::Damaged(why), _) => {
+                Err(CatalogError::Damaged(why))
+            }
+        }
     }
 
-    /// Replaces the manifest.
+    fn read_one(disk: &dyn Disk, path: &'static str) -> Result<Found, CatalogError> {
+        match disk.read(path) {
+            Ok(bytes) => match parse(&bytes) {
+                Ok(manifest) => Ok(Found::Whole(manifest)),
+                Err(CatalogError::Damaged(reason)) => Ok(Found::Damaged(reason)),
+                Err(error) => Err(error),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Nothing),
+            Err(source) => Err(CatalogError::Io { action: "read", path, source }),
+        }
+    }
+
+    /// Replaces the copy, then the manifest.
     pub fn write(&self, disk: &dyn Disk) -> Result<(), CatalogError> {
         let mut text = serde_json::to_string(self).expect("plain values have a JSON form");
         let crc = crc32c(text.as_bytes());
@@ -96,8 +140,14 @@ impl Manifest {
             parse(text.as_bytes()).is_ok_and(|read| read == *self),
             "what is written can be read"
         );
-        disk::replace_file(disk, MANIFEST, text.as_bytes())
-            .map_err(|source| CatalogError::Io { action: "replace", source })
+        for path in [COPY, MANIFEST] {
+            disk::replace_file(disk, path, text.as_bytes()).map_err(|source| CatalogError::Io {
+                action: "replace",
+                path,
+                source,
+            })?;
+        }
+        Ok(())
     }
 }
 
@@ -105,7 +155,7 @@ fn parse(bytes: &[u8]) -> Result<Manifest, CatalogError> {
     let damaged = |reason: &str| CatalogError::Damaged(reason.to_owned());
     let text = std::str::from_utf8(bytes).map_err(|_| damaged("not UTF-8"))?;
     let (json, crc) = text.split_once('\n').ok_or_else(|| damaged("no checksum line"))?;
-    if crc.trim_end() != format!("{:08x}", crc32c(json.as_bytes())) {
+    if crc != format!("{:08x}\n", crc32c(json.as_bytes())) {
         return Err(damaged("wrong checksum"));
     }
     #[derive(Deserialize)]
@@ -136,6 +186,7 @@ mod tests {
             min_ns: -1,
             max_ns: i64::MAX,
             has_exp: false,
+            seal: None,
         };
         Manifest {
             covered_segment: 4,
@@ -145,30 +196,55 @@ mod tests {
         }
     }
 
+    fn read(disk: &SimDisk) -> Manifest {
+        Manifest::read(disk).unwrap().0
+    }
+
     #[test]
     fn what_was_written_is_read() {
         let disk = SimDisk::new();
 
         manifest().write(&disk).unwrap();
 
-        assert_eq!(Manifest::read(&disk).unwrap(), manifest());
+        assert_eq!(Manifest::read(&disk).unwrap(), (manifest(), Vec::new()));
     }
 
     #[test]
     fn a_new_directory_has_an_empty_manifest() {
-        assert_eq!(Manifest::read(&SimDisk::new()).unwrap(), Manifest::default());
+        assert_eq!(Manifest::read(&SimDisk::new()).unwrap(), (Manifest::default(), Vec::new()));
     }
 
     #[test]
-    fn every_flipped_byte_is_found() {
+    fn every_flipped_bit_is_found_and_the_copy_takes_its_place() {
         let disk = SimDisk::new();
         manifest().write(&disk).unwrap();
         let len = disk.read(MANIFEST).unwrap().len();
-        for at in 0..len - 1 {
-            disk.flip_byte(MANIFEST, at, 0x04);
-            assert!(Manifest::read(&disk).is_err(), "byte {at}");
-            disk.flip_byte(MANIFEST, at, 0x04);
+        for at in 0..len {
+            for mask in [0x01, 0x04, 0x80] {
+                for (path, whole_one) in [(MANIFEST, COPY), (COPY, MANIFEST)] {
+                    disk.flip_byte(path, at, mask);
+                    let (found, wrong) = Manifest::read(&disk).unwrap();
+                    assert_eq!((found, wrong[0].path), (manifest(), path), "{at} {mask}");
+
+                    disk.flip_byte(whole_one, len - 1 - at, mask);
+                    let both = Manifest::read(&disk);
+                    assert!(matches!(both, Err(CatalogError::Damaged(_))), "{at} {mask}");
+                    disk.flip_byte(path, at, mask);
+                    disk.flip_byte(whole_one, len - 1 - at, mask);
+                }
+            }
         }
+    }
+
+    #[test]
+    fn a_lost_manifest_is_replaced_by_its_copy() {
+        let disk = SimDisk::new();
+        manifest().write(&disk).unwrap();
+        disk.remove(MANIFEST).unwrap();
+
+        let (found, wrong) = Manifest::read(&disk).unwrap();
+
+        assert_eq!((found, wrong[0].path, wrong.len()), (manifest(), MANIFEST, 1));
     }
 
     #[test]
@@ -176,11 +252,11 @@ mod tests {
         for seed in 0..300 {
             let disk = SimDisk::new();
             Manifest::default().write(&disk).unwrap();
-            let cut_at = seed % 6;
+            let cut_at = seed % 12;
             disk.arm(cut_at, crate::storage::disk::sim::Fault::PowerCut);
             let result = manifest().write(&disk);
 
-            let after = Manifest::read(&disk.crash(seed)).unwrap();
+            let after = read(&disk.crash(seed));
 
             assert!(after == manifest() || after == Manifest::default(), "seed {seed}");
             assert!(result.is_err() || after == manifest(), "seed {seed}: lost after success");

@@ -52,6 +52,10 @@ pub struct Metrics {
     pub file_bytes: Family<Label, Gauge>,
     /// 1 while the disk is full.
     pub disk_full: Gauge,
+    /// Live files that no answer uses because they are damaged.
+    pub damaged_files: Gauge,
+    /// Damaged log segments in the quarantine.
+    pub lost_segments: Gauge,
 }
 
 fn seconds() -> Histogram {
@@ -87,6 +91,8 @@ impl Metrics {
             files: Family::default(),
             file_bytes: Family::default(),
             disk_full: Gauge::default(),
+            damaged_files: Gauge::default(),
+            lost_segments: Gauge::default(),
         };
         let mut add = |name: &str, help: &str, metric: &dyn Fn(&mut Registry, String, String)| {
             metric(registry, format!("commonwatch_{name}"), help.to_owned());
@@ -118,6 +124,16 @@ impl Metrics {
         add!("storage_series_bytes", "Memory held by labels, indexes and keys", series_bytes);
         add!("storage_files", "Live Parquet files, by signal", files);
         add!("storage_file_bytes", "Size of live Parquet files, by signal", file_bytes);
+        add!(
+            "storage_damaged_files",
+            "Live Parquet files left out of answers because they are damaged",
+            damaged_files
+        );
+        add!(
+            "storage_lost_segments",
+            "Damaged log segments that were set aside in the quarantine folder",
+            lost_segments
+        );
         add!("storage_disk_full", "1 while writes are refused because the disk is full", disk_full);
         metrics
     }

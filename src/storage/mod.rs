@@ -39,6 +39,7 @@ use crate::model::{Commons, ExpHistogram, Labels, Matcher, ReadScope, SeriesMeta
 
 pub use config::Config;
 pub use disk::{Disk, RealDisk};
+pub use files::checked::{Checked, Seal};
 pub use head::raw_keys::Epoch;
 pub use keeper::Keeper;
 pub use metrics::Metrics;
@@ -185,6 +186,14 @@ pub enum ReadError {
         /// The limit's name in the configuration.
         limit: &'static str,
     },
+    /// A file is damaged; without it the question can be answered.
+    #[error("{path} is damaged: {reason}")]
+    Damaged {
+        /// The file's path below the data directory.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A file could not be read.
     #[error("cannot read {path}")]
     File {
@@ -231,6 +240,9 @@ pub struct FileEntry {
     pub max_ns: i64,
     /// True when the file has the `exp_*` columns.
     pub has_exp: bool,
+    /// The checksum of its end, from which all others follow; none in files of before there was one.
+    #[serde(default)]
+    pub seal: Option<Seal>,
 }
 
 /// What a scan of the head wants; all `None` means everything.

@@ -1,13 +1,13 @@
 //! Start: read the manifest, put aside what it does not know, replay the log it does not cover.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
-use super::catalog::{CatalogError, Manifest};
+use super::catalog::{CatalogError, Manifest, Wrong};
 use super::config::Config;
 use super::disk::{self, Disk};
 use super::engine::{Engine, apply_replayed};
@@ -67,7 +67,10 @@ pub fn open(
     for dir in [wal::DIR, path::DIR] {
         disk::create_dir_synced(&*disk, dir).map_err(io(format!("create the folder {dir}")))?;
     }
-    let manifest = Manifest::read(&*disk)?;
+    let (manifest, wrong) = Manifest::read(&*disk)?;
+    if !wrong.is_empty() {
+        mend_manifest(&*disk, &manifest, &wrong)?;
+    }
     // A process that was killed may have left a manifest whose name is not on disk yet; the log that
     // it covers is only cut once it is.
     disk.sync_dir(path::DIR).map_err(io("sync the folder of the manifest"))?;
@@ -84,6 +87,8 @@ pub fn open(
         version: RwLock::new(Version { files: Arc::clone(&files), sealed: Vec::new(), open }),
         manifest: Mutex::new(manifest),
         doomed: Mutex::default(),
+        damaged: RwLock::default(),
+        lost: OnceLock::new(),
         footers: Default::default(),
         flushed: Notify::new(),
         is_stopping: AtomicBool::new(false),
@@ -99,8 +104,32 @@ pub fn open(
     let segment = Segment::create(&*shared.disk, replayed.last_segment + 1, generation.number)?;
     generation.last_segment.store(segment.number(), Ordering::SeqCst);
     shared.metrics.wal_damage.inc_by(replayed.damage.len() as u64);
+    shared.note_lost(lost_segments(&*shared.disk)?);
     let engine = Engine::new(Arc::clone(&shared), segment, replayed.last_group + 1);
     Ok((engine, shared, replayed.damage))
+}
+
+/// Sets what is damaged aside, and makes two good ones of the good one.
+fn mend_manifest(disk: &dyn Disk, manifest: &Manifest, wrong: &[Wrong]) -> Result<(), OpenError> {
+    for Wrong { path, reason } in wrong {
+        if disk.open(path).is_ok() {
+            error!(path, reason, "the manifest is damaged; the other one takes its place");
+            set_aside(disk, path)?;
+        } else {
+            // Also what is left by a process that ended just before it wrote the first one.
+            warn!(path, reason, "the other one takes its place");
+        }
+    }
+    Ok(manifest.write(disk)?)
+}
+
+/// Returns the files of damaged log segments that were set aside, now or by an earlier process. What
+/// they held and no frame could be made of is missing until someone has dealt with it.
+fn lost_segments(disk: &dyn Disk) -> Result<Vec<String>, OpenError> {
+    let mut names = disk.list(QUARANTINE).map_err(io("list the quarantine"))?;
+    names.retain(|name| name.starts_with("wal%") && !name.ends_with(".tmp"));
+    names.sort_unstable();
+    Ok(names.into_iter().map(|name| format!("{QUARANTINE}/{name}")).collect())
 }
 
 fn io(action: impl Into<String>) -> impl FnOnce(std::io::Error) -> OpenError {
@@ -288,7 +317,7 @@ fn set_aside(disk: &dyn Disk, file: &str) -> Result<(), OpenError> {
     disk::create_dir_synced(disk, QUARANTINE).map_err(io("create the quarantine folder"))?;
     copy(disk, file, &to).map_err(io(format!("set {file} aside")))?;
     warn!(file, to, "set aside a file that is damaged or that no manifest lists");
-    if file.starts_with(path::DIR) {
+    if file.ends_with(".parquet") {
         disk.remove(file).map_err(io(format!("set {file} aside")))?;
     }
     Ok(())

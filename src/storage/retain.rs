@@ -53,6 +53,11 @@ pub fn replace(
     let mut version = shared.version.write();
     *version = Version { files, ..version.clone() };
     drop(version);
+    {
+        let mut damaged = shared.damaged.write();
+        gone.iter().for_each(|file| drop(damaged.remove(&file.path)));
+        shared.metrics.damaged_files.set(i64::try_from(damaged.len()).unwrap_or(i64::MAX));
+    }
     shared.doomed.lock().extend(gone.iter().cloned());
     Ok(())
 }

@@ -1,11 +1,12 @@
 //! What the writer, the flusher and readers share, and the version they agree on.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
+use tracing::error;
 
 use super::FileEntry;
 use super::catalog::Manifest;
@@ -67,6 +68,10 @@ pub struct Shared {
     pub manifest: Mutex<Manifest>,
     /// Files that left the catalog and may still be read.
     pub doomed: Mutex<Vec<Arc<FileEntry>>>,
+    /// Live files that were found damaged, and how; no answer uses them.
+    pub damaged: RwLock<BTreeMap<String, String>>,
+    /// Damaged log segments that were set aside; set once, at the start.
+    pub lost: OnceLock<Vec<String>>,
     /// Footers of files read lately.
     pub footers: Footers,
     /// Wakes writers that wait for memory.
@@ -79,6 +84,21 @@ impl Shared {
     /// Returns what readers see now.
     pub fn current(&self) -> Version {
         self.version.read().clone()
+    }
+
+    /// Takes a damaged file out of all answers from now on. It stays where it is.
+    pub fn note_damaged(&self, path: &str, reason: &str) {
+        let mut damaged = self.damaged.write();
+        if damaged.insert(path.to_owned(), reason.to_owned()).is_none() {
+            error!(path, reason, "a file is damaged: answers go on without it, and say so");
+        }
+        self.metrics.damaged_files.set(i64::try_from(damaged.len()).unwrap_or(i64::MAX));
+    }
+
+    /// Notes which damaged log segments were set aside.
+    pub fn note_lost(&self, segments: Vec<String>) {
+        self.metrics.lost_segments.set(i64::try_from(segments.len()).unwrap_or(i64::MAX));
+        assert!(self.lost.set(segments).is_ok(), "a store is opened once");
     }
 
     /// Refreshes the gauges that describe files.

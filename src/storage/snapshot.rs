@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use parking_lot::Mutex;
 
 use super::files::metrics_rows::MetricsRows;
 use super::files::read::{Selection, Sink, read_series};
@@ -26,12 +27,47 @@ pub struct Snapshot {
     shared: Arc<Shared>,
     version: Version,
     scope: ReadScope,
+    missing: Arc<Missing>,
 }
 
 impl Snapshot {
     pub(super) fn new(shared: Arc<Shared>, scope: ReadScope) -> Self {
         let version = shared.current();
-        Self { shared, version, scope }
+        Self { shared, version, scope, missing: Arc::default() }
+    }
+
+    /// Returns why what was read through this snapshot is not all there is; empty when it is.
+    pub fn warnings(&self) -> Vec<String> {
+        let lost = self.shared.lost.get().into_iter().flatten();
+        self.missing.warnings(lost)
+    }
+
+    /// Takes a file out of all answers, because a reader found it damaged.
+    pub fn note_damaged(&self, path: &str, reason: &str) {
+        self.shared.note_damaged(path, reason);
+    }
+
+    /// Notes that an answer lacks the damaged files of a signal.
+    pub fn note_missing(&self, signal: Signal) {
+        self.missing.note(self.part(self.of_signal(signal)).1);
+    }
+
+    fn of_signal(&self, signal: Signal) -> impl Iterator<Item = &Arc<FileEntry>> {
+        let wanted = self
+            .version
+            .files
+            .iter()
+            .filter(move |((s, commons), _)| *s == signal && self.scope.covers(commons));
+        wanted.flat_map(|(_, files)| files)
+    }
+
+    /// Parts the files that can be read from those that are damaged.
+    fn part<'a>(
+        &self,
+        files: impl Iterator<Item = &'a Arc<FileEntry>>,
+    ) -> (Vec<&'a Arc<FileEntry>>, Vec<&'a Arc<FileEntry>>) {
+        let damaged = self.shared.damaged.read();
+        files.partition(|file| !damaged.contains_key(&file.path))
     }
 
     /// Returns the commons that have data, within the scope, sorted.
@@ -48,7 +84,18 @@ impl Snapshot {
 
     /// Returns the matching series with their samples in the time range, sorted by labels; series
     /// without a sample there are left out.
+    ///
+    /// A file that turns out to be damaged is left out whole, and [`Snapshot::warnings`] names it.
     pub fn select(&self, request: &SeriesRequest<'_>) -> Result<Vec<SeriesData>, ReadError> {
+        loop {
+            match self.try_select(request) {
+                Err(ReadError::Damaged { path, reason }) => self.note_damaged(&path, &reason),
+                selected => return selected,
+            }
+        }
+    }
+
+    fn try_select(&self, request: &SeriesRequest<'_>) -> Result<Vec<SeriesData>, ReadError> {
         let mut found = Collector::new(request);
         for commons in self.commons().iter().filter(|c| commons_matches(c, request.matchers)) {
             self.select_files(commons, request, &mut found)?;
@@ -74,7 +121,9 @@ impl Snapshot {
         let overlaps = |file: &&Arc<FileEntry>| {
             file.min_ns <= end_ns && start_ns <= file.max_ns && !file.has_exp
         };
-        for file in files.into_iter().flatten().filter(overlaps) {
+        let (intact, damaged) = self.part(files.into_iter().flatten().filter(overlaps));
+        self.missing.note(damaged);
+        for file in intact {
             read_series(&*self.shared.disk, &self.shared.footers, file, selection, found)?;
         }
         Ok(())
@@ -160,14 +209,9 @@ impl Snapshot {
             .collect()
     }
 
-    /// Returns the live files of a signal within the scope.
+    /// Returns the live files of a signal within the scope, without those that are damaged.
     pub fn files(&self, signal: Signal) -> Vec<Arc<FileEntry>> {
-        let wanted = self
-            .version
-            .files
-            .iter()
-            .filter(|((s, commons), _)| *s == signal && self.scope.covers(commons));
-        wanted.flat_map(|(_, files)| files.iter().cloned()).collect()
+        self.part(self.of_signal(signal)).0.into_iter().cloned().collect()
     }
 
     /// Returns the head's rows of a signal within the scope, one batch at a time, so that memory
@@ -192,6 +236,37 @@ impl Snapshot {
             };
             batches.map(move |batch| HeadBatch { commons: commons.clone(), batch })
         }))
+    }
+}
+
+/// The most damaged files that an answer names one by one.
+const NAMED_MAX: usize = 10;
+
+/// Damaged files that answers from one snapshot lack.
+#[derive(Debug, Default)]
+struct Missing(Mutex<BTreeMap<String, u64>>);
+
+impl Missing {
+    fn note(&self, files: Vec<&Arc<FileEntry>>) {
+        let files = files.into_iter().map(|file| (file.path.clone(), file.n_rows));
+        self.0.lock().extend(files);
+    }
+
+    fn warnings<'a>(&self, lost: impl Iterator<Item = &'a String>) -> Vec<String> {
+        let files = self.0.lock();
+        let mut warnings: Vec<String> = lost
+            .map(|segment| {
+                format!("partial answer: rows in the damaged part of the log segment {segment} are missing")
+            })
+            .collect();
+        warnings.extend(files.iter().take(NAMED_MAX).map(|(path, n_rows)| {
+            format!("partial answer: the {n_rows} rows of the damaged file {path} are missing")
+        }));
+        if files.len() > NAMED_MAX {
+            let n_more = files.len() - NAMED_MAX;
+            warnings.push(format!("partial answer: {n_more} more damaged files are missing"));
+        }
+        warnings
     }
 }
 

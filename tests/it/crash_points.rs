@@ -55,6 +55,7 @@ fn every_point_of_the_disk_is_on_the_list_and_every_one_on_the_list_is_met() {
     let server = setup.start();
     server.caller().promql("ledger_samples", now_ms());
     server.stop();
+    damage_manifest(&setup);
     // A shorter retention: the file of the old sample goes.
     let setup = setup.config(&CONFIG.replace("30d", "1d"));
     setup.start().stop();
@@ -97,6 +98,10 @@ fn one_round(points: &[String], round: u64, random: &mut StdRng, is_long: bool) 
         let meeting = if round == 0 { 1 } else { random.random_range(1..=3) };
         let when = format!("round {round}, {point}@{meeting}");
         strays(&setup);
+        if point.contains(".manifest_copy.") {
+            // So that the copy is read, and takes the place of the other.
+            damage_manifest(&setup);
+        }
         if point.contains(".state.") {
             // So that the control state is made anew, which is when all its points are met.
             fs::remove_dir_all(setup.data_dir().join("state")).unwrap();
@@ -147,6 +152,13 @@ fn strays(setup: &Setup) {
     let write = |name: &str| fs::write(Path::new(&folder).join(name), "not Parquet").unwrap();
     write("0000000000000000-0.parquet");
     write("0000000000000000-1.parquet.tmp");
+}
+
+fn damage_manifest(setup: &Setup) {
+    let path = setup.data_dir().join("parquet/manifest.json");
+    let mut bytes = fs::read(&path).unwrap_or_default();
+    bytes.push(b'x');
+    fs::write(&path, bytes).unwrap();
 }
 
 /// Sends a sample of the day before yesterday.

@@ -17,6 +17,7 @@ mod command_line;
 #[cfg(debug_assertions)]
 mod crash_points;
 mod connections;
+mod damage;
 mod dashboards;
 mod demo;
 mod durability;

@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 
 use super::super::Api;
-use super::super::ask::Selection;
+use super::super::ask::{Listed, Selection};
 use super::super::error::ApiError;
 use super::super::json::{push_labels, push_list, push_strings, success};
 use super::super::params::Params;
@@ -39,8 +39,8 @@ pub(super) async fn series(
     if wanted.selectors.is_empty() {
         return Err(ApiError::parameter("match[]", "no match[] parameter provided"));
     }
-    let mut found = api.ask.series(&grant, &wanted).await?;
-    let warnings = truncate(&mut found, limit);
+    let Listed { list: mut found, mut warnings } = api.ask.series(&grant, &wanted).await?;
+    warnings.extend(truncate(&mut found, limit));
     Ok(success(&warnings, &[], 256 * found.len(), |out| push_list(out, &found, push_labels)))
 }
 
@@ -71,8 +71,9 @@ pub(super) async fn label_values(
     Ok(strings(values, limit))
 }
 
-fn strings(mut list: Vec<String>, limit: Option<usize>) -> Response {
-    let warnings = truncate(&mut list, limit);
+fn strings(listed: Listed<String>, limit: Option<usize>) -> Response {
+    let Listed { mut list, mut warnings } = listed;
+    warnings.extend(truncate(&mut list, limit));
     success(&warnings, &[], 32 * list.len(), |out| push_strings(out, &list))
 }
 

@@ -100,7 +100,7 @@ pub(super) async fn tsdb(
     let now_ms = api.clock.now_ms();
     let wanted = Selection { selectors: Vec::new(), start_ms: now_ms - ACTIVE_MS, end_ms: now_ms };
     let series = api.ask.series(&grant, &wanted).await?;
-    Ok(success_value(&cardinality(&series, top, (wanted.start_ms, wanted.end_ms))))
+    Ok(success_value(&cardinality(&series.list, top, (wanted.start_ms, wanted.end_ms))))
 }
 
 fn cardinality(series: &[Labels], top: usize, (min_ms, max_ms): (i64, i64)) -> Value {

@@ -6,6 +6,7 @@ use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray}
 use async_trait::async_trait;
 
 use super::*;
+use crate::api::ask::Listed;
 use crate::base::Kind;
 use crate::model::{Grant, Labels, Matcher, MetricKind, SeriesData, SeriesMeta, Temporality};
 use crate::query::promql::{self, Answer, Sample, Value};
@@ -89,10 +90,10 @@ impl Ask for Fake {
         }
     }
 
-    async fn series(&self, _grant: &Grant, wanted: &Selection) -> Result<Vec<Labels>, AskError> {
+    async fn series(&self, _grant: &Grant, wanted: &Selection) -> Result<Listed<Labels>, AskError> {
         match wanted.selectors.iter().find_map(|selector| refusal(selector)) {
             Some(error) => Err(error),
-            None => Ok(vec![up("a"), up("b")]),
+            None => Ok(vec![up("a"), up("b")].into()),
         }
     }
 
@@ -100,8 +101,8 @@ impl Ask for Fake {
         &self,
         _grant: &Grant,
         wanted: &Selection,
-    ) -> Result<Vec<String>, AskError> {
-        Ok(vec![format!("{}..{}", wanted.start_ms, wanted.end_ms), "job".to_owned()])
+    ) -> Result<Listed<String>, AskError> {
+        Ok(vec![format!("{}..{}", wanted.start_ms, wanted.end_ms), "job".to_owned()].into())
     }
 
     async fn label_values(
@@ -109,8 +110,8 @@ impl Ask for Fake {
         _grant: &Grant,
         name: &str,
         wanted: &Selection,
-    ) -> Result<Vec<String>, AskError> {
-        Ok(vec![name.to_owned(), wanted.selectors.join(" or ")])
+    ) -> Result<Listed<String>, AskError> {
+        Ok(vec![name.to_owned(), wanted.selectors.join(" or ")].into())
     }
 
     async fn metadata(&self, _grant: &Grant) -> Result<Vec<(String, SeriesMeta)>, AskError> {
@@ -168,6 +169,11 @@ impl Ask for Fake {
             schema: batch.schema(),
             batches,
             truncated: (query == "cut").then_some(Truncated::Rows),
+            warnings: if query == "partial" {
+                vec!["a file is missing".to_owned()]
+            } else {
+                Vec::new()
+            },
         })
     }
 }

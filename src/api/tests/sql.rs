@@ -58,6 +58,11 @@ async fn an_arrow_stream_is_read_back() {
 async fn a_cut_answer_names_the_limit() {
     assert_eq!(ask("cut", "text/csv").await.header("x-commonwatch-truncated"), "query.rows_max");
     assert_eq!(ask("rows", "text/csv").await.header("x-commonwatch-truncated"), "");
+    assert_eq!(
+        ask("partial", "text/csv").await.header("x-commonwatch-partial"),
+        "a file is missing"
+    );
+    assert_eq!(ask("rows", "text/csv").await.header("x-commonwatch-partial"), "");
     assert!(ask("cut", "*/*").await.text().ends_with("\"truncated\":\"query.rows_max\"}"));
 }
 

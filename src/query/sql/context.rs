@@ -1,7 +1,6 @@
 //! A DataFusion session for one question: our tables, the functions on the list, and nothing else.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::catalog::{
@@ -20,7 +19,8 @@ use datafusion::prelude::SessionConfig;
 use super::functions;
 use super::heads::Heads;
 use super::json_get::{JsonAccess, json_get};
-use super::table::{ScopedTable, store, store_url};
+use super::store::ReadOnlyStore;
+use super::table::{ScopedTable, store_url};
 use crate::model::Signal;
 use crate::storage::FileEntry;
 
@@ -33,8 +33,8 @@ const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::new(3).expect("3 is not 0");
 /// What a session is made from.
 #[derive(Debug)]
 pub(super) struct Parts<'a> {
-    /// Below which the files lie.
-    pub(super) data_dir: PathBuf,
+    /// Reads the files.
+    pub(super) store: Arc<ReadOnlyStore>,
     /// All files of the question.
     pub(super) files: &'a [FileEntry],
     /// Rows that are not in files.
@@ -87,8 +87,8 @@ fn runtime(parts: &Parts<'_>) -> Result<Arc<RuntimeEnv>> {
             DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled),
         )
         .build_arc()?;
-    let store = store(parts.data_dir.clone(), parts.files)?;
-    runtime.register_object_store(store_url().as_ref(), Arc::new(store));
+    let store = Arc::clone(&parts.store);
+    runtime.register_object_store(store_url().as_ref(), store);
     Ok(runtime)
 }
 

@@ -94,7 +94,7 @@ impl Failure {
 }
 
 /// What a failure asks of the caller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) enum FailureKind {
     /// Another question.
     Refused,
@@ -104,4 +104,9 @@ pub(super) enum FailureKind {
     Execution,
     /// Nothing; it is ours.
     Internal,
+    /// The same again without this file, which is damaged.
+    Damaged {
+        /// The file.
+        path: String,
+    },
 }

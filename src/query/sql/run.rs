@@ -20,7 +20,7 @@ use futures::StreamExt;
 
 use super::context::{self, Parts};
 use super::heads::Heads;
-use super::table::ScopeFault;
+use super::table::{ScopeFault, store};
 use super::{Failure, FailureKind, Param, Truncated, plan, statements, tokens};
 use crate::storage::FileEntry;
 
@@ -72,8 +72,9 @@ pub(crate) async fn run(
     sink: &mut impl Sink,
 ) -> std::result::Result<Option<Truncated>, Failure> {
     tokens::check(&question.sql).map_err(Failure::refused)?;
+    let store = Arc::new(store(&question.data_dir, &question.files).map_err(failure)?);
     let mut state = context::session(Parts {
-        data_dir: question.data_dir.clone(),
+        store: Arc::clone(&store),
         files: &question.files,
         heads,
         memory_bytes: usize::try_from(question.limits.memory_bytes).unwrap_or(usize::MAX),
@@ -83,7 +84,15 @@ pub(crate) async fn run(
     // Without a start there is no `now()`: the planner replaces it by this moment.
     state.mark_start_execution();
     let plan = plan_of(&state, &question).await.map_err(failure)?;
-    stream(&state, &plan, &question.limits, sink).await.map_err(failure)
+    stream(&state, &plan, &question.limits, sink).await.map_err(|error| {
+        // Asked here, because DataFusion and Parquet turn causes into text on their way.
+        match store.damage() {
+            Some((path, reason)) => {
+                Failure { kind: FailureKind::Damaged { path }, message: reason }
+            }
+            None => failure(error),
+        }
+    })
 }
 
 async fn plan_of(state: &SessionState, question: &Question) -> Result<LogicalPlan> {

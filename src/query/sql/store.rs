@@ -1,15 +1,11 @@
 //! The one object store a worker has: the files of its question, for reading.
 //!
 //! A path that is not on the list does not exist, so no plan can open anything else, whatever it
-//! was made from. Nothing can be listed, written or removed. Files are opened here and not in
-//! `storage::disk` because a worker is a process without a store; it only reads, and only finished
-//! files.
+//! was made from. Nothing can be listed, written or removed, and every byte is checked before a plan
+//! sees it; what is found damaged is remembered, so that the question can be asked without it.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -23,7 +19,8 @@ use object_store::{
 };
 use parking_lot::Mutex;
 
-use crate::storage::FileEntry;
+use crate::storage::disk::DiskRead;
+use crate::storage::{Checked, FileEntry, RealDisk};
 
 /// What errors call this store.
 const NAME: &str = "commonwatch files";
@@ -31,9 +28,9 @@ const NAME: &str = "commonwatch files";
 /// Reads the files of one question and nothing else.
 #[derive(Debug)]
 pub(super) struct ReadOnlyStore {
-    data_dir: PathBuf,
-    sizes: HashMap<Path, u64>,
-    open: Mutex<HashMap<Path, Arc<File>>>,
+    disk: RealDisk,
+    files: HashMap<Path, FileEntry>,
+    open: Mutex<HashMap<Path, Arc<Checked>>>,
 }
 
 impl std::fmt::Display for ReadOnlyStore {
@@ -45,32 +42,36 @@ impl std::fmt::Display for ReadOnlyStore {
 impl ReadOnlyStore {
     /// Returns a store of these files below the data directory.
     pub(super) fn new<'a>(
-        data_dir: PathBuf,
+        data_dir: &std::path::Path,
         files: impl IntoIterator<Item = &'a FileEntry>,
     ) -> Result<Self> {
-        let sizes = files
+        let files = files
             .into_iter()
-            .map(|file| Ok((Path::parse(&file.path)?, file.size_bytes)))
+            .map(|file| Ok((Path::parse(&file.path)?, file.clone())))
             .collect::<Result<_>>()?;
-        Ok(Self { data_dir, sizes, open: Mutex::default() })
+        Ok(Self { disk: RealDisk::open_read_only(data_dir), files, open: Mutex::default() })
     }
 
-    fn size(&self, location: &Path) -> Result<u64> {
-        self.sizes.get(location).copied().ok_or_else(|| Error::NotFound {
+    /// Returns the path of a file that was found damaged, and what is wrong with it.
+    pub(super) fn damage(&self) -> Option<(String, String)> {
+        let open = self.open.lock();
+        open.iter().find_map(|(path, file)| Some((path.to_string(), file.damage()?.to_owned())))
+    }
+
+    fn entry(&self, location: &Path) -> Result<&FileEntry> {
+        self.files.get(location).ok_or_else(|| Error::NotFound {
             path: location.to_string(),
             source: "it is not one of the query's files".into(),
         })
     }
 
-    fn file(&self, location: &Path) -> Result<Arc<File>> {
+    fn file(&self, location: &Path) -> Result<Arc<Checked>> {
+        let entry = self.entry(location)?;
         let mut open = self.open.lock();
-        if let Some(file) = open.get(location) {
-            return Ok(Arc::clone(file));
-        }
-        let path = self.data_dir.join(location.as_ref());
-        let file = Arc::new(File::open(path).map_err(|error| failed(location, error))?);
-        open.insert(location.clone(), Arc::clone(&file));
-        Ok(file)
+        let file = open
+            .entry(location.clone())
+            .or_insert_with(|| Arc::new(Checked::open(&self.disk, entry)));
+        Ok(Arc::clone(file))
     }
 
     async fn read(&self, location: &Path, range: Range<u64>) -> Result<Bytes> {
@@ -78,9 +79,7 @@ impl ReadOnlyStore {
         let place = location.clone();
         let read = move || {
             let n_bytes = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
-            let mut bytes = vec![0; n_bytes];
-            file.read_exact_at(&mut bytes, range.start).map_err(|error| failed(&place, error))?;
-            Ok(Bytes::from(bytes))
+            file.read_at(range.start, n_bytes).map_err(|error| failed(&place, error))
         };
         tokio::task::spawn_blocking(read).await.map_err(|error| failed(location, error))?
     }
@@ -98,7 +97,7 @@ fn read_only() -> Error {
 #[async_trait]
 impl ObjectStore for ReadOnlyStore {
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let size = self.size(location)?;
+        let size = self.entry(location)?.size_bytes;
         let range = match &options.range {
             Some(range) => range.as_range(size).map_err(|error| failed(location, error))?,
             None => 0..size,

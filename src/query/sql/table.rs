@@ -6,7 +6,7 @@
 //! from the caller's scope; every file is of one commons, and its path says so a second time.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -50,7 +50,7 @@ pub(super) fn store_url() -> ObjectStoreUrl {
 }
 
 /// Returns a store of just these files.
-pub(super) fn store(data_dir: PathBuf, files: &[FileEntry]) -> Result<ReadOnlyStore> {
+pub(super) fn store(data_dir: &Path, files: &[FileEntry]) -> Result<ReadOnlyStore> {
     Ok(ReadOnlyStore::new(data_dir, files)?)
 }
 

@@ -146,6 +146,7 @@ impl Fixture {
             min_ns,
             max_ns,
             has_exp: false,
+            seal: None,
         });
     }
 
@@ -186,7 +187,7 @@ impl Fixture {
                 let mut sink = Collect::default();
                 let truncated = run(question, heads, &mut sink).await?;
                 let schema = sink.schema.expect("the schema comes first");
-                Ok(SqlAnswer { schema, batches: sink.batches, truncated })
+                Ok(SqlAnswer { schema, batches: sink.batches, truncated, warnings: Vec::new() })
             };
             #[expect(clippy::disallowed_methods, reason = "planning wants the large stack")]
             tokio::spawn(task).await.unwrap()
@@ -458,8 +459,7 @@ fn a_file_in_another_commons_folder_stops_the_query() {
 #[test]
 fn a_file_that_is_not_on_the_list_does_not_exist() {
     let fixture = Fixture::standard();
-    let store =
-        super::store::ReadOnlyStore::new(fixture.dir.path().to_owned(), &fixture.files[..1]);
+    let store = super::store::ReadOnlyStore::new(fixture.dir.path(), &fixture.files[..1]);
 
     let outside = object_store::path::Path::parse(&fixture.files[1].path).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

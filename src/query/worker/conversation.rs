@@ -151,7 +151,7 @@ impl Collected {
 
     fn finish(self, truncated: Option<Truncated>) -> io::Result<SqlAnswer> {
         let schema = self.decoder.schema().ok_or_else(|| wrong("an answer without columns"))?;
-        Ok(SqlAnswer { schema, batches: self.batches, truncated })
+        Ok(SqlAnswer { schema, batches: self.batches, truncated, warnings: Vec::new() })
     }
 }
 

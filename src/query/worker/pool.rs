@@ -23,6 +23,7 @@ use crate::query::answer::SqlAnswer;
 use crate::query::error::QueryError;
 use crate::query::metrics::{Counted, Metrics};
 use crate::query::sql::{Failure, FailureKind, Question};
+use crate::storage::ReadError;
 
 /// How long a fresh worker may take to say that it is ready; starting takes milliseconds.
 const START_PATIENCE: Duration = Duration::from_secs(20);
@@ -228,6 +229,9 @@ impl Pool {
             FailureKind::Refused => QueryError::Refused(message),
             FailureKind::Execution => QueryError::Execution(message),
             FailureKind::Internal => QueryError::Internal(message),
+            FailureKind::Damaged { path } => {
+                QueryError::Read(ReadError::Damaged { path, reason: message })
+            }
             FailureKind::Memory => {
                 QueryError::Memory { message, max_bytes: question.limits.memory_bytes }
             }

@@ -4,6 +4,7 @@
 //! are in the path. Rows are sorted for the queries that come: metrics by (metric, labels, time),
 //! logs by (service, time), spans by (trace, time).
 
+pub mod checked;
 pub mod metrics_rows;
 pub mod path;
 pub mod read;

@@ -20,6 +20,7 @@ use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::statistics::Statistics;
 
+use super::checked::{Blocks, Checked};
 use crate::model::{Labels, LabelsBuilder, MatchOp, Matcher};
 use crate::storage::disk::{Disk, DiskRead};
 use crate::storage::{FileEntry, ReadError};
@@ -31,49 +32,82 @@ const MERGE_ROWS: usize = 4096;
 /// Footers kept; a footer is a few KiB.
 const FOOTERS_MAX: usize = 4096;
 
-/// Footers of files read lately, by path; a path is never used for two contents.
+/// Footers of files read lately, with the checksums they hold, by path; a path is never used for
+/// two contents.
 #[derive(Debug, Default)]
 pub struct Footers {
-    by_path: Mutex<HashMap<String, ArrowReaderMetadata>>,
+    by_path: Mutex<HashMap<String, (ArrowReaderMetadata, Blocks)>>,
 }
 
 impl Footers {
     fn get(&self, path: &str, file: &Reader) -> Result<ArrowReaderMetadata, ParquetError> {
-        if let Some(footer) = self.by_path.lock().get(path) {
+        if let Some((footer, blocks)) = self.by_path.lock().get(path) {
+            file.0.set_blocks(Arc::clone(blocks));
             return Ok(footer.clone());
         }
         let footer = ArrowReaderMetadata::load(file, Default::default())?;
+        let blocks = file.0.learn(footer.metadata())?;
+        file.0.set_blocks(Arc::clone(&blocks));
         let mut by_path = self.by_path.lock();
         if by_path.len() >= FOOTERS_MAX {
             by_path.clear();
         }
-        by_path.insert(path.to_owned(), footer.clone());
+        by_path.insert(path.to_owned(), (footer.clone(), blocks));
         Ok(footer)
     }
 }
 
-/// Reads all rows and columns of a file, which must have `schema`.
-pub fn read_all(
-    disk: &dyn Disk,
-    entry: &FileEntry,
-    schema: &SchemaRef,
-) -> Result<ParquetRecordBatchReader, ReadError> {
-    let fault = |source: Box<dyn std::error::Error + Send + Sync>| ReadError::File {
-        path: entry.path.clone(),
-        source,
-    };
-    let file = Reader(disk.open(&entry.path).map_err(|e| fault(e.into()))?);
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| fault(e.into()))?;
-    if builder.schema().fields() != schema.fields() {
-        return Err(fault("the file has other columns than files written today".into()));
-    }
-    builder.with_batch_size(MERGE_ROWS).build().map_err(|e| fault(e.into()))
+/// All rows and columns of a file, a batch at a time, each byte checked.
+pub struct AllRows {
+    path: String,
+    file: Arc<Checked>,
+    reader: ParquetRecordBatchReader,
 }
 
-/// Returns the text of a key in a file's footer.
+impl AllRows {
+    /// Opens a file, which must have `schema`.
+    pub fn open(
+        disk: &dyn Disk,
+        entry: &FileEntry,
+        schema: &SchemaRef,
+    ) -> Result<Self, ReadError> {
+        let file = Arc::new(Checked::open(disk, entry));
+        let builder = ParquetRecordBatchReaderBuilder::try_new(Reader(Arc::clone(&file)));
+        let reader = builder.map_err(Into::into).and_then(|builder| {
+            if builder.schema().fields() != schema.fields() {
+                return Err("the file has other columns than files written today".into());
+            }
+            Ok(builder.with_batch_size(MERGE_ROWS).build()?)
+        });
+        match reader {
+            Ok(reader) => Ok(Self { path: entry.path.clone(), file, reader }),
+            Err(source) => Err(fault(&entry.path, &file, source)),
+        }
+    }
+
+    /// Returns the next rows, `None` at the end.
+    pub fn next_batch(&mut self) -> Result<Option<RecordBatch>, ReadError> {
+        let batch = self.reader.next().transpose();
+        batch.map_err(|error| fault(&self.path, &self.file, error.into()))
+    }
+}
+
+// Asked afterwards, because the Parquet crate turns causes into text on their way.
+fn fault(
+    path: &str,
+    file: &Checked,
+    source: Box<dyn std::error::Error + Send + Sync>,
+) -> ReadError {
+    let path = path.to_owned();
+    match file.damage() {
+        Some(reason) => ReadError::Damaged { path, reason: reason.to_owned() },
+        None => ReadError::File { path, source },
+    }
+}
+
+/// Returns the text of a key in the footer of a file that no manifest lists.
 pub fn footer_text(disk: &dyn Disk, path: &str, key: &str) -> Option<String> {
-    let file = Reader(disk.open(path).ok()?);
-    let footer = ArrowReaderMetadata::load(&file, Default::default()).ok()?;
+    let footer = ArrowReaderMetadata::load(&disk.read(path).ok()?, Default::default()).ok()?;
     let texts = footer.metadata().file_metadata().key_value_metadata()?;
     texts.iter().find(|text| text.key == key)?.value.clone()
 }
@@ -98,8 +132,29 @@ pub trait Sink {
 }
 
 /// Hands the samples of the matching series in one metrics file to `sink`, in the file's order.
+///
+/// When the file turns out to be damaged, what `sink` has taken until then is right, and not all.
 pub fn read_series(
     disk: &dyn Disk,
+    footers: &Footers,
+    entry: &FileEntry,
+    selection: Selection<'_>,
+    sink: &mut dyn Sink,
+) -> Result<(), ReadError> {
+    let file = Reader(Arc::new(Checked::open(disk, entry)));
+    let checked = Arc::clone(&file.0);
+    let read = read_checked(file, footers, entry, selection, sink);
+    // Asked afterwards, because the Parquet crate turns causes into text on their way.
+    match (read, checked.damage()) {
+        (Err(_), Some(reason)) => {
+            Err(ReadError::Damaged { path: entry.path.clone(), reason: reason.to_owned() })
+        }
+        (read, _) => read,
+    }
+}
+
+fn read_checked(
+    file: Reader,
     footers: &Footers,
     entry: &FileEntry,
     selection: Selection<'_>,
@@ -109,7 +164,6 @@ pub fn read_series(
         path: entry.path.clone(),
         source,
     };
-    let file = Reader(disk.open(&entry.path).map_err(|e| fault(e.into()))?);
     let footer = footers.get(&entry.path, &file).map_err(|e| fault(e.into()))?;
     let wanted_metric =
         selection.matchers.iter().find(|m| m.name == "__name__" && m.op == MatchOp::Eq);
@@ -292,7 +346,7 @@ fn column<'a>(batch: &'a RecordBatch, name: &str) -> &'a dyn Array {
 
 /// A file of ours as the Parquet crate reads it.
 #[derive(Debug, Clone)]
-struct Reader(Arc<dyn DiskRead>);
+struct Reader(Arc<Checked>);
 
 impl Length for Reader {
     fn len(&self) -> u64 {
@@ -313,7 +367,7 @@ impl ChunkReader for Reader {
 }
 
 struct SequentialRead {
-    file: Arc<dyn DiskRead>,
+    file: Arc<Checked>,
     at: u64,
 }
 

@@ -13,10 +13,11 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
+use super::checked::Summing;
 use super::path;
 use crate::model::{Commons, Signal};
 use crate::storage::FileEntry;
-use crate::storage::disk::{self, Disk, DiskFile};
+use crate::storage::disk::{self, Disk};
 use crate::storage::head::rows::times_ns;
 
 /// Why a file was not written.
@@ -106,7 +107,7 @@ pub const MERGED_FROM: &str = "commonwatch.merged_from";
 pub struct FileWriter {
     path: String,
     target: Target,
-    writer: ArrowWriter<Box<dyn DiskFile>>,
+    writer: ArrowWriter<Summing>,
     n_rows: u64,
     min_ns: i64,
     max_ns: i64,
@@ -139,7 +140,7 @@ impl FileWriter {
         disk::create_dir_synced(disk, disk::parent(&path)).map_err(io("create the folder of"))?;
         let file = disk.create(&temporary(&path)).map_err(io("create"))?;
         let properties = properties(&target, row_group_rows);
-        let writer = ArrowWriter::try_new(file, Arc::clone(schema), Some(properties))
+        let writer = ArrowWriter::try_new(Summing::new(file), Arc::clone(schema), Some(properties))
             .map_err(|source| WriteError::Encode { path: path.clone(), source })?;
         let has_exp = schema.column_with_name("exp_scale").is_some();
         Ok(Self { path, target, writer, n_rows: 0, min_ns: i64::MAX, max_ns: i64::MIN, has_exp })
@@ -165,17 +166,18 @@ impl FileWriter {
     }
 
     /// Completes the file and gives it its name.
-    pub fn finish(self, disk: &dyn Disk) -> Result<FileEntry, WriteError> {
+    pub fn finish(mut self, disk: &dyn Disk) -> Result<FileEntry, WriteError> {
         assert!(self.n_rows > 0, "a file is created for its first row");
         let path = self.path;
         let io = |action| {
             let path = path.clone();
             move |source| WriteError::Io { action, path, source }
         };
-        let mut file = self
-            .writer
-            .into_inner()
-            .map_err(|source| WriteError::Encode { path: path.clone(), source })?;
+        let encode = |source| WriteError::Encode { path: path.clone(), source };
+        self.writer.flush().map_err(encode)?;
+        let sums = self.writer.inner_mut().start_tail();
+        self.writer.append_key_value_metadata(sums);
+        let (mut file, seal) = self.writer.into_inner().map_err(encode)?.finish();
         file.sync().map_err(io("sync"))?;
         drop(file);
         disk.rename(&temporary(&path), &path).map_err(io("rename"))?;
@@ -193,6 +195,7 @@ impl FileWriter {
             min_ns,
             max_ns,
             has_exp: self.has_exp,
+            seal: Some(seal),
         })
     }
 }

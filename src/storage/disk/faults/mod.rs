@@ -45,18 +45,24 @@ pub(in crate::storage) use state::FaultBackend;
 pub const PLACES: &[(&str, &[&str])] = &[
     // What changes the disk.
     ("create_dir", &["wal_dir", "parquet_dir", "day_dir", "quarantine_dir"]),
-    ("create", &["wal", "parquet_temp", "manifest_temp", "quarantine_temp"]),
-    ("write", &["wal", "parquet_temp", "manifest_temp", "quarantine_temp", "state"]),
-    ("sync", &["wal", "parquet_temp", "manifest_temp", "quarantine_temp", "state"]),
+    ("create", &["wal", "parquet_temp", "manifest_temp", "manifest_copy_temp", "quarantine_temp"]),
+    (
+        "write",
+        &["wal", "parquet_temp", "manifest_temp", "manifest_copy_temp", "quarantine_temp", "state"],
+    ),
+    (
+        "sync",
+        &["wal", "parquet_temp", "manifest_temp", "manifest_copy_temp", "quarantine_temp", "state"],
+    ),
     ("truncate", &["wal", "state"]),
-    ("rename", &["parquet", "manifest", "quarantine"]),
+    ("rename", &["parquet", "manifest", "manifest_copy", "quarantine"]),
     ("remove", &["wal", "parquet", "parquet_temp"]),
     ("sync_file", &["wal"]),
     ("sync_dir", &["root", "wal_dir", "parquet_dir", "day_dir", "quarantine_dir"]),
     // What only reads: start, replay and questions.
-    ("list", &["wal_dir", "parquet_dir", "day_dir"]),
-    ("open", &["wal", "parquet", "manifest"]),
-    ("read", &["wal", "parquet", "manifest", "state"]),
+    ("list", &["wal_dir", "parquet_dir", "day_dir", "quarantine_dir"]),
+    ("open", &["wal", "parquet", "manifest", "manifest_copy"]),
+    ("read", &["wal", "parquet", "manifest", "manifest_copy", "state"]),
 ];
 
 /// Returns the names of all points.
@@ -105,6 +111,8 @@ fn class_of(path: &str) -> &'static str {
         ("parquet", "") => "parquet_dir",
         ("parquet", "manifest.json.tmp") => "manifest_temp",
         ("parquet", "manifest.json") => "manifest",
+        ("parquet", "manifest.copy.json.tmp") => "manifest_copy_temp",
+        ("parquet", "manifest.copy.json") => "manifest_copy",
         ("parquet", _) if is_temporary => "parquet_temp",
         ("parquet", file) if file.ends_with(".parquet") => "parquet",
         ("parquet", _) => "day_dir",

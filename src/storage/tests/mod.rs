@@ -1,5 +1,7 @@
 //! The write path through its door: what is acknowledged is there exactly once, whatever happens.
 
+mod damage;
+
 use std::collections::BTreeMap;
 
 use prometheus_client::registry::Registry;
@@ -302,6 +304,7 @@ fn a_lost_manifest_costs_no_file() {
     store.engine.seal().unwrap();
     flush::flush_oldest(&store.shared).unwrap();
     disk.remove(catalog::MANIFEST).unwrap();
+    disk.remove(catalog::COPY).unwrap();
 
     let _store = open(&disk);
 

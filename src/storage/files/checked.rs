@@ -1,0 +1,329 @@
+//! Checksums over every byte of a file, because Parquet's own cover its pages at best.
+//!
+//! ```text
+//! blocks   64 KiB each, the last one shorter: row groups and bloom filters
+//! tail     the rest: indexes and the footer, which holds `commonwatch.crc32c`,
+//!          the CRC-32C of each block (u32, little-endian) in base64
+//! ```
+//! Where the tail begins and its CRC-32C are the file's [`Seal`], which the manifest keeps. So a
+//! flipped bit is found wherever it is: in the tail by the manifest, in a block by the tail. What is
+//! read is whole blocks, checked before anyone sees a byte of them. Other readers of Parquet see
+//! one more key in the footer.
+
+use std::io::{self, Write};
+use std::sync::{Arc, OnceLock};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use crc32c::{crc32c, crc32c_append};
+use parking_lot::Mutex;
+use parquet::file::metadata::{KeyValue, ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::reader::{ChunkReader, Length};
+
+use crate::storage::FileEntry;
+use crate::storage::disk::{Disk, DiskFile, DiskRead};
+
+/// The length of a block.
+pub const BLOCK_BYTES: usize = 64 << 10;
+/// What is kept of a file that is being read.
+const RECENT_BYTES_MAX: usize = 4 * BLOCK_BYTES;
+/// The footer's key of the blocks' checksums.
+const KEY: &str = "commonwatch.crc32c";
+
+/// What the manifest knows of a file's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Seal {
+    /// Where the tail begins.
+    pub tail_offset: u64,
+    /// The tail's CRC-32C.
+    pub tail_crc: u32,
+}
+
+/// A file being written, summed up as it grows.
+pub struct Summing {
+    file: Box<dyn DiskFile>,
+    blocks: Vec<u32>,
+    crc: u32,
+    n_bytes: u64,
+    tail_offset: Option<u64>,
+}
+
+impl std::fmt::Debug for Summing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Summing").field("n_bytes", &self.n_bytes).finish_non_exhaustive()
+    }
+}
+
+impl Summing {
+    /// Begins with an empty file.
+    pub fn new(file: Box<dyn DiskFile>) -> Self {
+        Self { file, blocks: Vec::new(), crc: 0, n_bytes: 0, tail_offset: None }
+    }
+
+    fn take(&mut self, mut bytes: &[u8]) {
+        if self.tail_offset.is_some() {
+            self.crc = crc32c_append(self.crc, bytes);
+            self.n_bytes += bytes.len() as u64;
+            return;
+        }
+        while !bytes.is_empty() {
+            let room = BLOCK_BYTES - self.n_in_block();
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            self.crc = crc32c_append(self.crc, now);
+            self.n_bytes += now.len() as u64;
+            if self.n_in_block() == 0 {
+                self.blocks.push(std::mem::take(&mut self.crc));
+            }
+            bytes = later;
+        }
+    }
+
+    fn n_in_block(&self) -> usize {
+        usize::try_from(self.n_bytes % BLOCK_BYTES as u64).expect("less than a block")
+    }
+
+    /// Ends the last block; returns the blocks' checksums for the footer. All that follows is tail.
+    pub fn start_tail(&mut self) -> KeyValue {
+        if self.n_in_block() > 0 {
+            self.blocks.push(std::mem::take(&mut self.crc));
+        }
+        self.tail_offset = Some(self.n_bytes);
+        let sums: Vec<u8> = self.blocks.iter().flat_map(|crc| crc.to_le_bytes()).collect();
+        KeyValue::new(KEY.to_owned(), STANDARD.encode(sums))
+    }
+
+    /// Returns the file and what the manifest has to know of it.
+    pub fn finish(self) -> (Box<dyn DiskFile>, Seal) {
+        let tail_offset = self.tail_offset.expect("the tail was begun before the footer");
+        (self.file, Seal { tail_offset, tail_crc: self.crc })
+    }
+}
+
+impl Write for Summing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n_written = self.file.write(bytes)?;
+        self.take(&bytes[..n_written]);
+        Ok(n_written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// The checksums of a file's blocks.
+pub type Blocks = Arc<[u32]>;
+
+/// A file that checks all it reads.
+#[derive(Debug)]
+pub struct Checked {
+    inner: Arc<dyn DiskRead>,
+    /// `None` for files of a version that did not sum up.
+    seal: Option<Seal>,
+    tail: OnceLock<Bytes>,
+    blocks: OnceLock<Blocks>,
+    /// The blocks read last and where they begin: pages are read one after the other.
+    recent: Mutex<(u64, Bytes)>,
+    damage: OnceLock<String>,
+}
+
+impl Checked {
+    /// Opens a live file.
+    pub fn open(disk: &dyn Disk, entry: &FileEntry) -> Self {
+        let inner = match disk.open(&entry.path) {
+            Ok(inner) => inner,
+            Err(error) => return Self::broken(&error),
+        };
+        let (found, wanted) = (inner.size_bytes(), entry.size_bytes);
+        let this = Self::new(inner, entry.seal);
+        if found != wanted {
+            let _ = this.damaged(format!("it has {found} bytes instead of {wanted}"));
+        }
+        this
+    }
+
+    fn new(inner: Arc<dyn DiskRead>, seal: Option<Seal>) -> Self {
+        Self {
+            inner,
+            seal,
+            tail: OnceLock::new(),
+            blocks: OnceLock::new(),
+            recent: Mutex::default(),
+            damage: OnceLock::new(),
+        }
+    }
+
+    fn broken(error: &io::Error) -> Self {
+        let this = Self::new(Arc::new(Unopened(error.kind())), None);
+        if is_damage(error) {
+            let _ = this.damaged(error.to_string());
+        }
+        this
+    }
+
+    /// Returns what is wrong with the file, once that was met.
+    pub fn damage(&self) -> Option<&str> {
+        self.damage.get().map(String::as_str)
+    }
+
+    fn damaged(&self, what: String) -> io::Error {
+        let what = self.damage.get_or_init(|| what);
+        io::Error::new(io::ErrorKind::InvalidData, what.clone())
+    }
+
+    fn raw(&self, offset: u64, len: usize) -> io::Result<Bytes> {
+        self.inner.read_at(offset, len).map_err(|error| match is_damage(&error) {
+            true => self.damaged(error.to_string()),
+            false => error,
+        })
+    }
+
+    /// Returns the tail, checked against the manifest.
+    fn tail(&self, seal: Seal) -> io::Result<&Bytes> {
+        if let Some(tail) = self.tail.get() {
+            return Ok(tail);
+        }
+        let n_bytes = self.size_bytes().saturating_sub(seal.tail_offset);
+        let tail =
+            self.raw(seal.tail_offset, usize::try_from(n_bytes).map_err(io::Error::other)?)?;
+        if crc32c(&tail) != seal.tail_crc {
+            return Err(self.damaged("wrong checksum of its footer".to_owned()));
+        }
+        Ok(self.tail.get_or_init(|| tail))
+    }
+
+    /// Takes checksums that an earlier reading learned.
+    pub fn set_blocks(&self, blocks: Blocks) {
+        let _: Result<(), Blocks> = self.blocks.set(blocks);
+    }
+
+    /// Returns the blocks' checksums, out of metadata read by way of this file.
+    pub fn learn(&self, metadata: &ParquetMetaData) -> io::Result<Blocks> {
+        let pairs = metadata.file_metadata().key_value_metadata().into_iter().flatten();
+        let found = pairs.into_iter().find(|pair| pair.key == KEY);
+        let sums = found.and_then(|pair| STANDARD.decode(pair.value.as_deref()?).ok());
+        match (sums, self.seal) {
+            (Some(sums), Some(_)) => Ok(sums
+                .chunks_exact(4)
+                .map(|crc| u32::from_le_bytes(crc.try_into().expect("four bytes")))
+                .collect()),
+            (_, None) => Ok(Arc::from([])),
+            (None, Some(_)) => Err(self.damaged("its footer has no checksums".to_owned())),
+        }
+    }
+
+    fn blocks(&self) -> io::Result<&Blocks> {
+        if let Some(blocks) = self.blocks.get() {
+            return Ok(blocks);
+        }
+        let metadata = ParquetMetaDataReader::new()
+            .parse_and_finish(&self)
+            .map_err(|error| self.damaged(error.to_string()))?;
+        let blocks = self.learn(&metadata)?;
+        Ok(self.blocks.get_or_init(|| blocks))
+    }
+
+    /// Returns bytes before the tail, out of whole checked blocks.
+    fn checked_blocks(&self, offset: u64, len: usize, tail_offset: u64) -> io::Result<Bytes> {
+        let block = BLOCK_BYTES as u64;
+        let (first, last) = (offset / block, (offset + len as u64 - 1) / block);
+        let (from, to) = (first * block, ((last + 1) * block).min(tail_offset));
+        let place = |from: u64| usize::try_from(offset - from).map_err(io::Error::other);
+        {
+            let (recent_from, recent) = &*self.recent.lock();
+            if *recent_from <= from && to <= recent_from + recent.len() as u64 {
+                let skip = place(*recent_from)?;
+                return Ok(recent.slice(skip..skip + len));
+            }
+        }
+        let bytes = self.raw(from, usize::try_from(to - from).map_err(io::Error::other)?)?;
+        let mut sums = self.blocks()?.iter().skip(usize::try_from(first).unwrap_or(usize::MAX));
+        for (at, piece) in bytes.chunks(BLOCK_BYTES).enumerate() {
+            if sums.next() != Some(&crc32c(piece)) {
+                let start = from + (at * BLOCK_BYTES) as u64;
+                return Err(self.damaged(format!("wrong checksum of the block at byte {start}")));
+            }
+        }
+        if bytes.len() <= RECENT_BYTES_MAX {
+            *self.recent.lock() = (from, bytes.clone());
+        }
+        let skip = place(from)?;
+        Ok(bytes.slice(skip..skip + len))
+    }
+}
+
+/// Returns true when an error says that a file's bytes are lost, not that the moment was bad.
+fn is_damage(error: &io::Error) -> bool {
+    const EIO: i32 = 5;
+    error.raw_os_error() == Some(EIO)
+        || matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
+}
+
+impl DiskRead for Checked {
+    fn size_bytes(&self) -> u64 {
+        self.inner.size_bytes()
+    }
+
+    fn read_at(&self, offset: u64, len: usize) -> io::Result<Bytes> {
+        if let Some(damage) = self.damage() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, damage));
+        }
+        let Some(seal) = self.seal else { return self.raw(offset, len) };
+        let end = offset.saturating_add(len as u64);
+        if end > self.size_bytes() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if len == 0 {
+            return Ok(Bytes::new());
+        }
+        let in_tail = |from: u64, to: u64| -> io::Result<Bytes> {
+            let place = |at: u64| usize::try_from(at - seal.tail_offset).map_err(io::Error::other);
+            Ok(self.tail(seal)?.slice(place(from)?..place(to)?))
+        };
+        if offset >= seal.tail_offset {
+            return in_tail(offset, end);
+        }
+        if end <= seal.tail_offset {
+            return self.checked_blocks(offset, len, seal.tail_offset);
+        }
+        let n_before = usize::try_from(seal.tail_offset - offset).map_err(io::Error::other)?;
+        let before = self.checked_blocks(offset, n_before, seal.tail_offset)?;
+        Ok([&before[..], &in_tail(seal.tail_offset, end)?[..]].concat().into())
+    }
+}
+
+/// A file that could not be opened.
+#[derive(Debug)]
+struct Unopened(io::ErrorKind);
+
+impl DiskRead for Unopened {
+    fn size_bytes(&self) -> u64 {
+        0
+    }
+
+    fn read_at(&self, _: u64, _: usize) -> io::Result<Bytes> {
+        Err(self.0.into())
+    }
+}
+
+impl Length for &Checked {
+    fn len(&self) -> u64 {
+        self.size_bytes()
+    }
+}
+
+impl ChunkReader for &Checked {
+    type T = io::Cursor<Bytes>;
+
+    // Only for metadata, which is read from the end.
+    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
+        let n_bytes =
+            usize::try_from(self.size_bytes().saturating_sub(start)).unwrap_or(usize::MAX);
+        Ok(io::Cursor::new(self.read_at(start, n_bytes)?))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
+        Ok(self.read_at(start, length)?)
+    }
+}
