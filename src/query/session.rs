@@ -245,8 +245,7 @@ impl Session {
         };
         let left = timed.left(deadline);
         let answer = tokio::time::timeout(left, self.ask_sql(&mut question, left)).await;
-        let answer =
-            timed.end(answer.unwrap_or(Err(QueryError::Timeout { limit: deadline })))?;
+        let answer = timed.end(answer.unwrap_or(Err(QueryError::Timeout { limit: deadline })))?;
         if let Some(limit) = answer.truncated {
             self.engine.limited(limit.key());
         }

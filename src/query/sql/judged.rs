@@ -88,7 +88,7 @@ const TABLE_FUNCTIONS_REFUSED: &[&str] = &["generate_series", "range"];
 fn ours() -> SessionState {
     let fixture = Fixture::standard();
     session(Parts {
-        data_dir: fixture.dir.path().to_owned(),
+        store: Arc::new(super::table::store(fixture.dir.path(), &fixture.files).unwrap()),
         files: &fixture.files,
         heads: Arc::clone(&fixture.heads) as Arc<dyn Heads>,
         memory_bytes: 1 << 20,

@@ -63,6 +63,7 @@ mod tests {
             min_ns: 0,
             max_ns: 0,
             has_exp: false,
+            seal: None,
         })
     }
 

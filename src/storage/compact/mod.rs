@@ -79,6 +79,10 @@ impl Merger {
             }
             Err(MergeError::Publish(error)) => Err(error),
             Err(MergeError::Stopping) => Ok(false),
+            Err(MergeError::Read(ReadError::Damaged { path, reason })) => {
+                shared.note_damaged(&path, &reason);
+                Ok(true)
+            }
             Err(error) => {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
                 warn!(%error, cause, folder = folder(&inputs[0]), "these files stay as they are");
@@ -96,9 +100,13 @@ impl Merger {
         let files = Arc::clone(&shared.version.read().files);
         let today = path::day_of_ms(shared.clock.now_ms());
         let max_bytes = shared.config.merged_file_max.0;
-        let per_commons = files.values().filter_map(|files| {
-            choose::next_merge(files, today, max_bytes, |file| self.left_alone.contains(&file.path))
-        });
+        let damaged = shared.damaged.read();
+        let is_left_alone = |file: &FileEntry| {
+            self.left_alone.contains(&file.path) || damaged.contains_key(&file.path)
+        };
+        let per_commons = files
+            .values()
+            .filter_map(|files| choose::next_merge(files, today, max_bytes, is_left_alone));
         per_commons.max_by_key(Vec::len)
     }
 }

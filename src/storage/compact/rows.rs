@@ -6,12 +6,11 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::compute::{cast, interleave_record_batch};
 use arrow::datatypes::{DataType, SchemaRef, TimestampMillisecondType};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
 use super::MergeError;
 use crate::model::{Labels, Signal};
 use crate::storage::disk::Disk;
-use crate::storage::files::read::{Columns, read_all};
+use crate::storage::files::read::{AllRows, Columns};
 use crate::storage::files::sort::sort_column;
 use crate::storage::files::write::FileWriter;
 use crate::storage::head::rows::times_ns;
@@ -86,7 +85,7 @@ impl Gathered {
 /// from it.
 struct Cursor {
     entry: Arc<FileEntry>,
-    reader: ParquetRecordBatchReader,
+    rows: AllRows,
     batch: RecordBatch,
     keys: Keys,
     row: usize,
@@ -125,27 +124,18 @@ impl Keys {
 
 impl Cursor {
     fn open(disk: &dyn Disk, entry: Arc<FileEntry>, schema: &SchemaRef) -> Result<Self, ReadError> {
-        let reader = read_all(disk, &entry, schema)?;
+        let rows = AllRows::open(disk, &entry, schema)?;
         let batch = RecordBatch::new_empty(Arc::clone(schema));
         let keys = Keys::Texts(StringArray::new_null(0), Vec::new());
-        let mut cursor = Self { entry, reader, batch, keys, row: 0 };
+        let mut cursor = Self { entry, rows, batch, keys, row: 0 };
         cursor.load()?;
         Ok(cursor)
     }
 
     fn load(&mut self) -> Result<(), ReadError> {
-        match self.reader.next() {
-            None => {}
-            Some(Ok(batch)) => {
-                self.keys = Keys::of(&self.entry, &batch);
-                (self.batch, self.row) = (batch, 0);
-            }
-            Some(Err(error)) => {
-                return Err(ReadError::File {
-                    path: self.entry.path.clone(),
-                    source: error.into(),
-                });
-            }
+        if let Some(batch) = self.rows.next_batch()? {
+            self.keys = Keys::of(&self.entry, &batch);
+            (self.batch, self.row) = (batch, 0);
         }
         Ok(())
     }

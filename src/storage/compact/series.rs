@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
 use super::MergeError;
-use crate::model::{Labels, MetricKind, SeriesMeta, Temporality};
+use crate::model::{Labels, MetricKind, SeriesMeta, Temporality, metric};
 use crate::storage::disk::Disk;
 use crate::storage::files::metrics_rows::MetricsRows;
-use crate::storage::files::read::{Columns, read_all};
+use crate::storage::files::read::{AllRows, Columns};
 use crate::storage::files::write::FileWriter;
 use crate::storage::head::metrics::sort_first_wins;
 use crate::storage::{FileEntry, ReadError};
@@ -81,31 +80,22 @@ struct Series {
 /// The series of a file, one at a time.
 struct SeriesStream {
     entry: Arc<FileEntry>,
-    reader: ParquetRecordBatchReader,
+    rows: AllRows,
     batch: Option<RecordBatch>,
     row: usize,
 }
 
 impl SeriesStream {
     fn open(disk: &dyn Disk, entry: Arc<FileEntry>) -> Result<Self, ReadError> {
-        let reader = read_all(disk, &entry, &crate::model::metric::schema())?;
-        let mut stream = Self { entry, reader, batch: None, row: 0 };
+        let rows = AllRows::open(disk, &entry, &metric::schema())?;
+        let mut stream = Self { entry, rows, batch: None, row: 0 };
         stream.load()?;
         Ok(stream)
     }
 
     fn load(&mut self) -> Result<(), ReadError> {
         self.row = 0;
-        self.batch = match self.reader.next() {
-            None => None,
-            Some(Ok(batch)) => Some(batch),
-            Some(Err(error)) => {
-                return Err(ReadError::File {
-                    path: self.entry.path.clone(),
-                    source: error.into(),
-                });
-            }
-        };
+        self.batch = self.rows.next_batch()?;
         Ok(())
     }
 

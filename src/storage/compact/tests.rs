@@ -246,11 +246,13 @@ fn a_damaged_file_is_left_alone_and_the_others_are_merged() {
         store.flush(vec![logs(&[("fence", NOW_MS + n, "a line")])]);
     }
     let bad = Arc::clone(&store.files(Signal::Logs)[0]);
-    let magic_at = usize::try_from(bad.size_bytes).unwrap() - 1;
-    store.disk.flip_byte(&bad.path, magic_at, 0x55);
+    store.disk.flip_byte(&bad.path, 100, 0x01);
 
     store.merge_all();
 
-    assert!(store.files(Signal::Logs).iter().any(|file| file.path == bad.path));
-    assert!(store.disk.files().iter().any(|(path, _)| *path == bad.path));
+    let manifest = store.shared.manifest.lock().clone();
+    assert!(manifest.files.iter().any(|file| file.path == bad.path), "it stays in the catalog");
+    assert!(store.disk.files().iter().any(|(path, _)| *path == bad.path), "and on disk");
+    assert!(store.shared.damaged.read().contains_key(&bad.path), "and every answer says so");
+    assert!(manifest.files.len() < 9, "the others were merged: {:?}", manifest.files);
 }

@@ -64,13 +64,15 @@ pub struct AllRows {
     reader: ParquetRecordBatchReader,
 }
 
+impl std::fmt::Debug for AllRows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AllRows").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
 impl AllRows {
     /// Opens a file, which must have `schema`.
-    pub fn open(
-        disk: &dyn Disk,
-        entry: &FileEntry,
-        schema: &SchemaRef,
-    ) -> Result<Self, ReadError> {
+    pub fn open(disk: &dyn Disk, entry: &FileEntry, schema: &SchemaRef) -> Result<Self, ReadError> {
         let file = Arc::new(Checked::open(disk, entry));
         let builder = ParquetRecordBatchReaderBuilder::try_new(Reader(Arc::clone(&file)));
         let reader = builder.map_err(Into::into).and_then(|builder| {

@@ -5,6 +5,9 @@
 
 use std::collections::BTreeSet;
 
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
 use super::*;
 use crate::storage::disk::DiskRead;
 
@@ -216,9 +219,8 @@ fn a_flipped_bit_in_the_manifest_is_found_and_costs_nothing() {
 #[test]
 fn an_answer_warns_of_damage_only_where_it_lacks_something() {
     let (disk, _) = small_store();
-    let path = disk.files().into_iter().map(|(path, _)| path);
-    let path =
-        path.filter(|p| p.contains("metrics/commons=heart") && p.ends_with(".parquet")).next_back();
+    let mut paths = disk.files().into_iter().map(|(path, _)| path);
+    let path = paths.rfind(|p| p.contains("metrics/commons=heart") && p.ends_with(".parquet"));
     disk.flip_byte(&path.unwrap(), 100, 1);
     let store = open(&disk);
     let warnings = |commons_name: &str, start_ms| {
