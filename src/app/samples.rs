@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::model::{Commons, Labels, SeriesMeta};
-use crate::storage::{AppendError, Epoch, Part, Storage};
+use crate::storage::{AppendError, Epoch, Part, RegisterError, SeriesRef, Storage};
 
 /// Keeps our own keys apart from those of senders' bytes.
 const KEY_SEED: u64 = 0x636f_6d6d_6f6e_7377;
@@ -24,59 +24,129 @@ pub(super) struct OwnSample {
 }
 
 /// Stores samples, each in the commons that its label names; those without go where everything goes
-/// that carries no `commons` label. Returns once they are visible.
+/// that carries no `commons` label. Returns once they are visible. A commons that is full refuses its
+/// own new series; the others are stored all the same, and the error says how many were not.
 pub(super) async fn store(storage: &Storage, samples: Vec<OwnSample>) -> Result<(), String> {
-    let mut result = storage.append(parts(storage, &samples)?).await;
+    let mut made = Made::of(storage, &samples);
+    let mut result = storage.append(made.parts()).await;
     if let Err(AppendError::SeriesRetired) = result {
         // An idle series left between lookup and append; looking up again registers it.
-        result = storage.append(parts(storage, &samples)?).await;
+        made = Made::of(storage, &samples);
+        result = storage.append(made.parts()).await;
     }
-    result.map_err(|error| error.to_string())
+    result.map_err(|error| error.to_string())?;
+    match made.first_refused {
+        None => Ok(()),
+        Some(error) => Err(format!(
+            "{} of {} samples refused; the first: {error}",
+            made.n_refused,
+            samples.len()
+        )),
+    }
 }
 
-fn parts(storage: &Storage, samples: &[OwnSample]) -> Result<Vec<Part>, String> {
-    let mut parts: BTreeMap<u32, Part> = BTreeMap::new();
-    // One epoch for all: what is looked up later is no older.
-    let epoch = storage.lookup(&[], &mut Vec::new());
-    for sample in samples {
-        push(storage, epoch, &mut parts, sample)?;
-    }
-    Ok(parts.into_values().collect())
+/// Samples on their way, by commons, and those that found no room.
+#[derive(Default)]
+struct Made {
+    by_commons: BTreeMap<u32, Part>,
+    n_refused: usize,
+    first_refused: Option<RegisterError>,
 }
 
-fn push(
-    storage: &Storage,
-    epoch: Epoch,
-    parts: &mut BTreeMap<u32, Part>,
-    sample: &OwnSample,
-) -> Result<(), String> {
+impl Made {
+    fn of(storage: &Storage, samples: &[OwnSample]) -> Self {
+        let mut made = Self::default();
+        // One epoch for all: what is looked up later is no older.
+        let epoch = storage.lookup(&[], &mut Vec::new());
+        for sample in samples {
+            match series_of(storage, sample) {
+                Ok(series) => made.push(series, epoch, sample),
+                Err(error) => {
+                    made.n_refused += 1;
+                    made.first_refused.get_or_insert(error);
+                }
+            }
+        }
+        made
+    }
+
+    fn push(&mut self, series: SeriesRef, epoch: Epoch, sample: &OwnSample) {
+        let empty = || Part::Samples {
+            commons_idx: series.commons_idx,
+            epoch,
+            series_idx: Vec::new(),
+            timestamps_ms: Vec::new(),
+            values: Vec::new(),
+        };
+        let part = self.by_commons.entry(series.commons_idx).or_insert_with(empty);
+        if let Part::Samples { series_idx, timestamps_ms, values, .. } = part {
+            series_idx.push(series.series_idx);
+            timestamps_ms.push(sample.timestamp_ms);
+            values.push(sample.value);
+        }
+    }
+
+    fn parts(&mut self) -> Vec<Part> {
+        std::mem::take(&mut self.by_commons).into_values().collect()
+    }
+}
+
+fn series_of(storage: &Storage, sample: &OwnSample) -> Result<SeriesRef, RegisterError> {
     let commons = commons_of(&sample.labels);
     let key = xxh3_128_with_seed(sample.labels.packed(), KEY_SEED);
     let mut known = Vec::with_capacity(1);
     storage.lookup(&[key], &mut known);
-    let series = match known.first().copied().flatten() {
-        Some(series) => series,
-        None => storage
-            .register(key, &commons, &sample.labels, &sample.meta)
-            .map_err(|error| error.to_string())?,
-    };
-    let empty = || Part::Samples {
-        commons_idx: series.commons_idx,
-        epoch,
-        series_idx: Vec::new(),
-        timestamps_ms: Vec::new(),
-        values: Vec::new(),
-    };
-    let part = parts.entry(series.commons_idx).or_insert_with(empty);
-    if let Part::Samples { series_idx, timestamps_ms, values, .. } = part {
-        series_idx.push(series.series_idx);
-        timestamps_ms.push(sample.timestamp_ms);
-        values.push(sample.value);
+    match known.first().copied().flatten() {
+        Some(series) => Ok(series),
+        None => storage.register(key, &commons, &sample.labels, &sample.meta),
     }
-    Ok(())
 }
 
 fn commons_of(labels: &Labels) -> Commons {
     let named = labels.get("commons").map(Commons::from_stored);
     named.and_then(Result::ok).unwrap_or_else(Commons::unassigned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::ManualClock;
+    use crate::model::ReadScope;
+    use crate::storage::disk::sim::SimDisk;
+    use crate::storage::{self, Opened, Progress, SeriesRequest};
+    use std::sync::Arc;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_commons_that_is_full_does_not_silence_the_others() {
+        let config = storage::Config { series_per_commons: 1, ..storage::Config::default() };
+        let metrics =
+            storage::Metrics::register(&mut prometheus_client::registry::Registry::default());
+        let (disk, clock) = (Arc::new(SimDisk::new()), ManualClock::at_ms(1_790_000_000_000));
+        let opened = Storage::open(disk, clock, config, metrics, &Progress::default()).unwrap();
+        let Opened { storage, writer, .. } = opened;
+        let runtime = tokio::runtime::Handle::current();
+        std::thread::spawn(move || writer.run(&runtime)); // Ends when the store is dropped.
+        let sample = |commons: &str, metric: &str| OwnSample {
+            labels: Labels::from_pairs([("__name__", metric), ("commons", commons)]),
+            meta: SeriesMeta::default(),
+            timestamp_ms: 1_790_000_000_000,
+            value: 1.0,
+        };
+
+        let samples = vec![sample("heart", "a"), sample("heart", "b"), sample("canine", "a")];
+        let error = store(&storage, samples).await.unwrap_err();
+
+        assert!(
+            error.starts_with("1 of 3 samples refused; the first: commons heart has 1"),
+            "{error}"
+        );
+        let request = SeriesRequest {
+            matchers: &[],
+            start_ms: 0,
+            end_ms: i64::MAX,
+            samples_max: 10,
+            series_max: 10,
+        };
+        assert_eq!(storage.snapshot(&ReadScope::All).select(&request).unwrap().len(), 2);
+    }
 }

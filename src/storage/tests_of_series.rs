@@ -537,6 +537,14 @@ fn read_all_the_time(storage: &Storage, is_over: &std::sync::atomic::AtomicBool)
     n_reads
 }
 
+struct SetWhenDropped<'a>(&'a std::sync::atomic::AtomicBool);
+
+impl Drop for SetWhenDropped<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// The series of a value that [`many_threads_at_once_never_take_one_series_for_another`] sends.
 fn number_of(value: f64) -> u32 {
     (0..64).find(|&n| (f64::from(n) - value).abs() < 0.5).expect("such values are sent")
@@ -561,6 +569,8 @@ fn many_threads_at_once_never_take_one_series_for_another() {
                 n += 1;
             }
         });
+        // However this ends, the others must not go on for ever.
+        let ending = SetWhenDropped(&is_over);
         for round in 0..200_i64 {
             let epoch = storage.lookup(&[], &mut Vec::new());
             let (name, meta) = (commons("heart"), SeriesMeta::default());
@@ -588,10 +598,63 @@ fn many_threads_at_once_never_take_one_series_for_another() {
                 while store.engine.retire() {}
             }
         }
-        is_over.store(true, Ordering::Relaxed);
+        drop(ending);
         registrar.join().unwrap();
         let n_reads: usize = readers.into_iter().map(|reader| reader.join().unwrap()).sum();
         assert!(n_reads > 0);
     });
     store.shared.commons.get(0).registry.read().check();
+}
+
+/// Twelve labels as agents on Kubernetes set them; 50 metrics of a pod share all but one.
+fn twelve_labels(n: u32) -> Labels {
+    let pod = n / 50;
+    let (metric, name) = (format!("http_server_requests_{}_total", n % 50), format!("fence-{pod}"));
+    let address = format!("10.0.{}.{}:9102", pod / 250, pod % 250);
+    Labels::from_pairs([
+        ("__name__", metric.as_str()),
+        ("app", "fence"),
+        ("cluster", "production"),
+        ("commons", "heart"),
+        ("container", "fence"),
+        ("instance", &address),
+        ("job", "integrations/autodiscovery_metrics"),
+        ("method", "GET"),
+        ("namespace", "default"),
+        ("pod", &name),
+        ("release", "production"),
+        ("service", "fence"),
+    ])
+}
+
+#[test]
+fn an_active_series_costs_at_most_400_bytes_beside_its_labels() {
+    const N: u32 = 20_000;
+    let store = open_at(&SimDisk::new(), Config::default(), ManualClock::at_ms(NOW_MS));
+    let mut engine = store.engine;
+    let (name, meta) = (commons("heart"), SeriesMeta::default());
+    let mut n_label_bytes = 0;
+    let series_idx = (0..N).map(|n| {
+        let labels = twelve_labels(n);
+        n_label_bytes += labels.packed().len();
+        let key = u128::from(labels.series_id()) << 3;
+        store.storage.register(key, &name, &labels, &meta).unwrap().series_idx
+    });
+    let part = Part::Samples {
+        commons_idx: 0,
+        epoch: Epoch::FIRST,
+        series_idx: series_idx.collect(),
+        timestamps_ms: vec![NOW_MS; N as usize],
+        values: vec![1.0; N as usize],
+    };
+    engine.commit(vec![part]).unwrap();
+
+    let per_series = |n_bytes: usize| n_bytes / N as usize;
+    let registry = per_series(store.shared.commons.get(0).registry.read().size_bytes());
+    let raw_keys = per_series(store.shared.raw_keys.read().size_bytes());
+    let head_bytes = usize::try_from(store.shared.version.read().head_bytes()).unwrap();
+    let (head, labels) = (per_series(head_bytes), per_series(n_label_bytes));
+    let beside = registry - labels + raw_keys + head;
+    eprintln!("registry {registry}, of it labels {labels}; raw keys {raw_keys}; head {head}");
+    assert!(beside <= 400, "{beside} bytes a series beside its labels");
 }
