@@ -38,9 +38,9 @@ pub(crate) fn measure(kind: Kind) -> io::Result<Restart> {
     let time_ms = start_ms + last_round * remote_write::INTERVAL_MS;
 
     let clock = SystemClock::new();
+    let killed_ns = clock.monotonic_ns();
     let server = server.kill_and_restart()?;
-    let started_ns = clock.monotonic_ns();
-    let elapsed_s = || Duration::from_nanos(clock.monotonic_ns() - started_ns).as_secs_f64();
+    let elapsed_s = || Duration::from_nanos(clock.monotonic_ns() - killed_ns).as_secs_f64();
     let mut first_answer_s = None;
     while elapsed_s() < PATIENCE_S {
         if let Some(sum) = server.ask_sum(CHECKED_METRIC, time_ms) {

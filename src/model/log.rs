@@ -3,11 +3,11 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
-    ArrayRef, Int32Builder, RecordBatch, StringBuilder, StringDictionaryBuilder,
-    TimestampNanosecondBuilder,
+    Array, ArrayRef, Int32Builder, RecordBatch, StringBuilder, TimestampNanosecondBuilder,
 };
-use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
+use super::dictionary::DictionaryColumn;
 use super::metric::dictionary_utf8;
 use super::tags::Tags;
 
@@ -77,12 +77,12 @@ pub struct LogsBuilder {
     observed: TimestampNanosecondBuilder,
     tags: TagColumns,
     severity_number: Int32Builder,
-    severity_text: StringDictionaryBuilder<Int32Type>,
+    severity_text: DictionaryColumn,
     body: StringBuilder,
     attributes: StringBuilder,
-    resource: StringDictionaryBuilder<Int32Type>,
-    scope_name: StringDictionaryBuilder<Int32Type>,
-    event_name: StringDictionaryBuilder<Int32Type>,
+    resource: DictionaryColumn,
+    scope_name: DictionaryColumn,
+    event_name: DictionaryColumn,
     trace_id: StringBuilder,
     span_id: StringBuilder,
     flags: Int32Builder,
@@ -105,20 +105,26 @@ impl Default for LogsBuilder {
 impl LogsBuilder {
     /// Returns an empty builder.
     pub fn new() -> Self {
+        Self::with_room(0, 0)
+    }
+
+    /// Returns an empty builder with room for `n_rows` rows that have `n_bytes` of text.
+    pub fn with_room(n_rows: usize, n_bytes: usize) -> Self {
+        let text = |n_bytes| StringBuilder::with_capacity(n_rows, n_bytes);
         Self {
-            timestamp: TimestampNanosecondBuilder::new().with_timezone("UTC"),
-            observed: TimestampNanosecondBuilder::new().with_timezone("UTC"),
+            timestamp: timestamps(n_rows),
+            observed: timestamps(n_rows),
             tags: TagColumns::default(),
-            severity_number: Int32Builder::new(),
-            severity_text: StringDictionaryBuilder::new(),
-            body: StringBuilder::new(),
-            attributes: StringBuilder::new(),
-            resource: StringDictionaryBuilder::new(),
-            scope_name: StringDictionaryBuilder::new(),
-            event_name: StringDictionaryBuilder::new(),
-            trace_id: StringBuilder::new(),
-            span_id: StringBuilder::new(),
-            flags: Int32Builder::new(),
+            severity_number: Int32Builder::with_capacity(n_rows),
+            severity_text: DictionaryColumn::default(),
+            body: text(n_bytes / 2),
+            attributes: text(n_bytes / 2),
+            resource: DictionaryColumn::default(),
+            scope_name: DictionaryColumn::default(),
+            event_name: DictionaryColumn::default(),
+            trace_id: text(n_rows * TRACE_ID_DIGITS),
+            span_id: text(n_rows * SPAN_ID_DIGITS),
+            flags: Int32Builder::with_capacity(n_rows),
             n_rows: 0,
         }
     }
@@ -129,12 +135,12 @@ impl LogsBuilder {
         self.observed.append_option((row.observed_ns != 0).then_some(row.observed_ns));
         self.tags.push(tags);
         self.severity_number.append_value(row.severity_number);
-        self.severity_text.append_option(non_empty(row.severity_text));
+        self.severity_text.push(non_empty(row.severity_text));
         self.body.append_value(row.body);
         self.attributes.append_value(row.attributes);
-        self.resource.append_value(row.resource);
-        self.scope_name.append_option(non_empty(row.scope_name));
-        self.event_name.append_option(non_empty(row.event_name));
+        self.resource.push(Some(row.resource));
+        self.scope_name.push(non_empty(row.scope_name));
+        self.event_name.push(non_empty(row.event_name));
         self.trace_id.append_option(non_empty(row.trace_id));
         self.span_id.append_option(non_empty(row.span_id));
         self.flags.append_value(row.flags.cast_signed());
@@ -156,21 +162,21 @@ impl LogsBuilder {
         self.n_rows = 0;
         let [service, env, cluster, rule] = self.tags.finish();
         let columns: Vec<ArrayRef> = vec![
-            Arc::new(self.timestamp.finish()),
-            Arc::new(self.observed.finish()),
+            fitted(self.timestamp.finish()),
+            fitted(self.observed.finish()),
             service,
             env,
             cluster,
-            Arc::new(self.severity_number.finish()),
-            Arc::new(self.severity_text.finish()),
-            Arc::new(self.body.finish()),
-            Arc::new(self.attributes.finish()),
-            Arc::new(self.resource.finish()),
-            Arc::new(self.scope_name.finish()),
-            Arc::new(self.event_name.finish()),
-            Arc::new(self.trace_id.finish()),
-            Arc::new(self.span_id.finish()),
-            Arc::new(self.flags.finish()),
+            fitted(self.severity_number.finish()),
+            self.severity_text.finish(),
+            fitted(self.body.finish()),
+            fitted(self.attributes.finish()),
+            self.resource.finish(),
+            self.scope_name.finish(),
+            self.event_name.finish(),
+            fitted(self.trace_id.finish()),
+            fitted(self.span_id.finish()),
+            fitted(self.flags.finish()),
             rule,
         ];
         RecordBatch::try_new(schema(), columns).expect("every column got one value a row")
@@ -180,28 +186,39 @@ impl LogsBuilder {
 /// The four tag columns that logs and spans share.
 #[derive(Default)]
 pub(super) struct TagColumns {
-    service: StringDictionaryBuilder<Int32Type>,
-    env: StringDictionaryBuilder<Int32Type>,
-    cluster: StringDictionaryBuilder<Int32Type>,
-    rule: StringDictionaryBuilder<Int32Type>,
+    service: DictionaryColumn,
+    env: DictionaryColumn,
+    cluster: DictionaryColumn,
+    rule: DictionaryColumn,
 }
 
 impl TagColumns {
     pub(super) fn push(&mut self, tags: &Tags) {
-        self.service.append_option(tags.service.as_deref());
-        self.env.append_option(tags.env.as_deref());
-        self.cluster.append_option(tags.cluster.as_deref());
-        self.rule.append_value(tags.rule);
+        self.service.push(tags.service.as_deref());
+        self.env.push(tags.env.as_deref());
+        self.cluster.push(tags.cluster.as_deref());
+        self.rule.push(Some(tags.rule));
     }
 
     pub(super) fn finish(&mut self) -> [ArrayRef; 4] {
-        [
-            Arc::new(self.service.finish()),
-            Arc::new(self.env.finish()),
-            Arc::new(self.cluster.finish()),
-            Arc::new(self.rule.finish()),
-        ]
+        [self.service.finish(), self.env.finish(), self.cluster.finish(), self.rule.finish()]
     }
+}
+
+/// Digits of an id in hex.
+pub(super) const TRACE_ID_DIGITS: usize = 32;
+/// Digits of an id in hex.
+pub(super) const SPAN_ID_DIGITS: usize = 16;
+
+/// Returns a column of times in ns with room for `n_rows`.
+pub(super) fn timestamps(n_rows: usize) -> TimestampNanosecondBuilder {
+    TimestampNanosecondBuilder::with_capacity(n_rows).with_timezone("UTC")
+}
+
+/// Gives back the room that a column did not fill: a batch may wait an hour for its file.
+pub(super) fn fitted(mut column: impl Array + 'static) -> ArrayRef {
+    column.shrink_to_fit();
+    Arc::new(column)
 }
 
 pub(super) fn non_empty(text: &str) -> Option<&str> {

@@ -4,6 +4,7 @@
 //! schema each, and the `Grant` that says which commons a caller may write or read.
 
 pub mod alert;
+pub mod dictionary;
 pub mod grant;
 pub mod json;
 pub mod labels;

@@ -3,12 +3,14 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
-    ArrayRef, Int32Builder, Int64Builder, RecordBatch, StringBuilder, StringDictionaryBuilder,
-    TimestampNanosecondBuilder,
+    ArrayRef, Int32Builder, Int64Builder, RecordBatch, StringBuilder, TimestampNanosecondBuilder,
 };
-use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
-use super::log::{TagColumns, non_empty, timestamp_ns};
+use super::dictionary::DictionaryColumn;
+use super::log::{
+    SPAN_ID_DIGITS, TRACE_ID_DIGITS, TagColumns, fitted, non_empty, timestamp_ns, timestamps,
+};
 use super::metric::dictionary_utf8;
 use super::tags::Tags;
 
@@ -101,6 +103,9 @@ pub fn status_str(code: i32) -> &'static str {
     }
 }
 
+/// `[]`: most spans have no events and no links.
+const EMPTY_LIST_BYTES: usize = 2;
+
 /// Collects spans of one commons into an Arrow batch.
 pub struct SpansBuilder {
     start: TimestampNanosecondBuilder,
@@ -110,13 +115,13 @@ pub struct SpansBuilder {
     span_id: StringBuilder,
     parent_span_id: StringBuilder,
     tags: TagColumns,
-    name: StringDictionaryBuilder<Int32Type>,
-    kind: StringDictionaryBuilder<Int32Type>,
-    status_code: StringDictionaryBuilder<Int32Type>,
+    name: DictionaryColumn,
+    kind: DictionaryColumn,
+    status_code: DictionaryColumn,
     status_message: StringBuilder,
     attributes: StringBuilder,
-    resource: StringDictionaryBuilder<Int32Type>,
-    scope_name: StringDictionaryBuilder<Int32Type>,
+    resource: DictionaryColumn,
+    scope_name: DictionaryColumn,
     trace_state: StringBuilder,
     flags: Int32Builder,
     events: StringBuilder,
@@ -140,25 +145,31 @@ impl Default for SpansBuilder {
 impl SpansBuilder {
     /// Returns an empty builder.
     pub fn new() -> Self {
+        Self::with_room(0, 0)
+    }
+
+    /// Returns an empty builder with room for `n_rows` rows that have `n_bytes` of text.
+    pub fn with_room(n_rows: usize, n_bytes: usize) -> Self {
+        let text = |n_bytes| StringBuilder::with_capacity(n_rows, n_bytes);
         Self {
-            start: TimestampNanosecondBuilder::new().with_timezone("UTC"),
-            end: TimestampNanosecondBuilder::new().with_timezone("UTC"),
-            duration: Int64Builder::new(),
-            trace_id: StringBuilder::new(),
-            span_id: StringBuilder::new(),
-            parent_span_id: StringBuilder::new(),
+            start: timestamps(n_rows),
+            end: timestamps(n_rows),
+            duration: Int64Builder::with_capacity(n_rows),
+            trace_id: text(n_rows * TRACE_ID_DIGITS),
+            span_id: text(n_rows * SPAN_ID_DIGITS),
+            parent_span_id: text(n_rows * SPAN_ID_DIGITS),
             tags: TagColumns::default(),
-            name: StringDictionaryBuilder::new(),
-            kind: StringDictionaryBuilder::new(),
-            status_code: StringDictionaryBuilder::new(),
-            status_message: StringBuilder::new(),
-            attributes: StringBuilder::new(),
-            resource: StringDictionaryBuilder::new(),
-            scope_name: StringDictionaryBuilder::new(),
-            trace_state: StringBuilder::new(),
-            flags: Int32Builder::new(),
-            events: StringBuilder::new(),
-            links: StringBuilder::new(),
+            name: DictionaryColumn::default(),
+            kind: DictionaryColumn::default(),
+            status_code: DictionaryColumn::default(),
+            status_message: text(0),
+            attributes: text(n_bytes),
+            resource: DictionaryColumn::default(),
+            scope_name: DictionaryColumn::default(),
+            trace_state: text(0),
+            flags: Int32Builder::with_capacity(n_rows),
+            events: text(n_rows * EMPTY_LIST_BYTES),
+            links: text(n_rows * EMPTY_LIST_BYTES),
             n_rows: 0,
         }
     }
@@ -172,13 +183,13 @@ impl SpansBuilder {
         self.span_id.append_value(row.span_id);
         self.parent_span_id.append_option(non_empty(row.parent_span_id));
         self.tags.push(tags);
-        self.name.append_value(row.name);
-        self.kind.append_value(kind_str(row.kind));
-        self.status_code.append_value(status_str(row.status_code));
+        self.name.push(Some(row.name));
+        self.kind.push(Some(kind_str(row.kind)));
+        self.status_code.push(Some(status_str(row.status_code)));
         self.status_message.append_option(non_empty(row.status_message));
         self.attributes.append_value(row.attributes);
-        self.resource.append_value(row.resource);
-        self.scope_name.append_option(non_empty(row.scope_name));
+        self.resource.push(Some(row.resource));
+        self.scope_name.push(non_empty(row.scope_name));
         self.trace_state.append_option(non_empty(row.trace_state));
         self.flags.append_value(row.flags.cast_signed());
         self.events.append_value(row.events);
@@ -201,26 +212,26 @@ impl SpansBuilder {
         self.n_rows = 0;
         let [service, env, cluster, rule] = self.tags.finish();
         let columns: Vec<ArrayRef> = vec![
-            Arc::new(self.start.finish()),
-            Arc::new(self.end.finish()),
-            Arc::new(self.duration.finish()),
-            Arc::new(self.trace_id.finish()),
-            Arc::new(self.span_id.finish()),
-            Arc::new(self.parent_span_id.finish()),
+            fitted(self.start.finish()),
+            fitted(self.end.finish()),
+            fitted(self.duration.finish()),
+            fitted(self.trace_id.finish()),
+            fitted(self.span_id.finish()),
+            fitted(self.parent_span_id.finish()),
             service,
             env,
             cluster,
-            Arc::new(self.name.finish()),
-            Arc::new(self.kind.finish()),
-            Arc::new(self.status_code.finish()),
-            Arc::new(self.status_message.finish()),
-            Arc::new(self.attributes.finish()),
-            Arc::new(self.resource.finish()),
-            Arc::new(self.scope_name.finish()),
-            Arc::new(self.trace_state.finish()),
-            Arc::new(self.flags.finish()),
-            Arc::new(self.events.finish()),
-            Arc::new(self.links.finish()),
+            self.name.finish(),
+            self.kind.finish(),
+            self.status_code.finish(),
+            fitted(self.status_message.finish()),
+            fitted(self.attributes.finish()),
+            self.resource.finish(),
+            self.scope_name.finish(),
+            fitted(self.trace_state.finish()),
+            fitted(self.flags.finish()),
+            fitted(self.events.finish()),
+            fitted(self.links.finish()),
             rule,
         ];
         RecordBatch::try_new(schema(), columns).expect("every column got one value a row")

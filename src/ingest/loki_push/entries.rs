@@ -46,7 +46,7 @@ impl<'c> Collect<'c> {
     pub(super) fn new(ctx: &'c Context<'c>) -> Self {
         Self {
             ctx,
-            batches: Batches::default(),
+            batches: Batches::of_body(0),
             decoded: Decoded::default(),
             attributes: String::new(),
             retagged: Retagged::default(),

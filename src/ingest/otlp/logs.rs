@@ -22,7 +22,7 @@ pub(super) fn decode_logs(
     resources: &ResourceCache,
     body: &[u8],
 ) -> Result<Decoded, IngestError> {
-    let mut walk = Walk::new(ctx, resources);
+    let mut walk = Walk::new(ctx, resources, body.len());
     let mut request = Reader::new(body);
     while let Some(field) = request.next_field()? {
         if field.number == 1 {
@@ -43,11 +43,11 @@ struct Walk<'c> {
 }
 
 impl<'c> Walk<'c> {
-    fn new(ctx: &'c Context<'c>, resources: &'c ResourceCache) -> Self {
+    fn new(ctx: &'c Context<'c>, resources: &'c ResourceCache, n_body_bytes: usize) -> Self {
         Self {
             ctx,
             resources,
-            batches: Batches::default(),
+            batches: Batches::of_body(n_body_bytes),
             decoded: Decoded::default(),
             attributes: JsonText::default(),
             body: JsonText::default(),

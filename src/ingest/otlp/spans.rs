@@ -24,7 +24,7 @@ pub(super) fn decode_spans(
     let mut walk = Walk {
         ctx,
         resources,
-        batches: Batches::default(),
+        batches: Batches::of_body(body.len()),
         decoded: Decoded::default(),
         scratch: Scratch::default(),
     };

@@ -123,7 +123,32 @@ impl Decoded {
 pub(in crate::ingest) struct Batches<B> {
     batches: Vec<Batch<B>>,
     last_idx: usize,
+    /// The body that the rows are read from.
+    n_body_bytes: usize,
 }
+
+/// Collects rows; told how many to expect, it need not grow.
+pub(in crate::ingest) trait Builder {
+    /// Returns a builder with room for `n_rows` rows that have `n_bytes` of text.
+    fn with_room(n_rows: usize, n_bytes: usize) -> Self;
+}
+
+impl Builder for LogsBuilder {
+    fn with_room(n_rows: usize, n_bytes: usize) -> Self {
+        LogsBuilder::with_room(n_rows, n_bytes)
+    }
+}
+
+impl Builder for SpansBuilder {
+    fn with_room(n_rows: usize, n_bytes: usize) -> Self {
+        SpansBuilder::with_room(n_rows, n_bytes)
+    }
+}
+
+/// A record of a real sender takes about this much; a wrong guess costs a few reallocations.
+const ROW_BYTES_GUESS: usize = 400;
+/// The largest body that room is made for before its rows are seen.
+const ROOM_BYTES_MAX: usize = 1 << 20;
 
 #[derive(Debug)]
 struct Batch<B> {
@@ -132,20 +157,22 @@ struct Batch<B> {
     runs: Vec<(Arc<Origin>, usize)>,
 }
 
-impl<B> Default for Batches<B> {
-    fn default() -> Self {
-        Self { batches: Vec::new(), last_idx: 0 }
+impl<B: Builder> Batches<B> {
+    /// Returns an empty collection for the rows of a body of this size.
+    pub(in crate::ingest) fn of_body(n_bytes: usize) -> Self {
+        Self { batches: Vec::new(), last_idx: 0, n_body_bytes: n_bytes.min(ROOM_BYTES_MAX) }
     }
-}
 
-impl<B: Default> Batches<B> {
     /// Returns the builder of the origin's commons, and notes that it gets one more row.
     pub(in crate::ingest) fn of(&mut self, origin: &Arc<Origin>) -> &mut B {
         let commons = &origin.tags.commons;
         let is_it = |batch: &Batch<B>| batch.commons == *commons;
         if !self.batches.get(self.last_idx).is_some_and(is_it) {
             self.last_idx = self.batches.iter().position(is_it).unwrap_or_else(|| {
-                let (commons, builder) = (commons.clone(), B::default());
+                // Most requests are of one commons; the others' columns grow as they need.
+                let n_bytes = if self.batches.is_empty() { self.n_body_bytes } else { 0 };
+                let builder = B::with_room(n_bytes / ROW_BYTES_GUESS, n_bytes);
+                let commons = commons.clone();
                 self.batches.push(Batch { commons, builder, runs: Vec::new() });
                 self.batches.len() - 1
             });

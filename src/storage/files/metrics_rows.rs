@@ -3,13 +3,11 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, DictionaryArray, Float64Array, Int32Array, Int32Builder, ListBuilder, RecordBatch,
-    StringArray, TimestampMillisecondArray, UInt64Array, UInt64Builder, new_null_array,
+    ArrayRef, Float64Array, Int32Array, ListBuilder, RecordBatch, TimestampMillisecondArray,
+    UInt64Array, UInt64Builder, new_null_array,
 };
-use arrow::buffer::{Buffer, OffsetBuffer};
-use arrow::datatypes::Int32Type;
-use hashbrown::HashMap;
 
+use crate::model::dictionary::DictionaryColumn;
 use crate::model::labels::METRIC_NAME;
 use crate::model::{ExpHistogram, Labels, SeriesMeta, json, metric};
 
@@ -19,15 +17,15 @@ pub struct MetricsRows {
     timestamps: Vec<i64>,
     values: Vec<f64>,
     series_ids: Vec<u64>,
-    metric: Runs,
-    service: Runs,
-    env: Runs,
-    cluster: Runs,
-    labels: Runs,
-    kind: Runs,
-    unit: Runs,
-    temporality: Runs,
-    tag_rule: Runs,
+    metric: DictionaryColumn,
+    service: DictionaryColumn,
+    env: DictionaryColumn,
+    cluster: DictionaryColumn,
+    labels: DictionaryColumn,
+    kind: DictionaryColumn,
+    unit: DictionaryColumn,
+    temporality: DictionaryColumn,
+    tag_rule: DictionaryColumn,
 }
 
 impl MetricsRows {
@@ -45,17 +43,17 @@ impl MetricsRows {
         self.values.extend_from_slice(values);
         self.series_ids.extend(std::iter::repeat_n(series_id, n));
         self.labels(labels, n);
-        self.kind.push(Some(meta.kind.as_str()), n);
-        self.unit.push((!meta.unit.is_empty()).then_some(&*meta.unit), n);
-        self.temporality.push(meta.temporality.as_str(), n);
-        self.tag_rule.push((!meta.tag_rule.is_empty()).then_some(&*meta.tag_rule), n);
+        self.kind.push_run(Some(meta.kind.as_str()), n);
+        self.unit.push_run((!meta.unit.is_empty()).then_some(&*meta.unit), n);
+        self.temporality.push_run(meta.temporality.as_str(), n);
+        self.tag_rule.push_run((!meta.tag_rule.is_empty()).then_some(&*meta.tag_rule), n);
     }
 
     /// Takes a label set apart in one walk: the commons is in the file's path, some labels have
     /// columns, and the rest becomes JSON.
     fn labels(&mut self, labels: &Labels, n: usize) {
         let (mut metric, mut service, mut env, mut cluster) = ("", None, None, None);
-        self.labels.push_new(n, |json| {
+        self.labels.push_new_run(n, |json| {
             let others = labels.iter().filter(|&(name, value)| {
                 match name {
                     METRIC_NAME => metric = value,
@@ -69,10 +67,10 @@ impl MetricsRows {
             });
             json::push_object(json, others);
         });
-        self.metric.push(Some(metric), n);
-        self.service.push(service, n);
-        self.env.push(env, n);
-        self.cluster.push(cluster, n);
+        self.metric.push_run(Some(metric), n);
+        self.service.push_run(service, n);
+        self.env.push_run(env, n);
+        self.cluster.push_run(cluster, n);
     }
 
     /// Returns the number of rows so far.
@@ -124,68 +122,6 @@ impl MetricsRows {
             Arc::new(UInt64Array::from(std::mem::take(&mut self.series_ids))),
             self.tag_rule.finish(),
         ]
-    }
-}
-
-/// A dictionary column whose values come in runs.
-#[derive(Debug, Default)]
-struct Runs {
-    keys: Int32Builder,
-    /// The values one behind the other, and where each ends.
-    text: String,
-    ends: Vec<usize>,
-    place: HashMap<Box<str>, i32>,
-    /// The value of the run before, which mostly is this run's too.
-    last: Option<(Box<str>, i32)>,
-}
-
-impl Runs {
-    fn push(&mut self, value: Option<&str>, n: usize) {
-        let Some(value) = value else { return self.keys.append_nulls(n) };
-        let key = match &self.last {
-            Some((last, key)) if **last == *value => *key,
-            _ => self.find_or_add(value),
-        };
-        self.keys.append_value_n(key, n);
-    }
-
-    fn find_or_add(&mut self, value: &str) -> i32 {
-        let key = match self.place.get(value) {
-            Some(&key) => key,
-            None => {
-                self.text.push_str(value);
-                let key = self.end_value();
-                self.place.insert(value.into(), key);
-                key
-            }
-        };
-        self.last = Some((value.into(), key));
-        key
-    }
-
-    /// Appends a run of a value that has not been there before, and that `write` writes.
-    fn push_new(&mut self, n: usize, write: impl FnOnce(&mut String)) {
-        write(&mut self.text);
-        let key = self.end_value();
-        self.keys.append_value_n(key, n);
-    }
-
-    fn end_value(&mut self) -> i32 {
-        self.ends.push(self.text.len());
-        i32::try_from(self.ends.len() - 1).expect("a batch has far fewer rows than 2^31")
-    }
-
-    fn finish(&mut self) -> ArrayRef {
-        self.place.clear();
-        self.last = None;
-        let text = Buffer::from(std::mem::take(&mut self.text).into_bytes());
-        let offsets = std::iter::once(0).chain(std::mem::take(&mut self.ends));
-        let offset = |end| i32::try_from(end).expect("a batch has far less text than 2 GiB");
-        let offsets = OffsetBuffer::new(offsets.map(offset).collect());
-        let values = StringArray::new(offsets, text, None);
-        let dictionary =
-            DictionaryArray::<Int32Type>::try_new(self.keys.finish(), Arc::new(values));
-        Arc::new(dictionary.expect("keys are indexes into the values"))
     }
 }
 

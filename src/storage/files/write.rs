@@ -233,36 +233,64 @@ fn properties(target: &Target, row_group_rows: usize) -> WriterProperties {
         .set_key_value_metadata(Some(footer_texts(target)))
         .set_compression(zstd(level))
         .set_max_row_group_row_count(Some(row_group_rows))
-        // A label set a series: with short runs the dictionary is most of the file.
-        .set_dictionary_page_size_limit(64 << 20)
         .set_statistics_enabled(EnabledStatistics::Page);
     let builder = match target.signal {
         // Timestamps repeat from series to series, so their differences compress to almost nothing;
         // a dictionary of values only gets in the way of zstd.
         Signal::Metrics => common
+            // A label set a series: with short runs the dictionary is most of the file.
+            .set_dictionary_page_size_limit(64 << 20)
             .set_column_dictionary_enabled(column("timestamp"), false)
             .set_column_encoding(column("timestamp"), Encoding::DELTA_BINARY_PACKED)
             .set_column_dictionary_enabled(column("value"), false)
             .set_column_encoding(column("value"), Encoding::PLAIN)
             .set_column_compression(column("value"), zstd(3))
-            .set_column_statistics_enabled(column("value"), EnabledStatistics::Chunk)
-            .set_column_statistics_enabled(column("labels"), EnabledStatistics::None),
+            .set_column_statistics_enabled(column("value"), EnabledStatistics::Chunk),
         Signal::Logs => common
             .set_column_dictionary_enabled(column("timestamp"), false)
             .set_column_encoding(column("timestamp"), Encoding::DELTA_BINARY_PACKED)
             .set_column_dictionary_enabled(column("body"), false)
-            .set_column_statistics_enabled(column("body"), EnabledStatistics::None)
-            .set_column_statistics_enabled(column("attributes"), EnabledStatistics::None)
+            .set_column_dictionary_enabled(column("span_id"), false)
             .set_column_bloom_filter_enabled(column("trace_id"), true),
+        // What differs from span to span has no dictionary: to find out that a text is new costs more
+        // than writing it, and zstd finds the trace ids that repeat, which stand together.
         Signal::Spans => common
             .set_column_dictionary_enabled(column("start_time"), false)
             .set_column_dictionary_enabled(column("end_time"), false)
             .set_column_dictionary_enabled(column("duration_ns"), false)
+            .set_column_dictionary_enabled(column("trace_id"), false)
             .set_column_dictionary_enabled(column("span_id"), false)
-            .set_column_statistics_enabled(column("attributes"), EnabledStatistics::None)
-            .set_column_statistics_enabled(column("events"), EnabledStatistics::None)
-            .set_column_statistics_enabled(column("links"), EnabledStatistics::None)
+            .set_column_dictionary_enabled(column("parent_span_id"), false)
+            .set_column_dictionary_enabled(column("attributes"), false)
             .set_column_bloom_filter_enabled(column("trace_id"), true),
     };
+    let builder = without_bounds(signal).iter().fold(builder, |builder, name| {
+        builder.set_column_statistics_enabled(column(name), EnabledStatistics::None)
+    });
     builder.build()
+}
+
+/// Returns the columns whose smallest and largest value say nothing about a page: they differ from
+/// row to row without an order, or hardly at all. To keep the bounds costs two comparisons a row.
+fn without_bounds(signal: Signal) -> &'static [&'static str] {
+    match signal {
+        Signal::Metrics => &["labels", "kind", "unit", "temporality", "tag_rule"],
+        Signal::Logs => {
+            &["body", "attributes", "resource", "scope_name", "span_id", "flags", "tag_rule"]
+        }
+        Signal::Spans => &[
+            "span_id",
+            "parent_span_id",
+            "kind",
+            "status_message",
+            "attributes",
+            "resource",
+            "scope_name",
+            "trace_state",
+            "flags",
+            "events",
+            "links",
+            "tag_rule",
+        ],
+    }
 }

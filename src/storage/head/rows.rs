@@ -1,13 +1,14 @@
 //! Log records or spans of one commons in one generation: Arrow batches in arrival order.
 //!
-//! Requests may bring a row or a thousand; neighbours are joined so that a reader meets few batches,
-//! each row being copied a logarithmic number of times at most.
+//! Requests may bring a row or a thousand. Small neighbours are joined, so that a reader meets few
+//! batches, each row being copied a logarithmic number of times at most; large ones stay as they
+//! came, since copying them would cost more than any reader gains.
 
 use arrow::array::{Array, RecordBatch, TimestampNanosecondArray};
 use arrow::compute::concat_batches;
 
 /// Batches are not joined past this many rows.
-const JOINED_ROWS_MAX: usize = 8192;
+const JOINED_ROWS_MAX: usize = 1024;
 /// Nor past this size: joining holds both copies, and a column of text has room for 2 GiB.
 const JOINED_BYTES_MAX: usize = 8 << 20;
 
