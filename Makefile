@@ -31,6 +31,9 @@ powercut: ## Cuts a machine's power under load, 20 times (CUTS=200: the long for
 	@COMMONWATCH_TEST_BINARY=$(abspath $(SERVER)) \
 	  $(CARGO) bench --profile dev --locked --bench powercut
 
+soak: ## Runs the long proofs, a verdict each: 100,000 crash states (SOAK=long: a million; SEED repeats)
+	@scripts/soak
+
 fmt: ## Formats the code
 	@$(CARGO) fmt
 
