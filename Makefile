@@ -55,6 +55,9 @@ powercut: ## Cuts a machine's power under load, 20 times (CUTS=200: the long for
 faults: ## Kills, broken disks and flipped bits in their long forms (many hours)
 	@scripts/faults
 
+soak: ## Runs the long proofs, a verdict each: 100,000 crash states (SOAK=long: a million; SEED repeats)
+	@scripts/soak
+
 fmt: ## Formats the code
 	@$(CARGO) fmt
 

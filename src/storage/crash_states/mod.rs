@@ -63,6 +63,18 @@ impl std::ops::AddAssign for Seen {
     }
 }
 
+/// Says which history it was when something in it panics.
+struct TellSeed(u64);
+
+impl Drop for TellSeed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let seed = self.0;
+            eprintln!("violation: CRASH_STATES=1 CRASH_SEED={seed} runs this history again");
+        }
+    }
+}
+
 struct History {
     seed: u64,
     rng: SmallRng,
@@ -74,6 +86,7 @@ struct History {
 
 impl History {
     fn run(seed: u64) -> Seen {
+        let _told = TellSeed(seed);
         let mut rng = SmallRng::seed_from_u64(seed);
         let config = Config {
             segment_size: HumanSize(rng.random_range(256..4096)),
