@@ -258,6 +258,50 @@ async fn too_many_headers_or_too_large_ones_are_refused() {
 }
 
 #[tokio::test]
+async fn who_is_refused_while_still_sending_reads_why_and_may_go_on() {
+    let server = running(free_ports()).await;
+    let mut stream = TcpStream::connect(at(&server.addresses.http)).await.unwrap();
+    // More than any socket buffers: the rest is still on its way when the answer is written.
+    let body = vec![b'x'; 16 << 20];
+    let head =
+        format!("POST /nowhere HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", body.len());
+
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&body).await.unwrap();
+    let next = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    stream.write_all(next).await.unwrap();
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers).await.unwrap();
+
+    assert!(answers.starts_with("HTTP/1.1 404"), "{answers}");
+    assert!(answers.contains("HTTP/1.1 200"), "the connection serves the next request: {answers}");
+}
+
+#[tokio::test]
+async fn a_rest_that_does_not_come_is_not_waited_for() {
+    let linger_timeout = crate::base::units::HumanDuration(Duration::from_millis(50));
+    let server = running(Config { linger_timeout, ..free_ports() }).await;
+
+    let request = "POST /nowhere HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\nx";
+    let answer = exchange(at(&server.addresses.http), request).await;
+
+    assert!(answer.starts_with("HTTP/1.1 404"), "and then the end: {answer}");
+}
+
+#[tokio::test]
+async fn a_body_by_drops_is_told_so() {
+    let short = crate::base::units::HumanDuration(Duration::from_millis(50));
+    let config = Config { body_timeout: short, linger_timeout: short, ..free_ports() };
+    let server = running(config).await;
+
+    let request = "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\nx";
+    let answer = exchange(at(&server.addresses.http), request).await;
+
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert!(answer.contains("server.body_timeout"), "{answer}");
+}
+
+#[tokio::test]
 async fn a_request_under_way_is_finished_when_the_server_stops() {
     let server = running(free_ports()).await;
     let address = at(&server.addresses.http);

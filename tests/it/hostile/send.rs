@@ -1,4 +1,4 @@
-//! Sends a case and waits for what comes of it, ten seconds at most.
+//! Sends a case and waits for what comes of it, half a minute at most.
 
 use std::io::{self, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -10,8 +10,9 @@ use crate::support::http::{Response, read_response};
 use crate::support::otlp::{GrpcAnswer, call_bytes};
 use crate::support::server::Addresses;
 
-/// Whatever is sent, the server has said something by then.
-const DEADLINE: Duration = Duration::from_secs(10);
+/// Whatever is sent, the server has said something by then. Ten seconds are plenty on a machine of
+/// its own; the rest is for one that is shared, which is no defect.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 pub(super) type Answer = Response;
 
