@@ -17,6 +17,7 @@ pub mod files;
 pub mod flush;
 pub mod head;
 pub mod metrics;
+mod missing;
 pub mod open;
 pub mod retain;
 pub mod shared;
