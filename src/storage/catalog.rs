@@ -4,9 +4,10 @@
 //! live file and the last log segment whose rows are in files; both change in one rename, so after a
 //! crash a row is either in a listed file or in a segment that will be replayed, never in both.
 //!
-//! `parquet/manifest.copy.json` is the same, written before it, so that it is never behind: what the
-//! manifest no longer needs, the copy does not need either. When the manifest is lost or damaged, the
-//! copy takes its place.
+//! `parquet/manifest.copy.json` is the same, written after it and before anything that an older one
+//! needs is removed: one that a crash left behind is the state of a moment ago, and still true. So
+//! when the manifest is lost or damaged, the copy takes its place; otherwise the start brings it up
+//! to date. (Were it written first, it could be of a future that a crash prevented.)
 
 use std::io;
 use std::sync::Arc;
@@ -89,8 +90,8 @@ impl CatalogError {
 pub struct Wrong {
     /// Which.
     pub path: &'static str,
-    /// What is wrong with it.
-    pub reason: String,
+    /// What is wrong with it; `None` when it is not there, or behind.
+    pub damage: Option<String>,
 }
 
 enum Found {
@@ -101,18 +102,20 @@ enum Found {
 
 impl Manifest {
     /// Reads the manifest, or its copy when it is lost or damaged; a data directory without either
-    /// is new. Which of the two is wrong, and how, comes with it.
-    pub fn read(disk: &dyn Disk) -> Result<(Self, Vec<Wrong>), CatalogError> {
+    /// is new. Which of the two is wrong, if one is, comes with it.
+    pub fn read(disk: &dyn Disk) -> Result<(Self, Option<Wrong>), CatalogError> {
         let (first, second) = (Self::read_one(disk, MANIFEST)?, Self::read_one(disk, COPY)?);
-        let lost = || "it is not there".to_owned();
-        let wrong = |path, reason| vec![Wrong { path, reason }];
+        let wrong = |path, damage| Some(Wrong { path, damage });
         match (first, second) {
-            (Found::Whole(manifest), Found::Whole(_)) => Ok((manifest, Vec::new())),
-            (Found::Whole(manifest), Found::Nothing) => Ok((manifest, wrong(COPY, lost()))),
-            (Found::Whole(manifest), Found::Damaged(why)) => Ok((manifest, wrong(COPY, why))),
-            (Found::Nothing, Found::Whole(copy)) => Ok((copy, wrong(MANIFEST, lost()))),
-            (Found::Damaged(why), Found::Whole(copy)) => Ok((copy, wrong(MANIFEST, why))),
-            (Found::Nothing, Found::Nothing) => Ok((Self::default(), Vec::new())),
+            (Found::Whole(manifest), Found::Whole(copy)) if manifest == copy => {
+                Ok((manifest, None))
+            }
+            (Found::Whole(manifest), Found::Damaged(why)) => Ok((manifest, wrong(COPY, Some(why)))),
+            (Found::Whole(manifest), _) => Ok((manifest, wrong(COPY, None))),
+            (Found::Nothing, Found::Whole(copy)) => Ok((copy, wrong(MANIFEST, None))),
+            (Found::Damaged(why), Found::Whole(copy)) => Ok((copy, wrong(MANIFEST, Some(why)))),
+            // Both are made at once, so that there is a copy when the first file is published.
+            (Found::Nothing, Found::Nothing) => Ok((Self::default(), wrong(COPY, None))),
             (Found::Nothing, Found::Damaged(why)) | (Found::Damaged(why), _) => {
                 Err(CatalogError::Damaged(why))
             }
@@ -131,7 +134,7 @@ impl Manifest {
         }
     }
 
-    /// Replaces the copy, then the manifest.
+    /// Replaces the manifest, then its copy.
     pub fn write(&self, disk: &dyn Disk) -> Result<(), CatalogError> {
         let mut text = serde_json::to_string(self).expect("plain values have a JSON form");
         let crc = crc32c(text.as_bytes());
@@ -140,7 +143,7 @@ impl Manifest {
             parse(text.as_bytes()).is_ok_and(|read| read == *self),
             "what is written can be read"
         );
-        for path in [COPY, MANIFEST] {
+        for path in [MANIFEST, COPY] {
             disk::replace_file(disk, path, text.as_bytes()).map_err(|source| CatalogError::Io {
                 action: "replace",
                 path,
@@ -206,12 +209,12 @@ mod tests {
 
         manifest().write(&disk).unwrap();
 
-        assert_eq!(Manifest::read(&disk).unwrap(), (manifest(), Vec::new()));
+        assert_eq!(Manifest::read(&disk).unwrap(), (manifest(), None));
     }
 
     #[test]
     fn a_new_directory_has_an_empty_manifest() {
-        assert_eq!(Manifest::read(&SimDisk::new()).unwrap(), (Manifest::default(), Vec::new()));
+        assert_eq!(read(&SimDisk::new()), Manifest::default());
     }
 
     #[test]
@@ -224,7 +227,7 @@ mod tests {
                 for (path, whole_one) in [(MANIFEST, COPY), (COPY, MANIFEST)] {
                     disk.flip_byte(path, at, mask);
                     let (found, wrong) = Manifest::read(&disk).unwrap();
-                    assert_eq!((found, wrong[0].path), (manifest(), path), "{at} {mask}");
+                    assert_eq!((found, wrong.unwrap().path), (manifest(), path), "{at} {mask}");
 
                     disk.flip_byte(whole_one, len - 1 - at, mask);
                     let both = Manifest::read(&disk);
@@ -244,7 +247,7 @@ mod tests {
 
         let (found, wrong) = Manifest::read(&disk).unwrap();
 
-        assert_eq!((found, wrong[0].path, wrong.len()), (manifest(), MANIFEST, 1));
+        assert_eq!((found, wrong.unwrap().path), (manifest(), MANIFEST));
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod flush;
 pub mod head;
 pub mod keeper;
 pub mod metrics;
+mod missing;
 pub mod open;
 pub mod retain;
 pub mod retire;

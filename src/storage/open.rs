@@ -68,7 +68,7 @@ pub fn open(
         disk::create_dir_synced(&*disk, dir).map_err(io(format!("create the folder {dir}")))?;
     }
     let (manifest, wrong) = Manifest::read(&*disk)?;
-    if !wrong.is_empty() {
+    if let Some(wrong) = wrong {
         mend_manifest(&*disk, &manifest, &wrong)?;
     }
     // A process that was killed may have left a manifest whose name is not on disk yet; the log that
@@ -110,15 +110,10 @@ pub fn open(
 }
 
 /// Sets what is damaged aside, and makes two good ones of the good one.
-fn mend_manifest(disk: &dyn Disk, manifest: &Manifest, wrong: &[Wrong]) -> Result<(), OpenError> {
-    for Wrong { path, reason } in wrong {
-        if disk.open(path).is_ok() {
-            error!(path, reason, "the manifest is damaged; the other one takes its place");
-            set_aside(disk, path)?;
-        } else {
-            // Also what is left by a process that ended just before it wrote the first one.
-            warn!(path, reason, "the other one takes its place");
-        }
+fn mend_manifest(disk: &dyn Disk, manifest: &Manifest, wrong: &Wrong) -> Result<(), OpenError> {
+    if let Wrong { path, damage: Some(reason) } = wrong {
+        error!(path, reason, "the manifest is damaged; the other one takes its place");
+        set_aside(disk, path)?;
     }
     Ok(manifest.write(disk)?)
 }

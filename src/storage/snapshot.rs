@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use parking_lot::Mutex;
 
 use super::files::metrics_rows::MetricsRows;
 use super::files::read::{Selection, Sink, read_series};
@@ -12,6 +11,7 @@ use super::files::series_order;
 use super::flush::{ExpPoint, exp_batch, sorted_slots};
 use super::head::metrics::sort_first_wins;
 use super::head::{CommonsHead, Generation};
+use super::missing::Missing;
 use super::shared::{Shared, Version};
 use super::{FileEntry, HeadBatch, HeadFilter, ReadError, SeriesRequest};
 use crate::model::{Commons, Labels, Matcher, ReadScope, SeriesData, SeriesMeta, Signal};
@@ -236,37 +236,6 @@ impl Snapshot {
             };
             batches.map(move |batch| HeadBatch { commons: commons.clone(), batch })
         }))
-    }
-}
-
-/// The most damaged files that an answer names one by one.
-const NAMED_MAX: usize = 10;
-
-/// Damaged files that answers from one snapshot lack.
-#[derive(Debug, Default)]
-struct Missing(Mutex<BTreeMap<String, u64>>);
-
-impl Missing {
-    fn note(&self, files: Vec<&Arc<FileEntry>>) {
-        let files = files.into_iter().map(|file| (file.path.clone(), file.n_rows));
-        self.0.lock().extend(files);
-    }
-
-    fn warnings<'a>(&self, lost: impl Iterator<Item = &'a String>) -> Vec<String> {
-        let files = self.0.lock();
-        let mut warnings: Vec<String> = lost
-            .map(|segment| {
-                format!("partial answer: rows in the damaged part of the log segment {segment} are missing")
-            })
-            .collect();
-        warnings.extend(files.iter().take(NAMED_MAX).map(|(path, n_rows)| {
-            format!("partial answer: the {n_rows} rows of the damaged file {path} are missing")
-        }));
-        if files.len() > NAMED_MAX {
-            let n_more = files.len() - NAMED_MAX;
-            warnings.push(format!("partial answer: {n_more} more damaged files are missing"));
-        }
-        warnings
     }
 }
 

@@ -70,7 +70,7 @@ fn check_survived(faults: &str) {
 fn a_failed_sync_of_the_log_ends_the_process() {
     check_fatal(
         "sync.wal.before@9=error:eio",
-        &["cannot sync log segment wal/", "os error 5", "a restart replays the log"],
+        &["log segment wal/", "os error 5", "a restart replays the log"],
     );
 }
 

@@ -99,7 +99,7 @@ fn a_damaged_manifest_costs_nothing_as_long_as_its_copy_is_whole() {
 
     let server = setup.start();
     let body =
-        server.caller().get(&format!("/api/v1/query?query=up&time={}", now_ms() / 1000)).json();
+        server.caller().get(&format!("/api/v1/query?query=up&time={}", now_ms() / 1000 + 1)).json();
     assert_eq!((names(&body), warnings(&body).len()), (vec!["kept".to_owned()], 0), "{body}");
     assert!(server.log().contains("the manifest is damaged"), "{}", server.log());
     assert!(setup.data_dir().join("quarantine/parquet%manifest.json").exists());
@@ -177,7 +177,8 @@ fn check_sql(caller: &Caller, query: &str, want: &[&str]) {
 }
 
 fn check_promql(caller: &Caller, query: &str, want: &[&str]) {
-    let at = now_ms() / 1000;
+    // The next full second: the samples are of this one.
+    let at = now_ms() / 1000 + 1;
     for path in [
         format!("query?query={query}&time={at}"),
         format!("query_range?query={query}&start={}&end={at}&step=15", at - 60),

@@ -70,7 +70,7 @@ impl ReadOnlyStore {
         let mut open = self.open.lock();
         let file = open
             .entry(location.clone())
-            .or_insert_with(|| Arc::new(Checked::open(&self.disk, entry)));
+            .or_insert_with(|| Arc::new(Checked::open(&self.disk, entry).forgetful()));
         Ok(Arc::clone(file))
     }
 

@@ -121,10 +121,10 @@ pub struct Checked {
     inner: Arc<dyn DiskRead>,
     /// `None` for files of a version that did not sum up.
     seal: Option<Seal>,
-    tail: OnceLock<Bytes>,
     blocks: OnceLock<Blocks>,
     /// The blocks read last and where they begin: pages are read one after the other.
     recent: Mutex<(u64, Bytes)>,
+    recent_bytes_max: usize,
     damage: OnceLock<String>,
 }
 
@@ -147,9 +147,9 @@ impl Checked {
         Self {
             inner,
             seal,
-            tail: OnceLock::new(),
             blocks: OnceLock::new(),
             recent: Mutex::default(),
+            recent_bytes_max: RECENT_BYTES_MAX,
             damage: OnceLock::new(),
         }
     }
@@ -160,6 +160,11 @@ impl Checked {
             let _ = this.damaged(error.to_string());
         }
         this
+    }
+
+    /// Keeps nothing of what is read, for whoever has many files open at once.
+    pub fn forgetful(self) -> Self {
+        Self { recent_bytes_max: 0, ..self }
     }
 
     /// Returns what is wrong with the file, once that was met.
@@ -180,17 +185,14 @@ impl Checked {
     }
 
     /// Returns the tail, checked against the manifest.
-    fn tail(&self, seal: Seal) -> io::Result<&Bytes> {
-        if let Some(tail) = self.tail.get() {
-            return Ok(tail);
-        }
+    fn tail(&self, seal: Seal) -> io::Result<Bytes> {
         let n_bytes = self.size_bytes().saturating_sub(seal.tail_offset);
         let tail =
             self.raw(seal.tail_offset, usize::try_from(n_bytes).map_err(io::Error::other)?)?;
         if crc32c(&tail) != seal.tail_crc {
             return Err(self.damaged("wrong checksum of its footer".to_owned()));
         }
-        Ok(self.tail.get_or_init(|| tail))
+        Ok(tail)
     }
 
     /// Takes checksums that an earlier reading learned.
@@ -245,7 +247,7 @@ impl Checked {
                 return Err(self.damaged(format!("wrong checksum of the block at byte {start}")));
             }
         }
-        if bytes.len() <= RECENT_BYTES_MAX {
+        if bytes.len() <= self.recent_bytes_max {
             *self.recent.lock() = (from, bytes.clone());
         }
         let skip = place(from)?;
