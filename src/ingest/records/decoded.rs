@@ -145,8 +145,9 @@ impl Builder for SpansBuilder {
     }
 }
 
-/// A record of a real sender takes about this much; a wrong guess costs a few reallocations.
-const ROW_BYTES_GUESS: usize = 400;
+/// Few real records take less than this. A guess too high has all columns double, and keep what
+/// they do not fill.
+const ROW_BYTES_GUESS: usize = 256;
 /// The largest body that room is made for before its rows are seen.
 const ROOM_BYTES_MAX: usize = 1 << 20;
 
