@@ -47,6 +47,17 @@ pub enum Verdict {
     },
 }
 
+impl Verdict {
+    /// Returns about how much memory it takes.
+    fn n_bytes(&self) -> usize {
+        let of_labels = match self {
+            Verdict::Folded(folded) => size_of::<Folded>() + folded.labels.packed().len(),
+            Verdict::Dropped(_) | Verdict::Unassigned { .. } => 0,
+        };
+        size_of::<(u128, Self)>() + of_labels
+    }
+}
+
 /// A bounded memory of verdicts. When the young half is full, the older half is forgotten.
 #[derive(Debug)]
 pub struct Remembered {
@@ -59,12 +70,15 @@ pub struct Remembered {
 struct Halves {
     young: Verdicts,
     old: Verdicts,
+    young_bytes: usize,
 }
 
 type Verdicts = HashMap<u128, Verdict, BuildHasherDefault<KeyHasher>>;
 
 /// Two halves hold a commons at its default limit of series; 48 bytes each, when it comes to that.
 const HALF_MAX: usize = 256 << 10;
+/// What is folded keeps its labels, and those may have a hundred KiB.
+const HALF_BYTES_MAX: usize = 64 << 20;
 
 impl Default for Remembered {
     fn default() -> Self {
@@ -80,9 +94,12 @@ impl Remembered {
     /// Remembers a verdict.
     pub fn insert(&self, key: u128, verdict: Verdict) {
         let mut halves = self.halves.lock();
-        if halves.young.len() >= self.half_max {
+        let n_bytes = verdict.n_bytes();
+        if halves.young.len() >= self.half_max || halves.young_bytes + n_bytes > HALF_BYTES_MAX {
             halves.old = std::mem::take(&mut halves.young);
+            halves.young_bytes = 0;
         }
+        halves.young_bytes += n_bytes;
         halves.young.insert(key, verdict);
     }
 
@@ -193,6 +210,23 @@ mod tests {
             others.iter().filter(|(_, known)| known.is_some()).map(|(idx, _)| *idx).collect();
         assert!((10..=20).contains(&known.len()), "{known:?}");
         assert!(known.contains(&999) && !known.contains(&0));
+    }
+
+    #[test]
+    fn long_labels_are_remembered_by_size() {
+        let remembered = Remembered::default();
+        let long = "x".repeat(32 << 10);
+        let labels = Labels::from_pairs([("a", &long), ("b", &long), ("c", &long), ("d", &long)]);
+        for key in 0..2_000 {
+            let (commons, meta) = (Commons::unassigned(), SeriesMeta::default());
+            // The labels are shared here; what is counted is as if they were not.
+            let folded = Folded { key, commons, labels: labels.clone(), meta };
+            remembered.insert(key, Verdict::Folded(Arc::new(folded)));
+        }
+
+        let halves = remembered.halves.lock();
+        assert!(halves.young_bytes <= HALF_BYTES_MAX);
+        assert!((500..1_100).contains(&(halves.young.len() + halves.old.len())));
     }
 
     #[test]
