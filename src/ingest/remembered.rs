@@ -50,6 +50,17 @@ pub enum Verdict {
     },
 }
 
+impl Verdict {
+    /// Returns about how much memory it takes.
+    fn n_bytes(&self) -> usize {
+        let of_labels = match self {
+            Verdict::Folded(folded) => size_of::<Folded>() + folded.labels.packed().len(),
+            Verdict::Dropped(_) | Verdict::Unassigned { .. } => 0,
+        };
+        size_of::<(u128, Self)>() + of_labels
+    }
+}
+
 /// What is recalled of a key that storage does not know.
 #[derive(Debug, Clone)]
 pub enum Recalled {
@@ -89,6 +100,7 @@ struct Refused {
 struct Halves<V> {
     young: ByKey<V>,
     old: ByKey<V>,
+    young_bytes: usize,
     half_max: usize,
 }
 
@@ -98,18 +110,23 @@ type ByKey<V> = HashMap<u128, V, BuildHasherDefault<KeyHasher>>;
 const VERDICTS_HALF_MAX: usize = 256 << 10;
 /// At 32 bytes each, at most about 32 MiB.
 const REFUSED_HALF_MAX: usize = 256 << 10;
+/// What is folded keeps its labels, and those may have a hundred KiB.
+const HALF_BYTES_MAX: usize = 64 << 20;
 /// A metric's name is in the words, so a sender can make up many.
 const WORDS_MAX: usize = 32;
 
 impl<V> Halves<V> {
     fn new(half_max: usize) -> Self {
-        Self { young: ByKey::default(), old: ByKey::default(), half_max }
+        Self { young: ByKey::default(), old: ByKey::default(), young_bytes: 0, half_max }
     }
 
-    fn insert(&mut self, key: u128, value: V) {
-        if self.young.len() >= self.half_max {
+    fn insert(&mut self, key: u128, value: V, n_bytes: usize) {
+        let is_full = self.young_bytes + n_bytes > HALF_BYTES_MAX;
+        if self.young.len() >= self.half_max || is_full {
             self.old = std::mem::take(&mut self.young);
+            self.young_bytes = 0;
         }
+        self.young_bytes += n_bytes;
         self.young.insert(key, value);
     }
 
@@ -165,14 +182,16 @@ impl Memories {
 impl Remembered {
     /// Remembers a verdict.
     pub fn insert(&self, key: u128, verdict: Verdict) {
-        self.memories.lock().verdicts.insert(key, verdict);
+        let n_bytes = verdict.n_bytes();
+        self.memories.lock().verdicts.insert(key, verdict, n_bytes);
     }
 
     /// Remembers that a series found no room at this epoch, or an earlier one; returns the refusal.
     pub fn insert_refused(&self, key: u128, refusal: Refusal, epoch: Epoch) -> Refusal {
         let mut memories = self.memories.lock();
         let refusal = memories.shared(refusal);
-        memories.refused.insert(key, Refused { refusal: Arc::clone(&refusal), epoch });
+        let refused = Refused { refusal: Arc::clone(&refusal), epoch };
+        memories.refused.insert(key, refused, size_of::<(u128, Refused)>());
         Refusal::clone(&refusal)
     }
 
@@ -258,12 +277,22 @@ mod tests {
     #[test]
     fn a_memory_is_bounded_and_keeps_the_young() {
         let mut halves = Halves::new(10);
-        (0..1_000).for_each(|key| halves.insert(key, ()));
+        (0..1_000).for_each(|key| halves.insert(key, (), 16));
 
         let known: Vec<u128> = (0..1_000).filter(|&key| halves.get(key).is_some()).collect();
 
         assert!((10..=20).contains(&known.len()), "{known:?}");
         assert!(known.contains(&999) && !known.contains(&0));
+    }
+
+    #[test]
+    fn a_memory_is_bounded_in_bytes() {
+        let mut halves = Halves::new(usize::MAX);
+        (0..1_000).for_each(|key| halves.insert(key, (), 1 << 20));
+
+        assert!(halves.young_bytes <= HALF_BYTES_MAX);
+        assert!(halves.young.len() + halves.old.len() <= 2 * (HALF_BYTES_MAX >> 20));
+        assert!(halves.get(999).is_some() && halves.get(0).is_none());
     }
 
     #[test]

@@ -264,7 +264,7 @@ fn properties(target: &Target, row_group_rows: usize) -> WriterProperties {
             .set_column_dictionary_enabled(column("attributes"), false)
             .set_column_bloom_filter_enabled(column("trace_id"), true),
     };
-    let builder = without_bounds(signal).iter().fold(builder, |builder, name| {
+    let builder = without_bounds(target.signal).iter().fold(builder, |builder, name| {
         builder.set_column_statistics_enabled(column(name), EnabledStatistics::None)
     });
     builder.build()
