@@ -74,7 +74,12 @@ impl Parts {
                     .split(' '),
             )
             .args(["-kernel", "vmlinuz", "-initrd", "initramfs"])
-            .args(["-append", "console=ttyS0 quiet panic=-1", "-serial", "file:console.log"])
+            .args([
+                "-append",
+                "console=ttyS0 quiet panic=-1 no_timer_check",
+                "-serial",
+                "file:console.log",
+            ])
             .args(["-drive", "file=disk,format=raw,if=virtio,cache=writeback"])
             .arg("-netdev")
             .arg(format!(

@@ -6,6 +6,7 @@ use rand::Rng;
 use rand::rngs::SmallRng;
 
 use super::store::Store;
+use crate::storage::wal::segment::WalError;
 
 /// What an item is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,21 +74,17 @@ impl Ledger {
         (!samples.is_empty()).then(|| *samples[rng.random_range(0..samples.len())])
     }
 
-    pub(super) fn acknowledged(&mut self, items: &[Item]) {
-        self.fates.extend(items.iter().map(|item| (*item, Fate::Acknowledged)));
-    }
-
-    pub(super) fn refused(&mut self, items: &[Item]) {
-        items.iter().for_each(|item| {
-            self.fates.entry(*item).or_insert(Fate::Absent);
-        });
-    }
-
-    pub(super) fn unknown(&mut self, items: &[Item]) {
-        items.iter().for_each(|item| match self.fates.get(item) {
-            Some(Fate::Acknowledged) => {}
-            _ => drop(self.fates.insert(*item, Fate::Unknown)),
-        });
+    /// Notes what the sender of a group was told.
+    pub(super) fn told(&mut self, items: &[Item], result: &Result<(), WalError>) {
+        for item in items {
+            let before = self.fates.get(item).copied();
+            let fate = match (result, before) {
+                (Ok(()), _) | (Err(_), Some(Fate::Acknowledged)) => Fate::Acknowledged,
+                (Err(WalError::Full), None | Some(Fate::Absent)) => Fate::Absent,
+                (Err(_), _) => Fate::Unknown,
+            };
+            self.fates.insert(*item, fate);
+        }
     }
 
     /// Retention begins: from now on, old items may be gone.

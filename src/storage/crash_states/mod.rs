@@ -11,6 +11,7 @@
 
 mod ledger;
 mod store;
+mod sweeps;
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -186,11 +187,7 @@ impl History {
         self.seen.items += items.len() as u64;
         let parts = items.iter().map(|item| store.part(item)).collect();
         let result = store.engine.commit(parts);
-        match &result {
-            Ok(()) => self.ledger.acknowledged(&items),
-            Err(WalError::Full) => self.ledger.refused(&items),
-            Err(WalError::Fatal { .. }) => self.ledger.unknown(&items),
-        }
+        self.ledger.told(&items, &result);
         if self.settle(result)? {
             // What was refused must not be seen, what was acknowledged must be.
             self.ledger.judge(store);

@@ -1,0 +1,117 @@
+//! One piece of work at a time, failing at each of its operations in turn: what chance hits rarely.
+
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+
+use super::ledger::Ledger;
+use super::store::Store;
+use crate::storage::disk::sim::{Fault, SimDisk};
+use crate::storage::{Config, flush};
+
+/// A store with a few acknowledged items, and what its senders were told.
+struct Given {
+    disk: SimDisk,
+    store: Store,
+    ledger: Ledger,
+    rng: SmallRng,
+}
+
+impl Given {
+    fn new() -> Self {
+        let disk = SimDisk::new();
+        let store = Store::open(&disk, Config::default()).unwrap();
+        let mut this =
+            Self { disk, store, ledger: Ledger::new(0), rng: SmallRng::seed_from_u64(1) };
+        this.commit(4);
+        this
+    }
+
+    fn commit(&mut self, n_items: usize) {
+        let items: Vec<_> = (0..n_items).map(|_| self.ledger.new_item(&mut self.rng)).collect();
+        let parts = items.iter().map(|item| self.store.part(item)).collect();
+        let result = self.store.engine.commit(parts);
+        self.ledger.told(&items, &result);
+    }
+
+    fn flush(&mut self) {
+        if self.store.engine.seal().is_ok() {
+            drop(flush::flush_oldest(&self.store.shared));
+        }
+    }
+
+    fn retain(&mut self) {
+        self.ledger.retaining();
+        drop(self.store.storage.retain());
+    }
+
+    /// Opens what is left and judges it.
+    fn restart(&mut self, left: SimDisk) {
+        self.disk = left;
+        self.store = Store::open(&self.disk, Config::default()).unwrap();
+        self.store.must_be_tidy(0);
+        self.ledger.judge(&self.store);
+    }
+}
+
+/// Lets `work` fail at each of its operations. After a kill or a power cut, the next process serves
+/// what is left and stores more, and then the power goes.
+#[track_caller]
+fn check(given: impl Fn() -> Given, work: impl Fn(&mut Given)) {
+    let mut uncut = given();
+    let n_before = uncut.disk.n_ops();
+    work(&mut uncut);
+    let n_ops = uncut.disk.n_ops() - n_before;
+    assert!(n_ops > 1, "nothing was done");
+
+    for fault in [Fault::PowerCut, Fault::SyncFails] {
+        for at in 0..n_ops {
+            for is_kill in [true, false] {
+                let mut given = given();
+                given.disk.arm(at, fault);
+                work(&mut given);
+                let left = if is_kill { given.disk.kill() } else { given.disk.crash(at) };
+                given.restart(left);
+                given.commit(4);
+                let left = given.disk.crash(at);
+                given.restart(left);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_commit_that_fails_anywhere_costs_nothing_that_was_acknowledged() {
+    check(Given::new, |given| given.commit(4));
+}
+
+#[test]
+fn a_flush_that_fails_anywhere_costs_nothing() {
+    check(Given::new, Given::flush);
+}
+
+#[test]
+fn retention_that_fails_anywhere_brings_nothing_back() {
+    let with_files = || {
+        let mut given = Given::new();
+        given.flush();
+        given
+    };
+    check(with_files, |given| {
+        given.retain();
+        given.commit(3);
+        given.flush();
+    });
+}
+
+#[test]
+fn what_a_full_disk_refused_never_comes_back() {
+    for fault in [Fault::Full, Fault::ShortFull] {
+        for crash in 0..40 {
+            let mut given = Given::new();
+            given.disk.arm(0, fault);
+            given.commit(4);
+            let left = given.disk.crash(crash);
+            given.restart(left);
+        }
+    }
+}
