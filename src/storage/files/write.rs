@@ -175,6 +175,8 @@ impl FileWriter {
         };
         let encode = |source| WriteError::Encode { path: path.clone(), source };
         self.writer.flush().map_err(encode)?;
+        // What is still in the crate's buffer would be summed up as part of the tail.
+        self.writer.sync().map_err(io("write to"))?;
         let sums = self.writer.inner_mut().start_tail();
         self.writer.append_key_value_metadata(sums);
         let (mut file, seal) = self.writer.into_inner().map_err(encode)?.finish();

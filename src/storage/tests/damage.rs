@@ -188,6 +188,7 @@ fn no_byte_of_a_file_can_change_without_being_found() {
     let mut n_flips = 0;
     for file in files {
         let len = usize::try_from(file.size_bytes).unwrap();
+        assert!(file.seal.unwrap().tail_offset > 0, "blocks and tail are both tried");
         for at in 0..len {
             disk.flip_byte(&file.path, at, 1 << (at % 8));
             let checked = Checked::open(&disk, &file);
