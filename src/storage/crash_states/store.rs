@@ -154,7 +154,9 @@ impl Store {
             let is_known = match path.strip_prefix("wal/").and_then(wal::segment_of) {
                 Some(segment) => segment > manifest.covered_segment,
                 None => {
-                    path == catalog::MANIFEST || manifest.files.iter().any(|file| file.path == path)
+                    path == catalog::MANIFEST
+                        || path == catalog::COPY
+                        || manifest.files.iter().any(|file| file.path == path)
                 }
             };
             assert!(is_known, "seed {seed}: {path} was left behind");

@@ -6,7 +6,7 @@ use rand::rngs::SmallRng;
 use super::ledger::Ledger;
 use super::store::Store;
 use crate::storage::disk::sim::{Fault, SimDisk};
-use crate::storage::{Config, flush};
+use crate::storage::{Config, flush, retain};
 
 /// A store with a few acknowledged items, and what its senders were told.
 struct Given {
@@ -41,7 +41,8 @@ impl Given {
 
     fn retain(&mut self) {
         self.ledger.retaining();
-        drop(self.store.storage.retain());
+        drop(retain::retain(&self.store.shared));
+        retain::sweep(&self.store.shared);
     }
 
     /// Opens what is left and judges it.
