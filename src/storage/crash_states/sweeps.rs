@@ -94,6 +94,7 @@ fn a_flush_that_fails_anywhere_costs_nothing() {
 fn retention_that_fails_anywhere_brings_nothing_back() {
     let with_files = || {
         let mut given = Given::new();
+        given.commit(16); // Among them some that are past the retention.
         given.flush();
         given
     };
