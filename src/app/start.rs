@@ -25,6 +25,8 @@ use crate::{ingest, notify, rules, tagging};
 
 /// How often `/-/ready` learns how far the replay has come.
 const PROGRESS_EVERY: Duration = Duration::from_millis(50);
+/// A line of log every two seconds says the same.
+const LOOKS_PER_LINE: u32 = 40;
 
 /// Why the server does not run.
 #[derive(Debug, thiserror::Error)]
@@ -183,11 +185,15 @@ async fn open_storage(
     };
     let mut opening =
         tokio::task::spawn_blocking(move || Storage::open(disk, clock, config, metrics, &progress));
+    let mut n_looks = 0_u32;
     let opened = loop {
-        readiness.set(ReadinessState::Replaying {
-            done_bytes: seen.done_bytes.load(Ordering::Relaxed),
-            total_bytes: seen.total_bytes.load(Ordering::Relaxed),
-        });
+        let done_bytes = seen.done_bytes.load(Ordering::Relaxed);
+        let total_bytes = seen.total_bytes.load(Ordering::Relaxed);
+        readiness.set(ReadinessState::Replaying { done_bytes, total_bytes });
+        if n_looks.is_multiple_of(LOOKS_PER_LINE) && n_looks > 0 {
+            info!(done_bytes, total_bytes, "replaying the log");
+        }
+        n_looks = n_looks.wrapping_add(1);
         match tokio::time::timeout(PROGRESS_EVERY, &mut opening).await {
             Ok(opened) => break opened,
             Err(_still_opening) => {}

@@ -64,7 +64,7 @@ impl Default for Limits {
             samples_max: 50_000_000,
             series_max: 100_000,
             points_max: 11_000,
-            range_ms_max: 32 * DAY_MS,
+            range_ms_max: 92 * DAY_MS,
             subquery_steps_max: 1_000_000,
             memory_bytes_max: 256 << 20,
             result_bytes_max: 64 << 20,

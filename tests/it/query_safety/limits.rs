@@ -208,7 +208,7 @@ fn what_is_in_force_is_shown_with_every_limit() {
         "samples_max = 50000000",
         "series_max = 100000",
         "points_max = 11000",
-        "range_max = \"32d\"",
+        "range_max = \"92d\"",
         "subquery_steps_max = 1000000",
         "result_bytes_max = \"64MiB\"",
         "promql_text_max = \"16KiB\"",
