@@ -229,9 +229,9 @@ fn spawn_storage(
             .spawn(body)
             .expect("the system has room for three threads");
     };
-    let (a, b, c) = (runtime.clone(), runtime.clone(), runtime);
+    let (a, b) = (runtime.clone(), runtime);
     start("wal-writer", Box::new(move || writer.run(&a)));
     start("flusher", Box::new(move || flusher.run(&b)));
-    start("keeper", Box::new(move || keeper.run(&c)));
+    start("keeper", Box::new(move || keeper.run()));
     fatal
 }

@@ -151,5 +151,11 @@ fn block_on<T>(future: impl Future<Output = Result<T, CliError>>) -> Result<T, C
         .enable_all()
         .build()
         .map_err(|error| CliError::failed(format!("cannot start the runtime: {error}")))?;
-    runtime.block_on(future)
+    let result = runtime.block_on(future);
+    if result.is_err() {
+        // The process ends with one line that says why. Threads that still wait on the runtime's
+        // timers would add a panic each, were it taken from them.
+        std::mem::forget(runtime);
+    }
+    result
 }

@@ -2,9 +2,9 @@
 //! reads any more.
 
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::catalog::CatalogError;
@@ -23,14 +23,14 @@ const RETAIN_EVERY_MS: i64 = 600_000;
 #[derive(Debug)]
 pub struct Keeper {
     shared: Arc<Shared>,
-    written: mpsc::Receiver<()>,
+    written: Receiver<()>,
     merger: Merger,
     retained_at_ms: i64,
     is_full: bool,
 }
 
 impl Keeper {
-    pub(super) fn new(shared: Arc<Shared>, written: mpsc::Receiver<()>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, written: Receiver<()>) -> Self {
         Self {
             shared,
             written,
@@ -42,12 +42,11 @@ impl Keeper {
 
     /// Runs until the flusher is gone; blocks its thread. An error means that the process must stop
     /// at once.
-    pub fn run(mut self, runtime: &tokio::runtime::Handle) -> Result<(), Fatal> {
+    pub fn run(mut self) -> Result<(), Fatal> {
         // What the last process left behind is merged at once.
         loop {
             self.tidy().map_err(Fatal::Keeper)?;
-            let written = async { tokio::time::timeout(TICK, self.written.recv()).await };
-            if let Ok(None) = runtime.block_on(written) {
+            if let Err(RecvTimeoutError::Disconnected) = self.written.recv_timeout(TICK) {
                 return Ok(());
             }
         }

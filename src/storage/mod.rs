@@ -305,7 +305,7 @@ impl Storage {
         let (engine, shared, damage) = open::open(disk, clock, config, metrics, progress)?;
         let (requests, inbox) = mpsc::channel(QUEUE_REQUESTS);
         let (sealed_sender, sealed) = mpsc::channel(1);
-        let (written_sender, written) = mpsc::channel(1);
+        let (written_sender, written) = std::sync::mpsc::sync_channel(1);
         let writer = Writer { engine, shared: Arc::clone(&shared), inbox, sealed: sealed_sender };
         let flusher = Flusher { shared: Arc::clone(&shared), sealed, written: written_sender };
         let keeper = Keeper::new(Arc::clone(&shared), written);

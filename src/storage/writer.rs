@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -164,7 +165,7 @@ pub struct Flusher {
     pub(super) shared: Arc<Shared>,
     pub(super) sealed: mpsc::Receiver<()>,
     /// Tells the keeper that there are new files, and by its end that there will be none.
-    pub(super) written: mpsc::Sender<()>,
+    pub(super) written: SyncSender<()>,
 }
 
 impl Flusher {

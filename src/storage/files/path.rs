@@ -62,7 +62,8 @@ fn span(path: &str) -> Option<(u64, u64, usize)> {
 
 /// Returns true for the name of a merged file.
 pub fn is_merged(path: &str) -> bool {
-    path.rsplit('/').next().is_some_and(|name| name.matches('-').count() == 2)
+    span(path).is_some()
+        && path.rsplit('/').next().is_some_and(|name| name.matches('-').count() == 2)
 }
 
 #[cfg(test)]
@@ -90,6 +91,7 @@ mod tests {
         let merged_once = merged(&paths(&["0a-1", "0b-1", "10-1"])).unwrap();
         assert_eq!(merged_once, "d/000000000000000a-0000000000000010-1.parquet");
         assert!(is_merged(&merged_once) && !is_merged("a-b/0a-1.parquet"));
+        assert!(!is_merged(&format!("{merged_once}.tmp")));
         let merged_twice = merged(&[merged_once, "d/11-1.parquet".to_owned()]).unwrap();
         assert_eq!(merged_twice, "d/000000000000000a-0000000000000011-1.parquet");
         assert_eq!(merged(&paths(&["x-1"])), None);

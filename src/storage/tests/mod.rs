@@ -39,7 +39,7 @@ pub(super) fn open_at(disk: &SimDisk, config: Config, clock: Arc<ManualClock>) -
         open::open(Arc::new(disk.clone()), clock, config, metrics, &Progress::default()).unwrap();
     let (requests, _) = mpsc::channel(1);
     let storage = Storage { shared: Arc::clone(&shared), requests };
-    let keeper = Keeper::new(Arc::clone(&shared), mpsc::channel(1).1);
+    let keeper = Keeper::new(Arc::clone(&shared), std::sync::mpsc::sync_channel(1).1);
     Store { engine, storage, shared, keeper, damage: damage.len() }
 }
 
