@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod kind;
+pub mod shield;
 pub mod tasks;
 pub mod units;
 

@@ -5,6 +5,7 @@
 
 pub mod alert;
 pub mod grant;
+pub mod ipc;
 pub mod json;
 pub mod labels;
 pub mod log;

@@ -19,6 +19,7 @@ use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::statistics::Statistics;
 
+use crate::base::shield::shield;
 use crate::model::{Labels, LabelsBuilder, MatchOp, Matcher};
 use crate::storage::disk::{Disk, DiskRead};
 use crate::storage::{FileEntry, ReadError};
@@ -68,8 +69,21 @@ pub trait Sink {
     fn sample(&mut self, place: usize, timestamp_ms: i64, value: f64) -> Result<(), ReadError>;
 }
 
-/// Hands the samples of the matching series in one metrics file to `sink`, in the file's order.
+/// Hands the samples of the matching series in one metrics file to `sink`, in the file's order. A
+/// file on which the Parquet library panics is one that cannot be read.
 pub fn read_series(
+    disk: &dyn Disk,
+    footers: &Footers,
+    entry: &FileEntry,
+    selection: Selection<'_>,
+    sink: &mut dyn Sink,
+) -> Result<(), ReadError> {
+    shield("parquet", || read(disk, footers, entry, selection, sink)).unwrap_or_else(|panic| {
+        Err(ReadError::File { path: entry.path.clone(), source: panic.into() })
+    })
+}
+
+fn read(
     disk: &dyn Disk,
     footers: &Footers,
     entry: &FileEntry,
