@@ -61,6 +61,7 @@ impl<'c> Walk<'c> {
     }
 
     fn resource_logs(&mut self, field: &Field<'_>) -> Result<(), IngestError> {
+        self.ctx.count_origin(&mut self.decoded)?;
         let resource = self.resources.get(self.ctx, find(field.message()?, 1)?)?;
         let mut reader = field.message()?;
         while let Some(field) = reader.next_field()? {

@@ -91,6 +91,17 @@ impl<'a> Context<'a> {
         Ok(())
     }
 
+    /// Counts one more resource or stream, and refuses a request that has more of them than it may
+    /// have records.
+    pub(in crate::ingest) fn count_origin(&self, decoded: &mut Decoded) -> Result<(), IngestError> {
+        decoded.n_origins += 1;
+        let max = self.ingest.limits.records_per_request;
+        if decoded.n_origins > max {
+            return Err(IngestError::TooManyRecords { max });
+        }
+        Ok(())
+    }
+
     /// Refuses a request of which more samples are made than anything real has.
     pub(in crate::ingest) fn check_samples(&self, n_samples: usize) -> Result<(), IngestError> {
         let max = self.ingest.limits.records_per_request;

@@ -91,6 +91,9 @@ pub(in crate::ingest) struct Decoded {
     pub(in crate::ingest) commons: Vec<Commons>,
     /// Bytes of text made so far; a small request must not become a large batch.
     pub(in crate::ingest) n_built_bytes: usize,
+    /// Resources or streams so far, also those without rows: each is decided, which takes longer
+    /// than a row.
+    pub(in crate::ingest) n_origins: usize,
 }
 
 /// A batch of log records, and whose they are.
