@@ -5,7 +5,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 SERVER := $(TARGET)/release/commonwatch
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench fmt clippy clean
+.PHONY: help run test bench fuzz fmt clippy clean
 
 help: ## Lists what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -24,6 +24,10 @@ test: ## Installs the clients that the tests need, then runs every test
 bench: ## Measures ingest with the server on one core; BENCH=long takes the full load
 	@echo "==> building the release binary and the load generator (several minutes the first time)"
 	@$(CARGO) bench --locked --bench bench
+
+fuzz: ## Feeds every decoder and parser what libFuzzer invents, 60 s each; FUZZ=long takes 5 M inputs
+	@echo "==> building the fuzz targets (several minutes the first time), then $(or $(FUZZ_SECONDS),60) s each"
+	@scripts/fuzz $(FUZZ_TARGETS)
 
 fmt: ## Formats the code
 	@$(CARGO) fmt

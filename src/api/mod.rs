@@ -24,6 +24,8 @@ mod time;
 
 pub mod fixture;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 pub(crate) mod tests;
 

@@ -396,5 +396,7 @@ impl Storage {
 /// When a sender that was refused for memory should come back.
 const RETRY_AFTER_S: u32 = 5;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 mod tests;

@@ -18,6 +18,8 @@ mod dedupe;
 mod heads;
 mod store;
 mod run;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 #[cfg(test)]
 pub(super) mod tests;
 

@@ -86,7 +86,7 @@ pub(crate) async fn run(
     stream(&state, &plan, &question.limits, sink).await.map_err(failure)
 }
 
-async fn plan_of(state: &SessionState, question: &Question) -> Result<LogicalPlan> {
+pub(super) async fn plan_of(state: &SessionState, question: &Question) -> Result<LogicalPlan> {
     let dialect = state.config_options().sql_parser.dialect;
     let statement = state.sql_to_statement(&question.sql, &dialect)?;
     check_statement(&statement)?;
@@ -97,7 +97,7 @@ async fn plan_of(state: &SessionState, question: &Question) -> Result<LogicalPla
 }
 
 /// Refuses what is not a query before the planner sees it; the plan's gate would refuse it too.
-fn check_statement(statement: &Statement) -> Result<()> {
+pub(super) fn check_statement(statement: &Statement) -> Result<()> {
     let inner = match statement {
         Statement::Explain(explain) => explain.statement.as_ref(),
         other => other,

@@ -1,6 +1,5 @@
 //! Remote write from the request to what the store got.
 
 mod http;
-mod proto;
 mod samples;
 mod walker;
