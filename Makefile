@@ -7,7 +7,7 @@ SERVER := $(TARGET)/release/commonwatch
 OVERLOAD_TESTS := overload:: neighbours::
 
 .DEFAULT_GOAL := help
-.PHONY: help run test overload bench peers cardinality canaries faults powercut soak fmt clippy clean
+.PHONY: help run test overload bench peers cardinality canaries faults powercut soak fuzz fmt clippy clean
 
 help: ## Lists what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -57,6 +57,10 @@ faults: ## Kills, broken disks and flipped bits in their long forms (many hours)
 
 soak: ## Runs the long proofs, a verdict each: 100,000 crash states (SOAK=long: a million; SEED repeats)
 	@scripts/soak
+
+fuzz: ## Feeds every decoder and parser what libFuzzer invents, 60 s each; FUZZ=long takes 5 M inputs
+	@echo "==> building the fuzz targets (several minutes the first time), then $(or $(FUZZ_SECONDS),60) s each"
+	@scripts/fuzz $(FUZZ_TARGETS)
 
 fmt: ## Formats the code
 	@$(CARGO) fmt

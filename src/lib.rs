@@ -47,3 +47,7 @@ pub mod demo;
 pub mod app;
 pub mod cli;
 pub mod config;
+
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;

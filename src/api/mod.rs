@@ -25,6 +25,8 @@ mod timed_body;
 
 pub mod fixture;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 pub(crate) mod tests;
 

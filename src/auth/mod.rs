@@ -12,6 +12,8 @@ mod failures;
 mod secret;
 mod token;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 mod tests;
 

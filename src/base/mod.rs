@@ -4,7 +4,10 @@
 //! what a commons or a metric is.
 
 pub mod clock;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub mod kind;
+pub mod shield;
 pub mod tasks;
 pub mod units;
 

@@ -15,6 +15,8 @@ mod mistake;
 mod sections;
 mod sources;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 mod tests;
 

@@ -44,7 +44,7 @@ pub(super) struct Merged {
     pub(super) file: ConfigFile,
     pub(super) origins: HashMap<String, Origin>,
     pub(super) mistakes: Vec<Mistake>,
-    table: Table,
+    pub(super) table: Table,
 }
 
 impl Sources {
@@ -91,7 +91,7 @@ impl Merged {
         self.origins.get(key).cloned().unwrap_or(Origin::Default)
     }
 
-    fn add_file(&mut self, path: &Path, text: &str) {
+    pub(super) fn add_file(&mut self, path: &Path, text: &str) {
         let at = |offset: usize| {
             let line = 1 + text.as_bytes().iter().take(offset).filter(|b| **b == b'\n').count();
             Origin::Line { path: path.to_owned(), line }
@@ -139,7 +139,7 @@ impl Merged {
         }
     }
 
-    fn add_variable(&mut self, name: &str, text: &str) {
+    pub(super) fn add_variable(&mut self, name: &str, text: &str) {
         let Some(rest) = name.strip_prefix(PREFIX) else { return };
         let rest = rest.to_ascii_lowercase();
         // Kubernetes sets `COMMONWATCH_SERVICE_HOST` and the like for a service of our name, so a

@@ -32,6 +32,8 @@ mod jobs;
 mod level;
 mod metrics;
 mod requests;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 mod tests;
 

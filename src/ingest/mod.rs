@@ -40,6 +40,8 @@ mod records;
 pub mod otlp;
 pub mod loki_push;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 mod tests;
 

@@ -6,6 +6,7 @@
 pub mod alert;
 pub mod dictionary;
 pub mod grant;
+pub mod ipc;
 pub mod json;
 pub mod labels;
 pub mod log;

@@ -18,6 +18,8 @@ mod payload;
 mod secret;
 mod send;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 mod tests;
 

@@ -16,13 +16,12 @@ impl SecretUrl {
     /// Reads a URL.
     pub fn parse(text: &str) -> Result<Self, SecretUrlError> {
         let uri: Uri = text.trim().parse().map_err(|_| SecretUrlError)?;
-        let scheme = uri.scheme_str().unwrap_or_default();
         let has_host = uri.host().is_some_and(|host| !host.is_empty());
-        if matches!(scheme, "http" | "https") && has_host {
-            Ok(Self(uri))
-        } else {
-            Err(SecretUrlError)
-        }
+        let url = Self(uri);
+        // An `@` in brackets is neither a host nor behind a user name.
+        let is_sent_there = url.without_userinfo().host() == url.0.host();
+        let is_http = matches!(url.0.scheme_str(), Some("http" | "https"));
+        if is_http && has_host && is_sent_there { Ok(url) } else { Err(SecretUrlError) }
     }
 
     /// Returns the host, which may be shown.

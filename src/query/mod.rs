@@ -19,6 +19,14 @@ mod error;
 mod metrics;
 mod sql;
 mod worker;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing {
+    //! What the fuzz targets call.
+
+    pub use super::promql::fuzzing::{promql_eval, promql_notation, promql_parse};
+    pub use super::sql::fuzzing::{sql_gate, sql_json_get, sql_tokens};
+    pub use super::worker::fuzzing::worker_frames;
+}
 #[cfg(test)]
 mod tests;
 

@@ -24,6 +24,8 @@ pub mod unit_test;
 mod view;
 mod yaml;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 mod tests;
 

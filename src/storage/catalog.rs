@@ -154,7 +154,7 @@ impl Manifest {
     }
 }
 
-fn parse(bytes: &[u8]) -> Result<Manifest, CatalogError> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Manifest, CatalogError> {
     let damaged = |reason: &str| CatalogError::Damaged(reason.to_owned());
     let text = std::str::from_utf8(bytes).map_err(|_| damaged("not UTF-8"))?;
     let (json, crc) = text.split_once('\n').ok_or_else(|| damaged("no checksum line"))?;

@@ -302,6 +302,9 @@ pub fn apply_replayed(
     n_lost
 }
 
+/// The most series that one frame can define, rounded up: each takes more than 16 of its bytes.
+const SLOT_GAP_MAX: u32 = 1 << 24;
+
 fn define(
     head: &CommonsHead,
     series: Vec<(u32, crate::model::Labels, crate::model::SeriesMeta)>,
@@ -310,6 +313,16 @@ fn define(
     let mut registry = head.entry.registry.write();
     let mut metrics = head.metrics.write();
     for (slot, labels, meta) in series {
+        // Slots are dense, so only as many can be missing as a lost frame can define; memory is not
+        // taken for a number that no writer has written.
+        if slot >= metrics.n_defined.saturating_add(SLOT_GAP_MAX) {
+            tracing::warn!(
+                slot,
+                n_defined = metrics.n_defined,
+                "a definition names a slot that cannot be"
+            );
+            continue;
+        }
         let series_idx = registry.find(&labels);
         let series_idx = series_idx.unwrap_or_else(|| registry.insert(&labels, &meta, now_s));
         metrics.define(slot, series_idx);

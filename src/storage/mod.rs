@@ -486,6 +486,8 @@ impl Storage {
 /// When a sender that was refused for memory should come back.
 const RETRY_AFTER_S: u32 = 5;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 mod crash_states;
 #[cfg(test)]

@@ -26,6 +26,8 @@ mod places;
 mod routes;
 mod scrub;
 mod service;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 mod tests;
 

@@ -3,7 +3,7 @@
 //! number.
 
 /// Returns the name that was meant; what is not well-formed is taken as it is.
-pub(super) fn unescape(name: &str) -> String {
+pub(in crate::api) fn unescape(name: &str) -> String {
     name.strip_prefix("U__").and_then(decode).unwrap_or_else(|| name.to_owned())
 }
 

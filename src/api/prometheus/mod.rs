@@ -3,7 +3,7 @@
 //! Sources: prometheus/prometheus `docs/querying/api.md` and `web/api/v1/api.go`; what Grafana asks
 //! of it is recorded in `tests/cases/grafana/prometheus.http`.
 
-mod escape;
+pub(super) mod escape;
 mod query;
 mod rules;
 mod select;

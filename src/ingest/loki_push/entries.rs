@@ -13,6 +13,9 @@ use crate::ingest::outcome::{Reason, Refusal};
 use crate::ingest::records::{Batches, Context, Decoded, Origin, Retagged};
 use crate::model::{LabelsBuilder, LogRow, LogsBuilder, Tags, json};
 
+/// Characters of a stream's labels that a message shows.
+const STREAM_TEXT_MAX: usize = 200;
+
 /// Collects the entries of one push.
 pub(super) struct Collect<'c> {
     ctx: &'c Context<'c>,
@@ -53,12 +56,25 @@ impl<'c> Collect<'c> {
         }
     }
 
-    /// Decides where the entries of a stream belong.
+    /// Returns how many labels a stream may have.
+    pub(super) fn labels_max(&self) -> usize {
+        self.ctx.ingest.limits.labels_per_series
+    }
+
+    /// Returns how many pairs of structured metadata an entry may have.
+    pub(super) fn metadata_max(&self) -> usize {
+        self.ctx.ingest.limits.attributes_per_record
+    }
+
+    /// Decides where the entries of a stream belong; `text` is how messages call it.
     pub(super) fn stream(
-        &self,
-        text: String,
+        &mut self,
+        text: &str,
         labels: Vec<(String, String)>,
     ) -> Result<Stream, IngestError> {
+        self.ctx.count_group(&mut self.decoded)?;
+        // Each refused entry repeats it.
+        let text = cut(text);
         let limits = &self.ctx.ingest.limits;
         if labels.is_empty() {
             let text = "error at least one label pair is required per stream";
@@ -66,8 +82,7 @@ impl<'c> Collect<'c> {
         }
         if labels.len() > limits.labels_per_series {
             return Err(IngestError::Invalid(format!(
-                "entry for stream '{text}' has {} label names; limit {} (limits.labels_per_series)",
-                labels.len(),
+                "entry for stream '{text}' has more than {} label names (limits.labels_per_series)",
                 limits.labels_per_series
             )));
         }
@@ -172,9 +187,8 @@ impl<'c> Collect<'c> {
         let limits = &self.ctx.ingest.limits;
         if metadata.len() > limits.attributes_per_record {
             let message = format!(
-                "an entry has {} pairs of structured metadata of at most {} \
+                "an entry has more than {} pairs of structured metadata \
                  (limits.attributes_per_record)",
-                metadata.len(),
                 limits.attributes_per_record
             );
             return Err(Refusal::new(Reason::AttributeLimit, message));
@@ -212,6 +226,14 @@ impl<'c> Collect<'c> {
     }
 }
 
+/// Returns the front of a stream's labels, for messages.
+pub(super) fn cut(text: &str) -> String {
+    match text.char_indices().nth(STREAM_TEXT_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 /// Removes the labels that are columns of their own: a line may yet be decided to belong elsewhere,
 /// and a row must not say two things about that.
 fn strip_tags(labels: &mut LabelsBuilder, tags: &Tags) {
@@ -238,9 +260,8 @@ fn check_label(
     {
         if text.len() > max.bytes() {
             return Err(IngestError::Invalid(format!(
-                "stream '{}' has label {what} too long: {} bytes of at most {max} \
+                "stream '{stream}' has label {what} too long: {} bytes of at most {max} \
                  (limits.label_{what})",
-                stream.chars().take(200).collect::<String>(),
                 text.len()
             )));
         }

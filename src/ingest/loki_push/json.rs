@@ -44,8 +44,8 @@ fn read_push(collect: &mut Collect<'_>, text: &str) -> Result<(), Fault> {
             return parser.skip();
         }
         parser.array(|parser, _| {
-            let labels = read_labels(&mut parser.clone())?;
-            match collect.stream(label_text(&labels), labels) {
+            let labels = read_labels(&mut parser.clone(), collect.labels_max())?;
+            match collect.stream(&label_text(&labels), labels) {
                 Ok(stream) => read_values(parser, collect, &stream, &mut fault),
                 Err(error) => Err(stop(parser, &mut fault, error)),
             }
@@ -63,12 +63,16 @@ fn stop(parser: &Parser<'_>, fault: &mut Option<IngestError>, error: IngestError
     parser.error("stopped")
 }
 
-fn read_labels(parser: &mut Parser<'_>) -> Result<Vec<(String, String)>, JsonError> {
+/// Reads the labels of a stream, of which one more than `n_max` are enough to refuse it.
+fn read_labels(parser: &mut Parser<'_>, n_max: usize) -> Result<Vec<(String, String)>, JsonError> {
     let mut labels = Vec::new();
     parser.object(|parser, name| match name {
         "stream" => {
             labels.clear();
             parser.object(|parser, name| {
+                if labels.len() > n_max {
+                    return parser.string().map(drop);
+                }
                 let value = parser.string()?.into_owned();
                 if labels.len() == LABELS_MAX {
                     let what = "there are more than 1024 labels (limits.labels_per_series)";
@@ -97,10 +101,11 @@ fn read_values(
     fault: &mut Option<IngestError>,
 ) -> Result<(), JsonError> {
     let mut metadata = Vec::new();
+    let metadata_max = collect.metadata_max();
     parser.object(|parser, name| match name {
         "values" => parser.array(|parser, _| {
             metadata.clear();
-            let (time_ns, line) = read_value(parser, &mut metadata)?;
+            let (time_ns, line) = read_value(parser, &mut metadata, metadata_max)?;
             let entry = Entry { time_ns, line, metadata: &metadata };
             collect.entry(stream, &entry).map_err(|error| stop(parser, fault, error))
         }),
@@ -112,6 +117,7 @@ fn read_values(
 fn read_value<'a>(
     parser: &mut Parser<'a>,
     metadata: &mut Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    metadata_max: usize,
 ) -> Result<(i64, Cow<'a, str>), JsonError> {
     let (mut time_ns, mut line) = (None, None);
     parser.array(|parser, idx| {
@@ -119,7 +125,7 @@ fn read_value<'a>(
             0 => time_ns = Some(read_time(parser)?),
             1 => line = Some(parser.string()?),
             2 if parser.take_null() => {}
-            2 => read_metadata(parser, metadata)?,
+            2 => read_metadata(parser, metadata, metadata_max)?,
             _ => return Err(parser.error("an entry has at most a time, a line and metadata")),
         }
         Ok(())
@@ -139,9 +145,11 @@ fn read_time(parser: &mut Parser<'_>) -> Result<i64, JsonError> {
     text.parse().map_err(|_| parser.error("a time is written in whole nanoseconds since 1970"))
 }
 
+/// Keeps one pair more than `metadata_max`, which is enough to refuse the entry.
 fn read_metadata<'a>(
     parser: &mut Parser<'a>,
     metadata: &mut Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    metadata_max: usize,
 ) -> Result<(), JsonError> {
     parser.object(|parser, name| {
         let value = match parser.peek()? {
@@ -150,7 +158,9 @@ fn read_metadata<'a>(
             Next::Bool => if parser.bool()? { "true" } else { "false" }.into(),
             _ => return Err(parser.error("structured metadata is text")),
         };
-        metadata.push((Cow::Owned(name.to_owned()), value));
+        if metadata.len() <= metadata_max {
+            metadata.push((Cow::Owned(name.to_owned()), value));
+        }
         Ok(())
     })
 }

@@ -14,8 +14,9 @@ pub(super) struct LabelsError {
 /// More labels than any limit allows; names are compared with all before them, so there is an end.
 pub(super) const LABELS_MAX: usize = 1_024;
 
-/// Reads the label set of a stream; pairs keep their order.
-pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>, LabelsError> {
+/// Reads the label set of a stream; pairs keep their order. Reading ends with one more pair than
+/// `n_max`: that is enough to refuse the set, and each name is compared with all before it.
+pub(super) fn parse(text: &str, n_max: usize) -> Result<Vec<(String, String)>, LabelsError> {
     let mut parser = Parser { text, idx: 0 };
     let mut pairs = Vec::new();
     parser.expect('{', "wanted `{`")?;
@@ -37,6 +38,9 @@ pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>, LabelsError> {
             return Err(parser.error("a label stands twice"));
         }
         pairs.push((name, value));
+        if pairs.len() > n_max {
+            return Ok(pairs);
+        }
     }
     parser.skip_space();
     if parser.idx < text.len() {
@@ -165,14 +169,14 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, want: &[(&str, &str)]) {
-        let got = parse(text).unwrap();
+        let got = parse(text, 40).unwrap();
         let got: Vec<_> = got.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
         assert_eq!(got, want, "{text}");
     }
 
     #[track_caller]
     fn check_bad(text: &str, want: &str) {
-        assert_eq!(parse(text).unwrap_err().to_string(), want, "{text}");
+        assert_eq!(parse(text, 40).unwrap_err().to_string(), want, "{text}");
     }
 
     #[test]
@@ -207,18 +211,22 @@ mod tests {
     fn labels_without_end_are_not_compared_without_end() {
         let labels: Vec<String> = (0..=LABELS_MAX).map(|n| format!("l{n}=\"v\"")).collect();
 
-        let error = parse(&format!("{{{}}}", labels.join(","))).unwrap_err().to_string();
+        let error =
+            parse(&format!("{{{}}}", labels.join(",")), usize::MAX).unwrap_err().to_string();
 
         assert!(error.contains("limits.labels_per_series"), "{error}");
-        assert_eq!(parse(&format!("{{{}}}", labels[1..].join(","))).unwrap().len(), LABELS_MAX);
+        assert_eq!(
+            parse(&format!("{{{}}}", labels[1..].join(",")), usize::MAX).unwrap().len(),
+            LABELS_MAX
+        );
     }
 
     #[test]
     fn no_cut_makes_the_parser_panic() {
         let text = r#"{a="q\"\\\n\x41\101\u00e9é", b=`c`, "d"="e",}"#;
         for (end, _) in text.char_indices() {
-            assert!(parse(&text[..end]).is_err(), "{}", &text[..end]);
+            assert!(parse(&text[..end], 40).is_err(), "{}", &text[..end]);
         }
-        assert!(parse(text).is_ok());
+        assert!(parse(text, 40).is_ok());
     }
 }

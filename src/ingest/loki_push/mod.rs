@@ -10,6 +10,8 @@ mod json;
 mod labels;
 mod protobuf;
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 #[cfg(test)]
 mod tests;
 

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::entries::{Collect, Entry};
+use super::entries::{Collect, Entry, cut};
 use super::labels;
 use crate::ingest::IngestError;
 use crate::ingest::records::{Context, Decoded};
@@ -31,31 +31,37 @@ fn read_stream(collect: &mut Collect<'_>, field: &Field<'_>) -> Result<(), Inges
             text = String::from_utf8_lossy(field.bytes()?);
         }
     }
-    let labels = labels::parse(&text).map_err(|error| {
+    let labels = labels::parse(&text, collect.labels_max()).map_err(|error| {
+        let text = cut(&text);
         IngestError::Invalid(format!("Error parsing labels '{text}' with error: {error}"))
     })?;
-    let stream = collect.stream(text.into_owned(), labels)?;
+    let stream = collect.stream(&text, labels)?;
     let mut reader = field.message()?;
     let mut metadata = Pairs::new();
     while let Some(field) = reader.next_field()? {
         if field.number == 2 {
             metadata.clear();
-            let (time_ns, line) = read_entry(field.message()?, &mut metadata)?;
+            let metadata_max = collect.metadata_max();
+            let (time_ns, line) = read_entry(field.message()?, &mut metadata, metadata_max)?;
             collect.entry(&stream, &Entry { time_ns, line, metadata: &metadata })?;
         }
     }
     Ok(())
 }
 
+/// Keeps one pair of metadata more than `metadata_max`, which is enough to refuse the entry: a pair
+/// is two bytes on the wire and fifty here.
 fn read_entry<'a>(
     mut reader: Reader<'a>,
     metadata: &mut Pairs<'a>,
+    metadata_max: usize,
 ) -> Result<(i64, Cow<'a, str>), WireError> {
     let (mut time_ns, mut line) = (0, Cow::Borrowed(""));
     while let Some(field) = reader.next_field()? {
         match field.number {
             1 => time_ns = timestamp_ns(field.message()?)?,
             2 => line = String::from_utf8_lossy(field.bytes()?),
+            3 if metadata.len() > metadata_max => drop(field.message()?),
             3 => metadata.push(read_pair(field.message()?)?),
             _ => {}
         }

@@ -342,3 +342,45 @@ fn damage_is_never_a_panic() {
         assert!(super::json::decode(&ctx, &text.as_bytes()[..end]).is_err());
     }
 }
+
+#[tokio::test]
+async fn a_stream_with_very_many_labels_is_refused_at_once_and_in_few_words() {
+    let rig = Rig::new();
+    let labels: Vec<String> = (0..200_000).map(|n| format!("l{n}=\"v\"")).collect();
+    let in_json: Vec<String> = (0..200_000).map(|n| format!("\"l{n}\":\"v\"")).collect();
+    let in_json = format!(r#"{{"streams":[{{"stream":{{{}}},"values":[]}}]}}"#, in_json.join(","));
+
+    let refusals = [
+        send_push(&rig, &push(&format!("{{{}}}", labels.join(",")), Vec::new())).await,
+        send_json(&rig, &in_json).await,
+    ];
+
+    for (status, text) in refusals {
+        assert_eq!(status, 400);
+        assert!(text.contains("has more than 40 label names"), "{text}");
+        assert!(text.len() < 1_000, "the message repeats {} bytes", text.len());
+    }
+}
+
+#[tokio::test]
+async fn an_entry_with_very_much_metadata_is_refused_alone() {
+    let rig = Rig::new();
+    let much = vec![("", ""); 200_000];
+    let push = push(r#"{app="fence"}"#, vec![entry("first", &much), entry("second", &[])]);
+
+    let (status, text) = send_push(&rig, &push).await;
+
+    assert_eq!(status, 400, "{text}");
+    assert!(text.contains("more than 128 pairs of structured metadata"), "{text}");
+    assert_eq!(rows(&rig).len(), 1);
+}
+
+#[tokio::test]
+async fn streams_without_entries_count_as_well() {
+    let rig = Rig::with(|limits| limits.records_per_request = 10);
+    let streams = [r#"{"stream":{"app":"a"},"values":[]}"#; 11].join(",");
+
+    let (status, text) = send_json(&rig, &format!(r#"{{"streams":[{streams}]}}"#)).await;
+
+    assert!(text.contains("limits.records_per_request"), "{status} {text}");
+}

@@ -6,10 +6,12 @@
 //! Latin-1 letter in a log line must not cost the line. Of two attributes with one key the first
 //! is kept, which is also the one that the OpenTelemetry Collector's `Map.Get` sees.
 
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::ingest::limits::Limits;
 use crate::ingest::outcome::{Reason, Refusal};
@@ -17,12 +19,17 @@ use crate::ingest::records::{RowError, Rules};
 use crate::ingest::wire::{Field, Reader, WireError};
 use crate::model::json;
 
+/// Keys of one object that are compared one by one.
+const KEYS_COMPARED_MAX: usize = 64;
+
 /// Writes one JSON object (or value), an attribute at a time; reused from row to row.
 #[derive(Debug, Default)]
 pub(super) struct JsonText {
     out: String,
     /// Where the keys of the objects under way are in `out`, quotes included.
     keys: Vec<Range<usize>>,
+    /// The hashes of the keys of large objects, by where their keys begin in `keys`.
+    large: HashMap<usize, HashSet<u64>>,
     n_attributes: usize,
 }
 
@@ -31,6 +38,7 @@ impl JsonText {
     pub(super) fn begin(&mut self) {
         self.out.clear();
         self.keys.clear();
+        self.large.clear();
         self.n_attributes = 0;
         self.out.push('{');
     }
@@ -65,6 +73,7 @@ impl JsonText {
     ) -> Result<&str, RowError> {
         self.out.clear();
         self.keys.clear();
+        self.large.clear();
         self.value(value, 0, "", rules)?;
         Ok(&self.out)
     }
@@ -100,9 +109,19 @@ impl JsonText {
         self.value(value.message()?, depth, &key, rules)
     }
 
-    fn is_duplicate(&self, first_key: usize, start: usize) -> bool {
-        let key = &self.out[start..];
-        self.keys[first_key..].iter().any(|earlier| self.out[earlier.clone()] == *key)
+    /// Compares a key with the earlier ones of its object. A few are compared one by one; comparing
+    /// the forty thousand that fit into a log's body would take seconds. Of two keys with one hash
+    /// the later is lost, which nobody meets by chance.
+    fn is_duplicate(&mut self, first_key: usize, start: usize) -> bool {
+        let (out, earlier) = (&self.out, &self.keys[first_key..]);
+        let key = &out[start..];
+        if earlier.len() < KEYS_COMPARED_MAX {
+            return earlier.iter().any(|earlier| out[earlier.clone()] == *key);
+        }
+        let hash = |key: &str| xxh3_64(key.as_bytes());
+        let of_earlier = || earlier.iter().map(|key| hash(&out[key.clone()])).collect();
+        let hashes = self.large.entry(first_key).or_insert_with(of_earlier);
+        !hashes.insert(hash(key))
     }
 
     fn value(
@@ -173,6 +192,9 @@ impl JsonText {
             }
         }
         self.keys.truncate(first_key);
+        if !self.large.is_empty() {
+            self.large.remove(&first_key);
+        }
         self.out.push('}');
         Ok(())
     }

@@ -25,6 +25,8 @@ mod over_grpc;
 mod over_http;
 mod reply;
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 #[cfg(test)]
 mod tests;
 

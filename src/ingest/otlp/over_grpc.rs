@@ -148,3 +148,23 @@ fn refuse(fault: &Fault) -> Response {
     response.headers_mut().insert("grpc-accept-encoding", ACCEPTED);
     response
 }
+
+/// What the fuzz targets call.
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing {
+    use super::{Call, Context, Decode as _, Decoded, Encoding, IngestError, Signal};
+    use crate::ingest::fuzzing::Room;
+
+    /// Reads a call's body.
+    pub(in crate::ingest::otlp) fn grpc_call(
+        room: &Room,
+        signal: Signal,
+        message_compression: Encoding,
+        body: &[u8],
+    ) -> Result<Decoded, IngestError> {
+        let call = Call { resources: std::sync::Arc::default(), signal, message_compression };
+        let ctx = Context::new(&room.ingest, room.sender());
+        let mut permit = room.ingest.admit.enter(&room.grant.name);
+        call.decode(&ctx, body, &mut permit).map(|(_, decoded)| decoded)
+    }
+}

@@ -91,7 +91,7 @@ impl<'a> Context<'a> {
         Ok(())
     }
 
-    /// Counts one more resource, scope or metric, and refuses a request that has too many: an empty
+    /// Counts one more resource, stream, scope or metric, and refuses a request that has too many: an empty
     /// one has two bytes and is looked up like any other.
     pub(in crate::ingest) fn count_group(&self, decoded: &mut Decoded) -> Result<(), IngestError> {
         decoded.n_groups += 1;

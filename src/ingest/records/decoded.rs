@@ -88,7 +88,8 @@ pub(in crate::ingest) struct Decoded {
     pub(in crate::ingest) logs: Vec<LogRuns>,
     /// The commons that the request has rows of.
     pub(in crate::ingest) commons: Vec<Commons>,
-    /// Resources, scopes and metrics so far.
+    /// Resources, streams, scopes and metrics so far, also those without rows: each is decided, which
+    /// takes longer than a row.
     pub(in crate::ingest) n_groups: usize,
     /// Bytes of text made so far; a small request must not become a large batch.
     pub(in crate::ingest) n_built_bytes: usize,

@@ -18,6 +18,9 @@ mod content;
 mod series;
 mod walk;
 
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(not(test), expect(dead_code, reason = "fuzzing only reads what tests also write"))]
+pub(super) mod proto;
 #[cfg(test)]
 mod tests;
 

@@ -49,5 +49,7 @@ pub use parse::{Expr, ResultType, as_selector, format_expr, parse, parse_selecto
 pub use source::SeriesSource;
 pub use value::{Answer, Sample, Value, format_value};
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 #[cfg(test)]
 mod tests;

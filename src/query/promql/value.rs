@@ -72,12 +72,20 @@ pub fn format_value(value: f64) -> String {
         return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
     }
     let size = value.abs();
+    let mut buffer = ryu::Buffer::new();
+    // Of two shortest texts that are equally near, Rust takes the larger, Go and `ryu` the even one.
+    let text = buffer.format_finite(value);
     if size == 0.0 || (1e-6..1e21).contains(&size) {
-        return value.to_string();
+        let is_plain = !text.contains('e');
+        let text = if is_plain {
+            text.strip_suffix(".0").unwrap_or(text).to_owned()
+        } else {
+            value.to_string()
+        };
+        return text;
     }
     // Rust writes `1e21` and `1e-7`, Go `1e+21` and `1e-07`.
-    let text = format!("{value:e}");
-    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let (digits, exponent) = text.split_once('e').unwrap_or((text, "0"));
     let (sign, exponent) = match exponent.strip_prefix('-') {
         Some(exponent) => ('-', exponent),
         None => ('+', exponent),
@@ -101,6 +109,8 @@ mod tests {
             (f64::NAN, "NaN"),
             (f64::INFINITY, "+Inf"),
             (f64::NEG_INFINITY, "-Inf"),
+            (-0.0, "-0"),
+            (131_072.000_244_140_62, "131072.00024414062"),
         ];
         for (value, want) in cases {
             assert_eq!(format_value(value), want);

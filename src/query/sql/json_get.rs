@@ -257,6 +257,29 @@ impl Visitor<'_> for IsName<'_> {
     }
 }
 
+/// What the fuzz targets call.
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing {
+    use super::{Key, get};
+
+    /// Looks a key up by name and by place; what is found stands in the text.
+    pub(in crate::query::sql) fn get_any(key: &str, text: &str) {
+        let reference = serde_json::from_str::<serde_json::Value>(text).ok();
+        let found = get(text, &Key::Name(key));
+        if let Some(serde_json::Value::Object(object)) = &reference {
+            // Of two equal names `serde_json` keeps the last, and we the first.
+            let is_there = object.get(key).is_some();
+            assert!(is_there || found.is_none(), "{key} in {text}");
+        }
+        let place = key.len();
+        let found = get(text, &Key::Index(place));
+        if let Some(serde_json::Value::Array(list)) = &reference {
+            let want = list.get(place).filter(|value| !value.is_null());
+            assert_eq!(found.is_some(), want.is_some(), "{place} in {text}");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use datafusion::arrow::array::DictionaryArray;

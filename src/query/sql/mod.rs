@@ -20,6 +20,8 @@ mod dedupe;
 mod heads;
 mod store;
 mod run;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 #[cfg(test)]
 mod judged;
 #[cfg(test)]

@@ -95,7 +95,7 @@ pub(crate) async fn run(
     })
 }
 
-async fn plan_of(state: &SessionState, question: &Question) -> Result<LogicalPlan> {
+pub(super) async fn plan_of(state: &SessionState, question: &Question) -> Result<LogicalPlan> {
     let dialect = state.config_options().sql_parser.dialect;
     let statement = state.sql_to_statement(&question.sql, &dialect)?;
     statements::check(&statement)?;

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::frame::Frame;
 use super::protocol::{Kind, encode_rows};
+use crate::base::shield::shield;
 use crate::model::Signal;
 use crate::query::answer::SqlAnswer;
 use crate::query::sql::{Failure, HeadRange, HeadRequest, Question, Truncated};
@@ -142,7 +143,9 @@ impl Collected {
     fn take(&mut self, frame: &Frame) -> io::Result<()> {
         let mut buffer = Buffer::from(frame.payload.clone());
         while !buffer.is_empty() {
-            if let Some(batch) = self.decoder.decode(&mut buffer).map_err(io::Error::other)? {
+            let decoder = &mut self.decoder;
+            let decoded = shield("arrow-ipc", || decoder.decode(&mut buffer));
+            if let Some(batch) = decoded.map_err(io::Error::other)?.map_err(io::Error::other)? {
                 self.batches.push(batch);
             }
         }

@@ -16,6 +16,8 @@ const PRELUDE_BYTES_MAX: usize = 4096;
 /// The longest frame; a longer one means that the other side has lost its mind.
 const FRAME_BYTES_MAX: usize = 512 << 20;
 const HEADER_BYTES: usize = 9;
+/// What room is made for before a payload comes; few are longer.
+const PAYLOAD_BYTES_GUESS: usize = 64 << 10;
 
 /// One message.
 #[derive(Debug, Clone)]
@@ -86,9 +88,9 @@ impl Frame {
         let mut header = [0; HEADER_BYTES];
         input.read_exact(&mut header)?;
         let (kind, id, n_bytes) = Self::from_header(header)?;
-        let mut payload = vec![0; n_bytes];
-        input.read_exact(&mut payload)?;
-        Ok(Self::about(kind, id, payload))
+        let mut payload = Vec::with_capacity(n_bytes.min(PAYLOAD_BYTES_GUESS));
+        input.take(n_bytes as u64).read_to_end(&mut payload)?;
+        Self::whole(kind, id, payload, n_bytes)
     }
 
     /// Writes the frame.
@@ -103,8 +105,16 @@ impl Frame {
         let mut header = [0; HEADER_BYTES];
         input.read_exact(&mut header).await?;
         let (kind, id, n_bytes) = Self::from_header(header)?;
-        let mut payload = vec![0; n_bytes];
-        input.read_exact(&mut payload).await?;
+        let mut payload = Vec::with_capacity(n_bytes.min(PAYLOAD_BYTES_GUESS));
+        input.take(n_bytes as u64).read_to_end(&mut payload).await?;
+        Self::whole(kind, id, payload, n_bytes)
+    }
+
+    /// A header may lie about its payload, so memory is taken as bytes come.
+    fn whole(kind: Kind, id: u32, payload: Vec<u8>, n_bytes: usize) -> io::Result<Self> {
+        if payload.len() < n_bytes {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         Ok(Self::about(kind, id, payload))
     }
 }

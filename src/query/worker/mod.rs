@@ -28,6 +28,8 @@ mod child;
 mod rlimits;
 mod conversation;
 mod pool;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 #[cfg(test)]
 pub(super) mod tests;
 

@@ -2,11 +2,10 @@
 
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
-use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use bytes::Bytes;
 
-use crate::model::Commons;
+use crate::model::{Commons, ipc};
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident = $number:literal),* $(,)?) => {
@@ -79,7 +78,7 @@ pub(super) fn decode_rows(payload: &Bytes) -> Result<(Commons, RecordBatch), Arr
     let (name, stream) = rest.split_at_checked(usize::from(len)).ok_or_else(broken)?;
     let name = std::str::from_utf8(name).map_err(|_| broken())?;
     let commons = Commons::from_stored(name).map_err(|_| broken())?;
-    let batch = StreamReader::try_new(stream, None)?.next().ok_or_else(broken)??;
+    let batch = ipc::read_batch(stream).ok_or_else(broken)?;
     Ok((commons, batch))
 }
 

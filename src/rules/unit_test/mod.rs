@@ -140,6 +140,21 @@ impl TestFile {
     }
 }
 
+/// What the fuzz targets call.
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing {
+    use super::TestFile;
+
+    /// Makes the series of every test.
+    pub(in crate::rules) fn read_series(file: &TestFile) {
+        for test in &file.tests {
+            let interval_ms = test.interval.unwrap_or(file.evaluation_interval).0;
+            let Ok(start_ms) = test.start_ms() else { continue };
+            drop(test.series(interval_ms, start_ms));
+        }
+    }
+}
+
 impl TestCase {
     fn start_ms(&self) -> Result<i64, String> {
         let Some(text) = &self.start_timestamp else {

@@ -153,8 +153,32 @@ impl DiskRead for RealRead {
     }
 
     fn read_at(&self, offset: u64, len: usize) -> io::Result<Bytes> {
+        // Damaged metadata may ask for any length: memory is taken only for what is there.
+        let end = offset.checked_add(u64::try_from(len).unwrap_or(u64::MAX));
+        if end.is_none_or(|end| end > self.size_bytes) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         let mut bytes = vec![0; len];
         self.file.read_exact_at(&mut bytes, offset)?;
         Ok(Bytes::from(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_past_the_end_takes_no_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = RealDisk::open(dir.path()).unwrap();
+        disk.create("a").unwrap().write_all(b"bytes").unwrap();
+        let file = disk.open("a").unwrap();
+
+        assert_eq!(file.read_at(1, 4).unwrap(), "ytes");
+        for (offset, len) in [(0, usize::MAX), (0, 1 << 62), (5, 1), (u64::MAX, 1)] {
+            let error = file.read_at(offset, len).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{offset} {len}");
+        }
     }
 }

@@ -21,6 +21,7 @@ use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::statistics::Statistics;
 
 use super::checked::{Blocks, Checked};
+use crate::base::shield::shield;
 use crate::model::{Labels, LabelsBuilder, MatchOp, Matcher};
 use crate::storage::disk::{Disk, DiskRead};
 use crate::storage::{FileEntry, ReadError};
@@ -135,7 +136,8 @@ pub trait Sink {
 
 /// Hands the samples of the matching series in one metrics file to `sink`, in the file's order.
 ///
-/// When the file turns out to be damaged, what `sink` has taken until then is right, and not all.
+/// When the file turns out to be damaged, what `sink` has taken until then is right, and not all. A
+/// file on which the Parquet library panics is one that cannot be read.
 pub fn read_series(
     disk: &dyn Disk,
     footers: &Footers,
@@ -145,7 +147,10 @@ pub fn read_series(
 ) -> Result<(), ReadError> {
     let file = Reader(Arc::new(Checked::open(disk, entry)));
     let checked = Arc::clone(&file.0);
-    let read = read_checked(file, footers, entry, selection, sink);
+    let read = shield("parquet", || read_checked(file, footers, entry, selection, sink));
+    let read = read.unwrap_or_else(|panic| {
+        Err(ReadError::File { path: entry.path.clone(), source: panic.into() })
+    });
     // Asked afterwards, because the Parquet crate turns causes into text on their way.
     match (read, checked.damage()) {
         (Err(_), Some(reason)) => {

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
-use crate::model::{Commons, ExpHistogram, Labels, MetricKind, SeriesMeta, Temporality};
+use crate::model::{Commons, ExpHistogram, Labels, MetricKind, SeriesMeta, Temporality, ipc};
 
 const TAG_SERIES: u8 = 1;
 const TAG_SAMPLES: u8 = 2;
@@ -147,9 +147,7 @@ pub fn decode(payload: &[u8]) -> Result<(Commons, Payload), PayloadError> {
 
 fn rows(bytes: &[u8], schema: &SchemaRef) -> Result<RecordBatch, PayloadError> {
     let wrong = PayloadError("rows that are not an Arrow IPC stream of the signal's schema");
-    let mut reader =
-        arrow_ipc::reader::StreamReader::try_new(bytes, None).map_err(|_| wrong.clone())?;
-    let batch = reader.next().and_then(Result::ok).ok_or(wrong.clone())?;
+    let batch = ipc::read_batch(bytes).ok_or(wrong.clone())?;
     if batch.schema() == *schema { Ok(batch) } else { Err(wrong) }
 }
 

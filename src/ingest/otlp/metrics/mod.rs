@@ -195,14 +195,19 @@ impl<'c, 'a> Walk<'c, 'a> {
         }
         let Some(data) = data else { return Ok(()) };
         let (kind, temporality) = kind_of(&data)?;
-        if let Ok(resource) = resource {
-            let number = numbers_of(data.number).attributes;
-            self.metrics.push(Metric::new(resource, (name, unit), (kind, temporality), number));
-        }
+        let mut is_kept = false;
         let mut points = data.message()?;
         while let Some(field) = points.next_field()? {
             if field.number == 1 {
                 self.ctx.count_record(&mut self.decoded)?;
+                // With its first point, which is counted: a metric without any is four bytes on the
+                // wire, and would be a hundred here.
+                if let (Ok(resource), false) = (resource, is_kept) {
+                    let number = numbers_of(data.number).attributes;
+                    let kind = (kind, temporality);
+                    self.metrics.push(Metric::new(resource, (name, unit), kind, number));
+                    is_kept = true;
+                }
                 let outcome = match resource {
                     Ok(_) => self.point(data.number, &field),
                     Err(refusal) => Err(RowError::Refused(refusal.clone())),

@@ -5,6 +5,10 @@ use crate::ingest::records::RowError;
 use crate::ingest::wire::{Field, Reader, Value, WireError};
 use crate::model::ExpHistogram;
 
+/// The most buckets of a histogram, or quantiles of a summary; SDKs make at most 160, and each is a
+/// series.
+const BUCKETS_MAX: usize = 10_000;
+
 /// OTLP `DataPointFlags`: the point says that there is no value (any more).
 const NO_RECORDED_VALUE: u32 = 1;
 
@@ -128,12 +132,16 @@ impl Histogram {
             match field.number {
                 4 => self.count = field.fixed64()?,
                 5 => self.sum = Some(field.double()?),
-                6 => each_fixed64(field, |bits| self.counts.push(bits))?,
-                7 => each_fixed64(field, |bits| self.bounds.push(f64::from_bits(bits)))?,
+                6 => each_fixed64(field, |bits| push_bucket(&mut self.counts, bits))?,
+                7 => {
+                    let bounds = &mut self.bounds;
+                    each_fixed64(field, |bits| push_bucket(bounds, f64::from_bits(bits)))?;
+                }
                 _ => {}
             }
             Ok(())
         })?;
+        check_buckets(self.counts.len().max(self.bounds.len()))?;
         let (n_counts, n_bounds) = (self.counts.len(), self.bounds.len());
         let fits = n_counts == n_bounds + 1 || (n_counts == 0 && n_bounds == 0);
         if !fits && !common.is_stale() {
@@ -166,7 +174,10 @@ impl Summary {
             match field.number {
                 4 => self.count = field.fixed64()?,
                 5 => self.sum = field.double()?,
-                6 => self.quantiles.push(quantile(field.message()?)?),
+                6 => {
+                    push_bucket(&mut self.quantiles, quantile(field.message()?)?);
+                    check_buckets(self.quantiles.len())?;
+                }
                 _ => {}
             }
             Ok(())
@@ -212,9 +223,27 @@ fn buckets(field: &Field<'_>, offset: &mut i32, counts: &mut Vec<u64>) -> Result
     while let Some(field) = reader.next_field()? {
         match field.number {
             1 => *offset = sint32(&field)?,
-            2 => each_varint(&field, |count| counts.push(count))?,
+            2 => {
+                each_varint(&field, |count| push_bucket(counts, count))?;
+                check_buckets(counts.len())?;
+            }
             _ => {}
         }
+    }
+    Ok(())
+}
+
+/// Keeps a bucket, up to one more than there may be: a count of one byte is eight in memory.
+fn push_bucket<T>(buckets: &mut Vec<T>, bucket: T) {
+    if buckets.len() <= BUCKETS_MAX {
+        buckets.push(bucket);
+    }
+}
+
+fn check_buckets(n_buckets: usize) -> Result<(), RowError> {
+    if n_buckets > BUCKETS_MAX {
+        let message = format!("a data point has more than {BUCKETS_MAX} buckets or quantiles");
+        return Err(RowError::Refused(Refusal::new(Reason::Invalid, message)));
     }
     Ok(())
 }

@@ -156,6 +156,7 @@ impl<'a> Metric<'a> {
         let mut read = || -> Result<(), RowError> {
             while let Some(field) = reader.next_field()? {
                 if field.number == self.attributes_number {
+                    check_count(pairs.len(), rules)?;
                     pairs.push(label_pair(&field, &mut scratch, rules)?);
                 }
             }
@@ -239,6 +240,17 @@ fn labels_of(
         labels.set(&name, value);
     }
     Ok(labels)
+}
+
+/// Refuses one attribute more than there may be. Each series of a point reads them all.
+fn check_count(n_attributes: usize, rules: &Rules<'_>) -> Result<(), RowError> {
+    let max = rules.limits.attributes_per_record;
+    if n_attributes == max {
+        return Err(RowError::Refused(label_limit(format!(
+            "a data point has more than {max} attributes (limits.attributes_per_record)"
+        ))));
+    }
+    Ok(())
 }
 
 fn label_limit(message: String) -> Refusal {

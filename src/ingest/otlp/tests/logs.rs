@@ -283,3 +283,18 @@ fn secrets_in_query_strings_are_not_stored() {
     assert!(!row.contains("SECRET"), "{row}");
     assert!(row.contains("x=1") && row.contains("y=2"), "{row}");
 }
+
+#[test]
+fn of_two_equal_keys_in_a_large_map_the_first_stands() {
+    let pairs = (0..10_000).map(|n| (n, n)).chain([(7, 0), (9_999, 0)]);
+    let pairs = pairs.map(|(key, value)| pair(&format!("{key}"), any(Value::IntValue(value))));
+    let body = map(vec![pair("small", map(vec![])), pair("large", map(pairs.collect()))]);
+    let record = LogRecord { body: Some(body), ..record("") };
+    let request = request(vec![record]).encode_to_vec();
+
+    let decoded = decode(&Rig::new(), decode_logs, &request).unwrap();
+
+    let text = &columns(&decoded, &["body"])[0][0];
+    let want: Vec<String> = (0..10_000).map(|n| format!("\"{n}\":{n}")).collect();
+    assert_eq!(text, &format!("{{\"small\":{{}},\"large\":{{{}}}}}", want.join(",")));
+}

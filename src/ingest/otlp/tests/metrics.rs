@@ -372,3 +372,49 @@ fn damage_is_never_a_panic() {
     let metrics = vec![sum(true, 2), histogram(histogram_point()), summary(), exp_histogram()];
     check_damage(decode_metrics, &request(metrics).encode_to_vec());
 }
+
+#[test]
+fn a_point_with_more_buckets_than_anything_real_is_refused() {
+    let at = |quantile| ValueAtQuantile { quantile, value: 1.0 };
+    let point = SummaryDataPoint {
+        time_unix_nano: NOW_NS,
+        quantile_values: (0..10_001).map(|n| at(f64::from(n))).collect(),
+        ..SummaryDataPoint::default()
+    };
+    check_refused(
+        metric("s", "", Data::Summary(Summary { data_points: vec![point] })),
+        Reason::Invalid,
+    );
+    let point = HistogramDataPoint {
+        bucket_counts: vec![1; 10_001],
+        explicit_bounds: (0..10_000).map(f64::from).collect(),
+        ..histogram_point()
+    };
+    check_refused(histogram(point), Reason::Invalid);
+    let buckets = Buckets { offset: 0, bucket_counts: vec![0; 10_001] };
+    let point = ExponentialHistogramDataPoint {
+        time_unix_nano: NOW_NS,
+        positive: Some(buckets),
+        ..ExponentialHistogramDataPoint::default()
+    };
+    let data = ExponentialHistogram { data_points: vec![point], aggregation_temporality: 2 };
+    check_refused(metric("e", "", Data::ExponentialHistogram(data)), Reason::Invalid);
+}
+
+#[test]
+fn attributes_of_a_point_are_counted_before_they_are_kept() {
+    let many: Vec<(&str, &str)> = vec![("a", "b"); 129];
+
+    check_refused(gauge("g", vec![number(1.0, &many)]), Reason::LabelLimit);
+}
+
+#[test]
+fn resources_without_points_count_as_well() {
+    let rig = Rig::with(|limits| limits.records_per_request = 10);
+    let resource_metrics = vec![ResourceMetrics::default(); 11];
+    let request = ExportMetricsServiceRequest { resource_metrics };
+
+    let error = decode(&rig, decode_metrics, &request.encode_to_vec()).unwrap_err();
+
+    assert!(error.to_string().contains("limits.records_per_request"), "{error}");
+}

@@ -7,8 +7,8 @@ use http_body_util::BodyExt as _;
 use prost::Message as _;
 use tower::ServiceExt as _;
 
+use super::super::proto::{request, series};
 use super::super::router;
-use super::proto::{request, series};
 use crate::base::units::HumanSize;
 use crate::ingest::tests::fake_store::{NOW_MS, Rig};
 use crate::model::{Grant, WriteScope};

@@ -1,7 +1,6 @@
 //! Remote write from the request to what the store got.
 
 mod http;
-mod proto;
 mod samples;
 mod slow_disk;
 mod walker;

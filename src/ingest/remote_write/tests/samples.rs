@@ -3,7 +3,7 @@
 use prost::Message as _;
 
 use super::super::decode;
-use super::proto::{Exemplar, Histogram, TimeSeries, request, series};
+use super::super::proto::{Exemplar, Histogram, TimeSeries, request, series};
 use crate::ingest::tests::fake_store::{NOW_MS, Rig};
 use crate::ingest::{Batch, Lane, Outcome, Sender};
 use crate::model::metric::stale_marker;

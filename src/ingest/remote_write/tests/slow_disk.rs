@@ -13,8 +13,8 @@ use prometheus_client::registry::Registry;
 use prost::Message as _;
 use tower::ServiceExt as _;
 
+use super::super::proto::{request, series};
 use super::super::router;
-use super::proto::{request, series};
 use crate::base::ManualClock;
 use crate::base::units::HumanSize;
 use crate::ingest::tests::fake_store::{NOW_MS, Rig};

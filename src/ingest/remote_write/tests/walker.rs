@@ -5,9 +5,11 @@ use rand::rngs::SmallRng;
 use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
+use super::super::proto::{
+    Exemplar, Histogram, Metadata, TimeSeries, WriteRequest, request, series,
+};
 use super::super::series::raw_labels;
 use super::super::walk::{Columns, walk};
-use super::proto::{Exemplar, Histogram, Metadata, TimeSeries, WriteRequest, request, series};
 use crate::ingest::limits::TimeBounds;
 use crate::ingest::wire::WireFault;
 use crate::ingest::{IngestError, Limits, Seed, Sender};

@@ -59,6 +59,9 @@ fn parse_word(word: &str, values: &mut Vec<Option<f64>>) -> Result<(), NotationE
             (pattern, Some(count))
         }
     };
+    if values.len() + n_repeats.unwrap_or(0) > REPEATS_MAX {
+        return Err(wrong(word, "more than a million values"));
+    }
     match (pattern, n_repeats) {
         ("_", n) => values.extend(std::iter::repeat_n(None, n.unwrap_or(1))),
         ("stale", n) => {

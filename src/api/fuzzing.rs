@@ -1,0 +1,37 @@
+//! What must hold of any parameter: times and numbers are refused or come back as they were.
+
+use super::{number, prometheus, time};
+use crate::base::fuzzing::Choices;
+use crate::base::units;
+
+/// Times, durations, sizes and names as they stand in a request.
+pub fn api_params(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    for line in text.lines() {
+        if let Some(ms) = time::parse_ms(line) {
+            let written = time::rfc3339(ms);
+            assert!(ms.abs() > 8_000_000_000_000 || time::parse_ms(&written) == Some(ms), "{line}");
+        }
+        let _ = time::parse_duration_ms(line);
+        if let Ok(ms) = units::parse_duration_ms(line) {
+            let written = units::format_duration_ms(ms);
+            assert_eq!(units::parse_duration_ms(&written), Ok(ms), "{line} was written {written}");
+        }
+        drop(units::parse_size_bytes(line));
+        drop(prometheus::escape::unescape(line));
+    }
+}
+
+/// Numbers as they stand in an answer: the text is the number.
+pub fn api_numbers(bytes: &[u8]) {
+    let mut choices = Choices::new(bytes);
+    while !choices.is_empty() {
+        let value = choices.f64();
+        let mut text = String::new();
+        number::push_sample_value(&mut text, value);
+        let read: f64 = text.parse().expect("a number");
+        assert!(read.to_bits() == value.to_bits() || value.is_nan() && read.is_nan(), "{text}");
+        let shown = crate::query::promql::format_value(value);
+        assert_eq!(shown, text, "both dialects write one number alike");
+    }
+}

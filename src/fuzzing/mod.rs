@@ -1,0 +1,73 @@
+//! The doors through which `fuzz/` reaches every decoder and parser; no build for use has them.
+//!
+//! A target is a function of bytes that panics when a promise is broken: beside "no input ends the
+//! process" each says what must hold of the outcome (what the protobuf library reads is read, what
+//! is printed can be read again, a secret does not survive …). The bodies stand in the rooms, next
+//! to what they know; this is only their list. `make fuzz` feeds them what libFuzzer invents, and
+//! the tests here feed them the corpus in `fuzz/corpus`, with mutations of it.
+//!
+//! When you add a target, also add `fuzz/fuzz_targets/<name>.rs`, its `[[bin]]` and its corpus.
+
+mod amplify;
+#[cfg(test)]
+mod mutate;
+#[cfg(test)]
+mod tests;
+
+pub use crate::api::fuzzing::{api_numbers, api_params};
+pub use crate::auth::fuzzing::auth_header;
+pub use crate::config::fuzzing::config_parse;
+pub use crate::derive::fuzzing::derive_lines;
+pub use crate::ingest::fuzzing::{
+    json_records, loki_json, loki_labels, loki_pb, otlp_grpc, otlp_logs_json, otlp_logs_pb,
+    otlp_metrics_json, otlp_metrics_pb, otlp_traces_json, otlp_traces_pb, rw1_snappy, rw1_walk,
+    zstd_gzip_limit,
+};
+pub use crate::notify::fuzzing::webhook_url;
+pub use crate::query::fuzzing::{
+    promql_eval, promql_notation, promql_parse, sql_gate, sql_json_get, sql_tokens, worker_frames,
+};
+pub use crate::rules::fuzzing::{rule_file, rule_template, rule_test_file};
+pub use crate::storage::fuzzing::{
+    head_chunk, labels_packed, manifest_decode, parquet_open, wal_decode, wal_payload, wal_replay,
+    wal_roundtrip,
+};
+pub use crate::tagging::fuzzing::{scrub, tagging, tagging_files};
+pub use amplify::amplify;
+
+/// A target by its name, which is that of its file and of its corpus.
+#[derive(Debug, Clone, Copy)]
+pub struct Target {
+    /// The name.
+    pub name: &'static str,
+    /// Feeds it.
+    pub run: fn(&[u8]),
+}
+
+macro_rules! targets {
+    ($($name:ident)*) => {
+        /// Every target.
+        pub const TARGETS: &[Target] =
+            &[$(Target { name: stringify!($name), run: $name }),*];
+
+        #[cfg(test)]
+        mod of_corpus {
+            //! One test a target, so that they run side by side.
+            $(#[test] fn $name() { super::tests::check(stringify!($name), super::$name); })*
+        }
+    };
+}
+
+targets! {
+    rw1_snappy rw1_walk zstd_gzip_limit json_records
+    otlp_metrics_pb otlp_logs_pb otlp_traces_pb
+    otlp_metrics_json otlp_logs_json otlp_traces_json otlp_grpc
+    loki_pb loki_json loki_labels amplify
+    promql_parse promql_eval promql_notation
+    sql_tokens sql_gate sql_json_get worker_frames
+    wal_decode wal_payload wal_roundtrip wal_replay
+    head_chunk labels_packed manifest_decode parquet_open
+    scrub tagging tagging_files derive_lines
+    rule_file rule_template rule_test_file
+    config_parse auth_header webhook_url api_params api_numbers
+}

@@ -1,0 +1,362 @@
+//! What must hold of any bytes that may stand on the disk, and of what is written and read back.
+//!
+//! Damage is an answer, never a panic; what is not damaged is read; what was written comes back bit
+//! for bit.
+
+use std::sync::Arc;
+
+use prometheus_client::registry::Registry;
+
+use super::catalog;
+use super::config::Config;
+use super::disk::Disk;
+use super::disk::sim::SimDisk;
+use super::files::read::{Footers, Selection, Sink, read_series};
+use super::head::chunk::{Arena, Chunk};
+use super::metrics::Metrics;
+use super::open::{self, Progress};
+use super::wal::frame::{
+    FRAME_HEADER_BYTES, Found, Frames, SEGMENT_HEADER_BYTES, push_frame, segment_header,
+};
+use super::wal::payload::{self, Payload};
+use super::wal::replay::read_segment;
+use super::{FileEntry, HeadFilter, ReadError, SeriesRequest, Snapshot, flush, wal};
+use crate::base::ManualClock;
+use crate::base::fuzzing::Choices;
+use crate::model::{
+    Commons, ExpHistogram, Labels, MatchOp, Matcher, MetricKind, ReadScope, SeriesMeta, Signal,
+    Temporality,
+};
+
+const NOW_MS: i64 = 1_800_000_000_000;
+
+fn put(disk: &SimDisk, path: &str, bytes: &[u8]) {
+    let mut file = disk.create(path).expect("no fault is armed");
+    file.write_all(bytes).expect("no fault is armed");
+    file.sync().expect("no fault is armed");
+}
+
+/// What follows a segment's header: every byte is in one frame or in one piece of garbage.
+pub fn wal_decode(bytes: &[u8]) {
+    let mut segment = segment_header(1, 1).to_vec();
+    segment.extend_from_slice(bytes);
+    let mut n_bytes = SEGMENT_HEADER_BYTES;
+    for found in Frames::new(&segment) {
+        n_bytes += match found {
+            Found::Frame { payload, .. } => FRAME_HEADER_BYTES + payload.len(),
+            Found::Garbage { offset, n_bytes: n_bad } => {
+                assert_eq!(offset, n_bytes, "garbage begins where the last thing ended");
+                n_bad
+            }
+        };
+    }
+    assert_eq!(n_bytes, segment.len(), "nothing is passed over");
+    let disk = SimDisk::new();
+    put(&disk, &wal::path(1), &segment);
+    let report = read_segment(&disk, 1, |_, _, _| {}).expect("the disk is well");
+    assert!(report.n_torn_bytes <= bytes.len());
+    put(&disk, &wal::path(2), bytes);
+    drop(read_segment(&disk, 2, |_, _, _| {}));
+}
+
+/// A payload whose checksum was right: what can be read is written back the same.
+pub fn wal_payload(bytes: &[u8]) {
+    let Ok((commons, payload)) = payload::decode(bytes) else { return };
+    let mut written = Vec::new();
+    push_payload(&mut written, &commons, &payload);
+    let (again, read) = payload::decode(&written).expect("what we write we read");
+    assert_eq!(again, commons);
+    // By its text: NaN is not equal to itself.
+    assert_eq!(format!("{read:?}"), format!("{payload:?}"));
+}
+
+fn push_payload(out: &mut Vec<u8>, commons: &Commons, payload: &Payload) {
+    match payload {
+        Payload::Series(series) => {
+            let series = series.iter().map(|(slot, labels, meta)| (*slot, labels, meta));
+            payload::push_series(out, commons, series);
+        }
+        Payload::Samples(slots, ms, values) => {
+            payload::push_samples(out, commons, slots, ms, values);
+        }
+        Payload::ExpHistograms(points) => {
+            let points: Vec<_> = points.iter().map(|(slot, ms, h)| (*slot, *ms, h)).collect();
+            payload::push_exp_histograms(out, commons, &points);
+        }
+        Payload::Logs(batch) => payload::push_rows(out, commons, true, batch),
+        Payload::Spans(batch) => payload::push_rows(out, commons, false, batch),
+    }
+}
+
+/// Returns a payload as the writer makes them.
+fn any_payload(choices: &mut Choices<'_>) -> Payload {
+    let kind = choices.u8();
+    let n = choices.below(40);
+    match kind % 3 {
+        0 => Payload::Samples(
+            (0..n).map(|_| choices.u32() >> choices.below(32)).collect(),
+            (0..n).map(|_| choices.i64() >> choices.below(64)).collect(),
+            (0..n).map(|_| choices.f64()).collect(),
+        ),
+        1 => Payload::Series((0..n).map(|_| any_series(choices)).collect()),
+        _ => Payload::ExpHistograms(
+            (0..n).map(|_| (choices.u32(), choices.i64(), any_histogram(choices))).collect(),
+        ),
+    }
+}
+
+fn any_series(choices: &mut Choices<'_>) -> (u32, Labels, SeriesMeta) {
+    let n_labels = choices.below(6);
+    let labels = Labels::from_pairs((0..n_labels).map(|_| (choices.text(), choices.text())));
+    let meta = SeriesMeta {
+        kind: MetricKind::from_u8(choices.u8() % 8).unwrap_or_default(),
+        temporality: Temporality::from_u8(choices.u8() % 3).unwrap_or_default(),
+        unit: choices.text().into(),
+        tag_rule: choices.text().into(),
+    };
+    (choices.u32(), labels, meta)
+}
+
+fn any_histogram(choices: &mut Choices<'_>) -> ExpHistogram {
+    let n_counts = choices.below(9);
+    ExpHistogram {
+        count: choices.i64().unsigned_abs(),
+        sum: (choices.u8() & 1 == 0).then(|| choices.f64()),
+        scale: choices.u32().cast_signed(),
+        zero_threshold: choices.f64(),
+        positive_offset: choices.u32().cast_signed(),
+        positive_counts: (0..n_counts).map(|_| choices.i64().unsigned_abs()).collect(),
+        max: (choices.u8() & 1 == 0).then(|| choices.f64()),
+        ..ExpHistogram::default()
+    }
+}
+
+/// Payloads are framed, the segment is damaged, and read: nothing is invented, the order holds, and
+/// what the damage did not touch is there.
+pub fn wal_roundtrip(bytes: &[u8]) {
+    let mut choices = Choices::new(bytes);
+    let (from, n_bad, pattern) = (choices.u16(), choices.u8(), choices.u8());
+    let mut segment = segment_header(1, 1).to_vec();
+    // Each frame's place and payload.
+    let mut written: Vec<(std::ops::Range<usize>, String)> = Vec::new();
+    let mut group_no = 0;
+    while !choices.is_empty() && written.len() < 32 {
+        group_no += 1;
+        let mut group = Vec::new();
+        for _ in 0..=choices.below(3) {
+            let payload = any_payload(&mut choices);
+            let start = group.len();
+            // So that no two frames are equal.
+            let commons = Commons::new(&format!("c{}", written.len())).expect("a name");
+            push_frame(&mut group, group_no, |out| push_payload(out, &commons, &payload));
+            let place = segment.len() + start..segment.len() + group.len();
+            written.push((place, format!("{commons} {payload:?}")));
+        }
+        segment.extend(group);
+    }
+    let bad = SEGMENT_HEADER_BYTES + usize::from(from);
+    let bad = bad..(bad + usize::from(n_bad)).min(segment.len()).max(bad);
+    for byte in segment.get_mut(bad.clone()).unwrap_or_default() {
+        *byte = if pattern == 0 { 0 } else { *byte ^ pattern };
+    }
+    let disk = SimDisk::new();
+    put(&disk, &wal::path(1), &segment);
+    let mut read = Vec::new();
+    let report = read_segment(&disk, 1, |_, commons, payload| {
+        read.push(format!("{commons} {payload:?}"));
+    });
+    let report = report.expect("the disk is well");
+    let mut left = read.iter();
+    for (place, payload) in &written {
+        let is_whole = place.end <= bad.start || bad.end <= place.start;
+        let next = left.as_slice().first();
+        assert!(!is_whole || next == Some(payload), "a frame beside the damage was lost");
+        if next == Some(payload) {
+            left.next();
+        }
+    }
+    assert_eq!(left.next(), None, "a frame that nobody wrote");
+    assert!(n_bad > 0 || (report.damage.is_empty() && report.n_torn_bytes == 0), "{report:?}");
+}
+
+/// A log whose checksums are right and whose payloads may say anything: the store opens, answers,
+/// and writes its files.
+pub fn wal_replay(bytes: &[u8]) {
+    let mut choices = Choices::new(bytes);
+    let mut segment = segment_header(1, 1).to_vec();
+    let mut group = Vec::new();
+    let mut is_sane = true;
+    while !choices.is_empty() {
+        let payload = match choices.u8() {
+            0 => {
+                is_sane = false;
+                let n = choices.u16();
+                choices.bytes(usize::from(n)).to_vec()
+            }
+            _ => {
+                let mut payload = Vec::new();
+                let commons = Commons::new("heart.example").expect("a name");
+                push_payload(&mut payload, &commons, &sane(any_payload(&mut choices)));
+                payload
+            }
+        };
+        push_frame(&mut group, 1, |out| out.extend_from_slice(&payload));
+    }
+    segment.extend(group);
+    let disk = SimDisk::new();
+    put(&disk, &wal::path(1), &segment);
+    let clock = ManualClock::at_ms(NOW_MS);
+    let metrics = Metrics::register(&mut Registry::default());
+    let opened =
+        open::open(Arc::new(disk), clock, Config::default(), metrics, &Progress::default());
+    let (mut engine, shared, _) = opened.expect("damage is set aside, the rest is served");
+    let in_head = read_all(&Snapshot::new(Arc::clone(&shared), ReadScope::All));
+    engine.seal().expect("the disk is well");
+    flush::flush_oldest(&shared).expect("what is in memory can be written");
+    let in_files = read_all(&Snapshot::new(shared, ReadScope::All));
+    assert!(!is_sane || in_files == in_head, "{in_files:?} is not {in_head:?}");
+}
+
+/// Makes a payload one that the writer could have written: slots are dense, each series has a name
+/// and its commons, and the files' days are days.
+fn sane(payload: Payload) -> Payload {
+    match payload {
+        Payload::Series(mut series) => {
+            for (slot, labels, _) in &mut series {
+                *slot %= 64;
+                let name = format!("m{slot}");
+                let pairs = [("__name__", &*name), ("commons", "heart.example")];
+                *labels = Labels::from_pairs(pairs);
+            }
+            Payload::Series(series)
+        }
+        Payload::Samples(mut slots, ms, values) => {
+            slots.iter_mut().for_each(|slot| *slot %= 64);
+            let ms = ms.into_iter().map(|ms| NOW_MS - ms.rem_euclid(86_400_000)).collect();
+            Payload::Samples(slots, ms, values)
+        }
+        Payload::ExpHistograms(mut points) => {
+            points.iter_mut().for_each(|(slot, ..)| *slot %= 64);
+            Payload::ExpHistograms(points)
+        }
+        other => other,
+    }
+}
+
+/// Returns every sample, and how many rows of the others there are.
+fn read_all(snapshot: &Snapshot) -> (String, Vec<u64>) {
+    let any = Matcher::new("__name__", MatchOp::Re, ".*").expect("a pattern");
+    let request = SeriesRequest {
+        matchers: &[any],
+        start_ms: i64::MIN,
+        end_ms: i64::MAX,
+        samples_max: usize::MAX,
+        series_max: usize::MAX,
+    };
+    let series = snapshot.select(&request).expect("what was written can be read");
+    let mut text = String::new();
+    for series in series {
+        let bits: Vec<u64> = series.values.iter().map(|value| value.to_bits()).collect();
+        text.push_str(&format!("{} {:?} {bits:?}\n", series.labels, series.timestamps_ms));
+    }
+    let n_rows = |signal| {
+        let in_head = snapshot.head(signal, HeadFilter::default());
+        let in_files: u64 = snapshot.files(signal).iter().map(|file| file.n_rows).sum();
+        in_files + in_head.map(|rows| rows.batch.num_rows() as u64).sum::<u64>()
+    };
+    (text, vec![n_rows(Signal::Logs), n_rows(Signal::Spans)])
+}
+
+/// Samples through the head's codec come back bit for bit.
+pub fn head_chunk(bytes: &[u8]) {
+    let mut choices = Choices::new(bytes);
+    let (mut arena, mut chunk) = (Arena::default(), Chunk::default());
+    let mut want: Vec<(i64, u64)> = Vec::new();
+    let (mut ms, mut value) = (0_i64, 0.0_f64);
+    while !choices.is_empty() {
+        let how = choices.u8();
+        ms = match how & 3 {
+            0 => ms.wrapping_add(15_000),
+            1 => ms.wrapping_add(i64::from(choices.u8())),
+            2 => ms.wrapping_add(choices.i64() >> (how >> 2)),
+            _ => choices.i64(),
+        };
+        value = match (how >> 2) & 7 {
+            0 => value,
+            1 => value + f64::from(choices.u8()),
+            2 => f64::from(choices.u32()) / 1_000.0,
+            3 => -value,
+            4 => value.trunc() + f64::from(choices.u16()),
+            5 => f64::from_bits(value.to_bits() ^ u64::from(choices.u8())),
+            _ => choices.f64(),
+        };
+        chunk.append(&mut arena, ms, value);
+        // The newest sample once more is left out.
+        if want.last() != Some(&(ms, value.to_bits())) {
+            want.push((ms, value.to_bits()));
+        }
+    }
+    let mut got = Vec::new();
+    chunk.for_each(&arena, |ms, value| got.push((ms, value.to_bits())));
+    assert_eq!(got, want);
+    assert_eq!((chunk.len(), chunk.is_empty()), (want.len(), want.is_empty()));
+    assert!(!chunk.is_ascending() || want.is_sorted_by(|a, b| a.0 < b.0));
+}
+
+/// A manifest, as it is and with the checksum that it should have.
+pub fn manifest_decode(bytes: &[u8]) {
+    drop(catalog::parse(bytes));
+    let text = String::from_utf8_lossy(bytes);
+    let line = text.lines().next().unwrap_or("");
+    let signed = format!("{line}\n{:08x}\n", crc32c::crc32c(line.as_bytes()));
+    let Ok(manifest) = catalog::parse(signed.as_bytes()) else { return };
+    let disk = SimDisk::new();
+    manifest.write(&disk).expect("what was read can be written");
+    assert_eq!(catalog::Manifest::read(&disk).expect("and read"), (manifest, None));
+}
+
+/// Counts what a file holds.
+struct Count(usize);
+
+impl Sink for Count {
+    fn series(&mut self, _: u64, _: Labels) -> Result<usize, ReadError> {
+        Ok(0)
+    }
+
+    fn sample(&mut self, _: usize, _: i64, _: f64) -> Result<(), ReadError> {
+        self.0 += 1;
+        Ok(())
+    }
+}
+
+/// A metrics file of any bytes: an answer or an error.
+pub fn parquet_open(bytes: &[u8]) {
+    const PATH: &str = "parquet/metrics/commons=heart/date=2026-11-21/1-0.parquet";
+    let disk = SimDisk::new();
+    put(&disk, PATH, bytes);
+    let entry = FileEntry {
+        path: PATH.to_owned(),
+        signal: Signal::Metrics,
+        commons: Commons::new("heart").expect("a name"),
+        day: 20_778,
+        n_rows: 1,
+        size_bytes: bytes.len() as u64,
+        min_ns: i64::MIN,
+        max_ns: i64::MAX,
+        has_exp: false,
+        seal: None,
+    };
+    let by_name = [Matcher::equal("__name__", "up")];
+    for matchers in [&by_name[..], &[]] {
+        let selection = Selection { matchers, start_ms: 0, end_ms: i64::MAX };
+        drop(read_series(&disk, &Footers::default(), &entry, selection, &mut Count(0)));
+    }
+}
+
+/// Bytes as a label set: what is one says so again.
+pub fn labels_packed(bytes: &[u8]) {
+    let Some(labels) = Labels::from_packed(bytes) else { return };
+    assert_eq!(labels.to_builder().build(), labels, "packed bytes have one form");
+    assert_eq!(labels.iter().count(), labels.len());
+    drop(labels.to_string());
+}
