@@ -5,6 +5,7 @@
 //! logs by (service, time), spans by (trace, time).
 
 pub mod checked;
+pub mod columns;
 pub mod metrics_rows;
 pub mod path;
 pub mod read;

@@ -2,11 +2,9 @@
 //! folder. The catalog names it only after that.
 
 use std::io;
-use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch, TimestampMillisecondArray};
 use arrow::datatypes::SchemaRef;
-use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
@@ -14,6 +12,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
 use super::checked::Summing;
+use super::columns::RowGroups;
 use super::path;
 use crate::model::{Commons, Signal};
 use crate::storage::FileEntry;
@@ -107,7 +106,7 @@ pub const MERGED_FROM: &str = "commonwatch.merged_from";
 pub struct FileWriter {
     path: String,
     target: Target,
-    writer: ArrowWriter<Summing>,
+    writer: RowGroups<Summing>,
     n_rows: u64,
     min_ns: i64,
     max_ns: i64,
@@ -140,7 +139,7 @@ impl FileWriter {
         disk::create_dir_synced(disk, disk::parent(&path)).map_err(io("create the folder of"))?;
         let file = disk.create(&temporary(&path)).map_err(io("create"))?;
         let properties = properties(&target, row_group_rows);
-        let writer = ArrowWriter::try_new(Summing::new(file), Arc::clone(schema), Some(properties))
+        let writer = RowGroups::new(Summing::new(file), schema, properties)
             .map_err(|source| WriteError::Encode { path: path.clone(), source })?;
         let has_exp = schema.column_with_name("exp_scale").is_some();
         Ok(Self { path, target, writer, n_rows: 0, min_ns: i64::MAX, max_ns: i64::MIN, has_exp })
@@ -162,7 +161,9 @@ impl FileWriter {
         if self.writer.memory_size() <= n_bytes {
             return Ok(());
         }
-        self.writer.flush().map_err(|source| WriteError::Encode { path: self.path.clone(), source })
+        self.writer
+            .end_row_group()
+            .map_err(|source| WriteError::Encode { path: self.path.clone(), source })
     }
 
     /// Completes the file and gives it its name.
@@ -174,11 +175,7 @@ impl FileWriter {
             move |source| WriteError::Io { action, path, source }
         };
         let encode = |source| WriteError::Encode { path: path.clone(), source };
-        self.writer.flush().map_err(encode)?;
-        // What is still in the crate's buffer would be summed up as part of the tail.
-        self.writer.sync().map_err(io("write to"))?;
-        let sums = self.writer.inner_mut().start_tail();
-        self.writer.append_key_value_metadata(sums);
+        self.writer.start_tail(Summing::start_tail).map_err(encode)?;
         let (mut file, seal) = self.writer.into_inner().map_err(encode)?.finish();
         file.sync().map_err(io("sync"))?;
         drop(file);

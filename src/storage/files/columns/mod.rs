@@ -1,0 +1,203 @@
+//! Record batches become row groups.
+//!
+//! The Parquet crate encodes most columns. Those whose values repeat from row to row, dictionary
+//! columns of texts and the series ids, are encoded here, a run at a time.
+
+mod chunk;
+mod hybrid;
+mod interned;
+mod pages;
+#[cfg(test)]
+mod tests;
+
+use std::io::Write;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Field, Int32Type, SchemaRef, UInt64Type};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::errors::Result;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+
+use chunk::DictionaryChunk;
+use interned::Form;
+use pages::Compressor;
+
+/// Writes the row groups of a file, and its footer.
+pub struct RowGroups<W: Write + Send> {
+    writer: SerializedFileWriter<W>,
+    factory: ArrowRowGroupWriterFactory,
+    schema: SchemaRef,
+    rows_max: usize,
+    open: Option<OpenGroup>,
+    compressor: Compressor,
+}
+
+/// The row group under way.
+struct OpenGroup {
+    columns: Vec<Column>,
+    n_rows: usize,
+}
+
+/// A column chunk under way.
+enum Column {
+    Dictionary(Box<DictionaryChunk>),
+    Other(Box<ArrowColumnWriter>),
+}
+
+impl<W: Write + Send> std::fmt::Debug for RowGroups<W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RowGroups").field("schema", &self.schema).finish_non_exhaustive()
+    }
+}
+
+impl<W: Write + Send> RowGroups<W> {
+    /// Begins a file. No column may hold lists of structures: a field has one leaf.
+    pub fn new(out: W, schema: &SchemaRef, properties: WriterProperties) -> Result<Self> {
+        let rows_max = properties.max_row_group_row_count().unwrap_or(usize::MAX);
+        let writer = ArrowWriter::try_new(out, Arc::clone(schema), Some(properties))?;
+        let (writer, factory) = writer.into_serialized_writer()?;
+        let schema = Arc::clone(schema);
+        Ok(Self {
+            writer,
+            factory,
+            schema,
+            rows_max,
+            open: None,
+            compressor: Compressor::default(),
+        })
+    }
+
+    /// Appends rows.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let mut from = 0;
+        while from < batch.num_rows() {
+            let group = match &mut self.open {
+                Some(group) => group,
+                none => none.insert(OpenGroup::new(&self.writer, &self.factory, &self.schema)?),
+            };
+            let n = (batch.num_rows() - from).min(self.rows_max - group.n_rows);
+            group.write(&self.schema, &batch.slice(from, n), &mut self.compressor)?;
+            from += n;
+            if group.n_rows == self.rows_max {
+                self.end_row_group()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the bytes that the row group under way holds in memory.
+    pub fn memory_size(&self) -> usize {
+        self.open.iter().flat_map(|group| &group.columns).map(Column::memory_size).sum()
+    }
+
+    /// Writes the row group under way, if there is one.
+    pub fn end_row_group(&mut self) -> Result<()> {
+        let Some(group) = self.open.take() else { return Ok(()) };
+        let mut row_group = self.writer.next_row_group()?;
+        for column in group.columns {
+            match column {
+                Column::Other(column) => column.close()?.append_to_row_group(&mut row_group)?,
+                Column::Dictionary(column) => {
+                    let chunk = column.finish(&mut self.compressor)?;
+                    row_group.append_column(&chunk.bytes, chunk.close)?;
+                }
+            }
+        }
+        row_group.close()?;
+        Ok(())
+    }
+
+    /// Ends the row groups; what `tail` returns for the writer below is a key of the footer.
+    pub fn start_tail(&mut self, tail: impl FnOnce(&mut W) -> KeyValue) -> Result<()> {
+        self.end_row_group()?;
+        // What is still in the crate's buffer would be taken for a part of the tail.
+        self.writer.flush()?;
+        let key = tail(self.writer.inner_mut());
+        self.writer.append_key_value_metadata(key);
+        Ok(())
+    }
+
+    /// Writes the footer and returns the writer below.
+    pub fn into_inner(mut self) -> Result<W> {
+        self.end_row_group()?;
+        self.writer.into_inner()
+    }
+}
+
+impl OpenGroup {
+    fn new<W: Write + Send>(
+        writer: &SerializedFileWriter<W>,
+        factory: &ArrowRowGroupWriterFactory,
+        schema: &SchemaRef,
+    ) -> Result<Self> {
+        let ordinal = writer.flushed_row_groups().len();
+        let others = factory.create_column_writers(ordinal)?;
+        assert_eq!(others.len(), schema.fields().len(), "every field has one leaf");
+        let columns = schema.fields().iter().zip(others).enumerate();
+        let columns = columns.map(|(idx, (field, other))| match form(field) {
+            None => Column::Other(Box::new(other)),
+            Some(form) => {
+                let descr = writer.schema_descr().column(idx);
+                let chunk = DictionaryChunk::new(form, descr, writer.properties());
+                Column::Dictionary(Box::new(chunk))
+            }
+        });
+        Ok(Self { columns: columns.collect(), n_rows: 0 })
+    }
+
+    fn write(
+        &mut self,
+        schema: &SchemaRef,
+        batch: &RecordBatch,
+        compressor: &mut Compressor,
+    ) -> Result<()> {
+        for ((column, field), array) in
+            self.columns.iter_mut().zip(schema.fields()).zip(batch.columns())
+        {
+            column.write(field, array, compressor)?;
+        }
+        self.n_rows += batch.num_rows();
+        Ok(())
+    }
+}
+
+/// Returns how the values of a field that is encoded here look; `None` leaves it to the crate.
+fn form(field: &Field) -> Option<Form> {
+    match field.data_type() {
+        DataType::Dictionary(..) => Some(Form::Text),
+        DataType::UInt64 if field.name() == "series_id" => Some(Form::Number),
+        _ => None,
+    }
+}
+
+impl Column {
+    fn write(
+        &mut self,
+        field: &Field,
+        array: &ArrayRef,
+        compressor: &mut Compressor,
+    ) -> Result<()> {
+        match self {
+            Column::Other(column) => {
+                compute_leaves(field, array)?.iter().try_for_each(|leaf| column.write(leaf))
+            }
+            Column::Dictionary(column) if array.data_type() == &DataType::UInt64 => {
+                column.push_numbers(array.as_primitive::<UInt64Type>(), compressor)
+            }
+            Column::Dictionary(column) => {
+                column.push_texts(array.as_dictionary::<Int32Type>(), compressor)
+            }
+        }
+    }
+
+    fn memory_size(&self) -> usize {
+        match self {
+            Column::Dictionary(column) => column.memory_size(),
+            Column::Other(column) => column.memory_size(),
+        }
+    }
+}
