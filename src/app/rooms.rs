@@ -20,6 +20,7 @@ use crate::ingest::{self, Ingest, loki_push, otlp, remote_write};
 use crate::notify::{self, Notifier};
 use crate::query::{self, WorkerCommand};
 use crate::rules::{self, RuleSet};
+use crate::server::LiveTls;
 use crate::storage::{StateStore, Storage};
 use crate::tagging::{self, Tagger};
 
@@ -90,10 +91,16 @@ impl Rooms {
     }
 
     /// Returns what reads the configuration and the rules anew.
-    pub(super) fn reloader(&self, config: &Config, authenticator: &Authenticator) -> Arc<Reloader> {
+    pub(super) fn reloader(
+        &self,
+        config: &Config,
+        authenticator: &Authenticator,
+        tls: Option<LiveTls>,
+    ) -> Arc<Reloader> {
         Arc::new(Reloader {
             config: config.clone(),
             authenticator: authenticator.clone(),
+            tls,
             rules: Arc::clone(&self.rules),
         })
     }
