@@ -156,6 +156,7 @@ impl App {
         gate.open(rooms.router(&config, &clock, &reload, readiness.clone()));
         tasks.spawn("reload-on-hangup", reload_on_hangup(reload, tasks.shutdown()));
         let stop_flush = config.sections.storage.stop_flush.0;
+        readiness.warn(rooms.warnings.clone());
         readiness.set(ReadinessState::Ready);
         info!("ready");
 
@@ -172,10 +173,23 @@ impl App {
     }
 }
 
+/// Writes the addresses whole or not at all. Without room for them the server runs all the same.
 fn write_addresses(config: &Config, addresses: &Addresses) -> Result<(), AppError> {
     let path = config.sections.server.data_dir.join("addresses.json");
+    let temporary = path.with_extension("json.tmp");
     let text = serde_json::to_string(addresses).expect("addresses are plain text");
-    std::fs::write(&path, text).map_err(|source| AppError::DataDir { path, source })
+    let written =
+        std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, &path));
+    match written {
+        Err(error) if storage::disk::is_full(&error) => {
+            warn!(path = %path.display(), "the disk is full: the addresses are only in this log");
+            for stale in [&temporary, &path] {
+                drop(std::fs::remove_file(stale));
+            }
+            Ok(())
+        }
+        written => written.map_err(|source| AppError::DataDir { path, source }),
+    }
 }
 
 async fn open_storage(

@@ -18,6 +18,7 @@ mod command_line;
 mod crash_points;
 mod connections;
 mod damage;
+mod damaged_state;
 mod dashboards;
 mod demo;
 mod durability;
