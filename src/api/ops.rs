@@ -9,7 +9,7 @@ use http::StatusCode;
 
 use super::Api;
 use super::error::{ApiError, answer, status_of};
-use super::readiness::{Readiness, ReadinessState};
+use super::readiness::{Readiness, ReadinessState, Told};
 use super::route::{Need, Routes};
 use crate::base::Kind;
 
@@ -25,22 +25,22 @@ async fn healthy() -> &'static str {
 }
 
 async fn ready(State(api): State<Api>) -> Response {
-    tell(api.readiness.get())
+    tell(&api.readiness.told())
 }
 
 /// Returns the router of a server that cannot answer yet: only alive and ready.
 pub fn early_router(readiness: Readiness) -> Router {
     Router::new()
         .route("/-/healthy", get(healthy))
-        .route("/-/ready", get(async move || tell(readiness.get())))
+        .route("/-/ready", get(async move || tell(&readiness.told())))
 }
 
-fn tell(state: ReadinessState) -> Response {
-    let status = match state {
+fn tell(told: &Told) -> Response {
+    let status = match told.state {
         ReadinessState::Ready => StatusCode::OK,
         _ => status_of(Kind::Unavailable),
     };
-    let body = serde_json::to_string(&state).expect("a state is plain data");
+    let body = serde_json::to_string(told).expect("a state is plain data");
     answer(status, "application/json", Body::from(body))
 }
 

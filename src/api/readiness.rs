@@ -26,11 +26,22 @@ pub enum ReadinessState {
 
 /// A handle that the start sets and `/-/ready` reads. Cloning costs one counter.
 #[derive(Debug, Clone)]
-pub struct Readiness(Arc<RwLock<ReadinessState>>);
+pub struct Readiness(Arc<RwLock<Told>>);
+
+/// What `/-/ready` tells.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Told {
+    #[serde(flatten)]
+    pub(super) state: ReadinessState,
+    /// What somebody should look at; the server works without it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) warnings: Vec<String>,
+}
 
 impl Default for Readiness {
     fn default() -> Self {
-        Self(Arc::new(RwLock::new(ReadinessState::Starting)))
+        let told = Told { state: ReadinessState::Starting, warnings: Vec::new() };
+        Self(Arc::new(RwLock::new(told)))
     }
 }
 
@@ -42,11 +53,21 @@ impl Readiness {
 
     /// Says what the server is doing from now on.
     pub fn set(&self, state: ReadinessState) {
-        *self.0.write() = state;
+        self.0.write().state = state;
+    }
+
+    /// Says what somebody should look at, in place of what was said before.
+    pub fn warn(&self, warnings: Vec<String>) {
+        self.0.write().warnings = warnings;
     }
 
     /// Returns what the server is doing.
     pub fn get(&self) -> ReadinessState {
-        *self.0.read()
+        self.0.read().state
+    }
+
+    /// Returns all there is to tell.
+    pub(super) fn told(&self) -> Told {
+        self.0.read().clone()
     }
 }

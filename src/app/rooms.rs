@@ -20,7 +20,8 @@ use crate::ingest::{self, Ingest, loki_push, otlp, remote_write};
 use crate::notify::{self, Notifier};
 use crate::query::{self, WorkerCommand};
 use crate::rules::{self, RuleSet};
-use crate::storage::{StateStore, Storage};
+use crate::server::LiveTls;
+use crate::storage::{StateMetrics, StateStore, Storage};
 use crate::tagging::{self, Tagger};
 
 /// What answers requests and works by the clock.
@@ -30,6 +31,8 @@ pub(super) struct Rooms {
     engine: Arc<query::Engine>,
     rules: Arc<RuleSet>,
     registry: Arc<Registry>,
+    /// What somebody should look at, for `/-/ready`.
+    pub(super) warnings: Vec<String>,
 }
 
 impl Rooms {
@@ -54,7 +57,9 @@ impl Rooms {
         let ingest = ingest(config, clock, storage, &tagger, &derive, &mut registry);
         let engine = engine(config, clock, &mut registry)?;
         let questions = Arc::new(Sessions::new(storage.clone(), Arc::clone(&engine)));
-        let state = Arc::new(StateStore::open(&sections.server.data_dir)?);
+        let state_metrics = StateMetrics::register(&mut registry);
+        let state = Arc::new(StateStore::open(&sections.server.data_dir, state_metrics)?);
+        let warnings = warnings(&state);
         let notifier = notifier(config, clock, &state, &mut registry, tasks).await?;
         let world = RuleWorld {
             ask: Arc::clone(&questions) as Arc<dyn api::Ask>,
@@ -64,7 +69,7 @@ impl Rooms {
         };
         let rules = rules(config, clock, world, &state, &mut registry).await?;
         let registry = Arc::new(registry);
-        let rooms = Self { ingest, questions, engine, rules, registry };
+        let rooms = Self { ingest, questions, engine, rules, registry, warnings };
         rooms.start(clock, storage, derive, state, tasks);
         Ok(rooms)
     }
@@ -81,6 +86,7 @@ impl Rooms {
         let rules = Arc::clone(&self.rules);
         let shutdown = stop();
         tasks.spawn("rules", async move { rules.run(shutdown).await });
+        tasks.spawn("return-state", timers::return_state(Arc::clone(&state), stop()));
         tasks.spawn("save-alerts", timers::save_alerts(Arc::clone(&self.rules), state, stop()));
         let registry = Arc::clone(&self.registry);
         let collect = timers::collect(Arc::clone(clock), storage.clone(), derive, registry, stop());
@@ -90,10 +96,16 @@ impl Rooms {
     }
 
     /// Returns what reads the configuration and the rules anew.
-    pub(super) fn reloader(&self, config: &Config, authenticator: &Authenticator) -> Arc<Reloader> {
+    pub(super) fn reloader(
+        &self,
+        config: &Config,
+        authenticator: &Authenticator,
+        tls: Option<LiveTls>,
+    ) -> Arc<Reloader> {
         Arc::new(Reloader {
             config: config.clone(),
             authenticator: authenticator.clone(),
+            tls,
             rules: Arc::clone(&self.rules),
         })
     }
@@ -122,6 +134,15 @@ impl Rooms {
             .merge(otlp::router(self.ingest.clone()));
         api.router().merge(ingest)
     }
+}
+
+fn warnings(state: &StateStore) -> Vec<String> {
+    let text = |file: String| {
+        format!(
+            "{file}: a damaged database of alerts and notifications was set aside; they began anew"
+        )
+    };
+    state.set_aside().into_iter().map(text).collect()
 }
 
 fn retention_text(config: &Config) -> String {

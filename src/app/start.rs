@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::gate::{self, Gate};
 use super::reload::reload_on_hangup;
@@ -19,7 +19,7 @@ use crate::base::Kind;
 use crate::base::clock::SharedClock;
 use crate::base::tasks::{Tasks, spawn_joined};
 use crate::config::Config;
-use crate::server::{self, Addresses, Bound, Routers, ServerError};
+use crate::server::{self, Addresses, Bound, LiveTls, Routers, ServerError};
 use crate::storage::{self, Disk, Fatal, OpenError, Opened, Progress, RealDisk, Storage};
 use crate::{ingest, notify, rules, tagging};
 
@@ -83,6 +83,7 @@ pub struct App {
     config: Config,
     clock: SharedClock,
     bound: Bound,
+    tls: Option<LiveTls>,
     registry: Registry,
     authenticator: Authenticator,
     storage_metrics: storage::Metrics,
@@ -97,8 +98,9 @@ impl App {
         let disk = RealDisk::open(&path).map_err(|source| AppError::DataDir { path, source })?;
         let server_metrics = server::Metrics::register(&mut registry);
         let auth_metrics = auth::Metrics::register(&mut registry);
-        let bound =
-            server::bind(&config.sections.server, Arc::clone(&clock), server_metrics).await?;
+        let tls = config.tls.clone().map(LiveTls::new);
+        let section = &config.sections.server;
+        let bound = server::bind(section, tls.clone(), Arc::clone(&clock), server_metrics).await?;
         let storage_metrics = storage::Metrics::register(&mut registry);
         let authenticator =
             Authenticator::new(config.tokens.clone(), Arc::clone(&clock), auth_metrics);
@@ -106,6 +108,7 @@ impl App {
             config,
             clock,
             bound,
+            tls,
             registry,
             authenticator,
             storage_metrics,
@@ -120,10 +123,17 @@ impl App {
 
     /// Runs until `shutdown` is cancelled, then stops in order.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), AppError> {
-        let Self { config, clock, bound, registry, authenticator, storage_metrics, disk } = self;
+        let Self { config, clock, bound, tls, registry, authenticator, storage_metrics, disk } =
+            self;
         let addresses = bound.addresses();
         write_addresses(&config, &addresses)?;
         info!(http = %addresses.http, otlp_grpc = %addresses.otlp_grpc, otlp_http = %addresses.otlp_http, "listening");
+        for listener in config.sections.server.in_the_clear() {
+            warn!(
+                listener,
+                "tokens and data can be read on the way: no TLS (server.tls_cert_file)"
+            );
+        }
         let (readiness, gate) = (Readiness::new(), Gate::default());
         let early = api::early_router(readiness.clone()).fallback(gate::not_yet);
         let router = api::guard(gate.router(early), authenticator.clone());
@@ -142,10 +152,11 @@ impl App {
         }
         let fatal = spawn_storage(writer, flusher, keeper);
         let rooms = Rooms::build(&config, &clock, &storage, registry, &tasks).await?;
-        let reload = rooms.reloader(&config, &authenticator);
+        let reload = rooms.reloader(&config, &authenticator, tls);
         gate.open(rooms.router(&config, &clock, &reload, readiness.clone()));
         tasks.spawn("reload-on-hangup", reload_on_hangup(reload, tasks.shutdown()));
         let stop_flush = config.sections.storage.stop_flush.0;
+        readiness.warn(rooms.warnings.clone());
         readiness.set(ReadinessState::Ready);
         info!("ready");
 
@@ -162,10 +173,23 @@ impl App {
     }
 }
 
+/// Writes the addresses whole or not at all. Without room for them the server runs all the same.
 fn write_addresses(config: &Config, addresses: &Addresses) -> Result<(), AppError> {
     let path = config.sections.server.data_dir.join("addresses.json");
+    let temporary = path.with_extension("json.tmp");
     let text = serde_json::to_string(addresses).expect("addresses are plain text");
-    std::fs::write(&path, text).map_err(|source| AppError::DataDir { path, source })
+    let written =
+        std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, &path));
+    match written {
+        Err(error) if storage::disk::is_full(&error) => {
+            warn!(path = %path.display(), "the disk is full: the addresses are only in this log");
+            for stale in [&temporary, &path] {
+                drop(std::fs::remove_file(stale));
+            }
+            Ok(())
+        }
+        written => written.map_err(|source| AppError::DataDir { path, source }),
+    }
 }
 
 async fn open_storage(

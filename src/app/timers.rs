@@ -114,6 +114,24 @@ async fn save(rules: &Arc<RuleSet>, state: &Arc<StateStore>) {
     }
 }
 
+/// How often it is tried to save what a full disk made us keep in memory.
+const RETURN_EVERY: Duration = Duration::from_secs(1);
+
+/// Waits until the state is in its file; there is nothing to do when it has been all the time.
+pub(super) async fn return_state(state: Arc<StateStore>, shutdown: CancellationToken) {
+    loop {
+        let looked_at = Arc::clone(&state);
+        let look = tokio::task::spawn_blocking(move || looked_at.is_waiting());
+        if !look.await.unwrap_or(false) {
+            return;
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(RETURN_EVERY) => {}
+        }
+    }
+}
+
 /// Gives the rules what was saved of their alerts.
 pub(super) async fn restore_alerts(rules: &RuleSet, state: &StateStore, now_ms: i64) {
     match state.get(STATE.0, STATE.1) {

@@ -28,7 +28,7 @@ use prometheus_client::registry::Registry;
 use crate::base::Kind;
 
 pub use authenticate::Authenticator;
-pub use secret::Secret;
+pub use secret::{Secret, refuse_open_file};
 pub use token::{Config, OneOrMany, TokenConfig, TokenMistake, TokenTable};
 
 /// The address a request came from; the server puts it into each request's extensions.

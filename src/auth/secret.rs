@@ -1,6 +1,8 @@
 //! A text that must not get out: it has no `Debug`, `Display` or `Serialize`, so the compiler
 //! finds the log line that would leak it.
 
+use std::path::Path;
+
 use serde::{Deserialize, Deserializer, Serializer};
 
 /// What stands in the place of a secret wherever a configuration is shown.
@@ -38,4 +40,22 @@ impl<'de> Deserialize<'de> for Secret {
             .map(Self)
             .map_err(|_| serde::de::Error::custom("a secret is written as text in quotes"))
     }
+}
+
+/// Refuses a file with a secret in it that every user of the machine could read.
+pub fn refuse_open_file(path: &Path) -> Result<std::fs::Metadata, String> {
+    let metadata = std::fs::metadata(path)
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = metadata.permissions().mode() & 0o777;
+        if mode & 0o007 != 0 {
+            return Err(format!(
+                "{0} is open to every user of the machine (mode {mode:03o}): chmod 600 {0}",
+                path.display()
+            ));
+        }
+    }
+    Ok(metadata)
 }

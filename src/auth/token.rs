@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::secret::Secret;
+use super::secret::{Secret, refuse_open_file};
 use crate::model::{Commons, Grant, ReadScope, Role, WriteScope};
 
 /// The shortest token that is taken: 16 characters of base64 are 96 bits.
@@ -198,19 +198,7 @@ fn parse_hex32(hex: &str) -> Option<[u8; 32]> {
 
 /// Reads a secret from a file that only its owner may read; one newline at the end is not part of it.
 pub(crate) fn read_token_file(path: &Path) -> Result<Secret, String> {
-    let metadata = std::fs::metadata(path)
-        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        let mode = metadata.permissions().mode() & 0o777;
-        if mode & 0o007 != 0 {
-            return Err(format!(
-                "{0} is open to every user of the machine (mode {mode:03o}): chmod 600 {0}",
-                path.display()
-            ));
-        }
-    }
+    let metadata = refuse_open_file(path)?;
     if metadata.len() > 4096 {
         return Err(format!("{} has {} bytes: that is no token", path.display(), metadata.len()));
     }

@@ -1,5 +1,7 @@
 //! Asking a running server.
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -9,6 +11,10 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::CliError;
 
@@ -21,12 +27,15 @@ pub(super) struct ServerArgs {
     /// The token; better given in the environment, where `ps` does not show it
     #[arg(long, value_name = "TOKEN", env = "COMMONWATCH_TOKEN", hide_env_values = true)]
     token: Option<String>,
+    /// The authority of the server's certificate, a file of PEM, in place of the web's
+    #[arg(long, value_name = "FILE", env = "COMMONWATCH_CA_FILE")]
+    ca_file: Option<PathBuf>,
 }
 
 impl ServerArgs {
     /// Returns a server that asks for no token.
     pub(super) fn at(server: String) -> Self {
-        Self { server, token: None }
+        Self { server, token: None, ca_file: None }
     }
 }
 
@@ -61,8 +70,12 @@ impl Client {
             value.set_sensitive(true);
             Ok::<_, CliError>(value)
         });
-        let connector =
-            HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().build();
+        let builder = HttpsConnectorBuilder::new();
+        let builder = match &args.ca_file {
+            Some(path) => builder.with_tls_config(trusting(path)?),
+            None => builder.with_webpki_roots(),
+        };
+        let connector = builder.https_or_http().enable_http1().build();
         Ok(Self {
             http: HyperClient::builder(TokioExecutor::new()).build(connector),
             server: args.server.trim_end_matches('/').to_owned(),
@@ -106,6 +119,26 @@ impl Client {
             }
         }
     }
+}
+
+/// Returns what trusts the authorities of a file and nobody else.
+fn trusting(path: &Path) -> Result<ClientConfig, CliError> {
+    let wrong = |error: &dyn std::fmt::Display| {
+        CliError::usage(format!("--ca-file: {}: {error}", path.display()))
+    };
+    let bytes = std::fs::read(path).map_err(|error| wrong(&error))?;
+    let mut authorities = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&bytes) {
+        let certificate = certificate.map_err(|error| wrong(&error))?;
+        authorities.add(certificate).map_err(|error| wrong(&error))?;
+    }
+    if authorities.is_empty() {
+        return Err(wrong(&"there is no certificate in it, or it is not PEM"));
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider has suites for both versions");
+    Ok(config.with_root_certificates(authorities).with_no_client_auth())
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

@@ -45,6 +45,10 @@ pub(super) fn run(args: &DemoArgs, out: &mut dyn Write) -> Result<(), CliError> 
     }
     let folder = Folder::new()?;
     let config = Config::load(sources(&args.serve, &folder.path)?)?;
+    if config.tls.is_some() {
+        let message = "the demo ships without TLS: leave server.tls_cert_file out, or use `serve`";
+        return Err(CliError::usage(message));
+    }
     logging::start(&config.sections.log)?;
     block_on(async {
         let failed = |error: AppError| CliError::of(error.kind(), &error);

@@ -56,6 +56,7 @@ fn config(data_dir: &Path) -> Result<Config, CliError> {
         text("--http", "server.http", "127.0.0.1:0"),
         text("--otlp-grpc", "server.otlp_grpc", "off"),
         text("--otlp-http", "server.otlp_http", "off"),
+        Flag { name: "offline", key: "server.tls_listeners", value: Value::Array(Vec::new()) },
         // Nothing is removed or paged because somebody looked.
         text("--retention", "storage.retention", "0"),
         Flag { name: "--rules", key: "rules.files", value: Value::Array(Vec::new()) },

@@ -5,7 +5,7 @@ use super::mistake::{ConfigError, Origin};
 use super::sources::{Merged, Sources};
 use super::{Config, ConfigFile};
 use crate::auth::TokenTable;
-use crate::server::ListenAddr;
+use crate::server::{ListenAddr, Tls};
 use crate::storage;
 
 pub(super) fn check(mut merged: Merged, sources: Sources) -> Result<Config, ConfigError> {
@@ -17,6 +17,7 @@ pub(super) fn check(mut merged: Merged, sources: Sources) -> Result<Config, Conf
         merged.fault(origin, key, rest.to_owned());
     }
     let tokens = check_tokens(&mut merged, &file);
+    let tls = check_tls(&mut merged, &file);
     // With a mistake in a token there would be a second complaint of the same cause.
     if merged.mistakes.is_empty() && tokens.is_empty() {
         check_open_doors(&mut merged, &file);
@@ -27,7 +28,7 @@ pub(super) fn check(mut merged: Merged, sources: Sources) -> Result<Config, Conf
     }
     let is_loopback_only = file.server.is_loopback_only();
     let allow_private_targets = file.alerting.allow_private_targets.unwrap_or(is_loopback_only);
-    Ok(Config { sections: file, tokens, allow_private_targets, sources })
+    Ok(Config { sections: file, tokens, tls, allow_private_targets, sources })
 }
 
 fn line_of(origin: &Origin) -> usize {
@@ -63,6 +64,17 @@ fn check_tokens(merged: &mut Merged, file: &ConfigFile) -> TokenTable {
             merged.fault(known.unwrap_or(Origin::Default), &key, mistake.message);
         }
         TokenTable::default()
+    })
+}
+
+fn check_tls(merged: &mut Merged, file: &ConfigFile) -> Option<Tls> {
+    Tls::load(&file.server).unwrap_or_else(|mistakes| {
+        for mistake in mistakes {
+            let key = format!("server.{}", mistake.key);
+            let origin = merged.origin_of(&key);
+            merged.fault(origin, &key, mistake.message);
+        }
+        None
     })
 }
 

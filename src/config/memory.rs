@@ -1,9 +1,10 @@
 //! How much memory there is, and the limits that follow from it when nobody has set them.
 //!
-//! The defaults are for a machine of 4 GiB and more. On a smaller one, or in a container with a
+//! The defaults are for a machine of 8 GiB and more. On a smaller one, or in a container with a
 //! limit, they would add up to more than there is, and the kernel would end the process before it
 //! ever said "slow down"; so each is at most a fixed part of `server.memory`. The parts leave half
-//! for what is not counted: code, the index of series, a flush under way, and SQL's workers.
+//! for what is not counted: code, the index of series, a flush under way, and SQL's workers, which
+//! take turns at a quarter each.
 
 use std::path::{Path, PathBuf};
 
@@ -29,12 +30,21 @@ pub(super) fn fit(file: &mut ConfigFile, is_set: impl Fn(&str) -> bool) {
             *size = (*size).min(whole_mib(memory.0 / divisor));
         }
     }
+    // Twice a question's memory is the least that it can be set to.
+    if !is_set("query.worker_memory") {
+        let part =
+            whole_mib(memory.0 / 4).max(WORKER_MEMORY_MIN).max(HumanSize(2 * query.memory.0));
+        query.worker_memory = query.worker_memory.min(part);
+    }
     // A connection that sends its head, or takes an answer, holds some hundred KiB.
     let n_fit = usize::try_from(memory.0 >> 20).unwrap_or(usize::MAX).max(1);
     if !is_set("server.connections_max") {
         file.server.connections_max = file.server.connections_max.min(n_fit);
     }
 }
+
+/// With less to map, a worker's threads do not even start.
+const WORKER_MEMORY_MIN: HumanSize = HumanSize::from_mib(256);
 
 /// Rounds down, so that the number can be read; never to nothing.
 fn whole_mib(n_bytes: u64) -> HumanSize {
@@ -101,7 +111,7 @@ mod tests {
     fn a_large_machine_keeps_the_defaults() {
         let want = ConfigFile::default();
 
-        let mut got = fitted(4_096, |_| false);
+        let mut got = fitted(8_192, |_| false);
 
         got.server.memory = None;
         assert_eq!(got, want);
@@ -117,6 +127,23 @@ mod tests {
         assert_eq!(got.limits.bytes_in_flight, HumanSize::from_mib(128));
         assert_eq!(got.limits.bytes_in_flight_per_credential, HumanSize::from_mib(64));
         assert_eq!(got.server.connections_max, 1_024);
+    }
+
+    #[track_caller]
+    fn check_worker_memory(mib: u64, set: Option<&str>, want_mib: u64) {
+        let got = fitted(mib, |key| Some(key) == set).query;
+        assert_eq!(got.worker_memory, HumanSize::from_mib(want_mib));
+        assert_eq!(got.mistakes(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_sql_process_gets_a_quarter() {
+        check_worker_memory(8_192, None, 2_048);
+        check_worker_memory(4_096, None, 1_024);
+        check_worker_memory(2_048, None, 512);
+        check_worker_memory(512, None, 256); // The least that one can work with.
+        check_worker_memory(1_024, Some("query.memory"), 512); // Twice what a question may hold.
+        check_worker_memory(1_024, Some("query.worker_memory"), 2_048);
     }
 
     #[test]

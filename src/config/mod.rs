@@ -64,6 +64,8 @@ pub struct Config {
     pub sections: ConfigFile,
     /// The tokens by their digests.
     pub tokens: TokenTable,
+    /// What the listeners show where they speak TLS.
+    pub tls: Option<server::Tls>,
     /// Whether webhooks may go to loopback, private and link-local addresses.
     pub allow_private_targets: bool,
     sources: Sources,

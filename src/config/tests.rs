@@ -52,6 +52,8 @@ fn commented_keys_of_the_shipped_file_are_keys() {
     let live: Vec<&str> = EVERY_KEY
         .lines()
         .map(|line| match line.strip_prefix('#') {
+            // Those of TLS name files that would have to be there.
+            Some(key) if key.starts_with("tls_") => line,
             Some(key) if key.starts_with(|c: char| c.is_ascii_lowercase()) => key,
             _ => line,
         })

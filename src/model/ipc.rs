@@ -15,10 +15,15 @@ const CONTINUATION: [u8; 4] = [0xff; 4];
 
 /// Returns the first batch of a stream, or `None` when the bytes are not a stream of ours.
 pub fn read_batch(stream: &[u8]) -> Option<RecordBatch> {
-    if !has_all_it_names(stream)? {
+    if !is_whole(stream) {
         return None;
     }
     shield("arrow-ipc", || StreamReader::try_new(stream, None).ok()?.next()?.ok()).ok()?
+}
+
+/// Returns true when the bytes are whole messages whose buffers lie inside them.
+pub fn is_whole(stream: &[u8]) -> bool {
+    has_all_it_names(stream) == Some(true)
 }
 
 /// Walks the messages of a stream; `None` when it ends inside one.

@@ -1,4 +1,5 @@
-//! One connection: HTTP/1.1 or h2c by its first bytes, until it ends, dawdles or is drained.
+//! One connection: its handshake where TLS is spoken, then HTTP/1.1 or HTTP/2 by its first bytes,
+//! until it ends, dawdles or is drained.
 
 use std::net::IpAddr;
 use std::pin::pin;
@@ -11,6 +12,7 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,6 +23,7 @@ use super::Config;
 use super::activity::{Activity, Running, Verdict, Watched};
 use super::connections::{Connections, Place};
 use super::lingering::Lingering;
+use super::tls::{LiveTls, handshake};
 use crate::auth::Peer;
 use crate::base::clock::SharedClock;
 use crate::base::tasks::spawn_detached;
@@ -30,6 +33,7 @@ use crate::base::tasks::spawn_detached;
 pub(super) struct Shared {
     builder: auto::Builder<TokioExecutor>,
     clock: SharedClock,
+    handshake_timeout: Duration,
     header_timeout: Duration,
     idle_timeout: Duration,
     write_timeout: Duration,
@@ -52,6 +56,7 @@ impl Shared {
         Self {
             builder: builder(config),
             clock,
+            handshake_timeout: config.handshake_timeout.0,
             header_timeout: config.header_timeout.0,
             idle_timeout: config.idle_timeout.0,
             write_timeout: config.write_timeout.0,
@@ -98,22 +103,56 @@ fn builder(config: &Config) -> auto::Builder<TokioExecutor> {
     builder
 }
 
+/// What stands behind a listener.
+#[derive(Debug, Clone)]
+pub(super) struct Door {
+    pub(super) router: Router,
+    /// Where TLS is spoken.
+    pub(super) tls: Option<LiveTls>,
+}
+
 /// Starts answering a connection; the place is given back when it ends.
 pub(super) fn spawn(
     stream: TcpStream,
     address: IpAddr,
-    router: Router,
+    door: Door,
     shared: Arc<Shared>,
     place: Place,
 ) {
     let tracker = shared.tracker.clone();
     spawn_detached(tracker.track_future(async move {
         let _place = place;
-        run(stream, address, router, &shared).await;
+        greet(stream, address, door, &shared).await;
     }));
 }
 
-async fn run(stream: TcpStream, address: IpAddr, router: Router, shared: &Shared) {
+/// Shakes hands where TLS is spoken, and answers.
+async fn greet(stream: TcpStream, address: IpAddr, door: Door, shared: &Shared) {
+    let Door { router, tls } = door;
+    let Some(tls) = tls else { return run(stream, address, router, shared).await };
+    let shaken = tokio::select! {
+        shaken = handshake::shake(stream, &tls, shared.handshake_timeout) => shaken,
+        () = shared.shutdown.cancelled() => return, // Nothing has been asked yet.
+    };
+    match shaken {
+        Ok(stream) => {
+            shared.connections.metrics.handshakes.inc();
+            Box::pin(run(stream, address, router, shared)).await;
+        }
+        Err(unshaken) => {
+            debug!(%address, reason = %unshaken, "no TLS connection");
+            unshaken
+                .reason()
+                .into_iter()
+                .for_each(|reason| shared.connections.count_closed(reason));
+        }
+    }
+}
+
+async fn run<S>(stream: S, address: IpAddr, router: Router, shared: &Shared)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let activity = Activity::new(Arc::clone(&shared.clock));
     let io = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
     let (counted, linger_timeout) = (Arc::clone(&activity), shared.linger_timeout);

@@ -5,14 +5,14 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::connection::{self, Shared};
+use super::connection::{self, Door, Shared};
 use super::connections::Connections;
+use super::tls::LiveTls;
 use super::{Addresses, Config, ListenerLabels, Metrics, Routers, ServerError};
 use crate::base::clock::SharedClock;
 
@@ -85,9 +85,10 @@ impl Serialize for ListenAddr {
 }
 
 /// Opens the sockets; spawns nothing. A client that connects from now on waits for
-/// [`Bound::serve`].
+/// [`Bound::serve`]. With `tls`, the listeners of `tls_listeners` speak it.
 pub async fn bind(
     config: &Config,
+    tls: Option<LiveTls>,
     clock: SharedClock,
     metrics: Metrics,
 ) -> Result<Bound, ServerError> {
@@ -99,13 +100,14 @@ pub async fn bind(
             sockets.push((key, socket));
         }
     }
-    Ok(Bound { sockets, config: config.clone(), clock, metrics })
+    Ok(Bound { sockets, tls, config: config.clone(), clock, metrics })
 }
 
 /// Open sockets that nobody answers yet.
 #[derive(Debug)]
 pub struct Bound {
     sockets: Vec<(&'static str, TcpListener)>,
+    tls: Option<LiveTls>,
     config: Config,
     clock: SharedClock,
     metrics: Metrics,
@@ -129,12 +131,15 @@ impl Bound {
         let shared = Arc::new(Shared::new(&self.config, self.clock, connections, shutdown));
         let loops = self.sockets.into_iter().map(|(key, socket)| {
             let router = if key == "http" { &routers.http } else { &routers.otlp };
+            let speaks_tls = self.config.tls_listeners.iter().any(|tls| tls.key() == key);
+            let tls = self.tls.clone().filter(|_| speaks_tls);
             let head = crate::api::HeadLimits {
                 header_bytes_max: self.config.header_bytes_max,
                 body_timeout: self.config.body_timeout,
             };
             let router = crate::api::limits(router.clone(), head);
-            accept_all(key, socket, router, Arc::clone(&shared), self.metrics.clone())
+            let door = Door { router, tls };
+            accept_all(key, socket, door, Arc::clone(&shared), self.metrics.clone())
         });
         futures::future::join_all(loops).await;
         drain(&shared, self.config.drain_timeout.0).await
@@ -163,7 +168,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 async fn accept_all(
     key: &'static str,
     socket: TcpListener,
-    router: Router,
+    door: Door,
     shared: Arc<Shared>,
     metrics: Metrics,
 ) {
@@ -177,7 +182,7 @@ async fn accept_all(
         match next {
             Ok((stream, peer)) => {
                 accepted.inc();
-                start(stream, peer, &router, &shared);
+                start(stream, peer, &door, &shared);
             }
             Err(error) => {
                 metrics.accept_errors.inc();
@@ -188,7 +193,7 @@ async fn accept_all(
     }
 }
 
-fn start(stream: TcpStream, peer: SocketAddr, router: &Router, shared: &Arc<Shared>) {
+fn start(stream: TcpStream, peer: SocketAddr, door: &Door, shared: &Arc<Shared>) {
     let Some(place) = shared.connections.admit(peer.ip()) else {
         return; // Dropping the stream closes it; the counter says why.
     };
@@ -196,5 +201,5 @@ fn start(stream: TcpStream, peer: SocketAddr, router: &Router, shared: &Arc<Shar
     if stream.set_nodelay(true).is_err() {
         return; // The client is gone already.
     }
-    connection::spawn(stream, peer.ip(), router.clone(), Arc::clone(shared), place);
+    connection::spawn(stream, peer.ip(), door.clone(), Arc::clone(shared), place);
 }

@@ -12,6 +12,7 @@ mod connections;
 mod files;
 mod lingering;
 mod listen;
+mod tls;
 
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use crate::base::Kind;
 use crate::base::units::{HumanDuration, HumanSize};
 
 pub use listen::{Bound, ListenAddr, ListenAddrError, bind};
+pub use tls::{Listener, LiveTls, Tls, TlsMistake};
 
 /// The section `server`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -48,10 +50,25 @@ pub struct Config {
     pub otlp_grpc: ListenAddr,
     /// OTLP; gRPC and HTTP are both taken.
     pub otlp_http: ListenAddr,
+    /// The certificate that the listeners of `tls_listeners` show, then those between it and its
+    /// authority; PEM. Without it they speak HTTP in the clear.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cert_file: Option<PathBuf>,
+    /// Its private key; PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key_file: Option<PathBuf>,
+    /// Authorities of which every client must show a certificate; PEM. Without it none is asked
+    /// for one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_client_ca_file: Option<PathBuf>,
+    /// Who speaks TLS, once there is a certificate.
+    pub tls_listeners: Vec<Listener>,
     /// The most connections at once, over all listeners.
     pub connections_max: usize,
     /// The most connections at once from one address that is not loopback.
     pub connections_per_address_max: usize,
+    /// How long a TLS handshake may take, from the connection's first moment.
+    pub handshake_timeout: HumanDuration,
     /// How long a client may take to send a request's headers.
     pub header_timeout: HumanDuration,
     /// How long a client may take to send a request's body, whatever the route; `limits.body_read`
@@ -90,8 +107,13 @@ impl Default for Config {
             http: ListenAddr::loopback(7070),
             otlp_grpc: ListenAddr::loopback(4317),
             otlp_http: ListenAddr::loopback(4318),
+            tls_cert_file: None,
+            tls_key_file: None,
+            tls_client_ca_file: None,
+            tls_listeners: Listener::ALL.to_vec(),
             connections_max: 4_096,
             connections_per_address_max: 256,
+            handshake_timeout: HumanDuration::from_secs(5),
             header_timeout: HumanDuration::from_secs(10),
             body_timeout: HumanDuration::from_secs(60),
             idle_timeout: HumanDuration::from_secs(75),
@@ -115,6 +137,15 @@ impl Config {
         [("http", &self.http), ("otlp_grpc", &self.otlp_grpc), ("otlp_http", &self.otlp_http)]
     }
 
+    /// Returns the listeners that tell other machines what is said to them in the clear.
+    pub fn in_the_clear(&self) -> Vec<&'static str> {
+        let has_tls = self.tls_cert_file.is_some();
+        let speaks_tls =
+            |key| has_tls && self.tls_listeners.iter().any(|listener| listener.key() == key);
+        let open = self.listeners().into_iter().filter(|(_, address)| !address.is_loopback());
+        open.map(|(key, _)| key).filter(|key| !speaks_tls(*key)).collect()
+    }
+
     /// Returns every mistake in the section, each beginning with its key.
     pub fn mistakes(&self) -> Vec<String> {
         let counts = [
@@ -126,6 +157,7 @@ impl Config {
             ("h2_header_bytes_max", self.h2_header_bytes_max.bytes()),
         ];
         let times = [
+            ("handshake_timeout", self.handshake_timeout),
             ("header_timeout", self.header_timeout),
             ("body_timeout", self.body_timeout),
             ("idle_timeout", self.idle_timeout),
@@ -215,6 +247,7 @@ pub struct Metrics {
     closed: Family<ClosedLabels, Counter>,
     accept_errors: Counter,
     open: Gauge,
+    handshakes: Counter,
 }
 
 impl Metrics {
@@ -231,6 +264,8 @@ impl Metrics {
         registry.register(name, "Failed accepts; accepting went on", own.accept_errors.clone());
         let name = "commonwatch_server_open_connections";
         registry.register(name, "Connections open now", own.open.clone());
+        let name = "commonwatch_server_tls_handshakes";
+        registry.register(name, "TLS handshakes that were finished", own.handshakes.clone());
         own
     }
 }

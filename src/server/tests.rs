@@ -181,7 +181,7 @@ async fn running(config: Config) -> Running {
         },
     ));
     let clock: SharedClock = Arc::new(SystemClock::new());
-    let bound = bind(&config, clock, Metrics::default()).await.unwrap();
+    let bound = bind(&config, None, clock, Metrics::default()).await.unwrap();
     let addresses = bound.addresses();
     let shutdown = CancellationToken::new();
     let (tell, ended) = tokio::sync::oneshot::channel();
@@ -345,7 +345,8 @@ async fn a_taken_port_is_named() {
     let taken = at(&server.addresses.http);
     let config = Config { http: ListenAddr::At(taken), ..free_ports() };
 
-    let error = bind(&config, Arc::new(SystemClock::new()), Metrics::default()).await.unwrap_err();
+    let error =
+        bind(&config, None, Arc::new(SystemClock::new()), Metrics::default()).await.unwrap_err();
 
     let message = error.to_string();
     assert!(message.starts_with(&format!("cannot listen on {taken} (server.http)")), "{message}");

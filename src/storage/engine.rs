@@ -64,6 +64,7 @@ impl Engine {
     /// Stores the parts of one group: when this returns `Ok`, they are synced and visible; on
     /// `Full` nothing of them is.
     pub fn commit(&mut self, parts: Vec<Part>) -> Result<(), WalError> {
+        self.make_segment()?;
         self.rotate_if_large()?;
         self.frames.clear();
         let generation = Arc::clone(&self.shared.version.read().open);
@@ -91,6 +92,16 @@ impl Engine {
         let elapsed_ns = self.shared.clock.monotonic_ns().saturating_sub(start_ns);
         metrics.wal_synced_bytes.inc_by(self.frames.len() as u64);
         metrics.wal_sync_seconds.observe(std::time::Duration::from_nanos(elapsed_ns).as_secs_f64());
+    }
+
+    /// Makes the segment that the start had no room for.
+    fn make_segment(&mut self) -> Result<(), WalError> {
+        if self.segment.is_yet_to_come() {
+            let generation = self.shared.version.read().open.number;
+            let number = self.segment.number();
+            self.segment = Segment::create(&*self.shared.disk, number, generation)?;
+        }
+        Ok(())
     }
 
     fn rotate_if_large(&mut self) -> Result<(), WalError> {

@@ -23,7 +23,7 @@ use super::wal::segment::{Segment, WalError};
 use crate::base::clock::SharedClock;
 
 /// The folder of what was set aside.
-const QUARANTINE: &str = "quarantine";
+pub(super) const QUARANTINE: &str = "quarantine";
 
 /// How far the replay has come; shared with `/-/ready`.
 #[derive(Debug, Default)]
@@ -51,6 +51,18 @@ pub enum OpenError {
     /// A new log segment could not be made.
     #[error("cannot open the write-ahead log")]
     Wal(#[from] WalError),
+    /// The disk is full, and the log does not fit into memory.
+    #[error(
+        "the disk is full, and the log to replay does not fit into memory ({head_bytes} bytes so far, storage.head_hard is {max_bytes}): free about as much on the data directory's disk, or raise storage.head_hard"
+    )]
+    NoRoom {
+        /// What is in memory.
+        head_bytes: u64,
+        /// What may be.
+        max_bytes: u64,
+        /// Why nothing could be written.
+        source: FlushError,
+    },
     /// A generation did not fit into memory beside the others, and could not be written out.
     #[error("cannot make room while replaying the write-ahead log")]
     Flush(#[from] FlushError),
@@ -68,11 +80,12 @@ pub fn open(
         disk::create_dir_synced(&*disk, dir).map_err(io(format!("create the folder {dir}")))?;
     }
     let (manifest, wrong) = Manifest::read(&*disk)?;
-    if let Some(wrong) = wrong {
-        mend_manifest(&*disk, &manifest, &wrong)?;
-    }
-    // A process that was killed may have left a manifest whose name is not on disk yet; the log that
-    // it covers is only cut once it is.
+    let is_mended = match wrong {
+        Some(wrong) => mend_manifest(&*disk, &manifest, &wrong)?,
+        None => true,
+    };
+    // A process that was killed may have left a copy of the manifest whose name is not on disk yet;
+    // the log that it covers is only cut once it is, or a power cut would bring back an older one.
     disk.sync_dir(path::DIR).map_err(io("sync the folder of the manifest"))?;
     let files = Arc::new(files_of(&manifest));
     let open = Arc::new(Generation::new(manifest.generation + 1, 0, clock.monotonic_ns()));
@@ -94,14 +107,16 @@ pub fn open(
         is_stopping: AtomicBool::new(false),
     });
     shared.note_files(&files);
-    flush::cut_log(&shared);
-    retain::remove_doomed(&shared);
+    if is_mended {
+        flush::cut_log(&shared);
+        retain::remove_doomed(&shared);
+    }
     let replayed = Replay::run(&shared, progress)?;
     // What the log no longer says in full, a flush cut short may.
     let first_generation = replayed.first_generation.filter(|_| replayed.damage.is_empty());
     set_orphans_aside(&shared, first_generation)?;
     let generation = Arc::clone(&shared.version.read().open);
-    let segment = Segment::create(&*shared.disk, replayed.last_segment + 1, generation.number)?;
+    let segment = first_segment(&shared, replayed.last_segment + 1, generation.number)?;
     generation.last_segment.store(segment.number(), Ordering::SeqCst);
     shared.metrics.wal_damage.inc_by(replayed.damage.len() as u64);
     shared.note_lost(lost_segments(&*shared.disk)?);
@@ -109,13 +124,33 @@ pub fn open(
     Ok((engine, shared, replayed.damage))
 }
 
-/// Sets what is damaged aside, and makes two good ones of the good one.
-fn mend_manifest(disk: &dyn Disk, manifest: &Manifest, wrong: &Wrong) -> Result<(), OpenError> {
+/// Makes the segment that is written to, or leaves that for later when the disk is full: questions
+/// are answered meanwhile, and writes refused until there is space.
+fn first_segment(shared: &Shared, number: u64, generation: u64) -> Result<Segment, OpenError> {
+    match Segment::create(&*shared.disk, number, generation) {
+        Err(WalError::Full) => {
+            error!("the disk is full: writes are refused until space is freed, queries go on");
+            shared.metrics.disk_full.set(1);
+            Ok(Segment::later(number))
+        }
+        made => Ok(made?),
+    }
+}
+
+/// Sets what is damaged aside, and makes two good ones of the good one. Returns false when there is
+/// no room for the second: then nothing may be removed that only the older one still needs.
+fn mend_manifest(disk: &dyn Disk, manifest: &Manifest, wrong: &Wrong) -> Result<bool, OpenError> {
     if let Wrong { path, damage: Some(reason) } = wrong {
         error!(path, reason, "the manifest is damaged; the other one takes its place");
         set_aside(disk, path)?;
     }
-    Ok(manifest.write(disk)?)
+    match manifest.write(disk) {
+        Err(error) if error.is_full() && wrong.damage.is_none() => {
+            warn!(path = wrong.path, "the disk is full: the manifest's copy stays as it is");
+            Ok(false)
+        }
+        written => Ok(written.map(|()| true)?),
+    }
 }
 
 /// Returns the files of damaged log segments that were set aside, now or by an earlier process. What
@@ -255,10 +290,30 @@ fn generation(shared: &Arc<Shared>, number: u64) -> Result<Arc<Generation>, Open
         sealed.push(open);
         *version = Version { files: Arc::clone(&version.files), sealed, open: Arc::clone(&next) };
     }
-    while shared.version.read().head_bytes() > shared.config.head_soft.0
-        && flush::flush_oldest(shared)?
-    {}
+    make_room(shared)?;
     Ok(next)
+}
+
+/// Writes generations out until the rest is below the soft mark, or, when they cannot be written,
+/// leaves them in memory as long as it is below the hard one: the log has them.
+fn make_room(shared: &Shared) -> Result<(), OpenError> {
+    let head_bytes = || shared.version.read().head_bytes();
+    while head_bytes() > shared.config.head_soft.0 {
+        match flush::flush_oldest(shared) {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(error) if error.is_fatal() => return Err(error.into()),
+            Err(source) => {
+                let (head_bytes, max_bytes) = (head_bytes(), shared.config.head_hard.0);
+                if head_bytes > max_bytes {
+                    return Err(OpenError::NoRoom { head_bytes, max_bytes, source });
+                }
+                warn!(%source, head_bytes, "cannot make room while replaying the log, going on");
+                break;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn segment_generation(shared: &Shared, segment: u64) -> Option<u64> {
@@ -289,7 +344,15 @@ fn set_orphans_aside(shared: &Shared, first_replayed: Option<u64>) -> Result<(),
             info!(file, "removed the rest of a flush that was cut short");
             shared.disk.remove(&file).map_err(io(format!("remove {file}")))?;
         } else {
-            set_aside(&*shared.disk, &file)?;
+            match set_aside(&*shared.disk, &file) {
+                Err(OpenError::Io { source, .. }) if disk::is_full(&source) => {
+                    warn!(
+                        file,
+                        "no manifest lists this file, and there is no room to set it aside"
+                    );
+                }
+                done => done?,
+            }
         }
     }
     Ok(())

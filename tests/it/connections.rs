@@ -1,7 +1,7 @@
 //! Connections that cost and bring nothing: each has its limit, its counter and its end, and a
 //! sender that does everything right on a connection of its own notices none of them.
 //!
-//! TLS is not spoken yet, so there is no handshake to be slow with.
+//! Handshakes have stories of their own in `tls`.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

@@ -9,8 +9,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::ledger::Run;
+use crate::support::programs::free_port;
 use crate::support::wait::{PATIENCE, now_ms, pause, until};
-use crate::support::{Caller, Setup, otlp, remote_write};
+use crate::support::{Caller, Request, Setup, otlp, remote_write};
 
 const CONFIG: &str = r#"
 [tagging]
@@ -81,6 +82,46 @@ fn check_questions(caller: &Caller) {
     assert_eq!(caller.get("/-/ready").status, 200);
 }
 
+/// A start that can write nothing at all: not the log, not the manifest, not the alerts' state.
+#[cfg(debug_assertions)]
+#[test]
+fn a_start_on_a_full_disk_answers_and_resumes_by_itself() {
+    let setup = Setup::new("full-start").config(CONFIG);
+    let run = Run::new(10).paced(Duration::from_millis(3));
+    let mut server = setup.start();
+    run.send_one_of_each(&server.caller());
+    assert_eq!(run.load_until_dead(&mut server, Duration::from_millis(300)), None);
+    server.kill_9();
+    let flag = setup.home().join("full");
+    fs::write(&flag, "").unwrap();
+    let full = |point: &str| format!("{point}@1+=error:full?{}", flag.display());
+    let faults = ["create.*.before", "write.*.before", "truncate.*.before"].map(full).join(";");
+
+    let server = setup.clone().faults(&faults).start();
+
+    let caller = server.caller();
+    check_refusals(&caller);
+    check_questions(&caller);
+    assert!(caller.own_metric("commonwatch_storage_disk_full", &[]) == 1.0);
+    assert!(caller.own_metric("commonwatch_state_in_memory", &[]) == 1.0, "{}", server.log());
+    run.check(&caller, "after a start on a full disk");
+    fs::remove_file(&flag).unwrap();
+
+    run.send_one_of_each(&caller);
+    assert!(caller.own_metric("commonwatch_storage_disk_full", &[]) == 0.0);
+    until("the alerts' state to be saved", PATIENCE, || {
+        match caller.own_metric("commonwatch_state_in_memory", &[]) {
+            0.0 => Ok(()),
+            still => Err(format!("{still}")),
+        }
+    });
+    run.check(&caller, "with space again");
+    server.kill_9();
+    let server = setup.start();
+    run.send_unknown_samples_again(&server.caller());
+    run.check(&server.caller(), "after a restart");
+}
+
 /// Rows that cannot be written as Parquet stay in the log and in memory until they can.
 #[cfg(debug_assertions)]
 #[test]
@@ -147,13 +188,7 @@ fn a_small_file_system_that_fills_up_refuses_and_resumes_by_itself() {
     run.check(&caller, "while the file system is full");
     fs::remove_file(&ballast).unwrap();
 
-    until("writes to be taken again", PATIENCE, || {
-        let series = remote_write::series(&[("__name__", "again")], &[(now_ms(), 1.0)]);
-        match caller.send(remote_write::write(vec![series])) {
-            answer if (200..300).contains(&answer.status) => Ok(()),
-            answer => Err(answer.text()),
-        }
-    });
+    until("writes to be taken again", PATIENCE, || send(&caller, "again"));
     run.send_one_of_each(&caller);
     pause(Duration::from_millis(300));
     run.check(&caller, "with space again");
@@ -161,6 +196,53 @@ fn a_small_file_system_that_fills_up_refuses_and_resumes_by_itself() {
     let server = setup.start();
     run.send_unknown_samples_again(&server.caller());
     run.check(&server.caller(), "after a restart");
+}
+
+/// The same file system, full to the last byte before the server starts.
+#[test]
+fn a_start_on_a_file_system_without_a_byte_left_answers_and_resumes() {
+    let address = format!("127.0.0.1:{}", free_port());
+    let setup = Setup::new("full-tmpfs-start").config(CONFIG).arguments(&["--http", &address]);
+    let Some(_mounted) = Tmpfs::mount(&setup.data_dir(), "24m") else {
+        eprintln!("SKIPPED: no tmpfs can be mounted here (that needs root)");
+        return;
+    };
+    let server = setup.start();
+    send(&server.caller(), "before").unwrap();
+    server.kill_9();
+    let ballast = setup.data_dir().join("ballast");
+    drop(fs::write(&ballast, vec![7; 32 << 20]));
+    assert!(fs::write(setup.data_dir().join("more"), "x").is_err(), "the file system is not full");
+
+    // There is no room to say where it listens.
+    let server = setup.spawn();
+    let caller = Caller::at(&address);
+    until("the server to be ready", PATIENCE, || {
+        let answer = crate::support::http::send(&address, &Request::get("/-/ready"));
+        match answer.map_err(|error| error.to_string())? {
+            ready if ready.status == 200 => Ok(()),
+            other => Err(other.text()),
+        }
+    });
+    assert!(send(&caller, "refused").unwrap_err().contains("disk is full"), "{}", server.log());
+    assert_eq!(caller.promql("before", now_ms()).len(), 1);
+    fs::remove_file(&ballast).unwrap();
+
+    until("writes to be taken again", PATIENCE, || send(&caller, "after"));
+    server.kill_9();
+    let server = setup.start();
+    for (metric, n) in [("before", 1), ("refused", 0), ("after", 1)] {
+        assert_eq!(server.caller().promql(metric, now_ms()).len(), n, "{metric}");
+    }
+}
+
+/// Sends one sample of a metric.
+fn send(caller: &Caller, metric: &str) -> Result<(), String> {
+    let series = remote_write::series(&[("__name__", metric)], &[(now_ms(), 1.0)]);
+    match caller.send(remote_write::write(vec![series])) {
+        answer if (200..300).contains(&answer.status) => Ok(()),
+        answer => Err(answer.text()),
+    }
 }
 
 /// A file system in memory; unmounted when dropped.

@@ -50,13 +50,14 @@ const ABSENCES: &[Absence] = &[
             "storage/disk",
             // A SQL worker is a process without a store; it reads finished files.
             "query/sql/store",
-            // None of these is telemetry: control state, configuration, the address file, secrets,
-            // rule files, the ledger of notifications, the demo's own folder.
+            // None of these is telemetry: control state, configuration, the address file, secrets and
+            // certificates, rule files, the ledger of notifications, the demo's own folder.
             "storage/state",
             "config",
             "app",
             "cli",
             "auth",
+            "server/tls",
             "rules",
             "notify",
             "demo",

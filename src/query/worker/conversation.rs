@@ -11,10 +11,10 @@ use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamDecoder;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::frame::Frame;
+use super::frame::{FRAME_BYTES_MAX, Frame};
 use super::protocol::{Kind, encode_rows};
 use crate::base::shield::shield;
-use crate::model::Signal;
+use crate::model::{Signal, ipc};
 use crate::query::answer::SqlAnswer;
 use crate::query::sql::{Failure, HeadRange, HeadRequest, Question, Truncated};
 use crate::storage::{HeadBatch, HeadFilter};
@@ -32,6 +32,12 @@ pub(in crate::query) trait HeadSource: Debug + Send + Sync {
     fn metric_ranges(&self) -> Vec<HeadRange>;
 }
 
+/// What an answer may take on the pipe beside its rows: the names of its columns, and what frames a
+/// batch of 16,384 of them.
+const ANSWER_FRAMING_BYTES_MAX: usize = 16 << 20;
+/// The most scans of the head that are open at once; a plan opens a few for each table it names.
+const SCANS_MAX: usize = 1024;
+
 /// How a conversation ended, with the worker still alive and well.
 pub(super) type Outcome = Result<SqlAnswer, Failure>;
 
@@ -44,11 +50,15 @@ pub(super) async fn converse(
 ) -> io::Result<Outcome> {
     Frame::json(Kind::Question, 0, question)?.send(to_worker).await?;
     let mut scans: HashMap<u32, Scan> = HashMap::new();
-    let mut answer = Collected::default();
+    let bytes_max = question.limits.result_bytes_max.saturating_add(ANSWER_FRAMING_BYTES_MAX);
+    let mut answer = Collected::new(bytes_max);
     loop {
-        let frame = Frame::receive(from_worker).await?;
+        let frame = Frame::receive(from_worker, bytes_max.min(FRAME_BYTES_MAX)).await?;
         match frame.kind {
             Kind::HeadOpen => {
+                if scans.len() >= SCANS_MAX {
+                    return Err(wrong("more scans at once than any plan has"));
+                }
                 let request = frame.parse::<HeadRequest>()?;
                 scans.insert(frame.id, Scan::open(Arc::clone(head), request).await?);
             }
@@ -133,14 +143,26 @@ fn select(batch: &RecordBatch, names: &[String]) -> Result<RecordBatch, ArrowErr
 }
 
 /// The answer so far.
-#[derive(Default)]
 struct Collected {
     decoder: StreamDecoder,
     batches: Vec<RecordBatch>,
+    /// What may still come.
+    bytes_left: usize,
 }
 
 impl Collected {
+    fn new(bytes_max: usize) -> Self {
+        Self { decoder: StreamDecoder::new(), batches: Vec::new(), bytes_left: bytes_max }
+    }
+
+    /// Takes a frame, which holds whole messages. Their lengths are compared with what is there
+    /// before the decoder believes them.
     fn take(&mut self, frame: &Frame) -> io::Result<()> {
+        let left = self.bytes_left.checked_sub(frame.payload.len());
+        self.bytes_left = left.ok_or_else(|| wrong("an answer longer than its limit"))?;
+        if !ipc::is_whole(&frame.payload) {
+            return Err(wrong("a piece of an answer that names what is not in it"));
+        }
         let mut buffer = Buffer::from(frame.payload.clone());
         while !buffer.is_empty() {
             let decoder = &mut self.decoder;
@@ -160,11 +182,95 @@ impl Collected {
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::{ArrayRef, Int64Array};
     use arrow::datatypes::{DataType, Field, Schema};
     use arrow::ipc::writer::StreamWriter;
 
     use super::*;
     use crate::query::sql::tests::{Fixture, ListedHeads};
+
+    /// An answer of one column as a worker sends it: a frame with the columns, then one a batch.
+    fn answer(n_batches: usize, n_rows: i64) -> Vec<Frame> {
+        let column: ArrayRef = Arc::new(Int64Array::from_iter_values(0..n_rows));
+        let batch = RecordBatch::try_from_iter([("n", column)]).unwrap();
+        let mut writer = StreamWriter::try_new(Vec::new(), batch.schema_ref()).unwrap();
+        let mut frames = Vec::new();
+        for _ in 0..n_batches {
+            frames.push(Frame::new(Kind::Answer, std::mem::take(writer.get_mut())));
+            writer.write(&batch).unwrap();
+        }
+        frames.push(Frame::new(Kind::Answer, std::mem::take(writer.get_mut())));
+        frames
+    }
+
+    /// Hears a worker that says these frames and nothing more.
+    async fn hear(frames: &[Frame]) -> io::Result<Outcome> {
+        let mut said = Vec::new();
+        for frame in frames {
+            frame.write(&mut said).unwrap();
+        }
+        let mut question = Fixture::new().question("SELECT 1");
+        question.limits.result_bytes_max = 1000;
+        let head: Arc<dyn HeadSource> = Arc::new(ListedHeads::default());
+        converse(&mut Vec::new(), &mut said.as_slice(), &question, &head).await
+    }
+
+    #[track_caller]
+    fn check_lost_mind(heard: io::Result<Outcome>, want: &str) {
+        let error = heard.expect_err("a worker that has lost its mind");
+        assert_eq!(error.to_string(), want);
+    }
+
+    #[tokio::test]
+    async fn an_answer_may_not_be_longer_than_its_limit() {
+        let three = answer(3, 1 << 20); // 8 MiB each.
+        check_lost_mind(hear(&three[..2]).await, "early eof");
+        check_lost_mind(hear(&three).await, "an answer longer than its limit");
+
+        let large = answer(1, 3 << 20);
+        let n_bytes = large[1].payload.len() + 5;
+        check_lost_mind(
+            hear(&large).await,
+            &format!("a frame of {n_bytes} bytes: wanted 5 to {}", 1000 + (16 << 20)),
+        );
+    }
+
+    #[tokio::test]
+    async fn lengths_inside_an_answer_are_not_believed() {
+        let whole = answer(1, 100);
+        let want = "a piece of an answer that names what is not in it";
+
+        for (nth, frame) in whole.iter().enumerate() {
+            let mut said = whole[..nth].to_vec();
+            said.push(frame.clone());
+            // The length of its message: huge, negative, one more than there is.
+            let one_more = i32::try_from(frame.payload.len()).unwrap() - 7;
+            for length in [i32::MAX, -1, one_more] {
+                let mut lie = frame.payload.to_vec();
+                lie[4..8].copy_from_slice(&length.to_le_bytes());
+                said[nth] = Frame::new(Kind::Answer, lie);
+                check_lost_mind(hear(&said).await, want);
+            }
+            for len in 1..frame.payload.len() {
+                said[nth] = Frame::new(Kind::Answer, frame.payload.slice(..len));
+                check_lost_mind(hear(&said).await, want);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn scans_without_end_are_refused() {
+        let request = HeadRequest {
+            signal: Signal::Logs,
+            filter: HeadFilter::default(),
+            columns: Vec::new(),
+        };
+        let open = |id| Frame::json(Kind::HeadOpen, id, &request).unwrap();
+        let frames: Vec<Frame> = (0..1025).map(open).collect();
+
+        check_lost_mind(hear(&frames).await, "more scans at once than any plan has");
+        check_lost_mind(hear(&frames[..1024]).await, "early eof");
+    }
 
     #[tokio::test]
     async fn what_an_earlier_question_left_behind_is_not_answered() {

@@ -13,8 +13,9 @@ use super::protocol::Kind;
 pub(super) const MAGIC: &[u8] = b"\0commonwatch query worker\n";
 /// How much may come before them.
 const PRELUDE_BYTES_MAX: usize = 4096;
-/// The longest frame; a longer one means that the other side has lost its mind.
-const FRAME_BYTES_MAX: usize = 512 << 20;
+/// The longest frame that the server sends. A longer one, or one longer than its reader was ready to
+/// take, means that the other side has lost its mind.
+pub(super) const FRAME_BYTES_MAX: usize = 512 << 20;
 const HEADER_BYTES: usize = 9;
 /// What room is made for before a payload comes; few are longer.
 const PAYLOAD_BYTES_GUESS: usize = 64 << 10;
@@ -54,9 +55,9 @@ impl Frame {
     fn header(&self) -> io::Result<[u8; HEADER_BYTES]> {
         let n_bytes = self.payload.len() + HEADER_BYTES - 4;
         if n_bytes > FRAME_BYTES_MAX {
-            return Err(too_long(n_bytes));
+            return Err(wrong_length(n_bytes, FRAME_BYTES_MAX));
         }
-        let len = u32::try_from(n_bytes).map_err(|_| too_long(n_bytes))?;
+        let len = u32::try_from(n_bytes).map_err(|_| wrong_length(n_bytes, FRAME_BYTES_MAX))?;
         let mut header = [0; HEADER_BYTES];
         header[..4].copy_from_slice(&len.to_le_bytes());
         header[4] = self.kind as u8;
@@ -64,15 +65,17 @@ impl Frame {
         Ok(header)
     }
 
-    fn from_header(header: [u8; HEADER_BYTES]) -> io::Result<(Kind, u32, usize)> {
+    /// Reads a header; a length that cannot be is refused before any memory is taken for it.
+    fn from_header(header: [u8; HEADER_BYTES], bytes_max: usize) -> io::Result<(Kind, u32, usize)> {
         let [a, b, c, d, kind, id @ ..] = header;
         let n_bytes = usize::try_from(u32::from_le_bytes([a, b, c, d])).unwrap_or(usize::MAX);
-        if n_bytes > FRAME_BYTES_MAX {
-            return Err(too_long(n_bytes));
+        if n_bytes > bytes_max {
+            return Err(wrong_length(n_bytes, bytes_max));
         }
         let kind = Kind::from_u8(kind)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "unknown kind of frame"))?;
-        let n_payload = n_bytes.checked_sub(HEADER_BYTES - 4).ok_or_else(|| too_long(n_bytes))?;
+        let n_payload = n_bytes.checked_sub(HEADER_BYTES - 4);
+        let n_payload = n_payload.ok_or_else(|| wrong_length(n_bytes, bytes_max))?;
         Ok((kind, u32::from_le_bytes(id), n_payload))
     }
 
@@ -87,7 +90,7 @@ impl Frame {
     pub(super) fn read(input: &mut impl Read) -> io::Result<Self> {
         let mut header = [0; HEADER_BYTES];
         input.read_exact(&mut header)?;
-        let (kind, id, n_bytes) = Self::from_header(header)?;
+        let (kind, id, n_bytes) = Self::from_header(header, FRAME_BYTES_MAX)?;
         let mut payload = Vec::with_capacity(n_bytes.min(PAYLOAD_BYTES_GUESS));
         input.take(n_bytes as u64).read_to_end(&mut payload)?;
         Self::whole(kind, id, payload, n_bytes)
@@ -100,11 +103,14 @@ impl Frame {
         out.flush().await
     }
 
-    /// Reads a frame.
-    pub(super) async fn receive(input: &mut (impl AsyncRead + Unpin)) -> io::Result<Self> {
+    /// Reads a frame of at most `bytes_max`.
+    pub(super) async fn receive(
+        input: &mut (impl AsyncRead + Unpin),
+        bytes_max: usize,
+    ) -> io::Result<Self> {
         let mut header = [0; HEADER_BYTES];
         input.read_exact(&mut header).await?;
-        let (kind, id, n_bytes) = Self::from_header(header)?;
+        let (kind, id, n_bytes) = Self::from_header(header, bytes_max)?;
         let mut payload = Vec::with_capacity(n_bytes.min(PAYLOAD_BYTES_GUESS));
         input.take(n_bytes as u64).read_to_end(&mut payload).await?;
         Self::whole(kind, id, payload, n_bytes)
@@ -131,8 +137,8 @@ pub(super) async fn skip_prelude(input: &mut (impl AsyncRead + Unpin)) -> io::Re
     Ok(())
 }
 
-fn too_long(n_bytes: usize) -> io::Error {
-    let message = format!("a frame of {n_bytes} bytes: wanted 5 to {FRAME_BYTES_MAX}");
+fn wrong_length(n_bytes: usize, bytes_max: usize) -> io::Error {
+    let message = format!("a frame of {n_bytes} bytes: wanted 5 to {bytes_max}");
     io::Error::new(io::ErrorKind::InvalidData, message)
 }
 
@@ -148,7 +154,7 @@ mod tests {
         frame.write(&mut bytes).unwrap();
 
         let read = Frame::read(&mut bytes.as_slice()).unwrap();
-        let received = Frame::receive(&mut bytes.as_slice()).await.unwrap();
+        let received = Frame::receive(&mut bytes.as_slice(), bytes.len()).await.unwrap();
         for back in [read, received] {
             assert_eq!(
                 (back.kind, back.id, back.payload),
@@ -157,11 +163,54 @@ mod tests {
         }
     }
 
-    #[test]
-    fn lengths_that_cannot_be_are_refused_before_memory_is_taken() {
-        for header in [[0xff; HEADER_BYTES], [4, 0, 0, 0, 1, 0, 0, 0, 0]] {
-            assert!(Frame::read(&mut header.as_slice()).is_err());
+    /// A header of an `Answer` that says `len`, and what follows it.
+    fn lie(len: u32, payload: &[u8]) -> Vec<u8> {
+        [&len.to_le_bytes()[..], &[Kind::Answer as u8, 0, 0, 0, 0], payload].concat()
+    }
+
+    async fn check_lie(len: u32, payload: &[u8], want: &str) {
+        let bytes = lie(len, payload);
+        let received = Frame::receive(&mut bytes.as_slice(), 100).await;
+        assert_eq!(received.unwrap_err().to_string(), want, "{len}");
+    }
+
+    #[tokio::test]
+    async fn lengths_that_lie_are_refused() {
+        check_lie(0, b"", "a frame of 0 bytes: wanted 5 to 100").await;
+        check_lie(4, b"", "a frame of 4 bytes: wanted 5 to 100").await;
+        check_lie(101, &[0; 200], "a frame of 101 bytes: wanted 5 to 100").await;
+        // As a signed number, -1.
+        check_lie(u32::MAX, b"", "a frame of 4294967295 bytes: wanted 5 to 100").await;
+        check_lie(100, &[0; 94], "unexpected end of file").await;
+        check_lie(100, b"", "unexpected end of file").await;
+        for bytes in [lie(u32::MAX, b""), lie(4, b""), lie(1 << 28, b"short")] {
+            assert!(Frame::read(&mut bytes.as_slice()).is_err());
         }
+    }
+
+    #[tokio::test]
+    async fn a_frame_takes_memory_as_its_bytes_come() {
+        struct Drops(usize);
+        impl AsyncRead for Drops {
+            fn poll_read(
+                mut self: std::pin::Pin<&mut Self>,
+                _: &mut std::task::Context<'_>,
+                buf: &mut tokio::io::ReadBuf<'_>,
+            ) -> std::task::Poll<io::Result<()>> {
+                // Room for what was announced would be asked for here, before anything has come.
+                assert!(buf.remaining() <= 2 * PAYLOAD_BYTES_GUESS, "{}", buf.remaining());
+                let n_bytes = self.0.min(buf.remaining()).min(1);
+                buf.put_slice(&[0; 1][..n_bytes]);
+                self.0 -= n_bytes;
+                std::task::Poll::Ready(Ok(()))
+            }
+        }
+        let header = lie(1 << 28, b"");
+        let mut input = tokio::io::AsyncReadExt::chain(&header[..], Drops(5000));
+
+        let received = Frame::receive(&mut input, FRAME_BYTES_MAX).await;
+
+        assert_eq!(received.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[tokio::test]

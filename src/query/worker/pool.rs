@@ -27,6 +27,8 @@ use crate::storage::ReadError;
 
 /// How long a fresh worker may take to say that it is ready; starting takes milliseconds.
 const START_PATIENCE: Duration = Duration::from_secs(20);
+/// The longest frame of a worker that has not been asked anything yet.
+const READY_BYTES_MAX: usize = 4096;
 /// How long the kernel may take to say how a worker ended.
 const END_PATIENCE: Duration = Duration::from_secs(2);
 /// How much of a worker's last words is kept.
@@ -99,7 +101,7 @@ impl Worker {
     async fn greet(&mut self, memory_bytes: u64) -> io::Result<()> {
         skip_prelude(&mut self.from).await?;
         Frame::json(Kind::Hello, 0, &Hello { memory_bytes })?.send(&mut self.to).await?;
-        match Frame::receive(&mut self.from).await?.kind {
+        match Frame::receive(&mut self.from, READY_BYTES_MAX).await?.kind {
             Kind::Ready => Ok(()),
             _ => Err(io::Error::other("the process is not ready")),
         }

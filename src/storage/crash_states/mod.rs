@@ -42,6 +42,7 @@ struct Seen {
     power_cuts: u64,
     kills: u64,
     opens_cut_short: u64,
+    opens_on_full_disks: u64,
     full_disks: u64,
     failed_syncs: u64,
     flushes: u64,
@@ -55,6 +56,7 @@ impl std::ops::AddAssign for Seen {
         self.power_cuts += other.power_cuts;
         self.kills += other.kills;
         self.opens_cut_short += other.opens_cut_short;
+        self.opens_on_full_disks += other.opens_on_full_disks;
         self.full_disks += other.full_disks;
         self.failed_syncs += other.failed_syncs;
         self.flushes += other.flushes;
@@ -104,18 +106,25 @@ impl History {
     }
 
     fn live(&mut self) {
-        let is_armed = self.rng.random_ratio(1, 3);
-        if is_armed {
-            let fault = if self.rng.random() { Fault::PowerCut } else { Fault::SyncFails };
+        let faults = [Fault::PowerCut, Fault::SyncFails, Fault::Full, Fault::ShortFull];
+        let armed = self.rng.random_ratio(1, 2).then(|| faults[self.rng.random_range(0..4)]);
+        if let Some(fault) = armed {
             self.disk.arm(self.rng.random_range(0..OPEN_OPS), fault);
         }
+        let is_full = matches!(armed, Some(Fault::Full | Fault::ShortFull));
+        let n_armed = self.disk.n_armed();
         match self.open() {
             Ok(mut store) => {
-                store.must_be_tidy(self.seed);
+                let was_full = is_full && self.disk.n_armed() < n_armed;
+                self.seen.opens_on_full_disks += u64::from(was_full);
+                if !was_full {
+                    store.must_be_tidy(self.seed);
+                }
                 self.ledger.judge(&store);
                 self.work(&mut store);
             }
-            Err(_) if is_armed => self.seen.opens_cut_short += 1,
+            // A full disk keeps no store from opening.
+            Err(_) if armed.is_some() && !is_full => self.seen.opens_cut_short += 1,
             Err(error) => panic!("seed {}: {error:?}", self.seed),
         }
         let how = self.rng.random();
@@ -256,6 +265,7 @@ fn a_thousand_crash_states_lose_nothing_and_double_nothing() {
     let was_idle = [
         seen.kills,
         seen.opens_cut_short,
+        seen.opens_on_full_disks,
         seen.full_disks,
         seen.failed_syncs,
         seen.flushes,

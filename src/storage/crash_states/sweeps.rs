@@ -3,10 +3,10 @@
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
-use super::ledger::Ledger;
+use super::ledger::{Item, Ledger};
 use super::store::Store;
 use crate::storage::disk::sim::{Fault, SimDisk};
-use crate::storage::{Config, flush, retain};
+use crate::storage::{Config, catalog, flush, retain};
 
 /// A store with a few acknowledged items, and what its senders were told.
 struct Given {
@@ -27,10 +27,20 @@ impl Given {
     }
 
     fn commit(&mut self, n_items: usize) {
-        let items: Vec<_> = (0..n_items).map(|_| self.ledger.new_item(&mut self.rng)).collect();
+        let items = self.items(n_items);
+        self.send(&items);
+    }
+
+    fn items(&mut self, n_items: usize) -> Vec<Item> {
+        (0..n_items).map(|_| self.ledger.new_item(&mut self.rng)).collect()
+    }
+
+    /// Sends items, for the first time or again; returns true when they are acknowledged.
+    fn send(&mut self, items: &[Item]) -> bool {
         let parts = items.iter().map(|item| self.store.part(item)).collect();
         let result = self.store.engine.commit(parts);
-        self.ledger.told(&items, &result);
+        self.ledger.told(items, &result);
+        result.is_ok()
     }
 
     fn flush(&mut self) {
@@ -115,5 +125,47 @@ fn what_a_full_disk_refused_never_comes_back() {
             let left = given.disk.crash(crash);
             given.restart(left);
         }
+    }
+}
+
+#[test]
+fn series_first_seen_by_a_full_disk_are_defined_again_when_there_is_room() {
+    for fault in [Fault::Full, Fault::ShortFull] {
+        let mut given = Given::new();
+        given.store.engine.seal().unwrap(); // The log of a new generation defines nothing yet.
+        let items = given.items(60);
+        given.disk.arm(0, fault);
+        assert!(!given.send(&items), "the disk is full");
+
+        assert!(given.send(&items), "there is room, and the sender comes again");
+
+        let left = given.disk.kill();
+        given.restart(left);
+    }
+}
+
+// The manifest's copy is what is left when the manifest is damaged. One that a power cut takes back
+// to an older state must not name a log that is gone.
+#[test]
+fn the_copy_of_the_manifest_is_on_disk_before_the_next_process_cuts_the_log() {
+    let uncut = {
+        let mut given = Given::new();
+        let n_before = given.disk.n_ops();
+        given.flush();
+        given.disk.n_ops() - n_before
+    };
+
+    for (at, how) in (0..uncut).flat_map(|at| (0..16).map(move |how| (at, how))) {
+        let mut given = Given::new();
+        given.disk.arm(at, Fault::PowerCut);
+        given.flush();
+        let left = given.disk.kill();
+        given.restart(left);
+
+        let left = given.disk.crash(how);
+        left.flip_byte(catalog::MANIFEST, 0, 1);
+
+        let store = Store::open(&left, Config::default());
+        given.ledger.judge(&store.unwrap_or_else(|error| panic!("{at} {how}: {error}")));
     }
 }

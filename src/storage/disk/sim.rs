@@ -135,6 +135,11 @@ impl SimDisk {
         self.state.lock().faults.clear();
     }
 
+    /// Returns how many faults are armed and were not met yet.
+    pub fn n_armed(&self) -> usize {
+        self.state.lock().faults.len()
+    }
+
     /// Returns how many operations changed the disk so far.
     pub fn n_ops(&self) -> u64 {
         self.state.lock().n_ops

@@ -28,7 +28,8 @@ pub enum WalError {
 
 /// A segment open for appending.
 pub struct Segment {
-    file: Box<dyn DiskFile>,
+    /// `None` until there is room for it.
+    file: Option<Box<dyn DiskFile>>,
     number: u64,
     len_bytes: u64,
 }
@@ -44,7 +45,17 @@ impl Segment {
     pub fn create(disk: &dyn Disk, number: u64, generation: u64) -> Result<Self, WalError> {
         let file = Self::try_create(disk, number, generation)
             .map_err(|source| fault("create", number, source))?;
-        Ok(Self { file, number, len_bytes: SEGMENT_HEADER_BYTES as u64 })
+        Ok(Self { file: Some(file), number, len_bytes: SEGMENT_HEADER_BYTES as u64 })
+    }
+
+    /// Returns a segment that is not on disk yet, for a start that finds the disk full.
+    pub fn later(number: u64) -> Self {
+        Self { file: None, number, len_bytes: 0 }
+    }
+
+    /// Returns true until the segment is on disk.
+    pub fn is_yet_to_come(&self) -> bool {
+        self.file.is_none()
     }
 
     fn try_create(disk: &dyn Disk, number: u64, generation: u64) -> io::Result<Box<dyn DiskFile>> {
@@ -57,19 +68,20 @@ impl Segment {
 
     /// Writes the frames of one group and syncs them.
     pub fn append(&mut self, frames: &[u8]) -> Result<(), WalError> {
-        if let Err(source) = self.file.write_all(frames) {
+        let file = self.file.as_mut().expect("whoever appends has made the segment first");
+        if let Err(source) = file.write_all(frames) {
             let error = fault("write to", self.number, source);
             if matches!(error, WalError::Full) {
                 // Whole frames may be there: a refusal is only true once a restart cannot find them.
-                let cut = self.file.truncate(self.len_bytes).and_then(|()| self.file.sync());
+                let cut = file.truncate(self.len_bytes).and_then(|()| file.sync());
                 cut.map_err(|source| fatal("truncate", self.number, source))?;
             }
             return Err(error);
         }
-        if let Err(source) = self.file.sync() {
+        if let Err(source) = file.sync() {
             // The kernel may go on showing bytes that it will never write. The next process must not
             // build on them, and if they cannot be cut off, that is what this one has to say anyway.
-            let _: io::Result<()> = self.file.truncate(self.len_bytes);
+            let _: io::Result<()> = file.truncate(self.len_bytes);
             return Err(fatal("sync", self.number, source));
         }
         self.len_bytes += frames.len() as u64;

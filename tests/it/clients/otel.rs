@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::bad_input::unbalanced;
 use crate::support::ask::array;
 use crate::support::programs::python;
-use crate::support::{Caller, Setup};
+use crate::support::{Caller, Setup, tls};
 
 type Row = Map<String, Value>;
 
@@ -35,6 +35,28 @@ fn both_otlp_ports_speak_both_protocols() {
 
     check_spans(&caller, "grpc", array(&sent["grpc"]["spans"]));
     check_spans(&caller, "http", array(&sent["http"]["spans"]));
+}
+
+#[test]
+fn the_sdk_sends_over_tls() {
+    let setup = Setup::new("otel-tls");
+    tls::install(setup.home(), "server");
+    let setup = setup.config(
+        "[server]\ntls_cert_file = \"tls.pem\"\ntls_key_file = \"tls.key\"\n\
+         tls_listeners = [\"otlp_grpc\", \"otlp_http\"]\n",
+    );
+    let server = setup.start();
+    let caller = server.caller();
+
+    let endpoints = [&caller.otlp_grpc, &caller.otlp_http].map(|a| format!("https://{a}"));
+    let authority = tls::case("authority.pem").display().to_string();
+    let sent = python("otel_sdk.py", &[endpoints.to_vec(), vec![authority]].concat());
+
+    for protocol in ["grpc", "http"] {
+        check_spans(&caller, protocol, array(&sent[protocol]["spans"]));
+        check_logs(&caller, protocol, array(&sent[protocol]["logs"]));
+    }
+    assert!(caller.own_metric("commonwatch_server_tls_handshakes_total", &[]) >= 2.0);
 }
 
 #[track_caller]

@@ -41,6 +41,12 @@ impl Caller {
         }
     }
 
+    /// Returns a caller that knows the HTTP port alone.
+    pub(crate) fn at(http: &str) -> Self {
+        let (otlp_grpc, otlp_http) = (String::new(), String::new());
+        Self { http: http.to_owned(), otlp_grpc, otlp_http, token: None }
+    }
+
     pub(crate) fn with_token(mut self, token: &str) -> Self {
         self.token = Some(token.to_owned());
         self

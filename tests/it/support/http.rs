@@ -36,6 +36,11 @@ impl Request {
         [self.head(address, "close"), self.body.clone()].concat()
     }
 
+    /// Returns the bytes that ask for the connection to be kept.
+    pub(crate) fn to_bytes_kept(&self, address: &str) -> Vec<u8> {
+        [self.head(address, "keep-alive"), self.body.clone()].concat()
+    }
+
     fn head(&self, address: &str, connection: &str) -> Vec<u8> {
         let mut head = format!("{} {} HTTP/1.1\r\nHost: {address}\r\n", self.method, self.path);
         for (name, value) in &self.headers {
@@ -102,9 +107,7 @@ impl Connection {
     }
 
     pub(crate) fn send(&mut self, request: &Request) -> io::Result<Response> {
-        let mut bytes = request.head(&self.address, "keep-alive");
-        bytes.extend_from_slice(&request.body);
-        self.stream.get_mut().write_all(&bytes)?;
+        self.stream.get_mut().write_all(&request.to_bytes_kept(&self.address))?;
         read_response(&mut self.stream)
     }
 }

@@ -4,6 +4,7 @@
 //! own process id.
 
 pub(crate) mod http;
+pub(crate) mod tls;
 pub(crate) mod wait;
 
 pub(crate) mod ask;
