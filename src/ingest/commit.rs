@@ -29,11 +29,8 @@ fn part_bytes(part: &Part) -> usize {
     match part {
         Part::Samples { values, .. } => values.len() * size_of::<(u32, i64, f64)>(),
         Part::ExpHistograms { points, .. } => {
-            let n_buckets: usize = points
-                .iter()
-                .map(|(_, _, point)| point.positive_counts.len() + point.negative_counts.len())
-                .sum();
-            size_of_val(points.as_slice()) + n_buckets * size_of::<u64>()
+            let in_heap: usize = points.iter().map(|(.., point)| point.n_heap_bytes()).sum();
+            size_of_val(points.as_slice()) + in_heap
         }
         Part::Logs { batch, .. } | Part::Spans { batch, .. } => batch.get_array_memory_size(),
     }

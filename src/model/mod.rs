@@ -4,8 +4,10 @@
 //! schema each, and the `Grant` that says which commons a caller may write or read.
 
 pub mod alert;
+pub mod bucket;
 pub mod dictionary;
 pub mod grant;
+pub mod histogram;
 pub mod ipc;
 pub mod json;
 pub mod labels;
@@ -18,12 +20,13 @@ pub mod tags;
 
 pub use alert::AlertEvent;
 pub use grant::{Grant, ReadScope, Role, WriteScope};
+pub use histogram::{Histogram, HistogramPoints, Native, ResetHint};
 pub use labels::{Labels, LabelsBuilder};
 pub use log::{LogRow, LogsBuilder};
 pub use matcher::{
     MatchOp, Matcher, REGEX_PROGRAM_BYTES_CEILING, REGEX_PROGRAM_BYTES_MAX, compile_label_regex,
 };
-pub use metric::{ExpHistogram, MetricKind, SeriesMeta, Temporality};
+pub use metric::{Description, ExpHistogram, MetricKind, SeriesMeta, Temporality};
 pub use series::SeriesData;
 pub use span::{SpanRow, SpansBuilder};
 pub use tags::{Commons, Tags};

@@ -255,8 +255,7 @@ pub(super) fn exp_batch(
     for point in points {
         let series_idx = metrics.series_of(point.slot);
         let series = registry.series(series_idx);
-        #[expect(clippy::cast_precision_loss, reason = "the exact count has a column of its own")]
-        let value = point.histogram.count as f64;
+        let value = point.histogram.value();
         rows.push(&series.labels, series.id, registry.meta(series_idx), &[point.ms], &[value]);
     }
     let histograms: Vec<&ExpHistogram> = points.iter().map(|point| point.histogram).collect();

@@ -48,7 +48,8 @@ impl Ask for Fake {
         if let Some(error) = refusal(query) {
             return Err(error);
         }
-        let sample = |job, value| Sample { labels: up(job), timestamp_ms: time_ms, value };
+        let sample =
+            |job, value| Sample { labels: up(job), timestamp_ms: time_ms, value, histogram: None };
         Ok(match query {
             "1+1" => answer(Value::Scalar { timestamp_ms: time_ms, value: 2.0 }),
             "\"a\"" => answer(Value::String { timestamp_ms: time_ms, value: "a\"b".to_owned() }),
@@ -80,6 +81,7 @@ impl Ask for Fake {
             labels: up(job),
             timestamps_ms: vec![start_ms, end_ms],
             values: values.to_vec(),
+            ..SeriesData::default()
         };
         match refusal(query) {
             Some(error) => Err(error),

@@ -8,6 +8,7 @@
 //!   3 exp hist  n varint, then each: slot varint | zigzag ms | fields in the order of the struct
 //!   4 logs      Arrow IPC message of the logs schema
 //!   5 spans     Arrow IPC message of the spans schema
+//!   6 native    as 3, each point followed by what only native histograms have (`push_native`)
 //! ```
 //! Texts are `len varint | bytes`. A slot numbers a series within one generation and commons; it is
 //! defined in that generation before its first sample. Slots of one request mostly ascend by one and
@@ -18,13 +19,17 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
-use crate::model::{Commons, ExpHistogram, Labels, MetricKind, SeriesMeta, Temporality, ipc};
+use crate::model::histogram::FloatCounts;
+use crate::model::{
+    Commons, ExpHistogram, Labels, MetricKind, Native, ResetHint, SeriesMeta, Temporality, ipc,
+};
 
 const TAG_SERIES: u8 = 1;
 const TAG_SAMPLES: u8 = 2;
 const TAG_EXP_HISTOGRAMS: u8 = 3;
 const TAG_LOGS: u8 = 4;
 const TAG_SPANS: u8 = 5;
+const TAG_NATIVE_HISTOGRAMS: u8 = 6;
 
 /// A payload with a good checksum that does not make sense: written by a newer version, or a bug.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -95,13 +100,45 @@ pub fn push_exp_histograms(
     commons: &Commons,
     points: &[(u32, i64, &ExpHistogram)],
 ) {
-    push_head(out, TAG_EXP_HISTOGRAMS, commons);
+    let has_native = points.iter().any(|(.., histogram)| histogram.native.is_some());
+    push_head(out, if has_native { TAG_NATIVE_HISTOGRAMS } else { TAG_EXP_HISTOGRAMS }, commons);
     push_varint(out, points.len() as u64);
     for (slot, ms, histogram) in points {
         push_varint(out, u64::from(*slot));
         push_zigzag(out, *ms);
         push_exp_histogram(out, histogram);
+        if has_native {
+            push_native(out, histogram.native.as_deref());
+        }
     }
+}
+
+/// `0`, or `1 | hint u8 | custom bounds | positive indexes | negative indexes | 0`, or with `1 | count |
+/// zero count | positive | negative` for the last byte where the counts are floats.
+fn push_native(out: &mut Vec<u8>, native: Option<&Native>) {
+    out.push(u8::from(native.is_some()));
+    let Some(native) = native else { return };
+    out.push(native.reset_hint as u8);
+    push_f64s(out, &native.custom_bounds);
+    push_indexes(out, &native.positive_indexes);
+    push_indexes(out, &native.negative_indexes);
+    out.push(u8::from(native.float.is_some()));
+    if let Some(float) = &native.float {
+        out.extend_from_slice(&float.count.to_le_bytes());
+        out.extend_from_slice(&float.zero_count.to_le_bytes());
+        push_f64s(out, &float.positive);
+        push_f64s(out, &float.negative);
+    }
+}
+
+fn push_f64s(out: &mut Vec<u8>, values: &[f64]) {
+    push_varint(out, values.len() as u64);
+    values.iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
+}
+
+fn push_indexes(out: &mut Vec<u8>, indexes: &[i32]) {
+    push_varint(out, indexes.len() as u64);
+    indexes.iter().for_each(|&index| push_zigzag(out, i64::from(index)));
 }
 
 fn push_exp_histogram(out: &mut Vec<u8>, histogram: &ExpHistogram) {
@@ -137,7 +174,8 @@ pub fn decode(payload: &[u8]) -> Result<(Commons, Payload), PayloadError> {
     let payload = match tag {
         TAG_SERIES => Payload::Series(reader.list(Reader::series)?),
         TAG_SAMPLES => reader.samples()?,
-        TAG_EXP_HISTOGRAMS => Payload::ExpHistograms(reader.list(Reader::exp_point)?),
+        TAG_EXP_HISTOGRAMS => Payload::ExpHistograms(reader.list(|r| r.exp_point(false))?),
+        TAG_NATIVE_HISTOGRAMS => Payload::ExpHistograms(reader.list(|r| r.exp_point(true))?),
         TAG_LOGS => Payload::Logs(rows(reader.rest, &crate::model::log::schema())?),
         TAG_SPANS => Payload::Spans(rows(reader.rest, &crate::model::span::schema())?),
         _ => return Err(PayloadError("a kind of rows this version does not know")),
@@ -252,9 +290,31 @@ impl<'a> Reader<'a> {
         Ok(Payload::Samples(slots, timestamps, values))
     }
 
-    fn exp_point(&mut self) -> Result<(u32, i64, ExpHistogram), PayloadError> {
+    fn native(&mut self) -> Result<Option<Box<Native>>, PayloadError> {
+        if self.u8()? == 0 {
+            return Ok(None);
+        }
+        let hint = ResetHint::from_u8(self.u8()?).ok_or(PayloadError("an unknown reset hint"))?;
+        Ok(Some(Box::new(Native {
+            reset_hint: hint,
+            custom_bounds: self.list(Self::f64)?,
+            positive_indexes: self.list(Self::i32)?,
+            negative_indexes: self.list(Self::i32)?,
+            float: match self.u8()? {
+                0 => None,
+                _ => Some(FloatCounts {
+                    count: self.f64()?,
+                    zero_count: self.f64()?,
+                    positive: self.list(Self::f64)?,
+                    negative: self.list(Self::f64)?,
+                }),
+            },
+        })))
+    }
+
+    fn exp_point(&mut self, has_native: bool) -> Result<(u32, i64, ExpHistogram), PayloadError> {
         let (slot, ms) = (self.u32()?, self.zigzag()?);
-        let histogram = ExpHistogram {
+        let mut histogram = ExpHistogram {
             count: self.varint()?,
             sum: self.optional_f64()?,
             scale: self.i32()?,
@@ -266,7 +326,11 @@ impl<'a> Reader<'a> {
             negative_counts: self.list(Self::varint)?,
             min: self.optional_f64()?,
             max: self.optional_f64()?,
+            native: None,
         };
+        if has_native {
+            histogram.native = self.native()?;
+        }
         Ok((slot, ms, histogram))
     }
 }
@@ -386,6 +450,31 @@ mod tests {
             |out| push_exp_histograms(out, &heart(), &[(1, -2, &histogram)]),
             &Payload::ExpHistograms(vec![(1, -2, histogram.clone())]),
         );
+    }
+
+    #[test]
+    fn native_histograms_are_read_back() {
+        let native = Native {
+            reset_hint: ResetHint::Gauge,
+            custom_bounds: vec![0.5, 2.5],
+            positive_indexes: vec![0, 2],
+            negative_indexes: vec![-7],
+            float: Some(FloatCounts {
+                count: 1.5,
+                positive: vec![0.5, 1.0],
+                ..FloatCounts::default()
+            }),
+        };
+        let histogram = ExpHistogram { scale: -53, native: Some(Box::new(native)), ..integers() };
+
+        check(
+            |out| push_exp_histograms(out, &heart(), &[(1, -2, &histogram), (2, 3, &integers())]),
+            &Payload::ExpHistograms(vec![(1, -2, histogram.clone()), (2, 3, integers())]),
+        );
+    }
+
+    fn integers() -> ExpHistogram {
+        ExpHistogram { count: 3, positive_counts: vec![1, 2], ..ExpHistogram::default() }
     }
 
     #[test]
