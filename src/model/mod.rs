@@ -6,6 +6,7 @@
 pub mod alert;
 pub mod bucket;
 pub mod dictionary;
+pub mod exemplar;
 pub mod grant;
 pub mod histogram;
 pub mod ipc;
@@ -31,7 +32,7 @@ pub use series::SeriesData;
 pub use span::{SpanRow, SpansBuilder};
 pub use tags::{Commons, Tags};
 
-/// The three kinds of telemetry.
+/// The kinds of telemetry.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
 )]
@@ -43,11 +44,13 @@ pub enum Signal {
     Logs,
     /// Spans of traces.
     Spans,
+    /// Single observations of series.
+    Exemplars,
 }
 
 impl Signal {
     /// All signals, in the order they are written.
-    pub const ALL: [Signal; 3] = [Signal::Metrics, Signal::Logs, Signal::Spans];
+    pub const ALL: [Signal; 4] = [Signal::Metrics, Signal::Logs, Signal::Spans, Signal::Exemplars];
 
     /// Returns the name used in paths, tables and metrics.
     pub fn as_str(self) -> &'static str {
@@ -55,6 +58,7 @@ impl Signal {
             Signal::Metrics => "metrics",
             Signal::Logs => "logs",
             Signal::Spans => "spans",
+            Signal::Exemplars => "exemplars",
         }
     }
 }

@@ -16,7 +16,8 @@ use super::missing::Missing;
 use super::shared::{Shared, Version};
 use super::{FileEntry, HeadBatch, HeadFilter, ReadError, SeriesRequest};
 use crate::model::{
-    Commons, ExpHistogram, Histogram, Labels, Matcher, ReadScope, SeriesData, SeriesMeta, Signal,
+    Commons, Description, ExpHistogram, Histogram, Labels, Matcher, MetricKind, ReadScope,
+    SeriesData, SeriesMeta, Signal,
 };
 
 /// Series read under one hold of the head's lock, so that writers are never kept waiting long.
@@ -186,20 +187,34 @@ impl Snapshot {
         Ok(self.select(request)?.into_iter().map(|series| series.labels).collect())
     }
 
-    /// Returns what is known of each metric in the head, sorted by name.
-    pub fn metadata(&self) -> Vec<(String, SeriesMeta)> {
-        let mut metas: BTreeMap<String, SeriesMeta> = BTreeMap::new();
+    /// Returns the disk, for readers of whole files.
+    pub(super) fn disk(&self) -> Arc<dyn super::Disk> {
+        Arc::clone(&self.shared.disk)
+    }
+
+    /// Returns what is known of each metric, sorted by name: what senders say, and of those that
+    /// nobody describes what their series are.
+    pub fn metadata(&self) -> Vec<(String, Description)> {
+        let said = self.shared.descriptions.all(&self.scope);
+        let mut metas: BTreeMap<String, Vec<Description>> = BTreeMap::new();
+        for (metric, description) in said {
+            metas.entry(metric.to_string()).or_default().push(description);
+        }
         for entry in self.shared.commons.all().iter().filter(|entry| self.scope.covers(&entry.name))
         {
             let registry = entry.registry.read();
             for idx in registry.indexes() {
-                let metric = registry.series(idx).labels.metric();
-                if !metas.contains_key(metric) {
-                    metas.insert(metric.to_owned(), registry.meta(idx).clone());
+                let (metric, meta) = (registry.series(idx).labels.metric(), registry.meta(idx));
+                let family = family(metric, meta.kind);
+                if !metas.contains_key(metric) && !metas.contains_key(family) {
+                    let SeriesMeta { kind, unit, .. } = meta.clone();
+                    let description = Description { kind, unit, ..Description::default() };
+                    metas.insert(family.to_owned(), vec![description]);
                 }
             }
         }
-        metas.into_iter().collect()
+        let listed = metas.into_iter();
+        listed.flat_map(|(metric, all)| all.into_iter().map(move |d| (metric.clone(), d))).collect()
     }
 
     /// Returns, for each commons with samples in the head, the times of the earliest and the latest,
@@ -242,11 +257,21 @@ impl Snapshot {
             let heads = snapshot.heads(&commons);
             let batches: Box<dyn Iterator<Item = arrow::array::RecordBatch> + Send> = match signal {
                 Signal::Metrics => Box::new(head_metrics(heads, filter.clone())),
-                Signal::Logs | Signal::Spans => Box::new(head_rows(heads, signal, filter.clone())),
+                _ => Box::new(head_rows(heads, signal, filter.clone())),
             };
             batches.map(move |batch| HeadBatch { commons: commons.clone(), batch })
         }))
     }
+}
+
+/// Returns the name that the parts of a histogram or summary share.
+pub fn family(metric: &str, kind: MetricKind) -> &str {
+    let suffixes: &[&str] = match kind {
+        MetricKind::Histogram | MetricKind::Summary => &["_bucket", "_count", "_sum"],
+        MetricKind::GaugeHistogram => &["_bucket", "_gcount", "_gsum"],
+        _ => &[],
+    };
+    suffixes.iter().find_map(|suffix| metric.strip_suffix(suffix)).unwrap_or(metric)
 }
 
 fn commons_matches(commons: &Commons, matchers: &[Matcher]) -> bool {
@@ -263,8 +288,7 @@ fn head_rows(
     filter: HeadFilter,
 ) -> impl Iterator<Item = arrow::array::RecordBatch> + Send {
     heads.into_iter().flat_map(move |head| {
-        let rows = if signal == Signal::Logs { &head.logs } else { &head.spans };
-        let batches = rows.read().batches().to_vec();
+        let batches = head.rows(signal).read().batches().to_vec();
         let (min_ns, max_ns) =
             (filter.min_ns.unwrap_or(i64::MIN), filter.max_ns.unwrap_or(i64::MAX));
         batches

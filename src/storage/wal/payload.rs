@@ -8,6 +8,8 @@
 //!   3 exp hist  n varint, then each: slot varint | zigzag ms | fields in the order of the struct
 //!   4 logs      Arrow IPC message of the logs schema
 //!   5 spans     Arrow IPC message of the spans schema
+//!   7 exemplars Arrow IPC message of the exemplars schema
+//!   8 descriptions  n varint, then each: metric | kind u8 | unit | help
 //!   6 native    as 3, each point followed by what only native histograms have (`push_native`)
 //! ```
 //! Texts are `len varint | bytes`. A slot numbers a series within one generation and commons; it is
@@ -21,8 +23,10 @@ use arrow::datatypes::SchemaRef;
 
 use crate::model::histogram::FloatCounts;
 use crate::model::{
-    Commons, ExpHistogram, Labels, MetricKind, Native, ResetHint, SeriesMeta, Temporality, ipc,
+    Commons, Description, ExpHistogram, Labels, MetricKind, Native, ResetHint, SeriesMeta, Signal,
+    Temporality, ipc,
 };
+use crate::storage::descriptions::Described;
 
 const TAG_SERIES: u8 = 1;
 const TAG_SAMPLES: u8 = 2;
@@ -30,6 +34,8 @@ const TAG_EXP_HISTOGRAMS: u8 = 3;
 const TAG_LOGS: u8 = 4;
 const TAG_SPANS: u8 = 5;
 const TAG_NATIVE_HISTOGRAMS: u8 = 6;
+const TAG_EXEMPLARS: u8 = 7;
+const TAG_DESCRIPTIONS: u8 = 8;
 
 /// A payload with a good checksum that does not make sense: written by a newer version, or a bug.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +55,10 @@ pub enum Payload {
     Logs(RecordBatch),
     /// Spans.
     Spans(RecordBatch),
+    /// Exemplars.
+    Exemplars(RecordBatch),
+    /// What is known of metrics.
+    Descriptions(Vec<Described>),
 }
 
 fn push_head(out: &mut Vec<u8>, tag: u8, commons: &Commons) {
@@ -155,9 +165,27 @@ fn push_exp_histogram(out: &mut Vec<u8>, histogram: &ExpHistogram) {
     push_optional_f64(out, histogram.max);
 }
 
-/// Appends log records or spans.
-pub fn push_rows(out: &mut Vec<u8>, commons: &Commons, is_logs: bool, batch: &RecordBatch) {
-    push_head(out, if is_logs { TAG_LOGS } else { TAG_SPANS }, commons);
+/// Appends what is known of metrics.
+pub fn push_descriptions(out: &mut Vec<u8>, commons: &Commons, described: &[Described]) {
+    push_head(out, TAG_DESCRIPTIONS, commons);
+    push_varint(out, described.len() as u64);
+    for (metric, Description { kind, unit, help }) in described {
+        push_text(out, metric.as_bytes());
+        out.push(*kind as u8);
+        push_text(out, unit.as_bytes());
+        push_text(out, help.as_bytes());
+    }
+}
+
+/// Appends log records, spans or exemplars.
+pub fn push_rows(out: &mut Vec<u8>, commons: &Commons, signal: Signal, batch: &RecordBatch) {
+    let tag = match signal {
+        Signal::Logs => TAG_LOGS,
+        Signal::Spans => TAG_SPANS,
+        Signal::Exemplars => TAG_EXEMPLARS,
+        Signal::Metrics => unreachable!("samples have frames of their own"),
+    };
+    push_head(out, tag, commons);
     let mut writer = arrow_ipc::writer::StreamWriter::try_new(&mut *out, &batch.schema())
         .expect("writing to memory, of types that IPC knows");
     writer.write(batch).expect("the batch has the writer's schema");
@@ -178,6 +206,8 @@ pub fn decode(payload: &[u8]) -> Result<(Commons, Payload), PayloadError> {
         TAG_NATIVE_HISTOGRAMS => Payload::ExpHistograms(reader.list(|r| r.exp_point(true))?),
         TAG_LOGS => Payload::Logs(rows(reader.rest, &crate::model::log::schema())?),
         TAG_SPANS => Payload::Spans(rows(reader.rest, &crate::model::span::schema())?),
+        TAG_EXEMPLARS => Payload::Exemplars(rows(reader.rest, &crate::model::exemplar::schema())?),
+        TAG_DESCRIPTIONS => Payload::Descriptions(reader.list(Reader::described)?),
         _ => return Err(PayloadError("a kind of rows this version does not know")),
     };
     Ok((commons, payload))
@@ -256,6 +286,15 @@ impl<'a> Reader<'a> {
         item: impl Fn(&mut Self) -> Result<T, PayloadError>,
     ) -> Result<Vec<T>, PayloadError> {
         (0..self.count()?).map(|_| item(self)).collect()
+    }
+
+    fn described(&mut self) -> Result<Described, PayloadError> {
+        let utf8 =
+            |text| std::str::from_utf8(text).map_err(|_| PayloadError("text that is not UTF-8"));
+        let metric = Arc::from(utf8(self.text()?)?);
+        let kind = MetricKind::from_u8(self.u8()?).ok_or(PayloadError("an unknown metric kind"))?;
+        let (unit, help) = (Arc::from(utf8(self.text()?)?), Arc::from(utf8(self.text()?)?));
+        Ok((metric, Description { kind, unit, help }))
     }
 
     fn series(&mut self) -> Result<(u32, Labels, SeriesMeta), PayloadError> {
@@ -490,7 +529,22 @@ mod tests {
         builder.push(&Tags::unassigned(), &row);
         let batch = builder.finish();
 
-        check(|out| push_rows(out, &heart(), true, &batch), &Payload::Logs(batch.clone()));
+        check(|out| push_rows(out, &heart(), Signal::Logs, &batch), &Payload::Logs(batch.clone()));
+    }
+
+    #[test]
+    fn descriptions_are_read_back() {
+        let description = Description {
+            kind: MetricKind::StateSet,
+            unit: Arc::from("s"),
+            help: Arc::from("on or off"),
+        };
+        let described = vec![(Arc::from("up"), description)];
+
+        check(
+            |out| push_descriptions(out, &heart(), &described),
+            &Payload::Descriptions(described.clone()),
+        );
     }
 
     #[test]
