@@ -6,7 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::base::Kind;
-use crate::model::{Grant, Labels, Matcher, SeriesMeta};
+use crate::model::exemplar::SeriesExemplars;
+use crate::model::{Description, Grant, Labels, Matcher};
 use crate::query::promql::Answer;
 use crate::query::{Param, SqlAnswer};
 use crate::rules::{AlertsView, RulesFilter, RulesView};
@@ -121,7 +122,15 @@ pub trait Ask: Send + Sync + Debug {
     ) -> Result<Listed<String>, AskError>;
 
     /// Returns what is known of each metric, sorted by name.
-    async fn metadata(&self, grant: &Grant) -> Result<Vec<(String, SeriesMeta)>, AskError>;
+    async fn metadata(&self, grant: &Grant) -> Result<Vec<(String, Description)>, AskError>;
+
+    /// Returns the exemplars from `start_ms` to `end_ms` of the series that a query selects.
+    async fn exemplars(
+        &self,
+        grant: &Grant,
+        query: &str,
+        (start_ms, end_ms): (i64, i64),
+    ) -> Result<Listed<SeriesExemplars>, AskError>;
 
     /// Lays PromQL out as people do.
     async fn format(&self, grant: &Grant, query: &str) -> Result<String, AskError>;

@@ -8,7 +8,7 @@ use http::StatusCode;
 use super::error::answer;
 use super::number::{push_sample_value, push_seconds};
 use crate::model::json::push_string;
-use crate::model::{Labels, SeriesData};
+use crate::model::{Histogram, Labels, SeriesData};
 use crate::query::promql::{Sample, Value};
 
 /// Returns `{"status":"success","data":…}` with what `write` appends as data.
@@ -95,24 +95,73 @@ pub fn push_answer(out: &mut String, value: &Value) {
 fn push_sample(out: &mut String, sample: &Sample) {
     out.push_str("{\"metric\":");
     push_labels(out, &sample.labels);
-    out.push_str(",\"value\":");
-    push_point(out, sample.timestamp_ms, sample.value);
+    if let Some(histogram) = &sample.histogram {
+        out.push_str(",\"histogram\":");
+        push_histogram_point(out, sample.timestamp_ms, histogram);
+    } else {
+        out.push_str(",\"value\":");
+        push_point(out, sample.timestamp_ms, sample.value);
+    }
     out.push('}');
 }
 
 fn push_series(out: &mut String, series: &SeriesData) {
     out.push_str("{\"metric\":");
     push_labels(out, &series.labels);
-    out.push_str(",\"values\":[");
-    for (idx, (&timestamp_ms, &value)) in
-        series.timestamps_ms.iter().zip(&series.values).enumerate()
-    {
-        if idx > 0 {
-            out.push(',');
+    if !series.values.is_empty() || series.histograms.is_empty() {
+        out.push_str(",\"values\":[");
+        for (idx, (&timestamp_ms, &value)) in
+            series.timestamps_ms.iter().zip(&series.values).enumerate()
+        {
+            if idx > 0 {
+                out.push(',');
+            }
+            push_point(out, timestamp_ms, value);
         }
-        push_point(out, timestamp_ms, value);
+        out.push(']');
     }
-    out.push_str("]}");
+    if !series.histograms.is_empty() {
+        out.push_str(",\"histograms\":");
+        push_list(out, &series.histograms, |out, (timestamp_ms, histogram)| {
+            push_histogram_point(out, *timestamp_ms, histogram);
+        });
+    }
+    out.push('}');
+}
+
+/// Appends `[time, {"count":…,"sum":…,"buckets":[[rule,lower,upper,count],…]}]`; empty buckets are
+/// left out, and the list with them when all are. The rule tells which bounds are in the bucket.
+fn push_histogram_point(out: &mut String, timestamp_ms: i64, histogram: &Histogram) {
+    let quoted = |out: &mut String, value: f64| {
+        out.push('"');
+        push_sample_value(out, value);
+        out.push('"');
+    };
+    out.push('[');
+    push_seconds(out, timestamp_ms);
+    out.push_str(",{\"count\":");
+    quoted(out, histogram.count);
+    out.push_str(",\"sum\":");
+    quoted(out, histogram.sum);
+    let mut separator = ",\"buckets\":[";
+    for bucket in histogram.buckets().iter().filter(|bucket| bucket.count != 0.0) {
+        let rule = match (bucket.lower_inclusive, bucket.upper_inclusive) {
+            (false, true) => "0",
+            (true, false) => "1",
+            (false, false) => "2",
+            (true, true) => "3",
+        };
+        out.push_str(separator);
+        out.push('[');
+        out.push_str(rule);
+        for value in [bucket.lower, bucket.upper, bucket.count] {
+            out.push(',');
+            quoted(out, value);
+        }
+        out.push(']');
+        separator = ",";
+    }
+    out.push_str(if separator == "," { "]}]" } else { "}]" });
 }
 
 fn push_point(out: &mut String, timestamp_ms: i64, value: f64) {

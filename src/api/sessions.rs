@@ -7,7 +7,8 @@ use tracing::error;
 
 use super::ask::{Ask, AskError, AskOptions, Listed, Selection, chain};
 use crate::base::Kind;
-use crate::model::{Grant, Labels, Matcher, SeriesMeta};
+use crate::model::exemplar::SeriesExemplars;
+use crate::model::{Description, Grant, Labels, Matcher};
 use crate::query::promql::Answer;
 use crate::query::{self, Engine, Options, Param, QueryError, Session, SqlAnswer};
 use crate::storage::Storage;
@@ -107,8 +108,19 @@ impl Ask for Sessions {
         Ok(Listed { list, warnings: session.warnings() })
     }
 
-    async fn metadata(&self, grant: &Grant) -> Result<Vec<(String, SeriesMeta)>, AskError> {
+    async fn metadata(&self, grant: &Grant) -> Result<Vec<(String, Description)>, AskError> {
         self.session(grant).metadata().await.map_err(refused)
+    }
+
+    async fn exemplars(
+        &self,
+        grant: &Grant,
+        query: &str,
+        times: (i64, i64),
+    ) -> Result<Listed<SeriesExemplars>, AskError> {
+        let session = self.session(grant);
+        let list = session.exemplars(query, times).await.map_err(refused)?;
+        Ok(Listed { list, warnings: session.warnings() })
     }
 
     async fn format(&self, grant: &Grant, query: &str) -> Result<String, AskError> {

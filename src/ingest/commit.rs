@@ -29,13 +29,15 @@ fn part_bytes(part: &Part) -> usize {
     match part {
         Part::Samples { values, .. } => values.len() * size_of::<(u32, i64, f64)>(),
         Part::ExpHistograms { points, .. } => {
-            let n_buckets: usize = points
-                .iter()
-                .map(|(_, _, point)| point.positive_counts.len() + point.negative_counts.len())
-                .sum();
-            size_of_val(points.as_slice()) + n_buckets * size_of::<u64>()
+            let in_heap: usize = points.iter().map(|(.., point)| point.n_heap_bytes()).sum();
+            size_of_val(points.as_slice()) + in_heap
         }
-        Part::Logs { batch, .. } | Part::Spans { batch, .. } => batch.get_array_memory_size(),
+        Part::Logs { batch, .. } | Part::Spans { batch, .. } | Part::Exemplars { batch, .. } => {
+            batch.get_array_memory_size()
+        }
+        Part::Descriptions { described, .. } => {
+            described.iter().map(|(metric, d)| 128 + metric.len() + d.help.len()).sum()
+        }
     }
 }
 
@@ -90,9 +92,10 @@ impl Ingest {
                 Part::ExpHistograms { commons_idx, points, .. } => {
                     (self.store.commons(*commons_idx), points.len())
                 }
-                Part::Logs { commons, batch } | Part::Spans { commons, batch } => {
-                    (commons.clone(), batch.num_rows())
-                }
+                Part::Logs { commons, batch }
+                | Part::Spans { commons, batch }
+                | Part::Exemplars { commons, batch } => (commons.clone(), batch.num_rows()),
+                Part::Descriptions { .. } => continue,
             };
             let n_records = u64::try_from(n_records).unwrap_or(u64::MAX);
             match records.iter_mut().find(|(known, _)| *known == commons) {

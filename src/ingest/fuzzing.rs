@@ -21,7 +21,7 @@ use super::{
 };
 use crate::base::ManualClock;
 use crate::derive::{self, Derive};
-use crate::model::{Commons, Grant, Labels, SeriesMeta};
+use crate::model::{Commons, Description, Grant, Labels, SeriesMeta};
 use crate::storage::{AppendError, Epoch, Part, RegisterError, SeriesRef};
 use crate::tagging::{self, Tagger};
 
@@ -79,6 +79,20 @@ impl Store for Memory {
         let found = SeriesRef { commons_idx, series_idx };
         self.by_key.lock().insert(key, found);
         Ok(found)
+    }
+
+    fn labels_of(&self, series: SeriesRef, _: Epoch) -> Option<(Labels, Arc<str>)> {
+        let at = usize::try_from(series.series_idx).expect("an index of a short list");
+        Some((self.series.lock()[at].1.clone(), Arc::from("")))
+    }
+
+    fn is_news(&self, _: &Commons, metric: &str, _: &Description) -> bool {
+        assert!(!metric.is_empty(), "a description of nothing");
+        true
+    }
+
+    fn description(&self, _: &Commons, _: &str) -> Option<Description> {
+        None
     }
 
     fn commons(&self, commons_idx: u32) -> Commons {
@@ -151,6 +165,8 @@ impl Room {
                     }
                 }
                 Part::Logs { batch, .. } => check_json(batch, &["attributes", "resource"]),
+                Part::Exemplars { batch, .. } => check_json(batch, &["exemplar_labels", "labels"]),
+                Part::Descriptions { .. } => {}
                 Part::Spans { batch, .. } => {
                     check_json(batch, &["attributes", "resource", "events", "links"]);
                 }

@@ -1,9 +1,11 @@
 //! What this room needs of storage, as a trait, so that tests hand in a store that refuses on
 //! command and remembers what it got. The real one is `storage::Storage`.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
-use crate::model::{Commons, Labels, SeriesMeta};
+use crate::model::{Commons, Description, Labels, SeriesMeta};
 use crate::storage::{AppendError, Epoch, Part, RegisterError, SeriesRef, Storage};
 
 /// Takes what this room has made of requests.
@@ -28,6 +30,16 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         true
     }
 
+    /// Returns the labels of a series that was looked up in an epoch, and the rule that placed it;
+    /// `None` when it has left.
+    fn labels_of(&self, series: SeriesRef, epoch: Epoch) -> Option<(Labels, Arc<str>)>;
+
+    /// Returns true when this is not what is known of a metric already.
+    fn is_news(&self, commons: &Commons, metric: &str, description: &Description) -> bool;
+
+    /// Returns what is known of a metric of a commons.
+    fn description(&self, commons: &Commons, metric: &str) -> Option<Description>;
+
     /// Returns the name of a commons by its index, as in `SeriesRef`.
     fn commons(&self, commons_idx: u32) -> Commons;
 
@@ -50,6 +62,18 @@ impl Store for Storage {
         meta: &SeriesMeta,
     ) -> Result<SeriesRef, RegisterError> {
         Storage::register(self, key, commons, labels, meta)
+    }
+
+    fn labels_of(&self, series: SeriesRef, epoch: Epoch) -> Option<(Labels, Arc<str>)> {
+        Storage::labels_of(self, series, epoch)
+    }
+
+    fn is_news(&self, commons: &Commons, metric: &str, description: &Description) -> bool {
+        Storage::is_news(self, commons, metric, description)
+    }
+
+    fn description(&self, commons: &Commons, metric: &str) -> Option<Description> {
+        Storage::description(self, commons, metric)
     }
 
     fn admits(&self, commons: &Commons, max: usize) -> bool {

@@ -117,6 +117,12 @@ impl std::fmt::Debug for Labels {
     }
 }
 
+impl Default for Labels {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
 /// Prints the set as PromQL would: `up{job="a"}`.
 impl std::fmt::Display for Labels {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

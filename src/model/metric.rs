@@ -4,6 +4,8 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
+use super::histogram::Native;
+
 /// The sample value that ends a series at its timestamp (Prometheus' staleness marker).
 pub const STALE_NAN_BITS: u64 = 0x7ff0_0000_0000_0002;
 
@@ -18,7 +20,7 @@ pub fn stale_marker() -> f64 {
 }
 
 /// What a series' numbers are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[repr(u8)]
 pub enum MetricKind {
     /// The sender did not say (remote write 1.0 without metadata).
@@ -34,13 +36,19 @@ pub enum MetricKind {
     Histogram = 4,
     /// A part of a summary: a quantile, `_sum` or `_count`.
     Summary = 5,
-    /// An exponential histogram: its shape is in the `exp_*` columns, `value` is its count.
+    /// An exponential or native histogram: its shape is in the `exp_*` columns, `value` is its count.
     ExpHistogram = 6,
+    /// A histogram whose counts go up and down (OpenMetrics).
+    GaugeHistogram = 7,
+    /// Facts in labels, the value is 1 (OpenMetrics).
+    Info = 8,
+    /// A state a series, 1 for those that are on (OpenMetrics).
+    StateSet = 9,
 }
 
 impl MetricKind {
     /// All kinds, each at the index of its number on disk.
-    pub const ALL: [MetricKind; 7] = [
+    pub const ALL: [MetricKind; 10] = [
         MetricKind::Unknown,
         MetricKind::Gauge,
         MetricKind::Counter,
@@ -48,6 +56,9 @@ impl MetricKind {
         MetricKind::Histogram,
         MetricKind::Summary,
         MetricKind::ExpHistogram,
+        MetricKind::GaugeHistogram,
+        MetricKind::Info,
+        MetricKind::StateSet,
     ];
 
     /// Returns the text of the `kind` column.
@@ -60,6 +71,32 @@ impl MetricKind {
             MetricKind::Histogram => "histogram",
             MetricKind::Summary => "summary",
             MetricKind::ExpHistogram => "exponential_histogram",
+            MetricKind::GaugeHistogram => "gaugehistogram",
+            MetricKind::Info => "info",
+            MetricKind::StateSet => "stateset",
+        }
+    }
+
+    /// Returns what Prometheus calls it.
+    pub fn prometheus_type(self) -> &'static str {
+        match self {
+            MetricKind::UpDownCounter => "gauge",
+            MetricKind::ExpHistogram => "histogram",
+            other => other.as_str(),
+        }
+    }
+
+    /// Reads the number of a type in remote write, 1.0 and 2.0 alike.
+    pub fn from_prometheus(number: u64) -> Self {
+        match number {
+            1 => MetricKind::Counter,
+            2 => MetricKind::Gauge,
+            3 => MetricKind::Histogram,
+            4 => MetricKind::GaugeHistogram,
+            5 => MetricKind::Summary,
+            6 => MetricKind::Info,
+            7 => MetricKind::StateSet,
+            _ => MetricKind::Unknown,
         }
     }
 
@@ -127,7 +164,8 @@ impl Default for SeriesMeta {
     }
 }
 
-/// One point of an exponential histogram, lossless (OTLP `ExponentialHistogramDataPoint`).
+/// One point of an exponential histogram, lossless (OTLP `ExponentialHistogramDataPoint`, or a
+/// Prometheus native histogram).
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ExpHistogram {
     /// The number of values.
@@ -152,6 +190,25 @@ pub struct ExpHistogram {
     pub min: Option<f64>,
     /// The largest value, when the sender knows it.
     pub max: Option<f64>,
+    /// What only Prometheus' native histograms have; `scale` is then their schema.
+    pub native: Option<Box<Native>>,
+}
+
+impl ExpHistogram {
+    /// Returns the number of values as the `value` column shows it.
+    #[expect(clippy::cast_precision_loss, reason = "the exact count has a column of its own")]
+    pub fn value(&self) -> f64 {
+        match self.native.as_ref().and_then(|native| native.float.as_ref()) {
+            Some(float) => float.count,
+            None => self.count as f64,
+        }
+    }
+
+    /// Returns about how much memory it takes beside itself.
+    pub fn n_heap_bytes(&self) -> usize {
+        let integers = self.positive_counts.len() + self.negative_counts.len();
+        8 * integers + self.native.as_ref().map_or(0, |native| native.n_bytes())
+    }
 }
 
 /// Returns the type of text columns that repeat: dictionary-encoded UTF-8.
@@ -183,7 +240,8 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
 
 /// The columns of files with exponential histograms: those of [`schema`], then the `exp_*` ones.
 static EXP_SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
-    let counts = || DataType::List(Arc::new(Field::new("item", DataType::UInt64, true)));
+    let list = |item| DataType::List(Arc::new(Field::new("item", item, true)));
+    let counts = || list(DataType::UInt64);
     let mut fields: Vec<_> = SCHEMA.fields().iter().cloned().collect();
     for (name, data_type) in [
         ("exp_count", DataType::UInt64),
@@ -197,11 +255,30 @@ static EXP_SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         ("exp_negative_counts", counts()),
         ("exp_min", DataType::Float64),
         ("exp_max", DataType::Float64),
+        ("exp_reset_hint", dictionary_utf8()),
+        ("exp_custom_bounds", list(DataType::Float64)),
+        ("exp_positive_indexes", list(DataType::Int32)),
+        ("exp_negative_indexes", list(DataType::Int32)),
+        ("exp_float_count", DataType::Float64),
+        ("exp_float_zero_count", DataType::Float64),
+        ("exp_float_positive_counts", list(DataType::Float64)),
+        ("exp_float_negative_counts", list(DataType::Float64)),
     ] {
         fields.push(Arc::new(Field::new(name, data_type, true)));
     }
     Arc::new(Schema::new(fields))
 });
+
+/// What is known of a metric, whichever series it has: for people and for `/api/v1/metadata`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Description {
+    /// What the numbers are.
+    pub kind: MetricKind,
+    /// The unit, or empty.
+    pub unit: Arc<str>,
+    /// What it says, in the words of whoever made it; or empty.
+    pub help: Arc<str>,
+}
 
 /// Returns the schema of plain metrics files (everything but exponential histograms).
 pub fn schema() -> SchemaRef {
@@ -227,6 +304,6 @@ mod tests {
         for kind in MetricKind::ALL {
             assert_eq!(MetricKind::from_u8(kind as u8), Some(kind));
         }
-        assert_eq!(MetricKind::from_u8(7), None);
+        assert_eq!(MetricKind::from_u8(10), None);
     }
 }

@@ -4,8 +4,11 @@
 //! schema each, and the `Grant` that says which commons a caller may write or read.
 
 pub mod alert;
+pub mod bucket;
 pub mod dictionary;
+pub mod exemplar;
 pub mod grant;
+pub mod histogram;
 pub mod ipc;
 pub mod json;
 pub mod labels;
@@ -18,17 +21,18 @@ pub mod tags;
 
 pub use alert::AlertEvent;
 pub use grant::{Grant, ReadScope, Role, WriteScope};
+pub use histogram::{Histogram, HistogramPoints, Native, ResetHint};
 pub use labels::{Labels, LabelsBuilder};
 pub use log::{LogRow, LogsBuilder};
 pub use matcher::{
     MatchOp, Matcher, REGEX_PROGRAM_BYTES_CEILING, REGEX_PROGRAM_BYTES_MAX, compile_label_regex,
 };
-pub use metric::{ExpHistogram, MetricKind, SeriesMeta, Temporality};
+pub use metric::{Description, ExpHistogram, MetricKind, SeriesMeta, Temporality};
 pub use series::SeriesData;
 pub use span::{SpanRow, SpansBuilder};
 pub use tags::{Commons, Tags};
 
-/// The three kinds of telemetry.
+/// The kinds of telemetry.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
 )]
@@ -40,11 +44,13 @@ pub enum Signal {
     Logs,
     /// Spans of traces.
     Spans,
+    /// Single observations of series.
+    Exemplars,
 }
 
 impl Signal {
     /// All signals, in the order they are written.
-    pub const ALL: [Signal; 3] = [Signal::Metrics, Signal::Logs, Signal::Spans];
+    pub const ALL: [Signal; 4] = [Signal::Metrics, Signal::Logs, Signal::Spans, Signal::Exemplars];
 
     /// Returns the name used in paths, tables and metrics.
     pub fn as_str(self) -> &'static str {
@@ -52,6 +58,7 @@ impl Signal {
             Signal::Metrics => "metrics",
             Signal::Logs => "logs",
             Signal::Spans => "spans",
+            Signal::Exemplars => "exemplars",
         }
     }
 }

@@ -1,9 +1,10 @@
 //! A series with its samples, as readers get it.
 
+use super::histogram::HistogramPoints;
 use super::labels::Labels;
 
 /// One series with its samples.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct SeriesData {
     /// The series' labels, `__name__` included where it is kept.
     pub labels: Labels,
@@ -11,4 +12,6 @@ pub struct SeriesData {
     pub timestamps_ms: Vec<i64>,
     /// One value a timestamp; NaN payloads as they were sent.
     pub values: Vec<f64>,
+    /// The points that are native histograms, strictly ascending; no time is in both lists.
+    pub histograms: HistogramPoints,
 }

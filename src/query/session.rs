@@ -15,9 +15,10 @@ use super::error::QueryError;
 use super::promql::{self, Answer, Budget, PromqlError};
 use super::sql::{HeadRange, Param, Question};
 use super::worker::HeadSource;
-use crate::model::{Grant, Labels, Matcher, ReadScope, Role, SeriesMeta, Signal};
+use crate::model::exemplar::SeriesExemplars;
+use crate::model::{Description, Grant, Labels, Matcher, ReadScope, Role, Signal};
 use crate::storage::{
-    FileEntry, HeadBatch, HeadFilter, ReadError, SeriesRequest, Snapshot, Storage,
+    ExemplarRequest, FileEntry, HeadBatch, HeadFilter, ReadError, SeriesRequest, Snapshot, Storage,
 };
 
 /// What a question may say beside its text.
@@ -184,8 +185,26 @@ impl Session {
     }
 
     /// Returns what is known of each metric, sorted by name.
-    pub async fn metadata(&self) -> Result<Vec<(String, SeriesMeta)>, QueryError> {
+    pub async fn metadata(&self) -> Result<Vec<(String, Description)>, QueryError> {
         self.read("metadata", None, |snapshot, _| Ok(snapshot.metadata())).await
+    }
+
+    /// Returns the exemplars in a range of time of the series that a query selects, sorted.
+    pub async fn exemplars(
+        &self,
+        query: &str,
+        (start_ms, end_ms): (i64, i64),
+    ) -> Result<Vec<SeriesExemplars>, QueryError> {
+        let query = query.to_owned();
+        self.read("exemplars", None, move |snapshot, budget| {
+            let limits = &budget.limits;
+            let selectors = promql::selectors(&promql::parse(&query, &limits.parse)?);
+            let exemplars_max = limits.samples_max;
+            let selectors = &selectors;
+            let request = ExemplarRequest { selectors, start_ms, end_ms, exemplars_max };
+            Ok(snapshot.exemplars(&request)?)
+        })
+        .await
     }
 
     /// Runs work that reads series on a thread of its own, within the deadline. When nobody waits

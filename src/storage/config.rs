@@ -36,8 +36,16 @@ pub struct Config {
     /// The most active series of one metric of a commons; filled in from `limits.series_per_metric`.
     #[serde(skip, default = "series_per_metric")]
     pub series_per_metric: usize,
+    /// The most descriptions of metrics kept of a commons; filled in from
+    /// `limits.descriptions_per_commons`.
+    #[serde(skip, default = "descriptions_per_commons")]
+    pub descriptions_per_commons: usize,
     /// Rows in a Parquet row group.
     pub row_group_rows: usize,
+}
+
+fn descriptions_per_commons() -> usize {
+    super::descriptions::PER_COMMONS_MAX
 }
 
 fn series_per_commons() -> usize {
@@ -63,6 +71,7 @@ impl Default for Config {
             series_per_commons: series_per_commons(),
             merged_file_max: HumanSize::from_mib(512),
             series_per_metric: series_per_metric(),
+            descriptions_per_commons: descriptions_per_commons(),
             row_group_rows: 1 << 20,
         }
     }

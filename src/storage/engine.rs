@@ -9,13 +9,14 @@ use std::sync::atomic::Ordering;
 use arrow::array::RecordBatch;
 
 use super::Part;
+use super::descriptions::Described;
 use super::head::{CommonsHead, Generation};
 use super::retire::{self, Retirement};
 use super::shared::{Shared, Version};
 use super::wal::frame::push_frame;
 use super::wal::payload;
 use super::wal::segment::{Segment, WalError};
-use crate::model::{Commons, ExpHistogram};
+use crate::model::{Commons, ExpHistogram, Signal};
 
 /// Room for frames that is kept from group to group.
 const FRAMES_KEPT_BYTES: usize = 8 << 20;
@@ -39,8 +40,8 @@ struct Framed {
 enum Rows {
     Samples(Vec<u32>, Vec<i64>, Vec<f64>),
     ExpHistograms(Vec<(u32, i64, ExpHistogram)>),
-    Logs(RecordBatch),
-    Spans(RecordBatch),
+    Of(Signal, RecordBatch),
+    Descriptions(Vec<Described>),
 }
 
 impl Engine {
@@ -77,7 +78,7 @@ impl Engine {
         self.next_group += 1;
         self.note_sync(start_ns);
         for Framed { head, rows } in framed {
-            apply(&generation, &head, rows);
+            apply(&self.shared, &generation, &head, rows);
         }
         // One group of large requests must not be kept room for until the next such group.
         self.frames.clear();
@@ -145,12 +146,21 @@ impl Engine {
                 Framed { head, rows: Rows::ExpHistograms(points) }
             }
             Part::Logs { commons, batch } => {
-                let head = self.frame_rows(generation, &commons, true, &batch);
-                Framed { head, rows: Rows::Logs(batch) }
+                self.frame_rows(generation, &commons, Signal::Logs, batch)
             }
             Part::Spans { commons, batch } => {
-                let head = self.frame_rows(generation, &commons, false, &batch);
-                Framed { head, rows: Rows::Spans(batch) }
+                self.frame_rows(generation, &commons, Signal::Spans, batch)
+            }
+            Part::Exemplars { commons, batch } => {
+                self.frame_rows(generation, &commons, Signal::Exemplars, batch)
+            }
+            Part::Descriptions { commons, described } => {
+                let idx = self.shared.commons.index_of(&commons);
+                push_frame(&mut self.frames, self.next_group, |out| {
+                    payload::push_descriptions(out, &commons, &described);
+                });
+                let head = generation.commons(&self.shared.commons, idx);
+                Framed { head, rows: Rows::Descriptions(described) }
             }
         }
     }
@@ -159,14 +169,15 @@ impl Engine {
         &mut self,
         generation: &Generation,
         commons: &Commons,
-        is_logs: bool,
-        batch: &RecordBatch,
-    ) -> Arc<CommonsHead> {
+        signal: Signal,
+        batch: RecordBatch,
+    ) -> Framed {
         let idx = self.shared.commons.index_of(commons);
         push_frame(&mut self.frames, self.next_group, |out| {
-            payload::push_rows(out, commons, is_logs, batch);
+            payload::push_rows(out, commons, signal, &batch);
         });
-        generation.commons(&self.shared.commons, idx)
+        let head = generation.commons(&self.shared.commons, idx);
+        Framed { head, rows: Rows::Of(signal, batch) }
     }
 
     /// Turns series into slots in place, framing the definitions of those the log does not know yet.
@@ -242,7 +253,7 @@ impl Engine {
     }
 }
 
-fn apply(generation: &Generation, head: &CommonsHead, rows: Rows) {
+fn apply(shared: &Shared, generation: &Generation, head: &CommonsHead, rows: Rows) {
     match rows {
         Rows::Samples(slots, timestamps_ms, values) => {
             let mut metrics = head.metrics.write();
@@ -256,8 +267,8 @@ fn apply(generation: &Generation, head: &CommonsHead, rows: Rows) {
                 metrics.append_exp(slot, ms, histogram);
             }
         }
-        Rows::Logs(batch) => head.logs.write().append(batch),
-        Rows::Spans(batch) => head.spans.write().append(batch),
+        Rows::Of(signal, batch) => head.rows(signal).write().append(batch),
+        Rows::Descriptions(described) => shared.describe(&head.entry.name, described),
     }
     head.count_bytes(generation);
 }
@@ -306,6 +317,14 @@ pub fn apply_replayed(
         }
         payload::Payload::Spans(batch) => {
             head.spans.write().append(batch);
+            0
+        }
+        payload::Payload::Exemplars(batch) => {
+            head.exemplars.write().append(batch);
+            0
+        }
+        payload::Payload::Descriptions(described) => {
+            shared.describe(commons, described);
             0
         }
     };

@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 
 use super::FileEntry;
 use super::catalog::CatalogError;
+use super::descriptions;
 use super::files::metrics_rows::MetricsRows;
 use super::files::path::{DAY_MS, day_of_ms};
 use super::files::write::{FileWriter, Origin, Target, WriteError};
@@ -25,7 +26,7 @@ use super::head::{CommonsHead, Generation};
 use super::retire;
 use super::shared::{Shared, Version, files_of};
 use super::wal::{self, replay};
-use crate::model::{ExpHistogram, Signal, log, metric, span};
+use crate::model::{ExpHistogram, Signal, exemplar, log, metric, span};
 
 /// Rows handed to the encoder at a time.
 const BATCH_ROWS: usize = 65_536;
@@ -90,18 +91,34 @@ pub fn flush_oldest(shared: &Shared) -> Result<bool, FlushError> {
 
 fn write(shared: &Shared, generation: &Generation) -> Result<Vec<FileEntry>, WriteError> {
     let mut files = Vec::new();
+    // The log that holds them is cut after this.
+    shared.descriptions.write(&*shared.disk).map_err(|source| {
+        let path = descriptions::FILE.to_owned();
+        WriteError::Io { action: "replace", path, source }
+    })?;
     for head in generation.all() {
         let mut out =
             FilesOut { shared, head: &head, generation: generation.number, files: &mut files };
         out.metrics()?;
         out.rows(Signal::Logs, &head.logs.read())?;
         out.rows(Signal::Spans, &head.spans.read())?;
+        out.rows(Signal::Exemplars, &head.exemplars.read())?;
     }
     for file in &files {
         let label = [("signal", file.signal.to_string())];
         shared.metrics.flushed_rows.get_or_create(&label).inc_by(file.n_rows);
     }
     Ok(files)
+}
+
+/// Returns the schema of a signal's rows and files.
+pub(super) fn rows_schema(signal: Signal) -> arrow::datatypes::SchemaRef {
+    match signal {
+        Signal::Metrics => metric::schema(),
+        Signal::Logs => log::schema(),
+        Signal::Spans => span::schema(),
+        Signal::Exemplars => exemplar::schema(),
+    }
 }
 
 /// The files of one commons of one generation.
@@ -127,7 +144,7 @@ impl FilesOut<'_> {
     }
 
     fn rows(&mut self, signal: Signal, head: &RowsHead) -> Result<(), WriteError> {
-        let schema = if signal == Signal::Logs { log::schema() } else { span::schema() };
+        let schema = rows_schema(signal);
         for (day, places) in sort::by_day(signal, head.batches()) {
             let mut writer = self.create(signal, day, 0, &schema)?;
             let n_at_a_time = sort::rows_at_a_time(head.n_rows(), head.size_bytes());
@@ -255,8 +272,7 @@ pub(super) fn exp_batch(
     for point in points {
         let series_idx = metrics.series_of(point.slot);
         let series = registry.series(series_idx);
-        #[expect(clippy::cast_precision_loss, reason = "the exact count has a column of its own")]
-        let value = point.histogram.count as f64;
+        let value = point.histogram.value();
         rows.push(&series.labels, series.id, registry.meta(series_idx), &[point.ms], &[value]);
     }
     let histograms: Vec<&ExpHistogram> = points.iter().map(|point| point.histogram).collect();

@@ -83,8 +83,10 @@ fn push_payload(out: &mut Vec<u8>, commons: &Commons, payload: &Payload) {
             let points: Vec<_> = points.iter().map(|(slot, ms, h)| (*slot, *ms, h)).collect();
             payload::push_exp_histograms(out, commons, &points);
         }
-        Payload::Logs(batch) => payload::push_rows(out, commons, true, batch),
-        Payload::Spans(batch) => payload::push_rows(out, commons, false, batch),
+        Payload::Logs(batch) => payload::push_rows(out, commons, Signal::Logs, batch),
+        Payload::Spans(batch) => payload::push_rows(out, commons, Signal::Spans, batch),
+        Payload::Exemplars(batch) => payload::push_rows(out, commons, Signal::Exemplars, batch),
+        Payload::Descriptions(described) => payload::push_descriptions(out, commons, described),
     }
 }
 

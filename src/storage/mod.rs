@@ -13,8 +13,10 @@
 pub mod catalog;
 pub mod compact;
 pub mod config;
+pub mod descriptions;
 pub mod disk;
 pub mod engine;
+pub mod exemplars;
 pub mod files;
 pub mod flush;
 pub mod head;
@@ -36,10 +38,14 @@ use arrow::array::RecordBatch;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::base::clock::SharedClock;
-use crate::model::{Commons, ExpHistogram, Labels, Matcher, ReadScope, SeriesMeta, Signal};
+use crate::model::{
+    Commons, Description, ExpHistogram, Labels, Matcher, ReadScope, SeriesMeta, Signal,
+};
 
 pub use config::Config;
+pub use descriptions::Described;
 pub use disk::{Disk, RealDisk};
+pub use exemplars::ExemplarRequest;
 pub use files::checked::{Checked, Seal};
 pub use head::raw_keys::Epoch;
 pub use keeper::Keeper;
@@ -101,6 +107,20 @@ pub enum Part {
         commons: Commons,
         /// The rows in arrival order.
         batch: RecordBatch,
+    },
+    /// Exemplars, schema `model::exemplar::schema()`.
+    Exemplars {
+        /// The commons.
+        commons: Commons,
+        /// The rows in arrival order.
+        batch: RecordBatch,
+    },
+    /// What senders say of metrics.
+    Descriptions {
+        /// The commons.
+        commons: Commons,
+        /// Metrics with type, unit and help.
+        described: Vec<Described>,
     },
 }
 
@@ -333,6 +353,27 @@ impl Storage {
         let raw_keys = self.shared.raw_keys.read();
         out.extend(keys.iter().map(|&key| raw_keys.get(key)));
         raw_keys.epoch()
+    }
+
+    /// Returns the labels of a series that was looked up in an epoch, and the rule that placed it;
+    /// `None` when it has left.
+    pub fn labels_of(&self, series: SeriesRef, epoch: Epoch) -> Option<(Labels, Arc<str>)> {
+        let entry = self.shared.commons.get(series.commons_idx);
+        let registry = entry.registry.read();
+        registry.is_valid(series.series_idx, epoch).then(|| {
+            let labels = registry.series(series.series_idx).labels.clone();
+            (labels, Arc::clone(&registry.meta(series.series_idx).tag_rule))
+        })
+    }
+
+    /// Returns true when this is not what is known of a metric already.
+    pub fn is_news(&self, commons: &Commons, metric: &str, description: &Description) -> bool {
+        self.shared.descriptions.is_news(commons, metric, description)
+    }
+
+    /// Returns what is known of a metric of a commons.
+    pub fn description(&self, commons: &Commons, metric: &str) -> Option<Description> {
+        self.shared.descriptions.get(commons, metric)
     }
 
     /// Registers a series under its raw hash, or returns the one that has these labels already.

@@ -9,6 +9,7 @@ use tracing::{error, info, warn};
 
 use super::catalog::{CatalogError, Manifest, Wrong};
 use super::config::Config;
+use super::descriptions::{self, Descriptions};
 use super::disk::{self, Disk};
 use super::engine::{Engine, apply_replayed};
 use super::files::{self, path};
@@ -21,6 +22,7 @@ use super::wal;
 use super::wal::replay::{self, Damage, SegmentReport};
 use super::wal::segment::{Segment, WalError};
 use crate::base::clock::SharedClock;
+use crate::model::Signal;
 
 /// The folder of what was set aside.
 pub(super) const QUARANTINE: &str = "quarantine";
@@ -87,6 +89,7 @@ pub fn open(
     // A process that was killed may have left a copy of the manifest whose name is not on disk yet;
     // the log that it covers is only cut once it is, or a power cut would bring back an older one.
     disk.sync_dir(path::DIR).map_err(io("sync the folder of the manifest"))?;
+    let descriptions = read_descriptions(&*disk)?;
     let files = Arc::new(files_of(&manifest));
     let open = Arc::new(Generation::new(manifest.generation + 1, 0, clock.monotonic_ns()));
     let shared = Arc::new(Shared {
@@ -102,6 +105,7 @@ pub fn open(
         doomed: Mutex::default(),
         damaged: RwLock::default(),
         lost: OnceLock::new(),
+        descriptions,
         footers: Default::default(),
         flushed: Notify::new(),
         is_stopping: AtomicBool::new(false),
@@ -134,6 +138,18 @@ fn first_segment(shared: &Shared, number: u64, generation: u64) -> Result<Segmen
             Ok(Segment::later(number))
         }
         made => Ok(made?),
+    }
+}
+
+/// Returns what is known of metrics; a damaged file is set aside, and senders say it all again.
+fn read_descriptions(disk: &dyn Disk) -> Result<Descriptions, OpenError> {
+    match Descriptions::read(disk).map_err(io(format!("read {}", descriptions::FILE)))? {
+        Ok(read) => Ok(read),
+        Err(reason) => {
+            warn!(path = descriptions::FILE, reason, "the descriptions of metrics are damaged");
+            set_aside(disk, descriptions::FILE)?;
+            Ok(Descriptions::default())
+        }
     }
 }
 
@@ -392,7 +408,7 @@ fn parquet_files(disk: &dyn Disk, dir: &str) -> std::io::Result<Vec<String>> {
         let path = format!("{dir}/{name}");
         if name.ends_with(".parquet") || name.ends_with(".tmp") {
             files.push(path);
-        } else if name.contains('=') || ["metrics", "logs", "spans"].contains(&name.as_str()) {
+        } else if name.contains('=') || Signal::ALL.iter().any(|signal| signal.as_str() == name) {
             files.extend(parquet_files(disk, &path)?);
         }
     }

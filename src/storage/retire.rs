@@ -173,7 +173,10 @@ pub fn are_valid(shared: &Shared, parts: &[Part]) -> bool {
             let registry = entry.registry.read();
             points.iter().all(|&(idx, ..)| registry.is_valid(idx, *epoch))
         }
-        Part::Logs { .. } | Part::Spans { .. } => true,
+        Part::Logs { .. }
+        | Part::Spans { .. }
+        | Part::Exemplars { .. }
+        | Part::Descriptions { .. } => true,
     })
 }
 

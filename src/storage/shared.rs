@@ -11,7 +11,9 @@ use tracing::error;
 use super::FileEntry;
 use super::catalog::Manifest;
 use super::config::Config;
+use super::descriptions::{Described, Descriptions};
 use super::disk::Disk;
+use super::files::path::day_of_ms;
 use super::files::read::Footers;
 use super::head::raw_keys::RawKeys;
 use super::head::{CommonsTable, Generation};
@@ -72,6 +74,8 @@ pub struct Shared {
     pub damaged: RwLock<BTreeMap<String, String>>,
     /// Damaged log segments that were set aside; set once, at the start.
     pub lost: OnceLock<Vec<String>>,
+    /// What is known of metrics.
+    pub descriptions: Descriptions,
     /// Footers of files read lately.
     pub footers: Footers,
     /// Wakes writers that wait for memory.
@@ -84,6 +88,12 @@ impl Shared {
     /// Returns what readers see now.
     pub fn current(&self) -> Version {
         self.version.read().clone()
+    }
+
+    /// Takes over what is said of metrics.
+    pub fn describe(&self, commons: &Commons, described: Vec<Described>) {
+        let today = day_of_ms(self.clock.now_ms());
+        self.descriptions.take(commons, described, today, self.config.descriptions_per_commons);
     }
 
     /// Takes a damaged file out of all answers from now on. It stays where it is.

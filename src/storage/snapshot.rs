@@ -7,6 +7,7 @@ use hashbrown::HashMap;
 
 use super::files::metrics_rows::MetricsRows;
 use super::files::read::{Selection, Sink, read_series};
+use super::files::read_histograms::{HistogramSink, read_histograms};
 use super::files::series_order;
 use super::flush::{ExpPoint, exp_batch, sorted_slots};
 use super::head::metrics::sort_first_wins;
@@ -14,7 +15,10 @@ use super::head::{CommonsHead, Generation};
 use super::missing::Missing;
 use super::shared::{Shared, Version};
 use super::{FileEntry, HeadBatch, HeadFilter, ReadError, SeriesRequest};
-use crate::model::{Commons, Labels, Matcher, ReadScope, SeriesData, SeriesMeta, Signal};
+use crate::model::{
+    Commons, Description, ExpHistogram, Histogram, Labels, Matcher, MetricKind, ReadScope,
+    SeriesData, SeriesMeta, Signal,
+};
 
 /// Series read under one hold of the head's lock, so that writers are never kept waiting long.
 const SERIES_PER_LOCK: usize = 256;
@@ -117,14 +121,16 @@ impl Snapshot {
             end_ms.saturating_mul(1_000_000).saturating_add(999_999),
         );
         let files = self.version.files.get(&(Signal::Metrics, commons.clone()));
-        // Files of exponential histograms have no plain samples.
-        let overlaps = |file: &&Arc<FileEntry>| {
-            file.min_ns <= end_ns && start_ns <= file.max_ns && !file.has_exp
-        };
+        let overlaps = |file: &&Arc<FileEntry>| file.min_ns <= end_ns && start_ns <= file.max_ns;
         let (intact, damaged) = self.part(files.into_iter().flatten().filter(overlaps));
         self.missing.note(damaged);
+        let (disk, footers) = (&*self.shared.disk, &self.shared.footers);
         for file in intact {
-            read_series(&*self.shared.disk, &self.shared.footers, file, selection, found)?;
+            if file.has_exp {
+                read_histograms(disk, footers, file, selection, found)?;
+            } else {
+                read_series(disk, footers, file, selection, found)?;
+            }
         }
         Ok(())
     }
@@ -157,6 +163,11 @@ impl Snapshot {
                         }
                     });
                     taken?;
+                    for (ms, histogram) in metrics.exp_of(slot) {
+                        if request.start_ms <= ms && ms <= request.end_ms {
+                            found.take_histogram(&mut place, (*id, labels), ms, histogram)?;
+                        }
+                    }
                 }
             }
         }
@@ -176,20 +187,34 @@ impl Snapshot {
         Ok(self.select(request)?.into_iter().map(|series| series.labels).collect())
     }
 
-    /// Returns what is known of each metric in the head, sorted by name.
-    pub fn metadata(&self) -> Vec<(String, SeriesMeta)> {
-        let mut metas: BTreeMap<String, SeriesMeta> = BTreeMap::new();
+    /// Returns the disk, for readers of whole files.
+    pub(super) fn disk(&self) -> Arc<dyn super::Disk> {
+        Arc::clone(&self.shared.disk)
+    }
+
+    /// Returns what is known of each metric, sorted by name: what senders say, and of those that
+    /// nobody describes what their series are.
+    pub fn metadata(&self) -> Vec<(String, Description)> {
+        let said = self.shared.descriptions.all(&self.scope);
+        let mut metas: BTreeMap<String, Vec<Description>> = BTreeMap::new();
+        for (metric, description) in said {
+            metas.entry(metric.to_string()).or_default().push(description);
+        }
         for entry in self.shared.commons.all().iter().filter(|entry| self.scope.covers(&entry.name))
         {
             let registry = entry.registry.read();
             for idx in registry.indexes() {
-                let metric = registry.series(idx).labels.metric();
-                if !metas.contains_key(metric) {
-                    metas.insert(metric.to_owned(), registry.meta(idx).clone());
+                let (metric, meta) = (registry.series(idx).labels.metric(), registry.meta(idx));
+                let family = family(metric, meta.kind);
+                if !metas.contains_key(metric) && !metas.contains_key(family) {
+                    let SeriesMeta { kind, unit, .. } = meta.clone();
+                    let description = Description { kind, unit, ..Description::default() };
+                    metas.insert(family.to_owned(), vec![description]);
                 }
             }
         }
-        metas.into_iter().collect()
+        let listed = metas.into_iter();
+        listed.flat_map(|(metric, all)| all.into_iter().map(move |d| (metric.clone(), d))).collect()
     }
 
     /// Returns, for each commons with samples in the head, the times of the earliest and the latest,
@@ -232,11 +257,21 @@ impl Snapshot {
             let heads = snapshot.heads(&commons);
             let batches: Box<dyn Iterator<Item = arrow::array::RecordBatch> + Send> = match signal {
                 Signal::Metrics => Box::new(head_metrics(heads, filter.clone())),
-                Signal::Logs | Signal::Spans => Box::new(head_rows(heads, signal, filter.clone())),
+                _ => Box::new(head_rows(heads, signal, filter.clone())),
             };
             batches.map(move |batch| HeadBatch { commons: commons.clone(), batch })
         }))
     }
+}
+
+/// Returns the name that the parts of a histogram or summary share.
+pub fn family(metric: &str, kind: MetricKind) -> &str {
+    let suffixes: &[&str] = match kind {
+        MetricKind::Histogram | MetricKind::Summary => &["_bucket", "_count", "_sum"],
+        MetricKind::GaugeHistogram => &["_bucket", "_gcount", "_gsum"],
+        _ => &[],
+    };
+    suffixes.iter().find_map(|suffix| metric.strip_suffix(suffix)).unwrap_or(metric)
 }
 
 fn commons_matches(commons: &Commons, matchers: &[Matcher]) -> bool {
@@ -253,8 +288,7 @@ fn head_rows(
     filter: HeadFilter,
 ) -> impl Iterator<Item = arrow::array::RecordBatch> + Send {
     heads.into_iter().flat_map(move |head| {
-        let rows = if signal == Signal::Logs { &head.logs } else { &head.spans };
-        let batches = rows.read().batches().to_vec();
+        let batches = head.rows(signal).read().batches().to_vec();
         let (min_ns, max_ns) =
             (filter.min_ns.unwrap_or(i64::MIN), filter.max_ns.unwrap_or(i64::MAX));
         batches
@@ -387,16 +421,35 @@ impl Collector {
     ) -> Result<(), ReadError> {
         let at = match *place {
             Some(at) => at,
-            None => *place.insert(self.series(id, labels.clone())?),
+            None => *place.insert(Sink::series(self, id, labels.clone())?),
         };
         self.sample(at, ms, value)
     }
 
+    fn take_histogram(
+        &mut self,
+        place: &mut Option<usize>,
+        (id, labels): (u64, &Labels),
+        ms: i64,
+        histogram: &ExpHistogram,
+    ) -> Result<(), ReadError> {
+        let at = match *place {
+            Some(at) => at,
+            None => *place.insert(Sink::series(self, id, labels.clone())?),
+        };
+        HistogramSink::histogram(self, at, ms, histogram)
+    }
+
     fn finish(self) -> Vec<SeriesData> {
         let mut series = self.series;
-        series.retain(|series| !series.timestamps_ms.is_empty());
-        for SeriesData { timestamps_ms, values, .. } in &mut series {
+        series.retain(|one| !one.timestamps_ms.is_empty() || !one.histograms.is_empty());
+        for SeriesData { timestamps_ms, values, histograms, .. } in &mut series {
             sort_first_wins(timestamps_ms, values);
+            if !histograms.is_empty() {
+                histograms.sort_by_key(|(ms, _)| *ms); // Stable: first come, first kept.
+                histograms.dedup_by_key(|(ms, _)| *ms);
+                histograms.retain(|(ms, _)| timestamps_ms.binary_search(ms).is_err());
+            }
         }
         series.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
         series
@@ -421,22 +474,49 @@ impl Sink for Collector {
             });
         }
         self.by_id.insert(key, self.series.len());
-        self.series.push(SeriesData { labels, timestamps_ms: Vec::new(), values: Vec::new() });
+        self.series.push(SeriesData { labels, ..SeriesData::default() });
         Ok(self.series.len() - 1)
     }
 
     fn sample(&mut self, place: usize, timestamp_ms: i64, value: f64) -> Result<(), ReadError> {
-        self.n_samples += 1;
-        if self.n_samples > self.samples_max {
-            return Err(ReadError::Limit {
-                what: "samples",
-                max: self.samples_max,
-                limit: "query.samples_max",
-            });
-        }
+        self.count(1)?;
         let series = &mut self.series[place];
         series.timestamps_ms.push(timestamp_ms);
         series.values.push(value);
         Ok(())
+    }
+}
+
+impl HistogramSink for Collector {
+    fn series(&mut self, id: u64, labels: Labels) -> Result<usize, ReadError> {
+        Sink::series(self, id, labels)
+    }
+
+    fn histogram(
+        &mut self,
+        place: usize,
+        ms: i64,
+        histogram: &ExpHistogram,
+    ) -> Result<(), ReadError> {
+        // What has no form in Prometheus is in SQL.
+        let Some(histogram) = Histogram::of(histogram) else { return Ok(()) };
+        self.count(histogram.n_bytes().div_ceil(SAMPLE_BYTES))?;
+        self.series[place].histograms.push((ms, Arc::new(histogram)));
+        Ok(())
+    }
+}
+
+/// A histogram counts for as many samples as it takes memory.
+const SAMPLE_BYTES: usize = 16;
+
+impl Collector {
+    #[inline]
+    fn count(&mut self, n: usize) -> Result<(), ReadError> {
+        self.n_samples += n;
+        if self.n_samples <= self.samples_max {
+            return Ok(());
+        }
+        let (what, limit) = ("samples", "query.samples_max");
+        Err(ReadError::Limit { what, max: self.samples_max, limit })
     }
 }

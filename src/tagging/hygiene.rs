@@ -111,6 +111,11 @@ impl Hygiene {
         }
     }
 
+    /// Returns true for a label that tells who a person is.
+    pub(super) fn is_personal(&self, label: &str) -> bool {
+        self.removed.get(label) == Some(&Cause::Personal)
+    }
+
     /// Cleans a series or stream; calls `changed` for each label. Returns true when a label that
     /// tells series apart was lost.
     pub(super) fn clean(

@@ -177,6 +177,11 @@ impl Tagger {
         scrubbed
     }
 
+    /// Returns true for a label that tells who a person is.
+    pub fn is_personal(&self, label: &str) -> bool {
+        self.data.hygiene.is_personal(label)
+    }
+
     /// Returns the catalogue of services.
     pub fn services(&self) -> &[Service] {
         &self.data.services

@@ -6,13 +6,14 @@ use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 
-use super::super::ask::AskOptions;
+use super::super::ask::{AskOptions, Listed};
 use super::super::error::ApiError;
-use super::super::json::{push_answer, success, success_value};
+use super::super::json::{push_answer, push_labels, push_list, success, success_value};
 use super::super::params::Params;
 use super::super::{Api, number};
 use super::truncate;
 use crate::model::Grant;
+use crate::model::exemplar::SeriesExemplars;
 use crate::query::promql::{Answer, Value};
 
 pub(super) async fn instant(
@@ -104,15 +105,36 @@ fn push_stats(out: &mut String, took_ns: u64, n_samples: usize) {
     ));
 }
 
-/// Exemplars are not stored; Grafana's probe wants an empty success, and sends ms for seconds.
-pub(super) async fn exemplars(params: Params) -> Result<Response, ApiError> {
-    params.required("query")?;
+/// Grafana's probe sends ms for seconds, and wants an empty success.
+pub(super) async fn exemplars(
+    State(api): State<Api>,
+    Extension(grant): Extension<Grant>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let query = params.required("query")?;
     let start_ms = params.time_ms("start", 0)?;
     let end_ms = params.time_ms("end", start_ms)?;
     if end_ms < start_ms {
         return Err(ApiError::parameter("end", "end timestamp must not be before start timestamp"));
     }
-    Ok(success_value(&serde_json::json!([])))
+    let Listed { list, warnings } = api.ask.exemplars(&grant, query, (start_ms, end_ms)).await?;
+    Ok(success(&warnings, &[], 256 * list.len(), |out| push_list(out, &list, push_exemplars)))
+}
+
+fn push_exemplars(out: &mut String, series: &SeriesExemplars) {
+    out.push_str("{\"seriesLabels\":");
+    push_labels(out, &series.labels);
+    out.push_str(",\"exemplars\":");
+    push_list(out, &series.exemplars, |out, exemplar| {
+        out.push_str("{\"labels\":");
+        push_labels(out, &exemplar.labels);
+        out.push_str(",\"value\":\"");
+        number::push_sample_value(out, exemplar.value);
+        out.push_str("\",\"timestamp\":");
+        number::push_seconds(out, exemplar.timestamp_ns.div_euclid(1_000_000));
+        out.push('}');
+    });
+    out.push('}');
 }
 
 pub(super) async fn format(

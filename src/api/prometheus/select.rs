@@ -14,7 +14,7 @@ use super::super::params::Params;
 use super::escape::unescape;
 use super::truncate;
 use crate::model::json::push_string;
-use crate::model::{Grant, SeriesMeta};
+use crate::model::{Description, Grant};
 
 /// The end of an open range: in 2255, the last ms whose ns fit into 64 bits.
 const FOREVER_MS: i64 = 9_000_000_000_000;
@@ -85,7 +85,7 @@ pub(super) async fn metadata(
     let limit = params.limit("limit")?.unwrap_or(usize::MAX);
     let per_metric = params.limit("limit_per_metric")?.unwrap_or(usize::MAX);
     let wanted = params.get("metric");
-    let mut by_metric: BTreeMap<String, Vec<SeriesMeta>> = BTreeMap::new();
+    let mut by_metric: BTreeMap<String, Vec<Description>> = BTreeMap::new();
     for (metric, meta) in api.ask.metadata(&grant).await? {
         let is_other = wanted.is_some_and(|wanted| wanted != metric);
         if is_other || (by_metric.len() >= limit && !by_metric.contains_key(&metric)) {
@@ -99,7 +99,7 @@ pub(super) async fn metadata(
     Ok(success(&[], &[], 96 * by_metric.len(), |out| push_metadata(out, &by_metric)))
 }
 
-fn push_metadata(out: &mut String, by_metric: &BTreeMap<String, Vec<SeriesMeta>>) {
+fn push_metadata(out: &mut String, by_metric: &BTreeMap<String, Vec<Description>>) {
     out.push('{');
     for (idx, (metric, metas)) in by_metric.iter().enumerate() {
         if idx > 0 {
@@ -112,10 +112,12 @@ fn push_metadata(out: &mut String, by_metric: &BTreeMap<String, Vec<SeriesMeta>>
     out.push('}');
 }
 
-fn push_meta(out: &mut String, meta: &SeriesMeta) {
+fn push_meta(out: &mut String, meta: &Description) {
     out.push_str("{\"type\":");
-    push_string(out, meta.kind.as_str());
-    out.push_str(",\"help\":\"\",\"unit\":");
+    push_string(out, meta.kind.prometheus_type());
+    out.push_str(",\"help\":");
+    push_string(out, &meta.help);
+    out.push_str(",\"unit\":");
     push_string(out, &meta.unit);
     out.push('}');
 }

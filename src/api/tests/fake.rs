@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use super::*;
 use crate::api::ask::Listed;
 use crate::base::Kind;
-use crate::model::{Grant, Labels, Matcher, MetricKind, SeriesData, SeriesMeta, Temporality};
+use crate::model::exemplar::{Exemplar, SeriesExemplars};
+use crate::model::{Description, Grant, Labels, Matcher, MetricKind, SeriesData};
 use crate::query::promql::{self, Answer, Sample, Value};
 use crate::query::{Param, SqlAnswer, Truncated};
 use crate::rules::{AlertsView, GroupView, RuleKind, RuleView, RulesFilter, RulesView};
@@ -48,7 +49,8 @@ impl Ask for Fake {
         if let Some(error) = refusal(query) {
             return Err(error);
         }
-        let sample = |job, value| Sample { labels: up(job), timestamp_ms: time_ms, value };
+        let sample =
+            |job, value| Sample { labels: up(job), timestamp_ms: time_ms, value, histogram: None };
         Ok(match query {
             "1+1" => answer(Value::Scalar { timestamp_ms: time_ms, value: 2.0 }),
             "\"a\"" => answer(Value::String { timestamp_ms: time_ms, value: "a\"b".to_owned() }),
@@ -80,6 +82,7 @@ impl Ask for Fake {
             labels: up(job),
             timestamps_ms: vec![start_ms, end_ms],
             values: values.to_vec(),
+            ..SeriesData::default()
         };
         match refusal(query) {
             Some(error) => Err(error),
@@ -114,13 +117,9 @@ impl Ask for Fake {
         Ok(vec![name.to_owned(), wanted.selectors.join(" or ")].into())
     }
 
-    async fn metadata(&self, _grant: &Grant) -> Result<Vec<(String, SeriesMeta)>, AskError> {
-        let meta = |kind, unit: &str| SeriesMeta {
-            kind,
-            temporality: Temporality::Unspecified,
-            unit: Arc::from(unit),
-            ..SeriesMeta::default()
-        };
+    async fn metadata(&self, _grant: &Grant) -> Result<Vec<(String, Description)>, AskError> {
+        let meta =
+            |kind, unit: &str| Description { kind, unit: Arc::from(unit), help: Arc::from("") };
         let kinds = [MetricKind::ALL[0], MetricKind::ALL[1]];
         Ok(vec![
             ("a".to_owned(), meta(kinds[0], "s")),
@@ -128,6 +127,23 @@ impl Ask for Fake {
             ("a".to_owned(), meta(kinds[1], "")),
             ("b".to_owned(), meta(kinds[0], "")),
         ])
+    }
+
+    async fn exemplars(
+        &self,
+        _grant: &Grant,
+        query: &str,
+        (start_ms, _end_ms): (i64, i64),
+    ) -> Result<Listed<SeriesExemplars>, AskError> {
+        if query != "up" {
+            return Ok(Vec::new().into());
+        }
+        let exemplar = Exemplar {
+            timestamp_ns: start_ms * 1_000_000,
+            value: 0.5,
+            labels: Labels::from_pairs([("trace_id", "abc")]),
+        };
+        Ok(vec![SeriesExemplars { labels: up("a"), exemplars: vec![exemplar] }].into())
     }
 
     async fn format(&self, _grant: &Grant, query: &str) -> Result<String, AskError> {

@@ -41,7 +41,9 @@ fn reference(signal: Signal, body: &[u8]) -> Result<usize, prost::DecodeError> {
             let scopes = request.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
             scopes.map(|scope| scope.spans.len()).sum()
         }
-        Signal::Metrics => ExportMetricsServiceRequest::decode(body).map(|_| 0)?,
+        Signal::Metrics | Signal::Exemplars => {
+            ExportMetricsServiceRequest::decode(body).map(|_| 0)?
+        }
     })
 }
 

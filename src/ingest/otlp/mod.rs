@@ -114,7 +114,10 @@ impl ExportBody {
         match self.signal {
             Signal::Logs => logs::decode_logs(ctx, &self.resources, body),
             Signal::Spans => spans::decode_spans(ctx, &self.resources, body),
-            Signal::Metrics => metrics::decode_metrics(ctx, &self.resources, body),
+            // Exemplars come with their metrics.
+            Signal::Metrics | Signal::Exemplars => {
+                metrics::decode_metrics(ctx, &self.resources, body)
+            }
         }
     }
 }

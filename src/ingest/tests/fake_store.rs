@@ -10,7 +10,7 @@ use prometheus_client::registry::Registry;
 use crate::base::ManualClock;
 use crate::derive::{self, Derive};
 use crate::ingest::{self, Ingest, Limits, Metrics, Store};
-use crate::model::{Commons, Labels, SeriesMeta};
+use crate::model::{Commons, Description, Labels, SeriesMeta};
 use crate::storage::{AppendError, Epoch, Part, RegisterError, SeriesRef};
 use crate::tagging::{self, Tagger};
 
@@ -33,6 +33,7 @@ struct State {
     samples: Vec<(String, i64, u64)>,
     metas: BTreeMap<String, SeriesMeta>,
     others: Vec<Part>,
+    descriptions: BTreeMap<(String, String), Description>,
     n_appends: usize,
 }
 
@@ -97,6 +98,12 @@ impl State {
 
     fn take(&mut self, part: Part) {
         let Part::Samples { commons_idx, series_idx, timestamps_ms, values, .. } = &part else {
+            if let Part::Descriptions { commons, described } = &part {
+                for (metric, description) in described {
+                    let key = (commons.to_string(), metric.to_string());
+                    self.descriptions.insert(key, description.clone());
+                }
+            }
             self.others.push(part);
             return;
         };
@@ -145,6 +152,20 @@ impl Store for FakeStore {
         };
         state.by_key.insert(key, series);
         Ok(series)
+    }
+
+    fn labels_of(&self, series: SeriesRef, _: Epoch) -> Option<(Labels, Arc<str>)> {
+        let labels = self.state.lock().series.get(&series).cloned();
+        labels.map(|labels| (labels, Arc::from("rule")))
+    }
+
+    fn is_news(&self, commons: &Commons, metric: &str, description: &Description) -> bool {
+        self.description(commons, metric).as_ref() != Some(description)
+    }
+
+    fn description(&self, commons: &Commons, metric: &str) -> Option<Description> {
+        let state = self.state.lock();
+        state.descriptions.get(&(commons.to_string(), metric.to_owned())).cloned()
     }
 
     fn commons(&self, commons_idx: u32) -> Commons {

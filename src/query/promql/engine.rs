@@ -155,7 +155,13 @@ fn capped(notes: BTreeSet<String>, kind: &str) -> Vec<String> {
 
 fn samples_of(mut table: Table, timestamp_ms: i64) -> Vec<Sample> {
     let rows = std::mem::take(&mut table.rows).into_iter();
-    rows.map(|row| Sample { labels: row.labels, timestamp_ms, value: row.values[0] }).collect()
+    rows.map(|row| Sample {
+        labels: row.labels,
+        timestamp_ms,
+        value: row.values[0],
+        histogram: None,
+    })
+    .collect()
 }
 
 /// Returns a range answer, sorted by labels, without the steps that have no value.
@@ -165,7 +171,7 @@ fn columns_of(mut table: Table, grid: &Grid) -> Vec<SeriesData> {
     let series = rows.into_iter().map(|row| {
         let present = row.values.into_iter().enumerate().filter(|(_, value)| !is_absent(*value));
         let (timestamps_ms, values) = present.map(|(step, value)| (grid.at(step), value)).unzip();
-        SeriesData { labels: row.labels, timestamps_ms, values }
+        SeriesData { labels: row.labels, timestamps_ms, values, ..SeriesData::default() }
     });
     series.collect()
 }
@@ -186,6 +192,7 @@ fn raw_samples(
                 labels: labels.clone(),
                 timestamps_ms: samples.timestamps_ms[window.lo..window.hi].to_vec(),
                 values: samples.values[window.lo..window.hi].to_vec(),
+                ..SeriesData::default()
             });
         }
         Ok(())

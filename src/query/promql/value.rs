@@ -1,6 +1,8 @@
 //! What PromQL reads and what it answers: plain values.
 
-use crate::model::{Labels, SeriesData};
+use std::sync::Arc;
+
+use crate::model::{Histogram, Labels, SeriesData};
 
 /// One value of one series at one time.
 #[derive(Debug, Clone, PartialEq)]
@@ -9,8 +11,10 @@ pub struct Sample {
     pub labels: Labels,
     /// ms since 1970 UTC.
     pub timestamp_ms: i64,
-    /// The value.
+    /// The value; 0 where there is a histogram.
     pub value: f64,
+    /// The native histogram that stands in the value's place.
+    pub histogram: Option<Arc<Histogram>>,
 }
 
 /// The four result types of the Prometheus HTTP API.
@@ -42,12 +46,23 @@ impl Value {
         match self {
             Value::Scalar { .. } => 128,
             Value::String { value, .. } => 128 + value.len(),
-            Value::Vector(samples) => samples.iter().map(|s| 64 + s.labels.packed().len()).sum(),
+            Value::Vector(samples) => {
+                let histogram = |s: &Sample| s.histogram.as_ref().map_or(0, |h| likely_bytes(h));
+                samples.iter().map(|s| 64 + s.labels.packed().len() + histogram(s)).sum()
+            }
             Value::Matrix(series) => {
-                series.iter().map(|s| 64 + s.labels.packed().len() + 24 * s.values.len()).sum()
+                let histograms = |s: &SeriesData| -> usize {
+                    s.histograms.iter().map(|(_, histogram)| likely_bytes(histogram)).sum()
+                };
+                let points = |s: &SeriesData| 24 * s.values.len() + histograms(s);
+                series.iter().map(|s| 64 + s.labels.packed().len() + points(s)).sum()
             }
         }
     }
+}
+
+fn likely_bytes(histogram: &Histogram) -> usize {
+    96 + 64 * (histogram.positive.indexes.len() + histogram.negative.indexes.len() + 1)
 }
 
 /// A value with what the user should know about it.

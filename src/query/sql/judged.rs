@@ -169,7 +169,10 @@ fn a_session_knows_our_tables_and_no_file_format() {
     let catalogs = state.catalog_list().catalog_names();
     assert_eq!(catalogs, ["commonwatch"]);
     let schema = state.catalog_list().catalog("commonwatch").unwrap().schema("public").unwrap();
-    check(schema.table_names().iter().map(String::as_str), &["logs", "metrics", "spans"]);
+    check(
+        schema.table_names().iter().map(String::as_str),
+        &["logs", "metrics", "spans", "exemplars"],
+    );
     for format in ["csv", "json", "parquet", "arrow", "avro"] {
         assert!(state.get_file_format_factory(format).is_none(), "{format}");
     }

@@ -32,7 +32,7 @@ use super::filter::Bounds;
 use super::heads::{HeadRange, HeadRequest, HeadScan, Heads};
 use super::overlap::{self, Range};
 use super::store::ReadOnlyStore;
-use crate::model::{Signal, log, metric, span};
+use crate::model::{Signal, exemplar, log, metric, span};
 use crate::storage::FileEntry;
 
 /// Where the one object store is registered.
@@ -88,6 +88,7 @@ impl Layout {
             Signal::Metrics => metric::exp_schema(),
             Signal::Logs => log::schema(),
             Signal::Spans => span::schema(),
+            Signal::Exemplars => exemplar::schema(),
         };
         let commons = Arc::new(Field::new(COMMONS, metric::dictionary_utf8(), false));
         let scanned =

@@ -187,7 +187,7 @@ fn series_of(
     interval_ms: i64,
     start_ms: i64,
 ) -> SeriesData {
-    let mut series = SeriesData { labels, timestamps_ms: Vec::new(), values: Vec::new() };
+    let mut series = SeriesData { labels, ..SeriesData::default() };
     for (n, value) in (0_i64..).zip(values) {
         if let Some(value) = value {
             series.timestamps_ms.push(start_ms + n * interval_ms);

@@ -20,9 +20,10 @@ use tracing::{info, warn};
 use super::catalog::CatalogError;
 use super::files::path;
 use super::files::write::{FileWriter, Origin, Target, WriteError};
+use super::flush::rows_schema;
 use super::shared::Shared;
 use super::{FileEntry, ReadError, retain};
-use crate::model::{Signal, log, metric, span};
+use crate::model::{Signal, metric};
 
 /// Why files were not merged. The old ones are live as before.
 #[derive(Debug, thiserror::Error)]
@@ -119,9 +120,7 @@ fn merge(shared: &Shared, inputs: &[Arc<FileEntry>]) -> Result<u64, MergeError> 
     let first = &inputs[0];
     let schema = match first.signal {
         Signal::Metrics if first.has_exp => metric::exp_schema(),
-        Signal::Metrics => metric::schema(),
-        Signal::Logs => log::schema(),
-        Signal::Spans => span::schema(),
+        signal => rows_schema(signal),
     };
     let target = Target {
         signal: first.signal,

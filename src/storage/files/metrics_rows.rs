@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, Float64Array, Int32Array, ListBuilder, RecordBatch, TimestampMillisecondArray,
-    UInt64Array, UInt64Builder, new_null_array,
+    ArrayRef, ArrowPrimitiveType, Float64Array, Int32Array, ListBuilder, PrimitiveBuilder,
+    RecordBatch, TimestampMillisecondArray, UInt64Array, new_null_array,
 };
+use arrow::datatypes::{Float64Type, Int32Type, UInt64Type};
 
 use crate::model::dictionary::DictionaryColumn;
+use crate::model::histogram::FloatCounts;
 use crate::model::labels::METRIC_NAME;
 use crate::model::{ExpHistogram, Labels, SeriesMeta, json, metric};
 
@@ -126,8 +128,10 @@ impl MetricsRows {
 }
 
 fn exp_columns(histograms: &[&ExpHistogram]) -> Vec<ArrayRef> {
+    let is_float = |h: &ExpHistogram| float(h).is_some();
     let u64s = |of: fn(&ExpHistogram) -> u64| -> ArrayRef {
-        Arc::new(UInt64Array::from_iter_values(histograms.iter().map(|h| of(h))))
+        let integers = histograms.iter().map(|h| (!is_float(h)).then(|| of(h)));
+        Arc::new(integers.collect::<UInt64Array>())
     };
     let i32s = |of: fn(&ExpHistogram) -> i32| -> ArrayRef {
         Arc::new(Int32Array::from_iter_values(histograms.iter().map(|h| of(h))))
@@ -135,26 +139,54 @@ fn exp_columns(histograms: &[&ExpHistogram]) -> Vec<ArrayRef> {
     let f64s = |of: fn(&ExpHistogram) -> Option<f64>| -> ArrayRef {
         Arc::new(histograms.iter().map(|h| of(h)).collect::<Float64Array>())
     };
-    vec![
+    let mut columns = vec![
         u64s(|h| h.count),
         f64s(|h| h.sum),
         i32s(|h| h.scale),
         u64s(|h| h.zero_count),
         f64s(|h| Some(h.zero_threshold)),
         i32s(|h| h.positive_offset),
-        counts(histograms.iter().map(|h| h.positive_counts.as_slice())),
+        lists::<UInt64Type>(histograms, |h| (!is_float(h)).then_some(&*h.positive_counts)),
         i32s(|h| h.negative_offset),
-        counts(histograms.iter().map(|h| h.negative_counts.as_slice())),
+        lists::<UInt64Type>(histograms, |h| (!is_float(h)).then_some(&*h.negative_counts)),
         f64s(|h| h.min),
         f64s(|h| h.max),
-    ]
+    ];
+    let mut hints = DictionaryColumn::default();
+    for histogram in histograms {
+        hints.push_run(histogram.native.as_ref().map(|native| native.reset_hint.as_str()), 1);
+    }
+    columns.extend([
+        hints.finish(),
+        lists::<Float64Type>(histograms, |h| filled(&h.native.as_ref()?.custom_bounds)),
+        lists::<Int32Type>(histograms, |h| filled(&h.native.as_ref()?.positive_indexes)),
+        lists::<Int32Type>(histograms, |h| filled(&h.native.as_ref()?.negative_indexes)),
+        f64s(|h| float(h).map(|float| float.count)),
+        f64s(|h| float(h).map(|float| float.zero_count)),
+        lists::<Float64Type>(histograms, |h| float(h).map(|float| &*float.positive)),
+        lists::<Float64Type>(histograms, |h| float(h).map(|float| &*float.negative)),
+    ]);
+    columns
 }
 
-fn counts<'a>(lists: impl Iterator<Item = &'a [u64]>) -> ArrayRef {
-    let mut builder = ListBuilder::new(UInt64Builder::new());
-    for list in lists {
-        builder.values().append_slice(list);
-        builder.append(true);
+fn float(histogram: &ExpHistogram) -> Option<&FloatCounts> {
+    histogram.native.as_ref()?.float.as_ref()
+}
+
+/// An empty list means that there is nothing to say, so it is null.
+fn filled<T>(list: &[T]) -> Option<&[T]> {
+    (!list.is_empty()).then_some(list)
+}
+
+fn lists<T: ArrowPrimitiveType>(
+    histograms: &[&ExpHistogram],
+    of: impl for<'a> Fn(&'a ExpHistogram) -> Option<&'a [T::Native]>,
+) -> ArrayRef {
+    let mut builder = ListBuilder::new(PrimitiveBuilder::<T>::new());
+    for histogram in histograms {
+        let list = of(histogram);
+        builder.values().append_slice(list.unwrap_or_default());
+        builder.append(list.is_some());
     }
     Arc::new(builder.finish())
 }

@@ -9,6 +9,7 @@ pub mod columns;
 pub mod metrics_rows;
 pub mod path;
 pub mod read;
+pub mod read_histograms;
 pub mod series_order;
 pub mod sort;
 pub mod write;

@@ -21,6 +21,7 @@ use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::statistics::Statistics;
 
 use super::checked::{Blocks, Checked};
+use super::read_histograms::SampleRows;
 use crate::base::shield::shield;
 use crate::model::{Labels, LabelsBuilder, MatchOp, Matcher};
 use crate::storage::disk::{Disk, DiskRead};
@@ -145,9 +146,35 @@ pub fn read_series(
     selection: Selection<'_>,
     sink: &mut dyn Sink,
 ) -> Result<(), ReadError> {
+    read_rows(disk, footers, entry, selection, &mut SampleRows(sink))
+}
+
+/// What is made of the rows of wanted series.
+pub(super) trait Rows {
+    /// The columns that are read; all, when there is none.
+    const COLUMNS: Option<&'static [&'static str]>;
+    /// Returns the place of a series that matches.
+    fn series(&mut self, id: u64, labels: Labels) -> Result<usize, ReadError>;
+    /// Takes one row of the series at a place.
+    fn row(
+        &mut self,
+        place: usize,
+        columns: &Columns<'_>,
+        batch: &RecordBatch,
+        row: usize,
+    ) -> Result<(), ReadError>;
+}
+
+pub(super) fn read_rows<R: Rows>(
+    disk: &dyn Disk,
+    footers: &Footers,
+    entry: &FileEntry,
+    selection: Selection<'_>,
+    rows: &mut R,
+) -> Result<(), ReadError> {
     let file = Reader(Arc::new(Checked::open(disk, entry)));
     let checked = Arc::clone(&file.0);
-    let read = shield("parquet", || read_checked(file, footers, entry, selection, sink));
+    let read = shield("parquet", || read_checked(file, footers, entry, selection, rows));
     let read = read.unwrap_or_else(|panic| {
         Err(ReadError::File { path: entry.path.clone(), source: panic.into() })
     });
@@ -160,12 +187,12 @@ pub fn read_series(
     }
 }
 
-fn read_checked(
+fn read_checked<R: Rows>(
     file: Reader,
     footers: &Footers,
     entry: &FileEntry,
     selection: Selection<'_>,
-    sink: &mut dyn Sink,
+    rows: &mut R,
 ) -> Result<(), ReadError> {
     let fault = |source: Box<dyn std::error::Error + Send + Sync>| ReadError::File {
         path: entry.path.clone(),
@@ -183,9 +210,10 @@ fn read_checked(
         return Ok(());
     }
     let schema = footer.parquet_schema();
-    let columns =
-        ["timestamp", "metric", "value", "service", "env", "cluster", "labels", "series_id"];
-    let projection = ProjectionMask::columns(schema, columns);
+    let projection = match R::COLUMNS {
+        Some(columns) => ProjectionMask::columns(schema, columns.iter().copied()),
+        None => ProjectionMask::all(),
+    };
     let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, footer.clone())
         .with_row_groups(row_groups)
         .with_projection(projection)
@@ -196,7 +224,7 @@ fn read_checked(
     let reader = builder.build().map_err(|e| fault(e.into()))?;
     let mut places = Places { entry, selection, by_id: HashMap::new() };
     for batch in reader {
-        places.take(&batch.map_err(|e| fault(e.into()))?, sink)?;
+        places.take(&batch.map_err(|e| fault(e.into()))?, rows)?;
     }
     Ok(())
 }
@@ -251,14 +279,14 @@ struct Places<'a> {
 }
 
 impl Places<'_> {
-    fn take(&mut self, batch: &RecordBatch, sink: &mut dyn Sink) -> Result<(), ReadError> {
+    fn take<R: Rows>(&mut self, batch: &RecordBatch, rows: &mut R) -> Result<(), ReadError> {
         let columns = Columns::new(batch);
         let mut last: Option<(u64, Option<usize>)> = None;
         for row in 0..batch.num_rows() {
             let id = columns.series_id.value(row);
             let place = match last {
                 Some((last_id, place)) if last_id == id => place,
-                _ => self.place(id, &columns, row, sink)?,
+                _ => self.place(id, &columns, row, rows)?,
             };
             last = Some((id, place));
             let ms = columns.timestamp.value(row);
@@ -266,18 +294,18 @@ impl Places<'_> {
                 && self.selection.start_ms <= ms
                 && ms <= self.selection.end_ms
             {
-                sink.sample(place, ms, columns.value.value(row))?;
+                rows.row(place, &columns, batch, row)?;
             }
         }
         Ok(())
     }
 
-    fn place(
+    fn place<R: Rows>(
         &mut self,
         id: u64,
         columns: &Columns<'_>,
         row: usize,
-        sink: &mut dyn Sink,
+        rows: &mut R,
     ) -> Result<Option<usize>, ReadError> {
         if let Some(&place) = self.by_id.get(&id) {
             return Ok(place);
@@ -285,7 +313,7 @@ impl Places<'_> {
         let labels = columns.labels(row, self.entry);
         let matches = |m: &Matcher| m.matches(labels.get(&m.name).unwrap_or(""));
         let place = match self.selection.matchers.iter().all(matches) {
-            true => Some(sink.series(id, labels)?),
+            true => Some(rows.series(id, labels)?),
             false => None,
         };
         self.by_id.insert(id, place);

@@ -29,7 +29,7 @@ pub fn rows_at_a_time(n_rows: usize, n_bytes: usize) -> usize {
 type Place = (usize, usize);
 
 /// Returns the rows' places by day, sorted as files of the signal are: logs by (service, time),
-/// spans by (trace, time), ties in arrival order.
+/// spans by (trace, time), exemplars by (metric, time), ties in arrival order.
 pub fn by_day(signal: Signal, batches: &[RowBatch]) -> BTreeMap<i32, Vec<Place>> {
     let mut days: BTreeMap<i32, Vec<(&str, i64, Place)>> = BTreeMap::new();
     for (batch_idx, RowBatch { batch, .. }) in batches.iter().enumerate() {
@@ -48,7 +48,11 @@ pub fn by_day(signal: Signal, batches: &[RowBatch]) -> BTreeMap<i32, Vec<Place>>
 
 /// Returns the column that files of the signal are sorted by before time.
 pub fn sort_column(signal: Signal, batch: &RecordBatch) -> &ArrayRef {
-    let name = if signal == Signal::Spans { "trace_id" } else { "service" };
+    let name = match signal {
+        Signal::Spans => "trace_id",
+        Signal::Exemplars => "metric",
+        Signal::Logs | Signal::Metrics => "service",
+    };
     batch.column_by_name(name).expect("both schemas have their sort column")
 }
 

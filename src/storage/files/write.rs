@@ -262,6 +262,12 @@ fn properties(target: &Target, row_group_rows: usize) -> WriterProperties {
             .set_column_dictionary_enabled(column("parent_span_id"), false)
             .set_column_dictionary_enabled(column("attributes"), false)
             .set_column_bloom_filter_enabled(column("trace_id"), true),
+        Signal::Exemplars => common
+            .set_column_dictionary_enabled(column("timestamp"), false)
+            .set_column_dictionary_enabled(column("value"), false)
+            .set_column_dictionary_enabled(column("trace_id"), false)
+            .set_column_dictionary_enabled(column("span_id"), false)
+            .set_column_bloom_filter_enabled(column("trace_id"), true),
     };
     let builder = without_bounds(target.signal).iter().fold(builder, |builder, name| {
         builder.set_column_statistics_enabled(column(name), EnabledStatistics::None)
@@ -277,6 +283,7 @@ fn without_bounds(signal: Signal) -> &'static [&'static str] {
         Signal::Logs => {
             &["body", "attributes", "resource", "scope_name", "span_id", "flags", "tag_rule"]
         }
+        Signal::Exemplars => &["span_id", "exemplar_labels", "labels", "tag_rule"],
         Signal::Spans => &[
             "span_id",
             "parent_span_id",

@@ -4,6 +4,8 @@
 //! names series by slot, and defines each before its first sample: `n_defined` says how far the
 //! definitions on disk go, `n_framed` how far those in the group under way would take it.
 
+use hashbrown::HashMap;
+
 use crate::model::ExpHistogram;
 
 use super::chunk::{Arena, Chunk};
@@ -19,6 +21,8 @@ pub struct MetricsHead {
     chunks: Vec<Chunk>,
     arena: Arena,
     exp_histograms: Vec<(u32, i64, ExpHistogram)>,
+    /// Where in `exp_histograms` those of a slot are.
+    exp_of_slot: HashMap<u32, Vec<u32>>,
     n_exp_bytes: usize,
     /// The earliest and the latest sample, ms since 1970 UTC.
     time_range_ms: Option<(i64, i64)>,
@@ -97,9 +101,18 @@ impl MetricsHead {
     /// Appends an exponential histogram to a slot.
     pub fn append_exp(&mut self, slot: u32, timestamp_ms: i64, histogram: ExpHistogram) {
         self.cover(timestamp_ms);
-        let n_counts = histogram.positive_counts.len() + histogram.negative_counts.len();
-        self.n_exp_bytes += size_of::<(u32, i64, ExpHistogram)>() + 8 * n_counts;
+        self.n_exp_bytes += size_of::<(u32, i64, ExpHistogram)>() + 4 + histogram.n_heap_bytes();
+        let place = u32::try_from(self.exp_histograms.len()).expect("the head's size is limited");
+        self.exp_of_slot.entry(slot).or_default().push(place);
         self.exp_histograms.push((slot, timestamp_ms, histogram));
+    }
+
+    /// Walks the histograms of a slot, in arrival order.
+    pub fn exp_of(&self, slot: u32) -> impl Iterator<Item = (i64, &ExpHistogram)> {
+        self.exp_of_slot.get(&slot).into_iter().flatten().map(|&place| {
+            let (_, ms, histogram) = &self.exp_histograms[place as usize];
+            (*ms, histogram)
+        })
     }
 
     /// Returns the number of slots.

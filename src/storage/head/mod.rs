@@ -26,7 +26,7 @@ use parking_lot::{Mutex, RwLock};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
-use crate::model::Commons;
+use crate::model::{Commons, Signal};
 use crate::storage::metrics::Label;
 
 use metrics::MetricsHead;
@@ -121,14 +121,28 @@ pub struct CommonsHead {
     pub logs: RwLock<RowsHead>,
     /// Spans.
     pub spans: RwLock<RowsHead>,
+    /// Exemplars.
+    pub exemplars: RwLock<RowsHead>,
     /// What of the generation's size is this part's.
     counted_bytes: AtomicU64,
 }
 
 impl CommonsHead {
+    /// Returns the rows of a signal other than metrics.
+    pub fn rows(&self, signal: Signal) -> &RwLock<RowsHead> {
+        match signal {
+            Signal::Logs => &self.logs,
+            Signal::Spans => &self.spans,
+            Signal::Exemplars => &self.exemplars,
+            Signal::Metrics => unreachable!("samples are not rows here"),
+        }
+    }
+
     /// Brings the generation's size up to date with this part; only the writer calls it.
     pub fn count_bytes(&self, generation: &Generation) {
-        let rows = self.logs.read().size_bytes() + self.spans.read().size_bytes();
+        let rows = self.logs.read().size_bytes()
+            + self.spans.read().size_bytes()
+            + self.exemplars.read().size_bytes();
         let now = (self.metrics.read().size_bytes() + rows) as u64;
         let before = self.counted_bytes.swap(now, Ordering::Relaxed);
         // Wrapping: joining batches may shrink a part.
@@ -191,6 +205,7 @@ impl Generation {
                 metrics: RwLock::default(),
                 logs: RwLock::default(),
                 spans: RwLock::default(),
+                exemplars: RwLock::default(),
                 counted_bytes: AtomicU64::new(0),
             });
             head.entry.heads.lock().push(Arc::downgrade(&head));

@@ -1,6 +1,8 @@
 //! The write path through its door: what is acknowledged is there exactly once, whatever happens.
 
 mod damage;
+mod exemplars;
+mod histograms;
 
 use std::collections::BTreeMap;
 

@@ -8,6 +8,9 @@
 //!   3 exp hist  n varint, then each: slot varint | zigzag ms | fields in the order of the struct
 //!   4 logs      Arrow IPC message of the logs schema
 //!   5 spans     Arrow IPC message of the spans schema
+//!   7 exemplars Arrow IPC message of the exemplars schema
+//!   8 descriptions  n varint, then each: metric | kind u8 | unit | help
+//!   6 native    as 3, each point followed by what only native histograms have (`push_native`)
 //! ```
 //! Texts are `len varint | bytes`. A slot numbers a series within one generation and commons; it is
 //! defined in that generation before its first sample. Slots of one request mostly ascend by one and
@@ -18,13 +21,21 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
-use crate::model::{Commons, ExpHistogram, Labels, MetricKind, SeriesMeta, Temporality, ipc};
+use crate::model::histogram::FloatCounts;
+use crate::model::{
+    Commons, Description, ExpHistogram, Labels, MetricKind, Native, ResetHint, SeriesMeta, Signal,
+    Temporality, ipc,
+};
+use crate::storage::descriptions::Described;
 
 const TAG_SERIES: u8 = 1;
 const TAG_SAMPLES: u8 = 2;
 const TAG_EXP_HISTOGRAMS: u8 = 3;
 const TAG_LOGS: u8 = 4;
 const TAG_SPANS: u8 = 5;
+const TAG_NATIVE_HISTOGRAMS: u8 = 6;
+const TAG_EXEMPLARS: u8 = 7;
+const TAG_DESCRIPTIONS: u8 = 8;
 
 /// A payload with a good checksum that does not make sense: written by a newer version, or a bug.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +55,10 @@ pub enum Payload {
     Logs(RecordBatch),
     /// Spans.
     Spans(RecordBatch),
+    /// Exemplars.
+    Exemplars(RecordBatch),
+    /// What is known of metrics.
+    Descriptions(Vec<Described>),
 }
 
 fn push_head(out: &mut Vec<u8>, tag: u8, commons: &Commons) {
@@ -95,13 +110,45 @@ pub fn push_exp_histograms(
     commons: &Commons,
     points: &[(u32, i64, &ExpHistogram)],
 ) {
-    push_head(out, TAG_EXP_HISTOGRAMS, commons);
+    let has_native = points.iter().any(|(.., histogram)| histogram.native.is_some());
+    push_head(out, if has_native { TAG_NATIVE_HISTOGRAMS } else { TAG_EXP_HISTOGRAMS }, commons);
     push_varint(out, points.len() as u64);
     for (slot, ms, histogram) in points {
         push_varint(out, u64::from(*slot));
         push_zigzag(out, *ms);
         push_exp_histogram(out, histogram);
+        if has_native {
+            push_native(out, histogram.native.as_deref());
+        }
     }
+}
+
+/// `0`, or `1 | hint u8 | custom bounds | positive indexes | negative indexes | 0`, or with `1 | count |
+/// zero count | positive | negative` for the last byte where the counts are floats.
+fn push_native(out: &mut Vec<u8>, native: Option<&Native>) {
+    out.push(u8::from(native.is_some()));
+    let Some(native) = native else { return };
+    out.push(native.reset_hint as u8);
+    push_f64s(out, &native.custom_bounds);
+    push_indexes(out, &native.positive_indexes);
+    push_indexes(out, &native.negative_indexes);
+    out.push(u8::from(native.float.is_some()));
+    if let Some(float) = &native.float {
+        out.extend_from_slice(&float.count.to_le_bytes());
+        out.extend_from_slice(&float.zero_count.to_le_bytes());
+        push_f64s(out, &float.positive);
+        push_f64s(out, &float.negative);
+    }
+}
+
+fn push_f64s(out: &mut Vec<u8>, values: &[f64]) {
+    push_varint(out, values.len() as u64);
+    values.iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
+}
+
+fn push_indexes(out: &mut Vec<u8>, indexes: &[i32]) {
+    push_varint(out, indexes.len() as u64);
+    indexes.iter().for_each(|&index| push_zigzag(out, i64::from(index)));
 }
 
 fn push_exp_histogram(out: &mut Vec<u8>, histogram: &ExpHistogram) {
@@ -118,9 +165,27 @@ fn push_exp_histogram(out: &mut Vec<u8>, histogram: &ExpHistogram) {
     push_optional_f64(out, histogram.max);
 }
 
-/// Appends log records or spans.
-pub fn push_rows(out: &mut Vec<u8>, commons: &Commons, is_logs: bool, batch: &RecordBatch) {
-    push_head(out, if is_logs { TAG_LOGS } else { TAG_SPANS }, commons);
+/// Appends what is known of metrics.
+pub fn push_descriptions(out: &mut Vec<u8>, commons: &Commons, described: &[Described]) {
+    push_head(out, TAG_DESCRIPTIONS, commons);
+    push_varint(out, described.len() as u64);
+    for (metric, Description { kind, unit, help }) in described {
+        push_text(out, metric.as_bytes());
+        out.push(*kind as u8);
+        push_text(out, unit.as_bytes());
+        push_text(out, help.as_bytes());
+    }
+}
+
+/// Appends log records, spans or exemplars.
+pub fn push_rows(out: &mut Vec<u8>, commons: &Commons, signal: Signal, batch: &RecordBatch) {
+    let tag = match signal {
+        Signal::Logs => TAG_LOGS,
+        Signal::Spans => TAG_SPANS,
+        Signal::Exemplars => TAG_EXEMPLARS,
+        Signal::Metrics => unreachable!("samples have frames of their own"),
+    };
+    push_head(out, tag, commons);
     let mut writer = arrow_ipc::writer::StreamWriter::try_new(&mut *out, &batch.schema())
         .expect("writing to memory, of types that IPC knows");
     writer.write(batch).expect("the batch has the writer's schema");
@@ -137,9 +202,12 @@ pub fn decode(payload: &[u8]) -> Result<(Commons, Payload), PayloadError> {
     let payload = match tag {
         TAG_SERIES => Payload::Series(reader.list(Reader::series)?),
         TAG_SAMPLES => reader.samples()?,
-        TAG_EXP_HISTOGRAMS => Payload::ExpHistograms(reader.list(Reader::exp_point)?),
+        TAG_EXP_HISTOGRAMS => Payload::ExpHistograms(reader.list(|r| r.exp_point(false))?),
+        TAG_NATIVE_HISTOGRAMS => Payload::ExpHistograms(reader.list(|r| r.exp_point(true))?),
         TAG_LOGS => Payload::Logs(rows(reader.rest, &crate::model::log::schema())?),
         TAG_SPANS => Payload::Spans(rows(reader.rest, &crate::model::span::schema())?),
+        TAG_EXEMPLARS => Payload::Exemplars(rows(reader.rest, &crate::model::exemplar::schema())?),
+        TAG_DESCRIPTIONS => Payload::Descriptions(reader.list(Reader::described)?),
         _ => return Err(PayloadError("a kind of rows this version does not know")),
     };
     Ok((commons, payload))
@@ -220,6 +288,15 @@ impl<'a> Reader<'a> {
         (0..self.count()?).map(|_| item(self)).collect()
     }
 
+    fn described(&mut self) -> Result<Described, PayloadError> {
+        let utf8 =
+            |text| std::str::from_utf8(text).map_err(|_| PayloadError("text that is not UTF-8"));
+        let metric = Arc::from(utf8(self.text()?)?);
+        let kind = MetricKind::from_u8(self.u8()?).ok_or(PayloadError("an unknown metric kind"))?;
+        let (unit, help) = (Arc::from(utf8(self.text()?)?), Arc::from(utf8(self.text()?)?));
+        Ok((metric, Description { kind, unit, help }))
+    }
+
     fn series(&mut self) -> Result<(u32, Labels, SeriesMeta), PayloadError> {
         let slot = self.u32()?;
         let kind = MetricKind::from_u8(self.u8()?).ok_or(PayloadError("an unknown metric kind"))?;
@@ -252,9 +329,31 @@ impl<'a> Reader<'a> {
         Ok(Payload::Samples(slots, timestamps, values))
     }
 
-    fn exp_point(&mut self) -> Result<(u32, i64, ExpHistogram), PayloadError> {
+    fn native(&mut self) -> Result<Option<Box<Native>>, PayloadError> {
+        if self.u8()? == 0 {
+            return Ok(None);
+        }
+        let hint = ResetHint::from_u8(self.u8()?).ok_or(PayloadError("an unknown reset hint"))?;
+        Ok(Some(Box::new(Native {
+            reset_hint: hint,
+            custom_bounds: self.list(Self::f64)?,
+            positive_indexes: self.list(Self::i32)?,
+            negative_indexes: self.list(Self::i32)?,
+            float: match self.u8()? {
+                0 => None,
+                _ => Some(FloatCounts {
+                    count: self.f64()?,
+                    zero_count: self.f64()?,
+                    positive: self.list(Self::f64)?,
+                    negative: self.list(Self::f64)?,
+                }),
+            },
+        })))
+    }
+
+    fn exp_point(&mut self, has_native: bool) -> Result<(u32, i64, ExpHistogram), PayloadError> {
         let (slot, ms) = (self.u32()?, self.zigzag()?);
-        let histogram = ExpHistogram {
+        let mut histogram = ExpHistogram {
             count: self.varint()?,
             sum: self.optional_f64()?,
             scale: self.i32()?,
@@ -266,7 +365,11 @@ impl<'a> Reader<'a> {
             negative_counts: self.list(Self::varint)?,
             min: self.optional_f64()?,
             max: self.optional_f64()?,
+            native: None,
         };
+        if has_native {
+            histogram.native = self.native()?;
+        }
         Ok((slot, ms, histogram))
     }
 }
@@ -389,6 +492,31 @@ mod tests {
     }
 
     #[test]
+    fn native_histograms_are_read_back() {
+        let native = Native {
+            reset_hint: ResetHint::Gauge,
+            custom_bounds: vec![0.5, 2.5],
+            positive_indexes: vec![0, 2],
+            negative_indexes: vec![-7],
+            float: Some(FloatCounts {
+                count: 1.5,
+                positive: vec![0.5, 1.0],
+                ..FloatCounts::default()
+            }),
+        };
+        let histogram = ExpHistogram { scale: -53, native: Some(Box::new(native)), ..integers() };
+
+        check(
+            |out| push_exp_histograms(out, &heart(), &[(1, -2, &histogram), (2, 3, &integers())]),
+            &Payload::ExpHistograms(vec![(1, -2, histogram.clone()), (2, 3, integers())]),
+        );
+    }
+
+    fn integers() -> ExpHistogram {
+        ExpHistogram { count: 3, positive_counts: vec![1, 2], ..ExpHistogram::default() }
+    }
+
+    #[test]
     fn rows_are_read_back() {
         let mut builder = LogsBuilder::new();
         let row = LogRow {
@@ -401,7 +529,22 @@ mod tests {
         builder.push(&Tags::unassigned(), &row);
         let batch = builder.finish();
 
-        check(|out| push_rows(out, &heart(), true, &batch), &Payload::Logs(batch.clone()));
+        check(|out| push_rows(out, &heart(), Signal::Logs, &batch), &Payload::Logs(batch.clone()));
+    }
+
+    #[test]
+    fn descriptions_are_read_back() {
+        let description = Description {
+            kind: MetricKind::StateSet,
+            unit: Arc::from("s"),
+            help: Arc::from("on or off"),
+        };
+        let described = vec![(Arc::from("up"), description)];
+
+        check(
+            |out| push_descriptions(out, &heart(), &described),
+            &Payload::Descriptions(described.clone()),
+        );
     }
 
     #[test]

@@ -30,7 +30,8 @@ const BASE64_URL: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENI
 /// Returns the protobuf bytes of the export request that `text` writes in JSON.
 pub(super) fn to_protobuf(signal: Signal, text: &[u8]) -> Result<Vec<u8>, JsonError> {
     let message = match signal {
-        Signal::Metrics => &tables::METRICS,
+        // Exemplars come with their metrics.
+        Signal::Metrics | Signal::Exemplars => &tables::METRICS,
         Signal::Logs => &tables::LOGS,
         Signal::Spans => &tables::SPANS,
     };
@@ -243,7 +244,8 @@ fn push_sized(
 #[cfg(test)]
 pub(super) fn random_json(signal: Signal, rng: &mut rand::rngs::SmallRng) -> String {
     let message = match signal {
-        Signal::Metrics => &tables::METRICS,
+        // Exemplars come with their metrics.
+        Signal::Metrics | Signal::Exemplars => &tables::METRICS,
         Signal::Logs => &tables::LOGS,
         Signal::Spans => &tables::SPANS,
     };

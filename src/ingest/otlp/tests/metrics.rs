@@ -219,6 +219,7 @@ async fn exponential_histograms_lose_nothing() {
     assert_eq!(got, []);
     let [Part::ExpHistograms { points, .. }] = &rig.store.others()[..] else { panic!("one part") };
     let want = ExpHistogram {
+        native: None,
         count: 9,
         sum: Some(-1.5),
         scale: -3,

@@ -33,7 +33,7 @@ impl MemorySource {
         let place = self.series.binary_search_by(|series| series.labels.cmp(labels));
         let place = place.unwrap_or_else(|place| {
             let labels = labels.clone();
-            let empty = SeriesData { labels, timestamps_ms: Vec::new(), values: Vec::new() };
+            let empty = SeriesData { labels, ..SeriesData::default() };
             self.series.insert(place, empty);
             place
         });
@@ -85,6 +85,7 @@ impl SeriesSource for MemorySource {
                     labels: series.labels.clone(),
                     timestamps_ms: series.timestamps_ms[lo..hi].to_vec(),
                     values: series.values[lo..hi].to_vec(),
+                    ..SeriesData::default()
                 });
             }
         }
