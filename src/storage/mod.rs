@@ -26,6 +26,7 @@ pub mod retain;
 pub mod retire;
 pub mod shared;
 pub mod snapshot;
+pub mod snapshot_spans;
 pub mod state;
 pub mod wal;
 pub mod writer;
@@ -41,11 +42,13 @@ use crate::model::{Commons, ExpHistogram, Labels, Matcher, ReadScope, SeriesMeta
 pub use config::Config;
 pub use disk::{Disk, RealDisk};
 pub use files::checked::{Checked, Seal};
+pub use files::read_spans::{SpanRange, SpanRows};
 pub use head::raw_keys::Epoch;
 pub use keeper::Keeper;
 pub use metrics::Metrics;
 pub use open::{OpenError, Progress};
 pub use snapshot::Snapshot;
+pub use snapshot_spans::{Looked, TraceRequest};
 pub use state::{StateError, StateStore};
 pub use writer::{Fatal, Flusher, Writer};
 

@@ -34,3 +34,4 @@ mod restart;
 mod scope;
 mod scope_canaries;
 mod tails;
+mod traces;

@@ -10,6 +10,7 @@ use crate::api::ask::Listed;
 use crate::base::Kind;
 use crate::model::{Grant, Labels, Matcher, MetricKind, SeriesData, SeriesMeta, Temporality};
 use crate::query::promql::{self, Answer, Sample, Value};
+use crate::query::traceql::Trace;
 use crate::query::{Param, SqlAnswer, Truncated};
 use crate::rules::{AlertsView, GroupView, RuleKind, RuleView, RulesFilter, RulesView};
 
@@ -175,6 +176,15 @@ impl Ask for Fake {
                 Vec::new()
             },
         })
+    }
+
+    async fn trace(
+        &self,
+        _grant: &Grant,
+        _trace_id: &str,
+        _range_ns: (i64, i64),
+    ) -> Result<(Trace, Vec<String>), AskError> {
+        Ok((Trace::default(), Vec::new()))
     }
 }
 
