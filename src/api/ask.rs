@@ -9,6 +9,7 @@ use crate::base::Kind;
 use crate::model::exemplar::SeriesExemplars;
 use crate::model::{Description, Grant, Labels, Matcher};
 use crate::query::promql::Answer;
+use crate::query::traceql::Trace;
 use crate::query::{Param, SqlAnswer};
 use crate::rules::{AlertsView, RulesFilter, RulesView};
 
@@ -150,6 +151,15 @@ pub trait Ask: Send + Sync + Debug {
         parameters: Vec<Param>,
         options: AskOptions,
     ) -> Result<SqlAnswer, AskError>;
+
+    /// Returns a trace, and why that is not all there is. Files whose spans all began outside of the
+    /// range, ns since 1970 UTC, are left out.
+    async fn trace(
+        &self,
+        grant: &Grant,
+        trace_id: &str,
+        range_ns: (i64, i64),
+    ) -> Result<(Trace, Vec<String>), AskError>;
 }
 
 /// Shows rules and alerts.

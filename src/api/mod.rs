@@ -20,6 +20,7 @@ mod readiness;
 mod route;
 mod sessions;
 mod sql;
+mod tempo;
 mod time;
 mod timed_body;
 
@@ -65,6 +66,7 @@ fn routes() -> route::Routes {
     ops::add(&mut routes);
     prometheus::add(&mut routes);
     sql::add(&mut routes);
+    tempo::add(&mut routes);
     routes
 }
 

@@ -10,6 +10,7 @@ use crate::base::Kind;
 use crate::model::exemplar::SeriesExemplars;
 use crate::model::{Description, Grant, Labels, Matcher};
 use crate::query::promql::Answer;
+use crate::query::traceql::Trace;
 use crate::query::{self, Engine, Options, Param, QueryError, Session, SqlAnswer};
 use crate::storage::Storage;
 
@@ -143,5 +144,16 @@ impl Ask for Sessions {
         options: AskOptions,
     ) -> Result<SqlAnswer, AskError> {
         self.session(grant).sql(query, parameters, options_of(options)).await.map_err(refused)
+    }
+
+    async fn trace(
+        &self,
+        grant: &Grant,
+        trace_id: &str,
+        range_ns: (i64, i64),
+    ) -> Result<(Trace, Vec<String>), AskError> {
+        let session = self.session(grant);
+        let trace = session.trace(trace_id, range_ns).await.map_err(refused)?;
+        Ok((trace, session.warnings()))
     }
 }

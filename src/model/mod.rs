@@ -11,13 +11,16 @@ pub mod grant;
 pub mod histogram;
 pub mod ipc;
 pub mod json;
+pub mod json_read;
 pub mod labels;
 pub mod log;
 pub mod matcher;
 pub mod metric;
 pub mod series;
 pub mod span;
+pub mod span_rest;
 pub mod tags;
+pub mod upgrade;
 
 pub use alert::AlertEvent;
 pub use grant::{Grant, ReadScope, Role, WriteScope};

@@ -37,6 +37,9 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         Field::new("events", DataType::Utf8, false),
         Field::new("links", DataType::Utf8, false),
         Field::new("tag_rule", dictionary_utf8(), false),
+        Field::new("scope_version", dictionary_utf8(), true),
+        Field::new("scope_attributes", dictionary_utf8(), true),
+        Field::new("otlp_rest", dictionary_utf8(), true),
     ]))
 });
 
@@ -72,6 +75,10 @@ pub struct SpanRow<'a> {
     pub resource: &'a str,
     /// The instrumentation scope's name, or empty.
     pub scope_name: &'a str,
+    /// Its version, or empty.
+    pub scope_version: &'a str,
+    /// Its attributes, a JSON object, or empty.
+    pub scope_attributes: &'a str,
     /// W3C trace state, or empty.
     pub trace_state: &'a str,
     /// W3C trace flags as sent.
@@ -80,6 +87,8 @@ pub struct SpanRow<'a> {
     pub events: &'a str,
     /// A JSON array of `{"trace_id":…,"span_id":…,"trace_state":…,"attributes":{…}}`.
     pub links: &'a str,
+    /// The text of a [`SpanRest`](super::span_rest::SpanRest), or empty.
+    pub rest: &'a str,
 }
 
 /// Returns the text of a span kind's OTLP number; unknown numbers are `unspecified`.
@@ -126,6 +135,9 @@ pub struct SpansBuilder {
     flags: Int32Builder,
     events: StringBuilder,
     links: StringBuilder,
+    scope_version: DictionaryColumn,
+    scope_attributes: DictionaryColumn,
+    rest: DictionaryColumn,
     n_rows: usize,
 }
 
@@ -170,6 +182,9 @@ impl SpansBuilder {
             flags: Int32Builder::with_capacity(n_rows),
             events: text(n_rows * EMPTY_LIST_BYTES),
             links: text(n_rows * EMPTY_LIST_BYTES),
+            scope_version: DictionaryColumn::default(),
+            scope_attributes: DictionaryColumn::default(),
+            rest: DictionaryColumn::default(),
             n_rows: 0,
         }
     }
@@ -194,6 +209,9 @@ impl SpansBuilder {
         self.flags.append_value(row.flags.cast_signed());
         self.events.append_value(row.events);
         self.links.append_value(row.links);
+        self.scope_version.push(non_empty(row.scope_version));
+        self.scope_attributes.push(non_empty(row.scope_attributes));
+        self.rest.push(non_empty(row.rest));
         self.n_rows += 1;
     }
 
@@ -233,6 +251,9 @@ impl SpansBuilder {
             fitted(self.events.finish()),
             fitted(self.links.finish()),
             rule,
+            self.scope_version.finish(),
+            self.scope_attributes.finish(),
+            self.rest.finish(),
         ];
         RecordBatch::try_new(schema(), columns).expect("every column got one value a row")
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::error::QueryError;
 use super::promql;
+use super::traceql;
 use crate::base::units::{HumanDuration, HumanSize};
 use crate::model::REGEX_PROGRAM_BYTES_CEILING;
 
@@ -63,6 +64,16 @@ pub struct Config {
     pub promql_experimental: bool,
     /// The longest SQL text.
     pub sql_text_max: HumanSize,
+    /// The longest TraceQL text.
+    pub traceql_text_max: HumanSize,
+    /// The deepest nesting of a TraceQL text.
+    pub traceql_depth_max: usize,
+    /// The most spans of one trace; of a larger one a part is answered, which says so.
+    pub trace_spans_max: usize,
+    /// The most bytes of one trace; of a larger one a part is answered, which says so.
+    pub trace_bytes_max: HumanSize,
+    /// The most traces that one search may ask for.
+    pub traces_max: usize,
 }
 
 fn size(bytes: usize) -> HumanSize {
@@ -72,6 +83,7 @@ fn size(bytes: usize) -> HumanSize {
 impl Default for Config {
     fn default() -> Self {
         let promql = promql::Limits::default();
+        let traceql = traceql::Limits::default();
         Self {
             timeout: HumanDuration::from_secs(30),
             timeout_max: HumanDuration::from_secs(120),
@@ -95,6 +107,11 @@ impl Default for Config {
             regex_program_max: size(promql.parse.regex_program_bytes_max),
             promql_experimental: promql.parse.has_experimental,
             sql_text_max: HumanSize(64 << 10),
+            traceql_text_max: size(traceql.text_bytes_max),
+            traceql_depth_max: traceql.depth_max,
+            trace_spans_max: traceql.trace_spans_max,
+            trace_bytes_max: size(traceql.trace_bytes_max),
+            traces_max: traceql.traces_max,
         }
     }
 }
@@ -143,6 +160,7 @@ impl Config {
     fn bounds_passed(&self) -> Vec<String> {
         let size = |bytes: usize| HumanSize(bytes as u64);
         let sizes = [
+            ("traceql_text_max", self.traceql_text_max, size(TEXT_BYTES_CEILING)),
             ("promql_text_max", self.promql_text_max, size(TEXT_BYTES_CEILING)),
             ("sql_text_max", self.sql_text_max, size(TEXT_BYTES_CEILING)),
             ("regex_program_max", self.regex_program_max, size(REGEX_PROGRAM_BYTES_CEILING)),
@@ -154,6 +172,12 @@ impl Config {
             let max = promql::DEPTH_MAX;
             found.push(format!(
                 "query.promql_depth_max must not be above {max}: the stack bears no more"
+            ));
+        }
+        if self.traceql_depth_max > traceql::DEPTH_MAX {
+            let max = traceql::DEPTH_MAX;
+            found.push(format!(
+                "query.traceql_depth_max must not be above {max}: the stack bears no more"
             ));
         }
         found
@@ -177,6 +201,21 @@ impl Config {
             subquery_steps_max: self.subquery_steps_max,
             memory_bytes_max: self.memory.bytes(),
             result_bytes_max: self.result_bytes_max.bytes(),
+        }
+    }
+
+    /// Returns what questions about traces may be and use.
+    pub fn traceql_limits(&self) -> traceql::Limits {
+        traceql::Limits {
+            text_bytes_max: self.traceql_text_max.bytes(),
+            depth_max: self.traceql_depth_max,
+            regex_bytes_max: self.regex_text_max.bytes(),
+            regex_program_bytes_max: self.regex_program_max.bytes(),
+            trace_spans_max: self.trace_spans_max,
+            trace_bytes_max: self.trace_bytes_max.bytes(),
+            traces_max: self.traces_max,
+            series_max: self.series_max,
+            points_max: self.points_max,
         }
     }
 

@@ -9,11 +9,13 @@
 //! When you add a dialect, also touch: `session` (permission, a turn, a deadline), `docs/`.
 
 pub mod promql;
+pub mod traceql;
 
 pub mod answer;
 pub mod limits;
 mod engine;
 mod session;
+mod session_traces;
 mod admission;
 mod error;
 mod metrics;

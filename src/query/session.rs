@@ -49,7 +49,7 @@ pub struct Selection {
 pub struct Session {
     grant: Grant,
     snapshot: Snapshot,
-    engine: Arc<Engine>,
+    pub(super) engine: Arc<Engine>,
 }
 
 impl Session {
@@ -209,7 +209,7 @@ impl Session {
 
     /// Runs work that reads series on a thread of its own, within the deadline. When nobody waits
     /// for the answer any more, the work is told to stop, and keeps its turn until it has.
-    async fn read<T: Send + 'static>(
+    pub(super) async fn read<T: Send + 'static>(
         &self,
         dialect: &'static str,
         timeout: Option<Duration>,
@@ -319,7 +319,7 @@ impl Session {
         files.collect()
     }
 
-    fn need(&self, needed: Role, what: &'static str) -> Result<(), QueryError> {
+    pub(super) fn need(&self, needed: Role, what: &'static str) -> Result<(), QueryError> {
         if self.grant.role >= needed {
             return Ok(());
         }

@@ -28,10 +28,10 @@ const HEAD_BATCH_ROWS: usize = 16_384;
 /// The files and generations of one moment, limited to a scope.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     version: Version,
     scope: ReadScope,
-    missing: Arc<Missing>,
+    pub(super) missing: Arc<Missing>,
 }
 
 impl Snapshot {
@@ -56,7 +56,7 @@ impl Snapshot {
         self.missing.note(self.part(self.of_signal(signal)).1);
     }
 
-    fn of_signal(&self, signal: Signal) -> impl Iterator<Item = &Arc<FileEntry>> {
+    pub(super) fn of_signal(&self, signal: Signal) -> impl Iterator<Item = &Arc<FileEntry>> {
         let wanted = self
             .version
             .files
@@ -66,7 +66,7 @@ impl Snapshot {
     }
 
     /// Parts the files that can be read from those that are damaged.
-    fn part<'a>(
+    pub(super) fn part<'a>(
         &self,
         files: impl Iterator<Item = &'a Arc<FileEntry>>,
     ) -> (Vec<&'a Arc<FileEntry>>, Vec<&'a Arc<FileEntry>>) {
@@ -175,7 +175,7 @@ impl Snapshot {
     }
 
     /// Returns one commons' parts of the generations, oldest first.
-    fn heads(&self, commons: &Commons) -> Vec<Arc<CommonsHead>> {
+    pub(super) fn heads(&self, commons: &Commons) -> Vec<Arc<CommonsHead>> {
         let part = |generation: &Arc<Generation>| {
             generation.all().into_iter().find(|head| head.entry.name == *commons)
         };

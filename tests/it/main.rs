@@ -36,3 +36,4 @@ mod scope;
 mod scope_canaries;
 mod tails;
 mod tls;
+mod traces;

@@ -11,6 +11,7 @@ use crate::base::Kind;
 use crate::model::exemplar::{Exemplar, SeriesExemplars};
 use crate::model::{Description, Grant, Labels, Matcher, MetricKind, SeriesData};
 use crate::query::promql::{self, Answer, Sample, Value};
+use crate::query::traceql::Trace;
 use crate::query::{Param, SqlAnswer, Truncated};
 use crate::rules::{AlertsView, GroupView, RuleKind, RuleView, RulesFilter, RulesView};
 
@@ -191,6 +192,15 @@ impl Ask for Fake {
                 Vec::new()
             },
         })
+    }
+
+    async fn trace(
+        &self,
+        _grant: &Grant,
+        _trace_id: &str,
+        _range_ns: (i64, i64),
+    ) -> Result<(Trace, Vec<String>), AskError> {
+        Ok((Trace::default(), Vec::new()))
     }
 }
 

@@ -18,6 +18,7 @@ use crate::ingest::outcome::{Reason, Refusal};
 use crate::ingest::records::{RowError, Rules};
 use crate::ingest::wire::{Field, Reader, WireError};
 use crate::model::json;
+use crate::model::span_rest::ColumnRest;
 
 /// Keys of one object that are compared one by one.
 const KEYS_COMPARED_MAX: usize = 64;
@@ -31,6 +32,8 @@ pub(super) struct JsonText {
     /// The hashes of the keys of large objects, by where their keys begin in `keys`.
     large: HashMap<usize, HashSet<u64>>,
     n_attributes: usize,
+    n_strings: u32,
+    rest: ColumnRest,
 }
 
 impl JsonText {
@@ -40,6 +43,9 @@ impl JsonText {
         self.keys.clear();
         self.large.clear();
         self.n_attributes = 0;
+        self.n_strings = 0;
+        self.rest.bytes.clear();
+        self.rest.doubles.clear();
         self.out.push('{');
     }
 
@@ -63,6 +69,19 @@ impl JsonText {
     pub(super) fn end(&mut self) -> &str {
         self.out.push('}');
         &self.out
+    }
+
+    /// Returns which strings of the object stand for something else.
+    pub(super) fn rest(&self) -> &ColumnRest {
+        &self.rest
+    }
+
+    /// Notes the same in what stands for a list of such objects, `n_before` strings after its start;
+    /// returns how many strings the object has.
+    pub(super) fn add_rest(&self, list: &mut ColumnRest, n_before: u32) -> u32 {
+        list.bytes.extend(self.rest.bytes.iter().map(|at| n_before + at));
+        list.doubles.extend(self.rest.doubles.iter().map(|at| n_before + at));
+        self.n_strings
     }
 
     /// Writes one value alone, and returns it.
@@ -139,19 +158,32 @@ impl JsonText {
             1 => self.text(field.bytes()?, key, rules),
             2 => self.out.push_str(if field.bool()? { "true" } else { "false" }),
             3 => self.out.push_str(itoa::Buffer::new().format(field.int64()?)),
-            4 => json::push_f64(&mut self.out, field.double()?),
+            4 => self.double(field.double()?),
             5 => return self.array(field.message()?, depth + 1, rules),
             6 => return self.map(field.message()?, depth + 1, rules),
-            _ => {
-                self.out.push('"');
-                STANDARD.encode_string(field.bytes()?, &mut self.out);
-                self.out.push('"');
-            }
+            _ => self.bytes(field.bytes()?),
         }
         Ok(())
     }
 
+    fn double(&mut self, value: f64) {
+        if !value.is_finite() {
+            self.rest.doubles.push(self.n_strings);
+            self.n_strings += 1;
+        }
+        json::push_f64(&mut self.out, value);
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.rest.bytes.push(self.n_strings);
+        self.n_strings += 1;
+        self.out.push('"');
+        STANDARD.encode_string(bytes, &mut self.out);
+        self.out.push('"');
+    }
+
     fn text(&mut self, bytes: &[u8], key: &str, rules: &Rules<'_>) {
+        self.n_strings += 1;
         let text = rules.scrub_attribute(key, String::from_utf8_lossy(bytes));
         json::push_string(&mut self.out, &text);
     }

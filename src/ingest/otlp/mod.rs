@@ -19,6 +19,7 @@ mod resource;
 
 mod logs;
 mod metrics;
+mod scope;
 mod spans;
 
 mod over_grpc;

@@ -12,6 +12,7 @@ use crate::ingest::Seed;
 use crate::ingest::outcome::Refusal;
 use crate::ingest::records::{Context, Origin, RowError, Rules};
 use crate::ingest::wire::{Field, Reader, WireError};
+use crate::model::span_rest::ColumnRest;
 
 /// Resources remembered in each half of the cache; a full resource is about 2 KiB.
 const HALF_MAX: usize = 4_096;
@@ -27,6 +28,8 @@ pub(in crate::ingest) struct Resource {
     pub(in crate::ingest) key: u128,
     /// Its attributes, a JSON object.
     pub(in crate::ingest) json: String,
+    /// What that object cannot say.
+    pub(in crate::ingest) rest: ColumnRest,
     /// Where its rows belong.
     pub(in crate::ingest) origin: Arc<Origin>,
     /// Its attributes as label values: strings as they are, everything else as text.
@@ -57,13 +60,13 @@ impl Resource {
     }
 
     fn read(ctx: &Context<'_>, key: u128, reader: Reader<'_>) -> Result<Self, RowError> {
-        let (json, attributes) = read_attributes(reader, &ctx.rules())?;
+        let (json, rest, attributes) = read_attributes(reader, &ctx.rules())?;
         let attribute = |key: &str| find(&attributes, key).map(str::to_owned);
         let tags = ctx.ingest.tagger.tag_resource(ctx.sender.grant, ctx.sender.tenant, &attribute);
         ctx.ingest.may_store(ctx.sender.grant, &tags.commons)?;
         let origin = Arc::new(Origin { tags, app: app(&attributes).to_owned() });
         let job = job(find(&attributes, "service.namespace"), find(&attributes, "service.name"));
-        Ok(Self { key, json, origin, attributes, job, decided_ns: ctx.now_ns })
+        Ok(Self { key, json, rest, origin, attributes, job, decided_ns: ctx.now_ns })
     }
 }
 
@@ -91,11 +94,15 @@ type Attributes = Vec<(String, String)>;
 fn read_attributes(
     mut reader: Reader<'_>,
     rules: &Rules<'_>,
-) -> Result<(String, Attributes), RowError> {
+) -> Result<(String, ColumnRest, Attributes), RowError> {
+    let mut dropped = 0;
     let (mut json, mut value) = (JsonText::default(), JsonText::default());
     let mut attributes = Attributes::new();
     json.begin();
     while let Some(field) = reader.next_field()? {
+        if field.number == 2 {
+            dropped = field.uint32()?;
+        }
         if field.number == 1 {
             json.attribute(&field, rules)?;
             let (key, text) = label_pair(&field, &mut value, rules)?;
@@ -104,7 +111,8 @@ fn read_attributes(
             }
         }
     }
-    Ok((json.end().to_owned(), attributes))
+    let rest = ColumnRest { dropped, ..json.rest().clone() };
+    Ok((json.end().to_owned(), rest, attributes))
 }
 
 /// Returns the key of a `KeyValue`, and its value as text.

@@ -7,12 +7,14 @@
 use std::sync::Arc;
 
 use super::json_text::{HexId, JsonText};
-use super::logs::{find, scope_name};
+use super::logs::find;
 use super::resource::{Resource, ResourceCache};
+use super::scope::{Scope, apart, schema_url};
 use crate::ingest::IngestError;
 use crate::ingest::outcome::{Reason, Refusal};
 use crate::ingest::records::{Batches, Context, Decoded, RowError, Rules};
 use crate::ingest::wire::{Field, Reader, WireError};
+use crate::model::span_rest::{ColumnRest, SpanRest};
 use crate::model::{SpanRow, SpansBuilder, json};
 
 /// Reads the spans of an `ExportTraceServiceRequest`.
@@ -54,43 +56,56 @@ struct Scratch {
     events: List,
     links: List,
     item: JsonText,
+    rest: String,
 }
+
+/// A resource with the schema URL that stands beside it.
+type Whose<'r> = Result<(&'r Arc<Resource>, String), Refusal>;
 
 /// A JSON array under way.
 #[derive(Default)]
 struct List {
     out: String,
     n_items: usize,
+    n_strings: u32,
+    rest: ColumnRest,
 }
 
 impl<'c> Walk<'c> {
     fn resource_spans(&mut self, field: &Field<'_>) -> Result<(), IngestError> {
         self.ctx.count_group(&mut self.decoded)?;
         let resource = self.resources.get(self.ctx, find(field.message()?, 1)?)?;
+        let url = apart(schema_url(field, &self.ctx.rules()))?;
+        let whose = match &resource {
+            Ok(resource) => url.map(|url| (resource, url)),
+            Err(refusal) => Err(refusal.clone()),
+        };
         let mut reader = field.message()?;
         while let Some(field) = reader.next_field()? {
             if field.number == 2 {
-                self.scope_spans(&field, &resource)?;
+                self.scope_spans(&field, &whose)?;
             }
         }
         Ok(())
     }
 
-    fn scope_spans(
-        &mut self,
-        field: &Field<'_>,
-        resource: &Result<Arc<Resource>, Refusal>,
-    ) -> Result<(), IngestError> {
+    fn scope_spans(&mut self, field: &Field<'_>, whose: &Whose<'_>) -> Result<(), IngestError> {
         self.ctx.count_group(&mut self.decoded)?;
-        let scope_name = scope_name(field)?;
+        let scope = match whose {
+            Ok((resource, url)) => {
+                let scope = apart(Scope::read(field, resource, url, &self.ctx.rules()))?;
+                scope.map(|scope| (*resource, scope))
+            }
+            Err(refusal) => Err(refusal.clone()),
+        };
         let mut reader = field.message()?;
         while let Some(field) = reader.next_field()? {
             if field.number != 2 {
                 continue;
             }
             self.ctx.count_record(&mut self.decoded)?;
-            let outcome = match resource {
-                Ok(resource) => self.span(&field, resource, &scope_name),
+            let outcome = match &scope {
+                Ok((resource, scope)) => self.span(&field, resource, scope),
                 Err(refusal) => Err(RowError::Refused(refusal.clone())),
             };
             self.decoded.note(outcome)?;
@@ -102,7 +117,7 @@ impl<'c> Walk<'c> {
         &mut self,
         field: &Field<'_>,
         resource: &Arc<Resource>,
-        scope_name: &str,
+        scope: &Scope,
     ) -> Result<(), RowError> {
         let rules = self.ctx.rules();
         let raw = RawSpan::read(field.message()?, &mut self.scratch, &rules)?;
@@ -112,6 +127,7 @@ impl<'c> Walk<'c> {
         let (name, trace_state) = (text(raw.name), text(raw.trace_state));
         let status_message = text(status_message);
         let parent_span_id = HexId::span(raw.parent_span_id);
+        self.scratch.write_rest(scope, &raw);
         let row = SpanRow {
             start_ns,
             end_ns,
@@ -124,14 +140,20 @@ impl<'c> Walk<'c> {
             status_message: &rules.scrub(status_message),
             attributes: self.scratch.attributes.end(),
             resource: &resource.json,
-            scope_name,
+            scope_name: &scope.name,
+            scope_version: &scope.version,
+            scope_attributes: &scope.attributes,
             trace_state: &trace_state,
             flags: raw.flags,
             events: self.scratch.events.end(),
             links: self.scratch.links.end(),
+            rest: &self.scratch.rest,
         };
-        self.decoded.n_built_bytes +=
-            row.attributes.len() + row.events.len() + row.links.len() + row.name.len();
+        self.decoded.n_built_bytes += row.attributes.len()
+            + row.events.len()
+            + row.links.len()
+            + row.name.len()
+            + row.rest.len();
         self.batches.of(&resource.origin).push(&resource.origin.tags, &row);
         Ok(())
     }
@@ -167,6 +189,9 @@ struct RawSpan<'a> {
     end_ns: u64,
     status: Option<Field<'a>>,
     flags: u32,
+    dropped_attributes: u32,
+    dropped_events: u32,
+    dropped_links: u32,
 }
 
 impl<'a> RawSpan<'a> {
@@ -188,8 +213,11 @@ impl<'a> RawSpan<'a> {
                 7 => raw.start_ns = field.fixed64()?,
                 8 => raw.end_ns = field.fixed64()?,
                 9 => scratch.attributes.attribute(&field, rules)?,
+                10 => raw.dropped_attributes = field.uint32()?,
                 11 => scratch.event(field.message()?, rules)?,
+                12 => raw.dropped_events = field.uint32()?,
                 13 => scratch.link(field.message()?, rules)?,
+                14 => raw.dropped_links = field.uint32()?,
                 15 => raw.status = Some(field),
                 16 => raw.flags = field.fixed32()?,
                 _ => {}
@@ -233,15 +261,29 @@ impl Scratch {
         self.links.begin();
     }
 
+    /// Writes what the columns cannot say; mostly that is what the scope has ready.
+    fn write_rest(&mut self, scope: &Scope, raw: &RawSpan<'_>) {
+        let with_dropped = |rest: &ColumnRest, dropped| ColumnRest { dropped, ..rest.clone() };
+        let attributes = with_dropped(self.attributes.rest(), raw.dropped_attributes);
+        let events = with_dropped(&self.events.rest, raw.dropped_events);
+        let links = with_dropped(&self.links.rest, raw.dropped_links);
+        if [&attributes, &events, &links].iter().all(|rest| rest.is_empty()) {
+            self.rest.clone_from(&scope.rest_text);
+        } else {
+            self.rest = SpanRest { attributes, events, links, ..scope.rest.clone() }.to_text();
+        }
+    }
+
     fn event(&mut self, mut reader: Reader<'_>, rules: &Rules<'_>) -> Result<(), RowError> {
         self.events.next_item("events", rules)?;
-        let (mut time_ns, mut name): (u64, &[u8]) = (0, b"");
+        let (mut time_ns, mut name, mut dropped): (u64, &[u8], u32) = (0, b"", 0);
         self.item.begin();
         while let Some(field) = reader.next_field()? {
             match field.number {
                 1 => time_ns = field.fixed64()?,
                 2 => name = field.bytes()?,
                 3 => self.item.attribute(&field, rules)?,
+                4 => dropped = field.uint32()?,
                 _ => {}
             }
         }
@@ -251,15 +293,14 @@ impl Scratch {
         out.push_str(itoa::Buffer::new().format(time_ns));
         out.push_str("\",\"name\":");
         json::push_string(out, &text(name));
-        out.push_str(",\"attributes\":");
-        out.push_str(self.item.end());
-        out.push('}');
+        self.events.end_item(&mut self.item, &[("dropped_attributes_count", dropped)]);
         Ok(())
     }
 
     fn link(&mut self, mut reader: Reader<'_>, rules: &Rules<'_>) -> Result<(), RowError> {
         self.links.next_item("links", rules)?;
         let (mut trace_id, mut span_id, mut trace_state): (&[u8], &[u8], &[u8]) = (b"", b"", b"");
+        let (mut dropped, mut flags) = (0, 0);
         self.item.begin();
         while let Some(field) = reader.next_field()? {
             match field.number {
@@ -267,6 +308,8 @@ impl Scratch {
                 2 => span_id = field.bytes()?,
                 3 => trace_state = field.bytes()?,
                 4 => self.item.attribute(&field, rules)?,
+                5 => dropped = field.uint32()?,
+                6 => flags = field.fixed32()?,
                 _ => {}
             }
         }
@@ -277,9 +320,8 @@ impl Scratch {
         out.push_str(HexId::span(span_id).as_str());
         out.push_str("\",\"trace_state\":");
         json::push_string(out, &text(trace_state));
-        out.push_str(",\"attributes\":");
-        out.push_str(self.item.end());
-        out.push('}');
+        let counts = [("dropped_attributes_count", dropped), ("flags", flags)];
+        self.links.end_item(&mut self.item, &counts);
         Ok(())
     }
 }
@@ -289,6 +331,19 @@ impl List {
         self.out.clear();
         self.out.push('[');
         self.n_items = 0;
+        self.n_strings = 0;
+        self.rest = ColumnRest::default();
+    }
+
+    /// Writes the attributes of an item, and those of the numbers that are not 0.
+    fn end_item(&mut self, attributes: &mut JsonText, numbers: &[(&str, u32)]) {
+        self.out.push_str(",\"attributes\":");
+        self.out.push_str(attributes.end());
+        for (name, number) in numbers.iter().filter(|(_, number)| *number > 0) {
+            self.out.push_str(&format!(",\"{name}\":{number}"));
+        }
+        self.out.push('}');
+        self.n_strings += attributes.add_rest(&mut self.rest, self.n_strings);
     }
 
     /// Makes room for one more item. An event of two bytes on the wire is fifty in the column, so

@@ -10,6 +10,7 @@ pub mod metrics_rows;
 pub mod path;
 pub mod read;
 pub mod read_histograms;
+pub mod read_spans;
 pub mod series_order;
 pub mod sort;
 pub mod write;

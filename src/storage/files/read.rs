@@ -23,6 +23,7 @@ use parquet::file::statistics::Statistics;
 use super::checked::{Blocks, Checked};
 use super::read_histograms::SampleRows;
 use crate::base::shield::shield;
+use crate::model::upgrade::{can_upgrade, upgrade};
 use crate::model::{Labels, LabelsBuilder, MatchOp, Matcher};
 use crate::storage::disk::{Disk, DiskRead};
 use crate::storage::{FileEntry, ReadError};
@@ -42,7 +43,11 @@ pub struct Footers {
 }
 
 impl Footers {
-    fn get(&self, path: &str, file: &Reader) -> Result<ArrowReaderMetadata, ParquetError> {
+    pub(super) fn get(
+        &self,
+        path: &str,
+        file: &Reader,
+    ) -> Result<ArrowReaderMetadata, ParquetError> {
         if let Some((footer, blocks)) = self.by_path.lock().get(path) {
             file.0.set_blocks(Arc::clone(blocks));
             return Ok(footer.clone());
@@ -64,6 +69,7 @@ pub struct AllRows {
     path: String,
     file: Arc<Checked>,
     reader: ParquetRecordBatchReader,
+    schema: SchemaRef,
 }
 
 impl std::fmt::Debug for AllRows {
@@ -73,18 +79,21 @@ impl std::fmt::Debug for AllRows {
 }
 
 impl AllRows {
-    /// Opens a file, which must have `schema`.
+    /// Opens a file, whose rows are read as those of `schema`.
     pub fn open(disk: &dyn Disk, entry: &FileEntry, schema: &SchemaRef) -> Result<Self, ReadError> {
         let file = Arc::new(Checked::open(disk, entry));
         let builder = ParquetRecordBatchReaderBuilder::try_new(Reader(Arc::clone(&file)));
         let reader = builder.map_err(Into::into).and_then(|builder| {
-            if builder.schema().fields() != schema.fields() {
+            if !can_upgrade(builder.schema(), schema) {
                 return Err("the file has other columns than files written today".into());
             }
             Ok(builder.with_batch_size(MERGE_ROWS).build()?)
         });
         match reader {
-            Ok(reader) => Ok(Self { path: entry.path.clone(), file, reader }),
+            Ok(reader) => {
+                let (path, schema) = (entry.path.clone(), Arc::clone(schema));
+                Ok(Self { path, file, reader, schema })
+            }
             Err(source) => Err(fault(&entry.path, &file, source)),
         }
     }
@@ -92,12 +101,15 @@ impl AllRows {
     /// Returns the next rows, `None` at the end.
     pub fn next_batch(&mut self) -> Result<Option<RecordBatch>, ReadError> {
         let batch = self.reader.next().transpose();
-        batch.map_err(|error| fault(&self.path, &self.file, error.into()))
+        let batch = batch.map_err(|error| fault(&self.path, &self.file, error.into()))?;
+        Ok(batch.map(|batch| {
+            upgrade(batch, &self.schema).expect("the schema was compared when it was opened")
+        }))
     }
 }
 
 // Asked afterwards, because the Parquet crate turns causes into text on their way.
-fn fault(
+pub(super) fn fault(
     path: &str,
     file: &Checked,
     source: Box<dyn std::error::Error + Send + Sync>,
@@ -381,7 +393,7 @@ fn column<'a>(batch: &'a RecordBatch, name: &str) -> &'a dyn Array {
 
 /// A file of ours as the Parquet crate reads it.
 #[derive(Debug, Clone)]
-struct Reader(Arc<Checked>);
+pub(super) struct Reader(pub(super) Arc<Checked>);
 
 impl Length for Reader {
     fn len(&self) -> u64 {
@@ -401,7 +413,7 @@ impl ChunkReader for Reader {
     }
 }
 
-struct SequentialRead {
+pub(super) struct SequentialRead {
     file: Arc<Checked>,
     at: u64,
 }

@@ -22,6 +22,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use crate::model::histogram::FloatCounts;
+use crate::model::upgrade::upgrade;
 use crate::model::{
     Commons, Description, ExpHistogram, Labels, MetricKind, Native, ResetHint, SeriesMeta, Signal,
     Temporality, ipc,
@@ -216,7 +217,7 @@ pub fn decode(payload: &[u8]) -> Result<(Commons, Payload), PayloadError> {
 fn rows(bytes: &[u8], schema: &SchemaRef) -> Result<RecordBatch, PayloadError> {
     let wrong = PayloadError("rows that are not an Arrow IPC stream of the signal's schema");
     let batch = ipc::read_batch(bytes).ok_or(wrong.clone())?;
-    if batch.schema() == *schema { Ok(batch) } else { Err(wrong) }
+    upgrade(batch, schema).ok_or(wrong)
 }
 
 struct Reader<'a> {

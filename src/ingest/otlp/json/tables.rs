@@ -96,10 +96,19 @@ static LOG_RECORD: Message = Message {
 pub(super) static SPANS: Message =
     Message { fields: &[many("resourceSpans", 1, Sub(&RESOURCE_SPANS))] };
 static RESOURCE_SPANS: Message = Message {
-    fields: &[one("resource", 1, Sub(&RESOURCE)), many("scopeSpans", 2, Sub(&SCOPE_SPANS))],
+    fields: &[
+        one("resource", 1, Sub(&RESOURCE)),
+        many("scopeSpans", 2, Sub(&SCOPE_SPANS)),
+        one("schemaUrl", 3, Text),
+    ],
 };
-static SCOPE_SPANS: Message =
-    Message { fields: &[one("scope", 1, Sub(&SCOPE)), many("spans", 2, Sub(&SPAN))] };
+static SCOPE_SPANS: Message = Message {
+    fields: &[
+        one("scope", 1, Sub(&SCOPE)),
+        many("spans", 2, Sub(&SPAN)),
+        one("schemaUrl", 3, Text),
+    ],
+};
 static SPAN: Message = Message {
     fields: &[
         one("traceId", 1, Hex),
@@ -111,8 +120,11 @@ static SPAN: Message = Message {
         one("startTimeUnixNano", 7, Fixed64),
         one("endTimeUnixNano", 8, Fixed64),
         many("attributes", 9, Sub(&KEY_VALUE)),
+        one("droppedAttributesCount", 10, Uint32),
         many("events", 11, Sub(&EVENT)),
+        one("droppedEventsCount", 12, Uint32),
         many("links", 13, Sub(&LINK)),
+        one("droppedLinksCount", 14, Uint32),
         one("status", 15, Sub(&STATUS)),
         one("flags", 16, Fixed32),
     ],
@@ -122,6 +134,7 @@ static EVENT: Message = Message {
         one("timeUnixNano", 1, Fixed64),
         one("name", 2, Text),
         many("attributes", 3, Sub(&KEY_VALUE)),
+        one("droppedAttributesCount", 4, Uint32),
     ],
 };
 static LINK: Message = Message {
@@ -130,6 +143,7 @@ static LINK: Message = Message {
         one("spanId", 2, Hex),
         one("traceState", 3, Text),
         many("attributes", 4, Sub(&KEY_VALUE)),
+        one("droppedAttributesCount", 5, Uint32),
         one("flags", 6, Fixed32),
     ],
 };
@@ -230,12 +244,15 @@ static SUMMARY_POINT: Message = Message {
 static QUANTILE: Message =
     Message { fields: &[one("quantile", 1, Double), one("value", 2, Double)] };
 
-static RESOURCE: Message = Message { fields: &[many("attributes", 1, Sub(&KEY_VALUE))] };
+static RESOURCE: Message = Message {
+    fields: &[many("attributes", 1, Sub(&KEY_VALUE)), one("droppedAttributesCount", 2, Uint32)],
+};
 static SCOPE: Message = Message {
     fields: &[
         one("name", 1, Text),
         one("version", 2, Text),
         many("attributes", 3, Sub(&KEY_VALUE)),
+        one("droppedAttributesCount", 4, Uint32),
     ],
 };
 static KEY_VALUE: Message =

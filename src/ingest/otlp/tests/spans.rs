@@ -115,7 +115,8 @@ fn events_and_links_are_json_arrays() {
         r#"[{{"trace_id":"{TRACE_HEX}","span_id":"{SPAN_HEX}","trace_state":"b=2","attributes":{{"k":false}}}}]"#
     );
     let events = concat!(
-        r#"[{"time_unix_nano":"7","name":"exception","attributes":{"exception.type":"E"}},"#,
+        r#"[{"time_unix_nano":"7","name":"exception","attributes":{"exception.type":"E"},"#,
+        r#""dropped_attributes_count":1},"#,
         r#"{"time_unix_nano":"0","name":"","attributes":{}}]"#
     );
     check(full_span(), &["events", "links"], &[events, &link]);

@@ -1,0 +1,213 @@
+//! Reading the JSON that our own columns hold, a value at a time and without a tree.
+//!
+//! What stands in a column was written by [`json`](super::json) and checked by a checksum on its way
+//! back, so this does not look for mistakes: text that is not JSON has no members, and no input
+//! makes it panic or recurse.
+
+use std::borrow::Cow;
+
+/// A value, its inside not yet looked at.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Json<'a> {
+    /// `null`, and what is no value.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A number as it is written.
+    Number(&'a str),
+    /// A string, its escapes undone.
+    Text(Cow<'a, str>),
+    /// `[…]`, for [`elements`].
+    Array(&'a str),
+    /// `{…}`, for [`members`].
+    Object(&'a str),
+}
+
+impl<'a> Json<'a> {
+    /// Reads one value.
+    pub fn of(raw: &'a str) -> Self {
+        let raw = raw.trim();
+        match raw.as_bytes().first() {
+            Some(b'"') => Json::Text(unquoted(raw)),
+            Some(b'{') => Json::Object(raw),
+            Some(b'[') => Json::Array(raw),
+            Some(b't') if raw == "true" => Json::Bool(true),
+            Some(b'f') if raw == "false" => Json::Bool(false),
+            Some(b'-' | b'0'..=b'9') => Json::Number(raw),
+            _ => Json::Null,
+        }
+    }
+}
+
+/// Returns the text of a JSON string; of one that is broken, what is between the quotes.
+fn unquoted(raw: &str) -> Cow<'_, str> {
+    let inner = raw.strip_prefix('"').unwrap_or(raw);
+    let inner = inner.strip_suffix('"').unwrap_or(inner);
+    if !inner.contains('\\') {
+        return Cow::Borrowed(inner);
+    }
+    serde_json::from_str(raw).map_or(Cow::Borrowed(inner), Cow::Owned)
+}
+
+/// Returns the names and values of an object, in their order.
+pub fn members(object: &str) -> Members<'_> {
+    Members { rest: object.trim_start().strip_prefix('{').unwrap_or("") }
+}
+
+/// Returns the values of an array, in their order.
+pub fn elements(array: &str) -> Elements<'_> {
+    Elements { rest: array.trim_start().strip_prefix('[').unwrap_or("") }
+}
+
+/// Returns the value of the first member with a name, as it is written.
+pub fn get<'a>(object: &'a str, name: &str) -> Option<&'a str> {
+    // Most objects do not have the member that is asked for, and a search for its name is faster
+    // than taking them apart; a name with an escape in it is looked for the long way.
+    let is_plain = !name.bytes().any(|byte| byte < 0x20 || byte == b'"' || byte == b'\\');
+    if is_plain && memchr::memmem::find(object.as_bytes(), name.as_bytes()).is_none() {
+        return None;
+    }
+    members(object).find(|(found, _)| found == name).map(|(_, value)| value)
+}
+
+/// The members of an object.
+#[derive(Debug, Clone)]
+pub struct Members<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Iterator for Members<'a> {
+    type Item = (Cow<'a, str>, &'a str);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (name, rest) = split_value(skip(self.rest))?;
+        if !name.starts_with('"') {
+            return None;
+        }
+        let (value, rest) = split_value(rest.trim_start().strip_prefix(':')?)?;
+        self.rest = rest;
+        Some((unquoted(name), value))
+    }
+}
+
+/// The elements of an array.
+#[derive(Debug, Clone)]
+pub struct Elements<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (value, rest) = split_value(skip(self.rest))?;
+        self.rest = rest;
+        Some(value)
+    }
+}
+
+fn skip(rest: &str) -> &str {
+    let rest = rest.trim_start();
+    rest.strip_prefix(',').unwrap_or(rest)
+}
+
+/// Parts the first value from what follows it.
+fn split_value(rest: &str) -> Option<(&str, &str)> {
+    let rest = rest.trim_start();
+    let bytes = rest.as_bytes();
+    let end = match bytes.first()? {
+        b'"' => string_end(bytes, 0)?,
+        b'{' | b'[' => nested_end(bytes)?,
+        b'}' | b']' | b',' | b':' => return None,
+        _ => bytes.iter().position(|byte| matches!(byte, b',' | b'}' | b']'))?,
+    };
+    rest.split_at_checked(end)
+}
+
+/// Returns where a string ends that begins at `start`, just after its closing quote.
+fn string_end(bytes: &[u8], start: usize) -> Option<usize> {
+    let mut at = start + 1;
+    loop {
+        at += memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
+        match bytes[at] {
+            b'"' => return Some(at + 1),
+            _ => at += 2,
+        }
+    }
+}
+
+fn nested_end(bytes: &[u8]) -> Option<usize> {
+    let (mut depth, mut at) = (0_usize, 0);
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'"' => {
+                at = string_end(bytes, at)?;
+                continue;
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => {
+                depth -= 1;
+                if depth == 0 {
+                    return Some(at + 1);
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(object: &str, name: &str, want: Option<&str>) {
+        assert_eq!(get(object, name), want, "{name} of {object}");
+    }
+
+    #[test]
+    fn a_member_is_found_as_it_is_written() {
+        let object = r#"{"a":1,"b":{"a":[2,"}"]},"c":"x\"},{","d":null,"e\n":-1.5e3}"#;
+
+        check(object, "a", Some("1"));
+        check(object, "b", Some(r#"{"a":[2,"}"]}"#));
+        check(object, "c", Some(r#""x\"},{""#));
+        check(object, "d", Some("null"));
+        check(object, "e\n", Some("-1.5e3"));
+        check(object, "x", None);
+        check("{}", "a", None);
+    }
+
+    #[test]
+    fn values_are_told_apart() {
+        assert_eq!(Json::of("true"), Json::Bool(true));
+        assert_eq!(Json::of(r#""a\tb""#), Json::Text("a\tb".into()));
+        assert_eq!(Json::of("12"), Json::Number("12"));
+        assert_eq!(Json::of("[1]"), Json::Array("[1]"));
+        assert_eq!(Json::of("null"), Json::Null);
+        assert_eq!(elements(r#"[1,"a",[2]]"#).collect::<Vec<_>>(), ["1", "\"a\"", "[2]"]);
+    }
+
+    #[test]
+    fn what_is_no_json_has_no_members() {
+        for text in
+            ["", "{", "{\"a", "{\"a\"", "{\"a\":", "{\"a\":\"\\", "{]", "[}", "nul", "{1:2}"]
+        {
+            assert_eq!(members(text).count(), 0, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_tree_of_another_reader_has_the_same_members() {
+        let text = r#"{"a": [1, {"b": "\u00e9"}], "c d": {"e": "f"} , "g": 0.5}"#;
+        let tree: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).unwrap();
+
+        let read: serde_json::Map<String, serde_json::Value> = members(text)
+            .map(|(name, value)| (name.into_owned(), serde_json::from_str(value).unwrap()))
+            .collect();
+
+        assert_eq!(read, tree);
+    }
+}

@@ -1,0 +1,266 @@
+//! Reading span files: one trace without a scan, or the rows of a time range in the file's order,
+//! which is (trace, time).
+//!
+//! A trace id is looked for in four steps, each of which mostly ends the search: the bounds of the
+//! row groups (in the footer, which is kept), their bloom filters, the bounds of the pages, and only
+//! then the rows of the one or two pages where the id can be.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::datatypes::SchemaRef;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowPredicateFn, ArrowReaderMetadata, ParquetRecordBatchReader,
+    ParquetRecordBatchReaderBuilder, RowFilter, RowSelection,
+};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{
+    PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
+};
+use parquet::file::page_index::column_index::ColumnIndexMetaData;
+use parquet::file::statistics::Statistics;
+
+use super::checked::Checked;
+use super::read::{Footers, Reader, fault};
+use crate::base::shield::shield;
+use crate::model::upgrade::upgrade;
+use crate::storage::disk::Disk;
+use crate::storage::{FileEntry, ReadError};
+
+/// Rows decoded at a time; many files may be open at once.
+const BATCH_ROWS: usize = 2_048;
+/// The column that a trace is found by.
+const TRACE_ID: &str = "trace_id";
+
+type Fault = Box<dyn std::error::Error + Send + Sync>;
+
+/// Returns the rows of one trace in a file.
+pub fn read_trace(
+    disk: &dyn Disk,
+    footers: &Footers,
+    entry: &FileEntry,
+    trace_id: &str,
+    schema: &SchemaRef,
+) -> Result<Vec<RecordBatch>, ReadError> {
+    let checked = Arc::new(Checked::open(disk, entry));
+    let read = shielded(|| {
+        let found = find(Reader(Arc::clone(&checked)), footers, &entry.path, trace_id)?;
+        found.into_iter().map(|batch| today(batch, schema)).collect()
+    });
+    read.map_err(|source| fault(&entry.path, &checked, source))
+}
+
+fn shielded<T>(read: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    shield("parquet", read).unwrap_or_else(|panic| Err(panic.into()))
+}
+
+fn today(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Fault> {
+    upgrade(batch, schema).ok_or_else(|| "the file has other columns than files of today".into())
+}
+
+fn find(
+    file: Reader,
+    footers: &Footers,
+    path: &str,
+    trace_id: &str,
+) -> Result<Vec<RecordBatch>, Fault> {
+    let footer = footers.get(path, &file)?;
+    let column = column_of(&footer, TRACE_ID)?;
+    let may_hold = |group: &RowGroupMetaData| text_may_be(group, column, trace_id);
+    let groups = footer.metadata().row_groups().iter().enumerate();
+    let groups: Vec<usize> =
+        groups.filter(|(_, group)| may_hold(group)).map(|(idx, _)| idx).collect();
+    let mut left = Vec::new();
+    for group in groups {
+        let builder =
+            ParquetRecordBatchReaderBuilder::new_with_metadata(file.clone(), footer.clone());
+        let filter = builder.get_row_group_column_bloom_filter(group, column)?;
+        if filter.is_none_or(|filter| filter.check(&trace_id)) {
+            left.push(group);
+        }
+    }
+    if left.is_empty() {
+        return Ok(Vec::new());
+    }
+    let footer = with_page_index(&footer, &file)?;
+    let mut found = Vec::new();
+    for group in left {
+        let Some(rows) = rows_of(footer.metadata(), group, column, trace_id)? else { continue };
+        let reader =
+            ParquetRecordBatchReaderBuilder::new_with_metadata(file.clone(), footer.clone())
+                .with_row_groups(vec![group])
+                .with_row_selection(rows)
+                .with_row_filter(trace_filter(&footer, trace_id))
+                .with_batch_size(BATCH_ROWS)
+                .build()?;
+        for batch in reader {
+            found.push(batch?);
+        }
+    }
+    Ok(found)
+}
+
+fn column_of(footer: &ArrowReaderMetadata, name: &str) -> Result<usize, Fault> {
+    let columns = footer.parquet_schema().columns();
+    let place = columns.iter().position(|column| column.name() == name);
+    place.ok_or_else(|| format!("the file has no column {name}").into())
+}
+
+fn text_may_be(group: &RowGroupMetaData, column: usize, wanted: &str) -> bool {
+    match group.column(column).statistics() {
+        Some(Statistics::ByteArray(stats)) => {
+            stats.min_opt().is_none_or(|min| min.data() <= wanted.as_bytes())
+                && stats.max_opt().is_none_or(|max| wanted.as_bytes() <= max.data())
+        }
+        _ => true,
+    }
+}
+
+/// The page index is read when a row group may really hold the trace, and not kept: of all the files
+/// there are it would take more memory than their footers.
+fn with_page_index(
+    footer: &ArrowReaderMetadata,
+    file: &Reader,
+) -> Result<ArrowReaderMetadata, ParquetError> {
+    let metadata = ParquetMetaData::clone(footer.metadata());
+    let mut reader = ParquetMetaDataReader::new_with_metadata(metadata)
+        .with_page_index_policy(PageIndexPolicy::Optional);
+    reader.read_page_indexes(file)?;
+    ArrowReaderMetadata::try_new(Arc::new(reader.finish()?), Default::default())
+}
+
+/// Returns the rows of a group in the pages that may hold a trace; `None` when there is no such page.
+fn rows_of(
+    metadata: &ParquetMetaData,
+    group: usize,
+    column: usize,
+    trace_id: &str,
+) -> Result<Option<RowSelection>, Fault> {
+    let n_rows = usize::try_from(metadata.row_group(group).num_rows())?;
+    let all = std::iter::once(0..n_rows);
+    let whole = Ok(Some(RowSelection::from_consecutive_ranges(all, n_rows)));
+    let (Some(bounds), Some(offsets)) = (metadata.column_index(), metadata.offset_index()) else {
+        return whole;
+    };
+    let (Some(bounds), Some(offsets)) = (
+        bounds.get(group).and_then(|group| group.get(column)),
+        offsets.get(group).and_then(|group| group.get(column)),
+    ) else {
+        return whole;
+    };
+    let ColumnIndexMetaData::BYTE_ARRAY(bounds) = bounds else { return whole };
+    let pages = offsets.page_locations();
+    let wanted = trace_id.as_bytes();
+    let may_hold = |page: usize| {
+        bounds.min_value(page).is_none_or(|min| min <= wanted)
+            && bounds.max_value(page).is_none_or(|max| wanted <= max)
+    };
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    for page in (0..pages.len()).filter(|&page| may_hold(page)) {
+        let start = usize::try_from(pages[page].first_row_index)?;
+        let end = match pages.get(page + 1) {
+            Some(next) => usize::try_from(next.first_row_index)?,
+            None => n_rows,
+        };
+        ranges.push(start..end);
+    }
+    if ranges.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(RowSelection::from_consecutive_ranges(ranges.into_iter(), n_rows)))
+}
+
+fn trace_filter(footer: &ArrowReaderMetadata, trace_id: &str) -> RowFilter {
+    let wanted = trace_id.to_owned();
+    let mask = ProjectionMask::columns(footer.parquet_schema(), [TRACE_ID]);
+    let predicate = ArrowPredicateFn::new(mask, move |batch: RecordBatch| {
+        let ids = batch.column(0).as_string::<i32>();
+        Ok(ids.iter().map(|id| Some(id == Some(wanted.as_str()))).collect::<BooleanArray>())
+    });
+    RowFilter::new(vec![Box::new(predicate)])
+}
+
+/// Which rows and columns of a span file are wanted.
+#[derive(Debug, Clone)]
+pub struct SpanRange {
+    /// First start time wanted, ns since 1970 UTC, inclusive.
+    pub min_ns: i64,
+    /// Last start time wanted, inclusive.
+    pub max_ns: i64,
+    /// The columns wanted; `trace_id` and `start_time` must be among them.
+    pub columns: Vec<&'static str>,
+}
+
+/// The rows of a file in a time range, sorted by (trace, time), a batch at a time.
+pub struct SpanRows {
+    path: String,
+    file: Arc<Checked>,
+    reader: Option<ParquetRecordBatchReader>,
+    schema: SchemaRef,
+}
+
+impl std::fmt::Debug for SpanRows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SpanRows").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl SpanRows {
+    /// Opens a file; `schema` is that of the wanted columns as they are written today.
+    pub fn open(
+        disk: &dyn Disk,
+        footers: &Footers,
+        entry: &FileEntry,
+        range: &SpanRange,
+        schema: &SchemaRef,
+    ) -> Result<Self, ReadError> {
+        let file = Arc::new(Checked::open(disk, entry));
+        let reader = shielded(|| open(Reader(Arc::clone(&file)), footers, entry, range));
+        let reader = reader.map_err(|source| fault(&entry.path, &file, source))?;
+        Ok(Self { path: entry.path.clone(), file, reader, schema: Arc::clone(schema) })
+    }
+
+    /// Returns the next rows, `None` at the end.
+    pub fn next_batch(&mut self) -> Result<Option<RecordBatch>, ReadError> {
+        let Some(reader) = &mut self.reader else { return Ok(None) };
+        let schema = &self.schema;
+        let next = shielded(|| match reader.next() {
+            Some(batch) => Ok(Some(today(batch?, schema)?)),
+            None => Ok(None),
+        });
+        next.map_err(|source| fault(&self.path, &self.file, source))
+    }
+}
+
+fn open(
+    file: Reader,
+    footers: &Footers,
+    entry: &FileEntry,
+    range: &SpanRange,
+) -> Result<Option<ParquetRecordBatchReader>, Fault> {
+    let footer = footers.get(&entry.path, &file)?;
+    let groups = footer.metadata().row_groups().iter().enumerate();
+    let groups: Vec<usize> =
+        groups.filter(|(_, group)| time_may_be(group, range)).map(|(idx, _)| idx).collect();
+    if groups.is_empty() {
+        return Ok(None);
+    }
+    let mask = ProjectionMask::columns(footer.parquet_schema(), range.columns.iter().copied());
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, footer)
+        .with_row_groups(groups)
+        .with_projection(mask)
+        .with_batch_size(BATCH_ROWS);
+    Ok(Some(builder.build()?))
+}
+
+fn time_may_be(group: &RowGroupMetaData, range: &SpanRange) -> bool {
+    match group.column(0).statistics() {
+        Some(Statistics::Int64(stats)) => {
+            stats.min_opt().is_none_or(|&min| min <= range.max_ns)
+                && stats.max_opt().is_none_or(|&max| range.min_ns <= max)
+        }
+        _ => true,
+    }
+}

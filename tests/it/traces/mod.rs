@@ -1,0 +1,4 @@
+//! Traces through their own doors: what comes in as OTLP goes out through Tempo's API.
+
+mod by_id;
+mod random;
