@@ -23,6 +23,7 @@ mod sql;
 mod tempo;
 mod time;
 mod timed_body;
+mod unread;
 
 pub mod fixture;
 
@@ -35,6 +36,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
 use prometheus_client::registry::Registry;
 use tower_http::compression::CompressionLayer;
 
@@ -49,6 +51,7 @@ pub use ops::early_router;
 pub use readiness::{Readiness, ReadinessState};
 pub use route::Need;
 pub use sessions::Sessions;
+pub use unread::Unread;
 
 /// The most bytes of a question's body.
 const QUESTION_BYTES_MAX: usize = 1 << 20;
@@ -81,6 +84,8 @@ pub struct Api {
     pub reload: Arc<dyn Reload>,
     /// Knows whether the log has been replayed.
     pub readiness: Readiness,
+    /// What answers may hold until they are read.
+    pub unread: Unread,
     /// Our own metrics.
     pub registry: Arc<Registry>,
     /// The clock.
@@ -100,6 +105,7 @@ impl Api {
         routes()
             .into_router()
             .layer(DefaultBodyLimit::max(QUESTION_BYTES_MAX))
+            .layer(from_fn_with_state(self.unread.clone(), unread::count))
             .layer(CompressionLayer::new())
             .fallback(error::not_found)
             .method_not_allowed_fallback(error::method_not_allowed)

@@ -31,6 +31,7 @@ pub(super) struct Rooms {
     engine: Arc<query::Engine>,
     rules: Arc<RuleSet>,
     registry: Arc<Registry>,
+    unread: api::Unread,
     /// What somebody should look at, for `/-/ready`.
     pub(super) warnings: Vec<String>,
 }
@@ -68,8 +69,9 @@ impl Rooms {
             grant: rules_grant(),
         };
         let rules = rules(config, clock, world, &state, &mut registry).await?;
+        let unread = api::Unread::register(sections.server.unread_answers_max, &mut registry);
         let registry = Arc::new(registry);
-        let rooms = Self { ingest, questions, engine, rules, registry, warnings };
+        let rooms = Self { ingest, questions, engine, rules, registry, unread, warnings };
         rooms.start(clock, storage, derive, state, tasks);
         Ok(rooms)
     }
@@ -123,6 +125,7 @@ impl Rooms {
             rules: Arc::new(ShownRules(Arc::clone(&self.rules))) as Arc<dyn RuleViews>,
             reload: Arc::clone(reload) as Arc<dyn api::Reload>,
             readiness,
+            unread: self.unread.clone(),
             registry: Arc::clone(&self.registry),
             clock: Arc::clone(clock),
             shown_config: config.shown().into(),

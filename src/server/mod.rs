@@ -78,6 +78,8 @@ pub struct Config {
     pub idle_timeout: HumanDuration,
     /// How long a client that is being told something may read nothing.
     pub write_timeout: HumanDuration,
+    /// The most bytes of answers, all together, that wait for their readers.
+    pub unread_answers_max: HumanSize,
     /// How long the rest of a body that was refused is let in, so that the answer arrives.
     pub linger_timeout: HumanDuration,
     /// How long requests under way may take to finish when the server stops.
@@ -118,6 +120,7 @@ impl Default for Config {
             body_timeout: HumanDuration::from_secs(60),
             idle_timeout: HumanDuration::from_secs(75),
             write_timeout: HumanDuration::from_secs(30),
+            unread_answers_max: HumanSize::from_mib(256),
             linger_timeout: HumanDuration::from_secs(5),
             drain_timeout: HumanDuration::from_secs(5),
             header_bytes_max: HumanSize(32 << 10),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::hostile::closed;
 use crate::support::http::{Connection, Request, read_response};
 use crate::support::wait::{PATIENCE, now_ms, pause, until};
-use crate::support::{Caller, Server, Setup, remote_write};
+use crate::support::{Caller, Server, Setup, otlp, remote_write};
 
 /// Everything is short, so that a story is.
 const SHORT: &str = "[server]\nconnections_max = 40\nheader_timeout = \"1s\"\n\
@@ -120,6 +120,83 @@ fn a_connection_that_asks_for_nothing_is_closed_politely() {
     assert_eq!(answer.status, 200);
     assert_eq!(wait_for_end(stream), b"", "nothing but the end comes behind the answer");
     assert!(closed(&caller, "idle_timeout") >= 1.0);
+}
+
+/// Stores `n` lines of 240 KiB, which is more than the sockets between us and a client hold.
+fn store_lines(caller: &Caller, n: i64) {
+    for n in 0..n {
+        let body = "x".repeat(240 << 10);
+        let record = otlp::record(now_ms() * 1_000_000 + n, &body);
+        let logs = otlp::logs(otlp::resource(&[("service.name", "large")]), vec![record]);
+        let answer = caller.send(otlp::post("/v1/logs", &logs));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+}
+
+fn all_lines(caller: &Caller) -> TcpStream {
+    const QUERY: &str = "SELECT body FROM logs";
+    let head = format!(
+        "POST /api/v1/sql HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n{QUERY}",
+        QUERY.len()
+    );
+    opened(&caller.http, head.as_bytes())
+}
+
+#[test]
+fn an_answer_that_nobody_reads_is_cut_off_and_its_memory_given_back() {
+    let limits = SHORT.replace(
+        "idle_timeout = \"2s\"\n",
+        "idle_timeout = \"2s\"\nwrite_timeout = \"2s\"\nunread_answers_max = \"40MiB\"\n",
+    );
+    let server = Setup::new("unread").config(&limits).start();
+    let caller = server.caller();
+    store_lines(&caller, 100);
+    let unread = |caller: &Caller| caller.own_metric("commonwatch_api_unread_answer_bytes", &[]);
+
+    let never = all_lines(&caller);
+    until("the first answer to be ready", PATIENCE, || match unread(&caller) {
+        held if held > 20e6 => Ok(()),
+        held => Err(format!("{held} bytes wait")),
+    });
+    let mut refused = all_lines(&caller);
+    let told = read_response(&mut std::io::BufReader::new(&mut refused)).unwrap();
+    assert_eq!(told.status, 429, "{}", told.text());
+    assert!(told.text().contains("server.unread_answers_max"), "{}", told.text());
+    assert_eq!(told.header("retry-after"), Some("5"));
+    Honest::open(&caller).send();
+
+    until("the answer to be cut off", PATIENCE, || match closed(&caller, "write_timeout") {
+        n if n >= 1.0 => Ok(()),
+        _ => Err("not yet".to_owned()),
+    });
+    assert!(unread(&caller) == 0.0, "its memory is given back");
+    let n_bytes = wait_for_end(never).len();
+    assert!(n_bytes < 20_000_000, "{n_bytes} bytes of 24 MB came out of the sockets");
+    Honest::open(&caller).send();
+}
+
+#[test]
+fn an_answer_that_is_read_slowly_is_read_to_its_end() {
+    let limits =
+        SHORT.replace("idle_timeout = \"2s\"", "idle_timeout = \"1s\"\nwrite_timeout = \"1s\"");
+    let server = Setup::new("slow-reader").config(&limits).start();
+    let caller = server.caller();
+    store_lines(&caller, 100);
+
+    let mut stream = all_lines(&caller);
+    let mut n_bytes = 0;
+    let mut piece = vec![0; 1 << 20];
+    loop {
+        pause(Duration::from_millis(150)); // More than three seconds in all.
+        match stream.read(&mut piece).unwrap() {
+            0 => break,
+            n => n_bytes += n,
+        }
+    }
+
+    assert!(n_bytes > 100 * (240 << 10), "{n_bytes}");
+    assert_eq!(closed(&caller, "write_timeout"), 0.0);
 }
 
 #[test]

@@ -18,6 +18,7 @@ use super::*;
 use crate::auth::{Authenticator, Metrics, TokenTable};
 use crate::base::ManualClock;
 use crate::base::clock::SharedClock;
+use crate::base::units::HumanSize;
 use fake::Fake;
 
 /// 2026-11-21 00:00:00 UTC.
@@ -65,6 +66,7 @@ fn api() -> Api {
         shown_config: Arc::from("[server]\n"),
         retention: Arc::from("90d"),
         started_ms: NOW_MS - 60_000,
+        unread: Unread::register(HumanSize::from_mib(64), &mut Registry::default()),
     }
 }
 
