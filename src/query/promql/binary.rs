@@ -102,7 +102,9 @@ impl Eval<'_> {
         let is_swapped = matches!(matching.card, Card::OneToMany(_));
         let (many, one) = if is_swapped { (&right, &left) } else { (&left, &right) };
         let ones = Signatures::of(&one.rows, matching);
-        check_one_side(&one.rows, &ones, matching, is_swapped)?;
+        let n_steps = one.rows.first().map_or(0, |row| row.values.len());
+        let has_many = steps_with_values(&many.rows, n_steps, matching);
+        check_one_side(&one.rows, &ones, matching, is_swapped, has_many.as_deref())?;
         let mut pairs = Pairs {
             eval_table: Table::new(&self.meter),
             seen: HashMap::new(),
@@ -197,18 +199,30 @@ fn stand_in(row: &Row, others: &[Row], members: &[usize], matching: &Matching, f
     Row { labels: row.labels.retain(|name| matching.keeps(name)), values }
 }
 
-/// On the one side, no two series of a match group may have a value at the same step.
+/// Returns at which steps a side has something to match, or `None` where what is missing is filled
+/// in, so that there always is.
+fn steps_with_values(rows: &[Row], n_steps: usize, matching: &Matching) -> Option<Vec<bool>> {
+    if matching.fill_left.is_some() || matching.fill_right.is_some() {
+        return None;
+    }
+    let has_value = |step: usize| rows.iter().any(|row| !is_absent(row.values[step]));
+    Some((0..n_steps).map(has_value).collect())
+}
+
+/// On the one side, no two series of a match group may have a value at the same step, unless there
+/// is nothing on the other side then.
 fn check_one_side(
     rows: &[Row],
     signatures: &Signatures,
     matching: &Matching,
     is_swapped: bool,
+    has_many: Option<&[bool]>,
 ) -> Result<(), PromqlError> {
     for members in signatures.groups.iter().filter(|members| members.len() > 1) {
         let mut holder: Vec<Option<usize>> = vec![None; rows[members[0]].values.len()];
         for row in members {
             let present = rows[*row].values.iter().enumerate().filter(|(_, v)| !is_absent(**v));
-            for (step, _) in present {
+            for (step, _) in present.filter(|(step, _)| has_many.is_none_or(|has| has[*step])) {
                 if let Some(other) = holder[step].replace(*row) {
                     return Err(not_unique(&rows[*row], &rows[other], matching, is_swapped));
                 }

@@ -303,16 +303,16 @@ pub(super) fn is_identity(name: &str) -> bool {
     name.starts_with("__") && [METRIC_NAME, "__type__", "__unit__"].contains(&name)
 }
 
-/// Returns the labels `absent` can tell from the selector: those it demands exactly once.
+/// Returns the labels `absent` can tell from the selector: those it demands, unless a later condition
+/// speaks of the same label. (The order counts in Prometheus, and so it does here.)
 fn labels_of_absent(matchers: &[Matcher]) -> Labels {
     let mut demanded: Vec<(&str, Option<&str>)> = Vec::new();
     for matcher in matchers.iter().filter(|m| m.name != METRIC_NAME) {
+        let is_equal = matcher.op == MatchOp::Eq;
         match demanded.iter_mut().find(|(name, _)| *name == matcher.name) {
             Some((_, value)) => *value = None,
-            None => {
-                let value = (matcher.op == MatchOp::Eq).then_some(&*matcher.value);
-                demanded.push((&matcher.name, value));
-            }
+            None if is_equal => demanded.push((&matcher.name, Some(&matcher.value))),
+            None => {}
         }
     }
     Labels::from_pairs(demanded.into_iter().filter_map(|(name, value)| Some((name, value?))))
