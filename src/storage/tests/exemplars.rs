@@ -38,7 +38,7 @@ fn each_exemplar_is_there_once_through_flush_merge_and_restart() {
 
     for step in 0..12 {
         let both = part("a", &[second.clone(), first.clone()]);
-        store.engine.commit(vec![both, part("b", &[second.clone()])]).unwrap();
+        store.engine.commit(vec![both, part("b", std::slice::from_ref(&second))]).unwrap();
         match step % 4 {
             0 | 1 => {
                 store.engine.seal().unwrap();
