@@ -7,7 +7,7 @@ SERVER := $(TARGET)/release/commonwatch
 OVERLOAD_TESTS := overload:: neighbours::
 
 .DEFAULT_GOAL := help
-.PHONY: help run test overload bench peers cardinality canaries faults powercut soak fuzz fmt clippy clean
+.PHONY: help run test overload bench peers cardinality promql canaries faults powercut soak fuzz fmt clippy clean
 
 help: ## Lists what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -40,6 +40,11 @@ peers: ## Measures ours beside Prometheus and VictoriaMetrics; PEERS=long takes 
 	@scripts/install-peers
 	@echo "==> building the release binary and the load generator (several minutes the first time)"
 	@$(CARGO) bench --locked --bench bench -- peers
+
+promql: ## Asks Prometheus and us 100,000 random expressions; PROMQL_QUERIES, SEED repeats
+	@scripts/install-test-clients
+	@PROMQL_PEER_QUERIES=$(or $(PROMQL_QUERIES),100000) PROMQL_PEER_SEED=$(or $(SEED),$$(date +%s)) \
+		$(CARGO) test --locked --test it promql_peer -- --nocapture
 
 canaries: ## Asks 40,000 questions under random scopes and looks for secrets of other commons
 	@COMMONWATCH_CANARY_QUERIES=$(or $(CANARY_QUERIES),40000) COMMONWATCH_CANARY_SEED=$(or $(SEED),20261121) \

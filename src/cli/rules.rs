@@ -79,7 +79,7 @@ fn test(paths: &[PathBuf], out: &mut dyn Write) -> Result<(), CliError> {
 
 /// Returns an expression as people lay it out, or what is wrong with it.
 fn formatted(expr: &str) -> Result<String, String> {
-    let parsed = promql::parse(expr, &ParseLimits::default());
+    let parsed = promql::parse(expr, &ParseLimits::experimental());
     parsed.map(|expr| expr.to_string()).map_err(|error| error.to_string())
 }
 
@@ -106,7 +106,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 impl World for MemoryWorld {
     async fn ask(&self, expr: &str, time_ms: i64) -> Result<Vec<(Labels, f64)>, String> {
         let shown = |error: promql::PromqlError| error.to_string();
-        let expr = promql::parse(expr, &ParseLimits::default()).map_err(shown)?;
+        let expr = promql::parse(expr, &ParseLimits::experimental()).map_err(shown)?;
         let budget = Budget::new(Arc::new(SystemClock::new()), TIMEOUT);
         let source = self.source.lock();
         let answer = self.engine.instant(&*source, &expr, time_ms, &budget).map_err(shown)?;

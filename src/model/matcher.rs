@@ -68,6 +68,11 @@ impl Matcher {
         }
     }
 
+    /// Returns true for `=~` and `!~`.
+    pub fn is_regex(&self) -> bool {
+        self.regex.is_some()
+    }
+
     /// Returns true when an absent label meets the condition.
     pub fn matches_empty(&self) -> bool {
         self.matches("")

@@ -59,6 +59,8 @@ pub struct Config {
     pub regex_text_max: HumanSize,
     /// The largest program that one of them may compile to.
     pub regex_program_max: HumanSize,
+    /// Whether PromQL may use what Prometheus has behind feature flags.
+    pub promql_experimental: bool,
     /// The longest SQL text.
     pub sql_text_max: HumanSize,
 }
@@ -91,6 +93,7 @@ impl Default for Config {
             promql_depth_max: promql.parse.depth_max,
             regex_text_max: size(promql.parse.regex_bytes_max),
             regex_program_max: size(promql.parse.regex_program_bytes_max),
+            promql_experimental: promql.parse.has_experimental,
             sql_text_max: HumanSize(64 << 10),
         }
     }
@@ -165,6 +168,7 @@ impl Config {
                 depth_max: self.promql_depth_max,
                 regex_bytes_max: self.regex_text_max.bytes(),
                 regex_program_bytes_max: self.regex_program_max.bytes(),
+                has_experimental: self.promql_experimental,
             },
             samples_max: self.samples_max,
             series_max: self.series_max,

@@ -28,6 +28,7 @@ mod neighbours;
 mod overload;
 mod paging;
 mod parquet;
+mod promql_peer;
 mod push;
 mod query_safety;
 mod restart;

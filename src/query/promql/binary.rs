@@ -9,6 +9,7 @@ use super::aggregate::push_key;
 use super::error::PromqlError;
 use super::eval::{Eval, Work, loses_name};
 use super::grid::{ABSENT, Grid, is_absent};
+use super::parse::quoting::quoted;
 use super::plan::{Card, Matching, Op, VectorNode, is_identity};
 use super::table::{Column, Row, RowRef, SAME_LABELSET, Sink, Table};
 
@@ -101,7 +102,9 @@ impl Eval<'_> {
         let is_swapped = matches!(matching.card, Card::OneToMany(_));
         let (many, one) = if is_swapped { (&right, &left) } else { (&left, &right) };
         let ones = Signatures::of(&one.rows, matching);
-        check_one_side(&one.rows, &ones, matching, is_swapped)?;
+        let n_steps = one.rows.first().map_or(0, |row| row.values.len());
+        let has_many = steps_with_values(&many.rows, n_steps, matching);
+        check_one_side(&one.rows, &ones, matching, is_swapped, has_many.as_deref())?;
         let mut pairs = Pairs {
             eval_table: Table::new(&self.meter),
             seen: HashMap::new(),
@@ -112,10 +115,28 @@ impl Eval<'_> {
         };
         let mut work = Work::new(self.budget);
         let mut key = Vec::new();
+        let (fill_many, fill_one) = match is_swapped {
+            false => (matching.fill_left, matching.fill_right),
+            true => (matching.fill_right, matching.fill_left),
+        };
         for many_row in &many.rows {
-            for one_idx in ones.members(&many_row.labels, matching, &mut key) {
+            let members = ones.members(&many_row.labels, matching, &mut key);
+            for one_idx in members {
                 work.spend(many_row.values.len())?;
                 pairs.add(many_row, &one.rows[*one_idx], &key)?;
+            }
+            if let Some(fill) = fill_one {
+                let missing = stand_in(many_row, &one.rows, members, matching, fill);
+                pairs.add(many_row, &missing, &key)?;
+            }
+        }
+        if let Some(fill) = fill_many {
+            let manys = Signatures::of(&many.rows, matching);
+            for one_row in &one.rows {
+                work.spend(one_row.values.len())?;
+                let members = manys.members(&one_row.labels, matching, &mut key);
+                let missing = stand_in(one_row, &many.rows, members, matching, fill);
+                pairs.add(&missing, one_row, &key)?;
             }
         }
         let mut table = pairs.eval_table;
@@ -170,18 +191,38 @@ fn write_signature(labels: &Labels, matching: &Matching, key: &mut Vec<u8>) {
     }
 }
 
-/// On the one side, no two series of a match group may have a value at the same step.
+/// Returns what stands for the other side of a row at the steps where none of the members is there.
+fn stand_in(row: &Row, others: &[Row], members: &[usize], matching: &Matching, fill: f64) -> Row {
+    let is_there = |step: usize| members.iter().any(|idx| !is_absent(others[*idx].values[step]));
+    let steps = 0..row.values.len();
+    let values = steps.map(|step| if is_there(step) { ABSENT } else { fill }).collect();
+    Row { labels: row.labels.retain(|name| matching.keeps(name)), values }
+}
+
+/// Returns at which steps a side has something to match, or `None` where what is missing is filled
+/// in, so that there always is.
+fn steps_with_values(rows: &[Row], n_steps: usize, matching: &Matching) -> Option<Vec<bool>> {
+    if matching.fill_left.is_some() || matching.fill_right.is_some() {
+        return None;
+    }
+    let has_value = |step: usize| rows.iter().any(|row| !is_absent(row.values[step]));
+    Some((0..n_steps).map(has_value).collect())
+}
+
+/// On the one side, no two series of a match group may have a value at the same step, unless there
+/// is nothing on the other side then.
 fn check_one_side(
     rows: &[Row],
     signatures: &Signatures,
     matching: &Matching,
     is_swapped: bool,
+    has_many: Option<&[bool]>,
 ) -> Result<(), PromqlError> {
     for members in signatures.groups.iter().filter(|members| members.len() > 1) {
         let mut holder: Vec<Option<usize>> = vec![None; rows[members[0]].values.len()];
         for row in members {
             let present = rows[*row].values.iter().enumerate().filter(|(_, v)| !is_absent(**v));
-            for (step, _) in present {
+            for (step, _) in present.filter(|(step, _)| has_many.is_none_or(|has| has[*step])) {
                 if let Some(other) = holder[step].replace(*row) {
                     return Err(not_unique(&rows[*row], &rows[other], matching, is_swapped));
                 }
@@ -208,7 +249,7 @@ fn not_unique(row: &Row, other: &Row, matching: &Matching, is_swapped: bool) -> 
 /// Prints labels as Prometheus' messages have them: `{__name__="up", job="a"}`.
 fn all_labels(labels: &Labels) -> String {
     let pairs: Vec<String> =
-        labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+        labels.iter().map(|(name, value)| format!("{name}={}", quoted(value))).collect();
     format!("{{{}}}", pairs.join(", "))
 }
 

@@ -113,12 +113,18 @@ fn clamp(value: f64, low: f64, high: f64) -> f64 {
     if low > high { ABSENT } else { max(low, min(high, value)) }
 }
 
-/// The smaller one; NaN when either is.
+/// The smaller one, as Go has it: NaN when either is, unless the other is the smallest there is.
 pub(super) fn min(left: f64, right: f64) -> f64 {
+    if left == f64::NEG_INFINITY || right == f64::NEG_INFINITY {
+        return f64::NEG_INFINITY;
+    }
     if left.is_nan() || right.is_nan() { f64::NAN } else { left.min(right) }
 }
 
-/// The larger one; NaN when either is.
+/// The larger one, as Go has it: NaN when either is, unless the other is the largest there is.
 pub(super) fn max(left: f64, right: f64) -> f64 {
+    if left == f64::INFINITY || right == f64::INFINITY {
+        return f64::INFINITY;
+    }
     if left.is_nan() || right.is_nan() { f64::NAN } else { left.max(right) }
 }

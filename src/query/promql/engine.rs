@@ -1,5 +1,6 @@
 //! The front of the room: a parsed query, a source and a time become an answer.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::model::SeriesData;
@@ -53,7 +54,7 @@ impl Engine {
         time_ms: i64,
         budget: &Budget,
     ) -> Result<Answer, PromqlError> {
-        self.evaluate(source, expr, Grid::instant(time_ms), budget, |eval, plan, grid| {
+        self.evaluate(source, expr, (Grid::instant(time_ms), 0), budget, |eval, plan, grid| {
             Ok(match plan {
                 Plan::Scalar(node) => {
                     let value = eval.scalar(node, grid)?[0];
@@ -95,7 +96,7 @@ impl Engine {
         // As Prometheus counts: the first point comes free.
         let grid = Grid::range(start_ms, end_ms, step_ms).filter(|grid| grid.n - 1 <= max);
         let grid = grid.ok_or(PromqlError::Points { max })?;
-        self.evaluate(source, expr, grid, budget, |eval, plan, grid| {
+        self.evaluate(source, expr, (grid, step_ms), budget, |eval, plan, grid| {
             let table = match plan {
                 Plan::Scalar(node) => {
                     let mut table = Table::new(&eval.meter);
@@ -116,14 +117,14 @@ impl Engine {
         &self,
         source: &dyn SeriesSource,
         expr: &Expr,
-        grid: Grid,
+        (grid, step_ms): (Grid, i64),
         budget: &Budget,
         answer: impl FnOnce(&Eval<'_>, &Plan, &Grid) -> Result<Value, PromqlError>,
     ) -> Result<Answer, PromqlError> {
         budget.check()?;
-        let mut planner =
-            Planner::new(grid, self.lookback_ms, self.subquery_step_ms, &budget.limits);
-        let plan = planner.plan(&expr.0)?;
+        let steps = (self.lookback_ms, self.subquery_step_ms);
+        let mut planner = Planner::new(expr, grid, step_ms, steps, &budget.limits);
+        let plan = planner.plan(&expr.node)?;
         let meter = Meter::new(budget.limits.memory_bytes_max, Arc::clone(&budget.shared));
         let fetches = Fetches::new(source, budget, meter, planner.fetches);
         let eval = Eval::new(fetches, budget, self.lookback_ms);
@@ -133,11 +134,23 @@ impl Engine {
         let notes = eval.notes.into_inner();
         Ok(Answer {
             value,
-            warnings: notes.warnings.into_iter().collect(),
-            infos: notes.infos.into_iter().collect(),
+            warnings: capped(notes.warnings, "warning"),
+            infos: capped(notes.infos, "info"),
             n_samples,
         })
     }
+}
+
+/// The most warnings, and the most infos, that an answer tells.
+const NOTES_MAX: usize = 10;
+
+fn capped(notes: BTreeSet<String>, kind: &str) -> Vec<String> {
+    let n_omitted = notes.len().saturating_sub(NOTES_MAX);
+    let mut told: Vec<String> = notes.into_iter().take(NOTES_MAX).collect();
+    if n_omitted > 0 {
+        told.push(format!("{n_omitted} more {kind} annotations omitted"));
+    }
+    told
 }
 
 fn samples_of(mut table: Table, timestamp_ms: i64) -> Vec<Sample> {

@@ -10,6 +10,7 @@ use super::error::PromqlError;
 use super::fetch::Fetches;
 use super::grid::{ABSENT, Grid, is_absent, seconds};
 use super::limits::Budget;
+use super::parse::place::Place;
 use super::plan::{Op, RangeCall, RangeOf, RangeSource, ScalarNode, Selector, SortBy, VectorNode};
 use super::table::{Column, Meter, RowRef, SAME_LABELSET, Sink, Table};
 use super::window::{Samples, Windows, newest};
@@ -37,12 +38,14 @@ impl<'q> Eval<'q> {
         Self { fetches, budget, meter, lookback_ms, notes: RefCell::default() }
     }
 
-    pub(super) fn warn(&self, text: String) {
-        self.notes.borrow_mut().warnings.insert(text);
+    /// Adds a warning about what stands at a place in the query.
+    pub(super) fn warn(&self, place: Place, text: &str) {
+        self.notes.borrow_mut().warnings.insert(format!("PromQL warning: {text} ({place})"));
     }
 
-    pub(super) fn inform(&self, text: String) {
-        self.notes.borrow_mut().infos.insert(text);
+    /// Adds an info about what stands at a place in the query.
+    pub(super) fn inform(&self, place: Place, text: &str) {
+        self.notes.borrow_mut().infos.insert(format!("PromQL info: {text} ({place})"));
     }
 
     /// Returns a scalar's value at every step.
@@ -159,12 +162,13 @@ impl<'q> Eval<'q> {
             VectorNode::AbsentOverTime { labels, source } => {
                 self.absent_over_time(labels, source, grid)?
             }
-            VectorNode::HistogramQuantile { quantile, inner } => {
-                self.histogram_quantile(quantile, inner, grid)?
+            VectorNode::HistogramQuantile { label, quantiles, places, inner } => {
+                self.histogram_quantile(label.as_deref(), quantiles, *places, inner, grid)?
             }
-            VectorNode::HistogramFraction { lower, upper, inner } => {
-                self.histogram_fraction(lower, upper, inner, grid)?
+            VectorNode::HistogramFraction { lower, upper, place, inner } => {
+                self.histogram_fraction(lower, upper, *place, inner, grid)?
             }
+            VectorNode::Info(call) => self.info(call, grid)?,
             VectorNode::Aggregate(aggregate) => self.aggregate(aggregate, grid)?,
             VectorNode::VectorVector { op, is_bool, matching, left, right } => {
                 let (left, right) = (self.rows(left, grid)?, self.rows(right, grid)?);
@@ -178,7 +182,7 @@ impl<'q> Eval<'q> {
         table.rows.iter().try_for_each(|row| sink(row.as_ref()))
     }
 
-    fn select(
+    pub(super) fn select(
         &self,
         selector: &Selector,
         grid: &Grid,
@@ -236,7 +240,7 @@ impl<'q> Eval<'q> {
     ) -> Result<(), PromqlError> {
         let params = call.params.iter().map(|param| self.scalar(param, grid));
         let params = params.collect::<Result<Vec<_>, _>>()?;
-        self.check_params(call.func, &params)?;
+        self.check_params(call, &params)?;
         let windows =
             Windows { grid: *grid, shift: call.source.shift, range_ms: call.source.range_ms };
         let is_nameless = !call.func.keeps_name();
@@ -247,7 +251,7 @@ impl<'q> Eval<'q> {
             if column.iter().all(|value| is_absent(*value)) {
                 return Ok(());
             }
-            self.inform_of_gauge(call.func, labels);
+            self.inform_of_gauge(call, labels);
             sink(RowRef { labels, is_nameless, values: &column })
         })
     }

@@ -7,8 +7,11 @@ use crate::model::Labels;
 use super::error::PromqlError;
 use super::eval::{Eval, Work};
 use super::grid::{ABSENT, Grid, is_absent};
-use super::plan::{ScalarNode, VectorNode, is_identity};
+use super::parse::place::Place;
+use super::parse::quoting::quoted;
+use super::plan::{HistogramPlaces, ScalarNode, VectorNode, is_identity};
 use super::table::{SAME_LABELSET, Table};
+use super::value::format_value;
 
 /// The label that holds a bucket's upper bound.
 const BUCKET_LABEL: &str = "le";
@@ -31,20 +34,52 @@ struct Histogram {
     buckets: Vec<(f64, usize)>,
 }
 
+/// Bucket series and what they are parts of.
+struct BucketRows {
+    rows: Table,
+    histograms: Vec<Histogram>,
+}
+
 impl Eval<'_> {
     pub(super) fn histogram_quantile(
         &self,
-        quantile: &ScalarNode,
+        label: Option<&str>,
+        quantiles: &[ScalarNode],
+        places: HistogramPlaces,
         inner: &VectorNode,
         grid: &Grid,
     ) -> Result<Table, PromqlError> {
-        let quantiles = self.scalar(quantile, grid)?;
-        self.warn_of_quantiles(&quantiles);
+        let mut columns = Vec::with_capacity(quantiles.len());
+        for quantile in quantiles {
+            let column = self.scalar(quantile, grid)?;
+            self.warn_of_quantiles(&column, places.quantile);
+            columns.push(column);
+        }
+        let inner = self.bucket_rows(inner, places.inner, grid)?;
+        let mut table = Table::new(&self.meter);
+        for column in &columns {
+            let found = self.quantiles_of(column, &inner, places, grid)?;
+            match label {
+                None => table = found,
+                Some(label) => add_labelled(label, column, found, &mut table)?,
+            }
+        }
+        table.merge_equal(SAME_LABELSET)?;
+        Ok(table)
+    }
+
+    fn quantiles_of(
+        &self,
+        quantiles: &[f64],
+        inner: &BucketRows,
+        places: HistogramPlaces,
+        grid: &Grid,
+    ) -> Result<Table, PromqlError> {
         self.each_histogram(inner, grid, |step, buckets, metric| {
             let (value, was_repaired) = bucket_quantile(quantiles[step], buckets);
             if was_repaired {
                 let of_metric = of_metric(metric);
-                self.inform(format!("PromQL info: input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile){of_metric}"));
+                self.inform(places.inner, &format!("input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile){of_metric}"));
             }
             value
         })
@@ -54,26 +89,41 @@ impl Eval<'_> {
         &self,
         lower: &ScalarNode,
         upper: &ScalarNode,
+        place: Place,
         inner: &VectorNode,
         grid: &Grid,
     ) -> Result<Table, PromqlError> {
         let (lower, upper) = (self.scalar(lower, grid)?, self.scalar(upper, grid)?);
-        self.each_histogram(inner, grid, |step, buckets, _| {
+        let inner = self.bucket_rows(inner, place, grid)?;
+        let mut table = self.each_histogram(&inner, grid, |step, buckets, _| {
             bucket_fraction(lower[step], upper[step], buckets)
-        })
+        })?;
+        table.merge_equal(SAME_LABELSET)?;
+        Ok(table)
+    }
+
+    fn bucket_rows(
+        &self,
+        inner: &VectorNode,
+        place: Place,
+        grid: &Grid,
+    ) -> Result<BucketRows, PromqlError> {
+        let rows = self.rows(inner, grid)?;
+        let histograms = self.histograms(&rows, place);
+        Ok(BucketRows { rows, histograms })
     }
 
     fn each_histogram(
         &self,
-        inner: &VectorNode,
+        inner: &BucketRows,
         grid: &Grid,
         of: impl Fn(usize, &mut Vec<Bucket>, &str) -> f64,
     ) -> Result<Table, PromqlError> {
-        let rows = self.rows(inner, grid)?;
+        let rows = &inner.rows;
         let mut table = Table::new(&self.meter);
         let mut buckets = Vec::new();
         let mut work = Work::new(self.budget);
-        for histogram in self.histograms(&rows) {
+        for histogram in &inner.histograms {
             work.spend(grid.n * histogram.buckets.len())?;
             let column = (0..grid.n).map(|step| {
                 buckets.clear();
@@ -85,22 +135,21 @@ impl Eval<'_> {
                 if buckets.is_empty() { ABSENT } else { of(step, &mut buckets, &histogram.metric) }
             });
             let column: Vec<f64> = column.collect();
-            table.push(histogram.labels, column)?;
+            table.push(histogram.labels.clone(), column)?;
         }
-        table.merge_equal(SAME_LABELSET)?;
         Ok(table)
     }
 
     /// Puts bucket series of one histogram together, in order of first appearance.
-    fn histograms(&self, table: &Table) -> Vec<Histogram> {
+    fn histograms(&self, table: &Table, place: Place) -> Vec<Histogram> {
         let mut places: HashMap<Labels, usize> = HashMap::new();
         let mut histograms: Vec<Histogram> = Vec::new();
         for (row_idx, row) in table.rows.iter().enumerate() {
             let bound = row.labels.get(BUCKET_LABEL).unwrap_or("");
             let metric = row.labels.metric();
             let Some(upper) = parse_bound(bound) else {
-                let of_metric = of_metric(metric);
-                self.warn(format!("PromQL warning: bucket label \"le\" is missing or has a malformed value of {bound:?}{of_metric}"));
+                let (bound, of_metric) = (quoted(bound), of_metric(metric));
+                self.warn(place, &format!("bucket label \"le\" is missing or has a malformed value of {bound}{of_metric}"));
                 continue;
             };
             // Two metrics with the same labels are two histograms, though their results collide.
@@ -122,7 +171,40 @@ impl Eval<'_> {
 }
 
 fn of_metric(metric: &str) -> String {
-    if metric.is_empty() { String::new() } else { format!(" for metric name {metric:?}") }
+    if metric.is_empty() { String::new() } else { format!(" for metric name {}", quoted(metric)) }
+}
+
+/// Adds rows with a label that says which quantile they are; a quantile may differ by step.
+fn add_labelled(
+    label: &str,
+    quantiles: &[f64],
+    found: Table,
+    table: &mut Table,
+) -> Result<(), PromqlError> {
+    let mut distinct: Vec<f64> = Vec::new();
+    for quantile in quantiles {
+        if !distinct.iter().any(|known| known.to_bits() == quantile.to_bits()) {
+            distinct.push(*quantile);
+        }
+    }
+    for row in &found.rows {
+        for quantile in &distinct {
+            let column = row.values.iter().zip(quantiles).map(|(value, of)| {
+                if of.to_bits() == quantile.to_bits() { *value } else { ABSENT }
+            });
+            let mut labels = row.labels.to_builder();
+            let labels = labels.set(label, &open_metrics(*quantile)).build();
+            table.push(labels, column.collect())?;
+        }
+    }
+    Ok(())
+}
+
+/// Prints a number as OpenMetrics does: whole ones with `.0`.
+fn open_metrics(value: f64) -> String {
+    let text = format_value(value);
+    let is_whole = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+    if is_whole { format!("{text}.0") } else { text }
 }
 
 fn parse_bound(text: &str) -> Option<f64> {

@@ -131,6 +131,8 @@ pub struct ParseLimits {
     pub regex_bytes_max: usize,
     /// The largest compiled regular expression (`query.regex_program_max`).
     pub regex_program_bytes_max: usize,
+    /// Whether it may use what Prometheus has behind feature flags (`query.promql_experimental`).
+    pub has_experimental: bool,
 }
 
 impl Default for ParseLimits {
@@ -141,7 +143,15 @@ impl Default for ParseLimits {
             depth_max: DEPTH_MAX,
             regex_bytes_max: 4 << 10,
             regex_program_bytes_max: REGEX_PROGRAM_BYTES_MAX,
+            has_experimental: false,
         }
+    }
+}
+
+impl ParseLimits {
+    /// Returns the defaults with everything experimental allowed.
+    pub fn experimental() -> Self {
+        Self { has_experimental: true, ..Self::default() }
     }
 }
 

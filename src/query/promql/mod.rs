@@ -7,14 +7,14 @@
 //! groups x steps of memory, never series x steps, and an instant query is a range of one step.
 //!
 //! ```text
-//! text -> guard (limits, before any foreign code) -> parse (promql-parser) -> plan (types, times,
-//! which windows to read) -> eval: fetch -> window/range -> elements, binary, aggregate -> Answer
+//! text -> parse (limits, tokens, tree, types) -> plan (times, which windows to read)
+//! -> eval: fetch -> window/range -> elements, binary, aggregate -> Answer
 //! ```
 //!
-//! Only `parse` and `plan` name the parser's types. Reading samples is left to a [`SeriesSource`],
+//! Reading samples is left to a [`SeriesSource`],
 //! permission to whoever made that source, HTTP to `api`.
 //!
-//! When you add a function, also touch: `plan/functions.rs`, `docs/promql.md`, `tests/cases/promql`.
+//! When you add a function, also touch: `parse/functions.rs`, `plan/functions.rs`, `docs/promql.md`, `tests/cases/promql`.
 
 pub mod error;
 pub mod limits;
@@ -23,10 +23,8 @@ pub mod testing;
 pub mod value;
 
 mod grid;
-mod guard;
 mod parse;
 mod plan;
-mod quoting;
 
 mod aggregate;
 mod binary;
@@ -35,6 +33,7 @@ mod engine;
 mod eval;
 mod fetch;
 mod histogram;
+mod info;
 mod kahan;
 mod labelling;
 mod range;
@@ -45,7 +44,9 @@ mod window;
 pub use engine::Engine;
 pub use error::PromqlError;
 pub use limits::{Budget, Config, DEPTH_MAX, Limits, ParseLimits, SharedMemory};
-pub use parse::{Expr, ResultType, as_selector, format_expr, parse, parse_selectors, selectors};
+pub use parse::{
+    Expr, ResultType, as_selector, expr_to_json, format_expr, parse, parse_selectors, selectors,
+};
 pub use source::SeriesSource;
 pub use value::{Answer, Sample, Value, format_value};
 

@@ -13,6 +13,7 @@ use crate::model::Labels;
 use super::error::PromqlError;
 use super::eval::{Eval, Work};
 use super::grid::{ABSENT, Grid, is_absent};
+use super::parse::place::Place;
 use super::plan::{Aggregate, AggregateOp, Grouping, ScalarNode, VectorNode};
 use super::range::quantile;
 use super::table::{RowRef, SAME_LABELSET, Table};
@@ -27,9 +28,11 @@ impl Eval<'_> {
         let Aggregate { op, grouping, inner } = aggregate;
         match op {
             AggregateOp::Fold(op) => self.fold(*op, grouping, inner, grid),
-            AggregateOp::Pick(op, param) => self.pick(*op, param, grouping, inner, grid),
-            AggregateOp::Quantile(quantile) => {
-                self.quantile_of_groups(quantile, grouping, inner, grid)
+            AggregateOp::Pick(op, param, place) => {
+                self.pick(*op, param, *place, grouping, inner, grid)
+            }
+            AggregateOp::Quantile(quantile, place) => {
+                self.quantile_of_groups(quantile, *place, grouping, inner, grid)
             }
             AggregateOp::CountValues(label) => self.count_values(label, grouping, inner, grid),
         }
@@ -38,12 +41,13 @@ impl Eval<'_> {
     fn quantile_of_groups(
         &self,
         param: &ScalarNode,
+        place: Place,
         grouping: &Grouping,
         inner: &VectorNode,
         grid: &Grid,
     ) -> Result<Table, PromqlError> {
         let quantiles = self.scalar(param, grid)?;
-        self.warn_of_quantiles(&quantiles);
+        self.warn_of_quantiles(&quantiles, place);
         let rows = self.rows(inner, grid)?;
         let (groups, members) = members_of(&rows, grouping);
         let mut table = Table::new(&self.meter);

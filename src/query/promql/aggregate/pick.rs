@@ -6,6 +6,7 @@ use super::super::error::PromqlError;
 use super::super::eval::{Eval, Work};
 use super::super::grid::{ABSENT, Grid, is_absent, to_index};
 use super::super::labelling::order_of_values;
+use super::super::parse::place::Place;
 use super::super::plan::{Grouping, PickOp, ScalarNode, VectorNode};
 use super::super::table::{Row, Table};
 use super::super::value::format_value;
@@ -16,12 +17,13 @@ impl Eval<'_> {
         &self,
         op: PickOp,
         param: &ScalarNode,
+        place: Place,
         grouping: &Grouping,
         inner: &VectorNode,
         grid: &Grid,
     ) -> Result<Table, PromqlError> {
         let params = self.scalar(param, grid)?;
-        self.check_pick(op, &params)?;
+        self.check_pick(op, &params, place)?;
         let rows = self.rows(inner, grid)?;
         let (_, members) = members_of(&rows, grouping);
         let mut picked = Picked { rows: &rows.rows, columns: vec![None; rows.rows.len()], grid };
@@ -54,7 +56,7 @@ impl Eval<'_> {
         Ok(table)
     }
 
-    fn check_pick(&self, op: PickOp, params: &[f64]) -> Result<(), PromqlError> {
+    fn check_pick(&self, op: PickOp, params: &[f64], place: Place) -> Result<(), PromqlError> {
         if params.iter().any(|param| param.is_nan()) {
             let what = if op == PickOp::LimitRatio { "Ratio" } else { "Parameter" };
             return Err(PromqlError::execution(format!("{what} value is NaN")));
@@ -62,7 +64,12 @@ impl Eval<'_> {
         if op == PickOp::LimitRatio {
             if let Some(ratio) = params.iter().find(|ratio| ratio.abs() > 1.0) {
                 let (got, capped) = (format_value(*ratio), format_value(ratio.clamp(-1.0, 1.0)));
-                self.warn(format!("PromQL warning: ratio value should be between -1 and 1, got {got}, capping to {capped}"));
+                self.warn(
+                    place,
+                    &format!(
+                        "ratio value should be between -1 and 1, got {got}, capping to {capped}"
+                    ),
+                );
             }
         } else if let Some(k) = params.iter().find(|k| k.abs() >= 9.2e18) {
             let k = format_value(*k);

@@ -1,42 +1,43 @@
 //! Function calls to plan nodes.
 
-use promql_parser::parser::value::ValueType;
-use promql_parser::parser::{self as ast, Call};
+use crate::model::Matcher;
+use crate::model::labels::METRIC_NAME;
 
 use super::super::error::PromqlError;
 use super::super::grid::{Grid, seconds};
-use super::super::guard::too_long_regex;
 use super::super::limits::ParseLimits;
-use super::super::parse::matchers_of;
+use super::super::parse::ast::{Node, NodeExpr, Type, When};
+use super::super::parse::functions::Function;
+use super::super::parse::too_long_regex;
 use super::build::{text_of, wrong_type};
 use super::{
-    ElementFn, Planner, RangeCall, RangeFn, Relabel, ScalarNode, SortBy, VectorNode,
-    labels_of_absent,
+    ElementFn, HistogramPlaces, InfoCall, Planner, RangeCall, RangeFn, Relabel, ScalarNode,
+    Selector, SortBy, VectorNode, labels_of_absent,
 };
 
 impl Planner<'_> {
     /// Plans a call whose result is a scalar.
     pub(super) fn scalar_call(
         &mut self,
-        call: &Call,
+        func: &Function,
+        args: &[Node],
         grid: &Grid,
     ) -> Result<ScalarNode, PromqlError> {
-        let query = self.query;
-        Ok(match call.func.name {
+        let (query, times) = (self.query, self.times);
+        Ok(match func.name {
             "time" => ScalarNode::Time,
             "pi" => ScalarNode::Number(std::f64::consts::PI),
             "start" => ScalarNode::Number(seconds(query.start_ms)),
             "end" => ScalarNode::Number(seconds(query.end_ms())),
-            "range" => ScalarNode::Number(seconds(query.end_ms().saturating_sub(query.start_ms))),
-            "step" if query.n == 1 => ScalarNode::Number(0.0),
-            "step" => ScalarNode::Number(seconds(query.step_ms)),
-            "scalar" => ScalarNode::Of(Box::new(self.vector(arg(call, 0)?, grid)?)),
+            "range" => ScalarNode::Number(seconds(times.range_ms)),
+            "step" => ScalarNode::Number(seconds(times.step_ms)),
+            "scalar" => ScalarNode::Of(self.boxed(args, 0, grid)?),
             "min_of" => {
-                let [left, right] = self.two_scalars(call, grid)?;
+                let [left, right] = self.two_scalars(args, grid)?;
                 ScalarNode::MinOf(left, right)
             }
             "max_of" => {
-                let [left, right] = self.two_scalars(call, grid)?;
+                let [left, right] = self.two_scalars(args, grid)?;
                 ScalarNode::MaxOf(left, right)
             }
             name => return Err(unsupported(name)),
@@ -45,156 +46,201 @@ impl Planner<'_> {
 
     fn two_scalars(
         &mut self,
-        call: &Call,
+        args: &[Node],
         grid: &Grid,
     ) -> Result<[Box<ScalarNode>; 2], PromqlError> {
-        let left = self.scalar(arg(call, 0)?, grid)?;
-        let right = self.scalar(arg(call, 1)?, grid)?;
+        let left = self.scalar(arg(args, 0)?, grid)?;
+        let right = self.scalar(arg(args, 1)?, grid)?;
         Ok([Box::new(left), Box::new(right)])
     }
 
     /// Plans a call whose result is a vector.
     pub(super) fn vector_call(
         &mut self,
-        call: &Call,
+        func: &Function,
+        args: &[Node],
         grid: &Grid,
     ) -> Result<VectorNode, PromqlError> {
-        let name = call.func.name;
+        let name = func.name;
         if let Some(func) = RangeFn::by_name(name) {
-            return self.range_call(func, call, grid);
+            return self.range_call(func, args, grid);
         }
         if let Some(func) = ElementFn::by_name(name) {
-            return self.element_call(func, call, grid);
+            return self.element_call(func, args, grid);
         }
         match name {
-            "vector" => Ok(VectorNode::Constant(self.scalar(arg(call, 0)?, grid)?)),
+            "vector" => Ok(VectorNode::Constant(self.scalar(arg(args, 0)?, grid)?)),
             "sort" | "sort_desc" => {
                 let by = SortBy::Value { is_descending: name == "sort_desc" };
-                Ok(VectorNode::Sort { by, inner: self.boxed(call, 0, grid)? })
+                Ok(VectorNode::Sort { by, inner: self.boxed(args, 0, grid)? })
             }
             "sort_by_label" | "sort_by_label_desc" => {
-                let names = texts(call, 1)?;
+                let names = texts(args, 1)?;
                 let by = SortBy::Labels { names, is_descending: name == "sort_by_label_desc" };
-                Ok(VectorNode::Sort { by, inner: self.boxed(call, 0, grid)? })
+                Ok(VectorNode::Sort { by, inner: self.boxed(args, 0, grid)? })
             }
-            "label_replace" | "label_join" => {
-                let how = if name == "label_join" {
-                    join_of(call)?
-                } else {
-                    replace_of(call, &self.limits.parse)?
-                };
-                Ok(VectorNode::Relabel { how, inner: self.boxed(call, 0, grid)? })
+            "label_replace" => {
+                let how = replace_of(args, &self.limits.parse)?;
+                Ok(VectorNode::Relabel { how, inner: self.boxed(args, 0, grid)? })
+            }
+            "label_join" => {
+                let how = join_of(args)?;
+                Ok(VectorNode::Relabel { how, inner: self.boxed(args, 0, grid)? })
             }
             "absent" => {
-                let inner = arg(call, 0)?;
-                let labels = match strip_parens(inner) {
-                    ast::Expr::VectorSelector(selector) => matchers_of(selector)?,
-                    _ => Vec::new(),
-                };
-                let labels = labels_of_absent(&labels);
-                Ok(VectorNode::Absent { labels, inner: Box::new(self.vector(inner, grid)?) })
+                let labels = labels_of_absent(selected_by(arg(args, 0)?));
+                Ok(VectorNode::Absent { labels, inner: self.boxed(args, 0, grid)? })
             }
             "absent_over_time" => {
-                let inner = arg(call, 0)?;
-                let labels = match strip_parens(inner) {
-                    ast::Expr::MatrixSelector(matrix) => matchers_of(&matrix.vs)?,
-                    _ => Vec::new(),
-                };
-                let labels = labels_of_absent(&labels);
+                let inner = arg(args, 0)?;
+                let labels = labels_of_absent(selected_by(inner));
                 Ok(VectorNode::AbsentOverTime { labels, source: self.range(inner, grid)? })
             }
-            "histogram_quantile" => Ok(VectorNode::HistogramQuantile {
-                quantile: self.scalar(arg(call, 0)?, grid)?,
-                inner: self.boxed(call, 1, grid)?,
-            }),
+            "info" => self.info(args, grid),
+            _ => self.histogram_call(name, args, grid),
+        }
+    }
+
+    fn histogram_call(
+        &mut self,
+        name: &str,
+        args: &[Node],
+        grid: &Grid,
+    ) -> Result<VectorNode, PromqlError> {
+        match name {
+            "histogram_quantile" => {
+                let (quantile, inner) = (arg(args, 0)?, arg(args, 1)?);
+                Ok(VectorNode::HistogramQuantile {
+                    label: None,
+                    quantiles: vec![self.scalar(quantile, grid)?],
+                    places: self.histogram_places(quantile, inner),
+                    inner: Box::new(self.vector(inner, grid)?),
+                })
+            }
+            "histogram_quantiles" => {
+                let (inner, label) = (arg(args, 0)?, text_of(arg(args, 1)?)?);
+                let quantiles = args[2..].iter().map(|quantile| self.scalar(quantile, grid));
+                let quantiles = quantiles.collect::<Result<_, _>>()?;
+                Ok(VectorNode::HistogramQuantile {
+                    label: Some(label),
+                    quantiles,
+                    places: self.histogram_places(arg(args, 2)?, inner),
+                    inner: Box::new(self.vector(inner, grid)?),
+                })
+            }
             "histogram_fraction" => Ok(VectorNode::HistogramFraction {
-                lower: self.scalar(arg(call, 0)?, grid)?,
-                upper: self.scalar(arg(call, 1)?, grid)?,
-                inner: self.boxed(call, 2, grid)?,
+                lower: self.scalar(arg(args, 0)?, grid)?,
+                upper: self.scalar(arg(args, 1)?, grid)?,
+                place: self.place(arg(args, 2)?),
+                inner: self.boxed(args, 2, grid)?,
             }),
             _ => Err(unsupported(name)),
         }
     }
 
+    fn histogram_places(&self, quantile: &Node, inner: &Node) -> HistogramPlaces {
+        HistogramPlaces { quantile: self.place(quantile), inner: self.place(inner) }
+    }
+
     fn boxed(
         &mut self,
-        call: &Call,
+        args: &[Node],
         idx: usize,
         grid: &Grid,
     ) -> Result<Box<VectorNode>, PromqlError> {
-        Ok(Box::new(self.vector(arg(call, idx)?, grid)?))
+        Ok(Box::new(self.vector(arg(args, idx)?, grid)?))
     }
 
     fn range_call(
         &mut self,
         func: RangeFn,
-        call: &Call,
+        args: &[Node],
         grid: &Grid,
     ) -> Result<VectorNode, PromqlError> {
-        let mut params = Vec::new();
-        let mut source = None;
-        for arg in &call.args.args {
-            match arg.value_type() {
-                ValueType::Matrix => source = Some(self.range(arg, grid)?),
-                _ => params.push(self.scalar(arg, grid)?),
-            }
-        }
-        let source = source.ok_or_else(|| {
-            PromqlError::parse(format!(
-                "expected type matrix in call to function '{}'",
-                call.func.name
-            ))
-        })?;
-        Ok(VectorNode::Range(RangeCall { func, params, source }))
+        let is_matrix = |node: &&Node| node.ty == Type::Matrix;
+        let series = args.iter().find(is_matrix);
+        let series = series.ok_or_else(|| PromqlError::parse("a range vector is missing"))?;
+        let params = args.iter().filter(|node| !is_matrix(node));
+        let param_place = self.place(params.clone().next().unwrap_or(series));
+        let params = params.map(|node| self.scalar(node, grid)).collect::<Result<_, _>>()?;
+        let (place, source) = (self.place(series), self.range(series, grid)?);
+        Ok(VectorNode::Range(RangeCall { func, params, source, place, param_place }))
     }
 
     fn element_call(
         &mut self,
         func: ElementFn,
-        call: &Call,
+        args: &[Node],
         grid: &Grid,
     ) -> Result<VectorNode, PromqlError> {
-        if call.args.args.is_empty() && func.defaults_to_time() {
+        if args.is_empty() && func.defaults_to_time() {
             let inner = Box::new(VectorNode::Constant(ScalarNode::Time));
             return Ok(VectorNode::Map { func, params: Vec::new(), inner });
         }
-        let vector = arg(call, 0)?;
-        if let (ElementFn::StepTime, ast::Expr::VectorSelector(selector)) =
-            (func, strip_parens(vector))
-        {
-            let selector = self.selector(selector, grid, self.lookback_ms)?;
+        let vector = arg(args, 0)?;
+        let bare = vector.inside();
+        if let (ElementFn::StepTime, NodeExpr::Selector(selector)) = (func, &bare.expr) {
+            let selector = self.selector(bare, selector, grid, self.lookback_ms)?;
             return Ok(VectorNode::SampleTime(selector));
         }
-        if vector.value_type() != ValueType::Vector {
-            return Err(wrong_type("vector", vector));
+        if vector.ty != Type::Vector {
+            return Err(wrong_type("instant vector", vector));
         }
         let inner = Box::new(self.vector(vector, grid)?);
-        let params = call.args.args[1..].iter();
+        let params = args[1..].iter();
         let params = params.map(|param| self.scalar(param, grid)).collect::<Result<_, _>>()?;
         Ok(VectorNode::Map { func, params, inner })
     }
-}
 
-fn arg(call: &Call, idx: usize) -> Result<&ast::Expr, PromqlError> {
-    call.args.args.get(idx).map(|arg| &**arg).ok_or_else(|| {
-        PromqlError::parse(format!("missing argument in call to function '{}'", call.func.name))
-    })
-}
-
-fn texts(call: &Call, from: usize) -> Result<Vec<String>, PromqlError> {
-    call.args.args.iter().skip(from).map(|arg| text_of(arg)).collect()
-}
-
-fn strip_parens(expr: &ast::Expr) -> &ast::Expr {
-    let mut expr = expr;
-    while let ast::Expr::Paren(paren) = expr {
-        expr = &paren.expr;
+    fn info(&mut self, args: &[Node], grid: &Grid) -> Result<VectorNode, PromqlError> {
+        let wanted: &[Matcher] = args.get(1).map_or(&[], selected_by);
+        let is_name = |matcher: &&Matcher| matcher.name == METRIC_NAME;
+        let mut names: Vec<Matcher> = wanted.iter().filter(is_name).cloned().collect();
+        let labels: Vec<Matcher> = wanted.iter().filter(|m| !is_name(m)).cloned().collect();
+        if names.is_empty() {
+            names.push(Matcher::equal(METRIC_NAME, TARGET_INFO));
+        }
+        let inner = self.boxed(args, 0, grid)?;
+        // As in Prometheus, the first selector says which time the info series are of.
+        let when = first_selector(arg(args, 0)?).cloned().unwrap_or_default();
+        let shift = self.shift(&when)?;
+        let matchers = names.iter().chain(&labels).cloned().collect();
+        let (start_ms, end_ms) = (shift.apply(grid.start_ms), shift.apply(grid.end_ms()));
+        let start_ms = start_ms.saturating_sub(self.lookback_ms).saturating_add(1);
+        let fetch_idx = self.fetch(matchers, start_ms, end_ms);
+        let info = Selector { fetch_idx, is_one_metric: false, shift };
+        Ok(VectorNode::Info(InfoCall { inner, info, names, labels }))
     }
-    expr
 }
 
-fn replace_of(call: &Call, limits: &ParseLimits) -> Result<Relabel, PromqlError> {
-    let [target, replacement, source, pattern] = <[String; 4]>::try_from(texts(call, 1)?)
+/// The info metric when none is named.
+const TARGET_INFO: &str = "target_info";
+
+fn first_selector(node: &Node) -> Option<&When> {
+    match &node.expr {
+        NodeExpr::Selector(selector) | NodeExpr::Matrix { selector, .. } => Some(&selector.when),
+        _ => node.children().into_iter().find_map(first_selector),
+    }
+}
+
+fn arg(args: &[Node], idx: usize) -> Result<&Node, PromqlError> {
+    args.get(idx).ok_or_else(|| PromqlError::parse("an argument is missing"))
+}
+
+fn texts(args: &[Node], from: usize) -> Result<Vec<String>, PromqlError> {
+    args.iter().skip(from).map(text_of).collect()
+}
+
+/// Returns the conditions of a selector, none for anything else.
+fn selected_by(node: &Node) -> &[Matcher] {
+    match &node.inside().expr {
+        NodeExpr::Selector(selector) | NodeExpr::Matrix { selector, .. } => &selector.matchers,
+        _ => &[],
+    }
+}
+
+fn replace_of(args: &[Node], limits: &ParseLimits) -> Result<Relabel, PromqlError> {
+    let [target, replacement, source, pattern] = <[String; 4]>::try_from(texts(args, 1)?)
         .map_err(|_| PromqlError::parse("label_replace needs five arguments"))?;
     if target.is_empty() {
         return Err(PromqlError::execution("invalid destination label name in label_replace(): "));
@@ -213,8 +259,8 @@ fn replace_of(call: &Call, limits: &ParseLimits) -> Result<Relabel, PromqlError>
     Ok(Relabel::Replace { target, replacement, source, regex })
 }
 
-fn join_of(call: &Call) -> Result<Relabel, PromqlError> {
-    let mut texts = texts(call, 1)?;
+fn join_of(args: &[Node]) -> Result<Relabel, PromqlError> {
+    let mut texts = texts(args, 1)?;
     if texts.len() < 2 {
         return Err(PromqlError::parse("label_join needs at least three arguments"));
     }

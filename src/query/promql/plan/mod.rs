@@ -13,6 +13,10 @@ use super::grid::Grid;
 mod build;
 mod call;
 mod functions;
+mod unique;
+
+pub(super) use super::parse::ast::{Op, SetOp};
+use super::parse::place::Place;
 
 pub(super) use build::Planner;
 pub(super) use functions::{ElementFn, RangeFn};
@@ -76,15 +80,21 @@ pub(super) enum VectorNode {
         labels: Labels,
         source: RangeSource,
     },
+    /// `histogram_quantile`, or `histogram_quantiles` with the label that tells them apart.
     HistogramQuantile {
-        quantile: ScalarNode,
+        label: Option<String>,
+        quantiles: Vec<ScalarNode>,
+        places: HistogramPlaces,
         inner: Box<VectorNode>,
     },
     HistogramFraction {
         lower: ScalarNode,
         upper: ScalarNode,
+        place: Place,
         inner: Box<VectorNode>,
     },
+    /// `info(v, {...})`: the labels of info metrics beside those of `inner`.
+    Info(InfoCall),
     Aggregate(Aggregate),
     VectorScalar {
         op: Op,
@@ -153,6 +163,29 @@ pub(super) struct RangeCall {
     pub(super) func: RangeFn,
     pub(super) params: Vec<ScalarNode>,
     pub(super) source: RangeSource,
+    /// Where the series stand in the query.
+    pub(super) place: Place,
+    /// Where the first number does.
+    pub(super) param_place: Place,
+}
+
+/// Where the arguments of `histogram_quantile` stand in the query.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HistogramPlaces {
+    pub(super) quantile: Place,
+    pub(super) inner: Place,
+}
+
+/// `info(v, {...})`.
+#[derive(Debug)]
+pub(super) struct InfoCall {
+    pub(super) inner: Box<VectorNode>,
+    /// The info series, in [`Planner::fetches`].
+    pub(super) info: Selector,
+    /// Conditions on the info metrics' names: series of those names are left as they are.
+    pub(super) names: Vec<Matcher>,
+    /// Conditions on the labels that are wanted; none is all of them.
+    pub(super) labels: Vec<Matcher>,
 }
 
 /// One read of the source.
@@ -193,9 +226,9 @@ pub(super) struct Aggregate {
 #[derive(Debug)]
 pub(super) enum AggregateOp {
     Fold(FoldOp),
-    Quantile(ScalarNode),
+    Quantile(ScalarNode, Place),
     CountValues(String),
-    Pick(PickOp, ScalarNode),
+    Pick(PickOp, ScalarNode, Place),
 }
 
 /// Aggregations that need a few numbers a group and step.
@@ -235,44 +268,15 @@ impl Grouping {
     }
 }
 
-/// Arithmetic and comparison.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Op {
-    Add,
-    Sub,
-    Mul,
-    Div,
-    Mod,
-    Pow,
-    Atan2,
-    Eq,
-    Ne,
-    Lt,
-    Le,
-    Gt,
-    Ge,
-}
-
-impl Op {
-    pub(super) fn is_comparison(self) -> bool {
-        matches!(self, Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge)
-    }
-}
-
-/// Set operators.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum SetOp {
-    And,
-    Or,
-    Unless,
-}
-
 /// Which series of two sides belong together.
 #[derive(Debug)]
 pub(super) struct Matching {
     pub(super) is_on: bool,
     pub(super) labels: Vec<String>,
     pub(super) card: Card,
+    /// What stands for a left side that is missing, and for a right one.
+    pub(super) fill_left: Option<f64>,
+    pub(super) fill_right: Option<f64>,
 }
 
 impl Matching {
@@ -299,57 +303,16 @@ pub(super) fn is_identity(name: &str) -> bool {
     name.starts_with("__") && [METRIC_NAME, "__type__", "__unit__"].contains(&name)
 }
 
-impl VectorNode {
-    /// Returns true when this node's rows are told apart by their labels even without the metric
-    /// name, so that dropping it cannot make two of them equal.
-    pub(super) fn is_unique_nameless(&self) -> bool {
-        match self {
-            VectorNode::Select(selector) | VectorNode::SampleTime(selector) => {
-                selector.is_one_metric
-            }
-            VectorNode::Range(call) => call.source.is_unique_nameless(),
-            VectorNode::Map { inner, .. } | VectorNode::Sort { inner, .. } => {
-                inner.is_unique_nameless()
-            }
-            VectorNode::VectorScalar { vector, .. } => vector.is_unique_nameless(),
-            VectorNode::Aggregate(aggregate) => match &aggregate.op {
-                AggregateOp::Pick(..) => aggregate.inner.is_unique_nameless(),
-                AggregateOp::CountValues(label) => {
-                    !is_identity(label) && !aggregate.grouping.keeps(METRIC_NAME)
-                }
-                _ => !aggregate.grouping.keeps(METRIC_NAME),
-            },
-            VectorNode::Constant(_)
-            | VectorNode::Absent { .. }
-            | VectorNode::AbsentOverTime { .. } => true,
-            VectorNode::Relabel { .. }
-            | VectorNode::HistogramQuantile { .. }
-            | VectorNode::HistogramFraction { .. }
-            | VectorNode::VectorVector { .. }
-            | VectorNode::Set { .. } => false,
-        }
-    }
-}
-
-impl RangeSource {
-    fn is_unique_nameless(&self) -> bool {
-        match &self.of {
-            RangeOf::Selector(selector) => selector.is_one_metric,
-            RangeOf::Subquery { inner, .. } => inner.is_unique_nameless(),
-        }
-    }
-}
-
-/// Returns the labels `absent` can tell from the selector: those it demands exactly once.
+/// Returns the labels `absent` can tell from the selector: those it demands, unless a later condition
+/// speaks of the same label. (The order counts in Prometheus, and so it does here.)
 fn labels_of_absent(matchers: &[Matcher]) -> Labels {
     let mut demanded: Vec<(&str, Option<&str>)> = Vec::new();
     for matcher in matchers.iter().filter(|m| m.name != METRIC_NAME) {
+        let is_equal = matcher.op == MatchOp::Eq;
         match demanded.iter_mut().find(|(name, _)| *name == matcher.name) {
             Some((_, value)) => *value = None,
-            None => {
-                let value = (matcher.op == MatchOp::Eq).then_some(&*matcher.value);
-                demanded.push((&matcher.name, value));
-            }
+            None if is_equal => demanded.push((&matcher.name, Some(&matcher.value))),
+            None => {}
         }
     }
     Labels::from_pairs(demanded.into_iter().filter_map(|(name, value)| Some((name, value?))))

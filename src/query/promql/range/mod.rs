@@ -14,7 +14,9 @@ use super::error::PromqlError;
 use super::eval::{Eval, Work};
 use super::grid::{ABSENT, Grid, seconds};
 use super::kahan::{Mean, Sum};
-use super::plan::RangeFn;
+use super::parse::place::Place;
+use super::parse::quoting::quoted;
+use super::plan::{RangeCall, RangeFn};
 use super::table::Column;
 use super::window::{Samples, Window, Windows, slide};
 
@@ -181,9 +183,15 @@ fn extreme(func: RangeFn, samples: Samples<'_>, windows: &Windows, out: &mut Vec
 
 impl Eval<'_> {
     /// Checks what a function demands of its numbers.
-    pub(super) fn check_params(&self, func: RangeFn, params: &[Column]) -> Result<(), PromqlError> {
-        match (func, params) {
-            (RangeFn::QuantileOverTime, [quantiles, ..]) => self.warn_of_quantiles(quantiles),
+    pub(super) fn check_params(
+        &self,
+        call: &RangeCall,
+        params: &[Column],
+    ) -> Result<(), PromqlError> {
+        match (call.func, params) {
+            (RangeFn::QuantileOverTime, [quantiles, ..]) => {
+                self.warn_of_quantiles(quantiles, call.param_place);
+            }
             (RangeFn::DoubleExponentialSmoothing, [smoothing, trend, ..]) => {
                 let is_factor = |factor: &f64| *factor > 0.0 && *factor < 1.0;
                 for (name, short, factors) in
@@ -202,28 +210,28 @@ impl Eval<'_> {
     }
 
     /// Warns of quantiles outside of 0 to 1, whose result is an infinity.
-    pub(super) fn warn_of_quantiles(&self, quantiles: &[f64]) {
+    pub(super) fn warn_of_quantiles(&self, quantiles: &[f64], place: Place) {
         let mut bad = quantiles.iter().filter(|q| !(0.0..=1.0).contains(*q));
         if let Some(first) = bad.next() {
             let number = super::value::format_value(*first);
-            self.warn(format!(
-                "PromQL warning: quantile value should be between 0 and 1, got {number}"
-            ));
+            self.warn(place, &format!("quantile value should be between 0 and 1, got {number}"));
         }
     }
 
     /// Tells when a counter's function is used on what does not look like a counter.
-    pub(super) fn inform_of_gauge(&self, func: RangeFn, labels: &Labels) {
-        if !matches!(func, RangeFn::Rate | RangeFn::Increase) {
+    pub(super) fn inform_of_gauge(&self, call: &RangeCall, labels: &Labels) {
+        if !matches!(call.func, RangeFn::Rate | RangeFn::Increase) {
             return;
         }
         let name = labels.metric();
         let is_counter = name.is_empty()
             || ["_total", "_sum", "_count", "_bucket"].iter().any(|end| name.ends_with(end));
         if !is_counter {
-            self.inform(format!(
-                "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {name:?}"
-            ));
+            let name = quoted(name);
+            self.inform(
+                call.place,
+                &format!("metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {name}"),
+            );
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::model::labels::METRIC_NAME;
 use crate::model::metric::stale_marker;
 use crate::model::{Labels, LabelsBuilder};
 
-use super::super::quoting::unquote;
+use super::super::parse::quoting::unquote;
 
 /// Text that is not in the notation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

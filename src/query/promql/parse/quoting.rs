@@ -1,9 +1,9 @@
 //! String literals: Go's escapes to text, and text to a quoted literal.
 //!
-//! Our own, because the parser's panics on a backslash before a letter of more than one byte.
+//! Escapes are bytes (`\\xc3\\xa9` is one letter), and what is written is always read back.
 
 /// Returns the text of a literal, quotes included in `literal`; `None` when it is not one.
-pub(super) fn unquote(literal: &str) -> Option<String> {
+pub(in super::super) fn unquote(literal: &str) -> Option<String> {
     let quote = literal.chars().next()?;
     let inside = literal.get(1..literal.len().checked_sub(1)?)?;
     if !literal.ends_with(quote) || !['"', '\'', '`'].contains(&quote) {
@@ -70,11 +70,28 @@ fn push_char(bytes: &mut Vec<u8>, c: char) {
     bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
-/// Writes a text as a double-quoted literal.
-pub(super) fn push_quoted(out: &mut String, text: &str) {
+/// Writes a text as a double-quoted literal that can be read back.
+pub(in super::super) fn push_quoted(out: &mut String, text: &str) {
     out.push('"');
-    out.push_str(&promql_parser::util::escape_string(text));
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if c.is_ascii_control() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
     out.push('"');
+}
+
+/// Returns a text as a double-quoted literal.
+pub(in super::super) fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    push_quoted(&mut out, text);
+    out
 }
 
 #[cfg(test)]
@@ -94,6 +111,13 @@ mod tests {
         check(r#""\x41\101\u00e9\U0001F600""#, Some("AAé😀"));
         check(r#""\xc3\xa9""#, Some("é"));
         check(r"`raw \d`", Some(r"raw \d"));
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for text in ["", "a\"b", "\\d+", "line\nline\r\t", "\u{1}\u{7f}", "é😀"] {
+            check(&quoted(text), Some(text));
+        }
     }
 
     #[test]
