@@ -21,7 +21,7 @@ pub use crate::derive::fuzzing::derive_lines;
 pub use crate::ingest::fuzzing::{
     json_records, loki_json, loki_labels, loki_pb, otlp_grpc, otlp_logs_json, otlp_logs_pb,
     otlp_metrics_json, otlp_metrics_pb, otlp_traces_json, otlp_traces_pb, rw1_snappy, rw1_walk,
-    zstd_gzip_limit,
+    rw2_walk, zstd_gzip_limit,
 };
 pub use crate::notify::fuzzing::webhook_url;
 pub use crate::query::fuzzing::{
@@ -59,7 +59,7 @@ macro_rules! targets {
 }
 
 targets! {
-    rw1_snappy rw1_walk zstd_gzip_limit json_records
+    rw1_snappy rw1_walk rw2_walk zstd_gzip_limit json_records
     otlp_metrics_pb otlp_logs_pb otlp_traces_pb
     otlp_metrics_json otlp_logs_json otlp_traces_json otlp_grpc
     loki_pb loki_json loki_labels amplify

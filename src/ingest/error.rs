@@ -79,6 +79,14 @@ pub enum IngestError {
         /// The limit.
         max: usize,
     },
+    /// More symbols than one request may have.
+    #[error(
+        "the request has more than {max} symbols (limits.symbols_per_request): send less in one request, or raise the limit"
+    )]
+    TooManySymbols {
+        /// The limit.
+        max: usize,
+    },
     /// The bytes of the requests under way have reached a limit.
     #[error(
         "requests under way hold {used_bytes} of {max} ({limit}): come back in {retry_after_s} s"
@@ -135,7 +143,8 @@ impl IngestError {
             IngestError::EncodedTooLarge { .. }
             | IngestError::DecodedTooLarge { .. }
             | IngestError::Ratio { .. }
-            | IngestError::TooManyRecords { .. } => Kind::TooLarge,
+            | IngestError::TooManyRecords { .. }
+            | IngestError::TooManySymbols { .. } => Kind::TooLarge,
             IngestError::Encoding { .. }
             | IngestError::UnsupportedEncoding { .. }
             | IngestError::UnsupportedType { .. }
@@ -178,6 +187,7 @@ impl IngestError {
             IngestError::Wire(_) => "protobuf",
             IngestError::Invalid(_) => "invalid",
             IngestError::TooManyRecords { .. } => "records_per_request",
+            IngestError::TooManySymbols { .. } => "symbols_per_request",
             IngestError::Overloaded { limit, .. } => limit,
             IngestError::TooFast { .. } => "limits.records_per_second_per_commons",
             IngestError::Forbidden { .. } => "forbidden",
@@ -220,6 +230,7 @@ mod tests {
         check(IngestError::DecodedTooLarge { max }, 413, false);
         check(IngestError::Ratio { encoded_bytes: 1, max: 64 }, 413, false);
         check(IngestError::TooManyRecords { max: 1 }, 413, false);
+        check(IngestError::TooManySymbols { max: 1 }, 413, false);
         check(IngestError::Invalid("x".into()), 400, false);
         check(IngestError::UnsupportedEncoding { got: "br".into(), wanted: "gzip" }, 415, false);
         check(IngestError::Forbidden { credential: "a".into() }, 403, false);

@@ -91,6 +91,10 @@ impl Store for Memory {
         true
     }
 
+    fn commons_with(&self, _: &[String]) -> Vec<Commons> {
+        self.commons.lock().clone()
+    }
+
     fn description(&self, _: &Commons, _: &str) -> Option<Description> {
         None
     }
@@ -245,6 +249,25 @@ pub fn rw1_walk(body: &[u8]) {
     let again = again.expect("what was read once is read again");
     let columns = |parts: &[Part]| format!("{parts:?}");
     assert_eq!(columns(&again.parts), columns(&batch.parts), "known series take the same samples");
+}
+
+/// A body of remote write 2.0 without its compression.
+pub fn rw2_walk(body: &[u8]) {
+    let room = Room::new();
+    let decoded = remote_write::decode_v2(&room.ingest, room.sender(), body);
+    let reference = remote_write::proto2::Request::decode(body).ok();
+    check_read(decoded.as_ref().err(), reference.is_some());
+    let Ok(batch) = decoded else { return };
+    room.check_parts(&batch.parts);
+    if let Some(reference) = reference {
+        let items = |series: &remote_write::proto2::TimeSeries| {
+            series.samples.len() + series.exemplars.len() + series.histograms.len()
+        };
+        let n_items: usize = reference.timeseries.iter().map(items).sum();
+        assert_eq!(batch.n_received, n_items as u64, "items are neither lost nor invented");
+    }
+    let again = remote_write::decode_v2(&room.ingest, room.sender(), body);
+    assert_eq!(again.expect("what was read once is read again").n_received, batch.n_received);
 }
 
 /// A compressed body; the first byte says in which way. Whatever it claims, it stays within limits,

@@ -34,6 +34,16 @@ pub struct Limits {
     pub attributes_per_record: usize,
     /// Bytes of one attribute's value.
     pub attribute_value: HumanSize,
+    /// Symbols of one remote-write 2.0 request.
+    pub symbols_per_request: usize,
+    /// Bytes of all labels of one exemplar.
+    pub exemplar_labels: HumanSize,
+    /// Exemplars of one series that are kept in a minute.
+    pub exemplars_per_minute_per_series: u32,
+    /// Exemplars of one commons that are kept in a minute.
+    pub exemplars_per_minute_per_commons: u32,
+    /// Descriptions of metrics kept of one commons; `storage` enforces it.
+    pub descriptions_per_commons: usize,
     /// Buckets of one histogram, and quantiles of one summary.
     pub buckets_per_point: usize,
     /// Bytes of one log line.
@@ -72,6 +82,11 @@ impl Default for Limits {
             label_value: HumanSize(2_048),
             attributes_per_record: 128,
             attribute_value: HumanSize(16 << 10),
+            symbols_per_request: 500_000,
+            exemplar_labels: HumanSize(1_024),
+            exemplars_per_minute_per_series: 60,
+            exemplars_per_minute_per_commons: 60_000,
+            descriptions_per_commons: 20_000,
             buckets_per_point: 2_000,
             log_line: HumanSize(256 << 10),
             attribute_depth: 32,

@@ -29,6 +29,7 @@ pub mod body;
 pub mod pool;
 pub mod rate;
 pub mod decoding;
+pub mod exemplars;
 pub mod resolve;
 pub mod remembered;
 pub mod store;
@@ -86,6 +87,8 @@ pub struct Ingest {
     pub metrics: Metrics,
     /// Says when.
     pub clock: SharedClock,
+    /// Counts exemplars.
+    pub exemplars: Arc<exemplars::Exemplars>,
     remembered: Arc<remembered::Remembered>,
 }
 
@@ -120,6 +123,7 @@ impl Ingest {
             store: parts.store,
             tagger: parts.tagger,
             derive: parts.derive,
+            exemplars: Arc::new(exemplars::Exemplars::new(Arc::clone(&limits))),
             limits,
             retention_ms: parts.retention_ms,
             metrics: parts.metrics,

@@ -38,9 +38,9 @@ pub enum Reason {
     Future,
     /// Past the retention.
     TooOld,
-    /// A Prometheus native histogram.
+    /// A Prometheus native histogram whose parts do not fit together.
     NativeHistogram,
-    /// An exemplar; there is no store for them.
+    /// An exemplar past the number that is kept, or a broken one of a sender that is not told.
     Exemplar,
     /// Delta temporality that cannot be stored.
     Temporality,
@@ -87,7 +87,7 @@ impl Reason {
     }
 
     /// Returns true when the sender must hear of it; what an operator drops on purpose, and
-    /// exemplars, which no dialect requires to be kept, are only counted.
+    /// exemplars past the number that is kept, are only counted.
     pub fn is_told(self) -> bool {
         !matches!(self, Reason::Policy(_) | Reason::Exemplar)
     }

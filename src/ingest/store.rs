@@ -37,6 +37,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Returns true when this is not what is known of a metric already.
     fn is_news(&self, commons: &Commons, metric: &str, description: &Description) -> bool;
 
+    /// Returns the commons that have an active series of one of these metrics.
+    fn commons_with(&self, metrics: &[String]) -> Vec<Commons>;
+
     /// Returns what is known of a metric of a commons.
     fn description(&self, commons: &Commons, metric: &str) -> Option<Description>;
 
@@ -70,6 +73,10 @@ impl Store for Storage {
 
     fn is_news(&self, commons: &Commons, metric: &str, description: &Description) -> bool {
         Storage::is_news(self, commons, metric, description)
+    }
+
+    fn commons_with(&self, metrics: &[String]) -> Vec<Commons> {
+        Storage::commons_with(self, metrics)
     }
 
     fn description(&self, commons: &Commons, metric: &str) -> Option<Description> {

@@ -53,7 +53,7 @@ pub use head::raw_keys::Epoch;
 pub use keeper::Keeper;
 pub use metrics::Metrics;
 pub use open::{OpenError, Progress};
-pub use snapshot::Snapshot;
+pub use snapshot::{Snapshot, family};
 pub use snapshot_spans::{Looked, TraceRequest};
 pub use state::{StateError, StateMetrics, StateStore};
 pub use writer::{Fatal, Flusher, Writer};
@@ -372,6 +372,16 @@ impl Storage {
     /// Returns true when this is not what is known of a metric already.
     pub fn is_news(&self, commons: &Commons, metric: &str, description: &Description) -> bool {
         self.shared.descriptions.is_news(commons, metric, description)
+    }
+
+    /// Returns the commons that have an active series of one of these metrics.
+    pub fn commons_with(&self, metrics: &[String]) -> Vec<Commons> {
+        let all = self.shared.commons.all();
+        let has_one = |entry: &&Arc<head::CommonsEntry>| {
+            let registry = entry.registry.read();
+            metrics.iter().any(|metric| registry.n_of_metric(metric) > 0)
+        };
+        all.iter().filter(has_one).map(|entry| entry.name.clone()).collect()
     }
 
     /// Returns what is known of a metric of a commons.

@@ -8,33 +8,50 @@ use http::{HeaderMap, header};
 use crate::ingest::IngestError;
 
 const MEDIA_TYPE: &str = "application/x-protobuf";
-const WANTED_TYPE: &str =
-    "`application/x-protobuf` or `application/x-protobuf;proto=prometheus.WriteRequest`";
+const WANTED_TYPE: &str = "`application/x-protobuf`, with `;proto=prometheus.WriteRequest` or \
+    `;proto=io.prometheus.write.v2.Request`";
 
-/// Refuses what is not remote write 1.0 in snappy.
-pub(super) fn check(headers: &HeaderMap) -> Result<(), IngestError> {
+/// A version of the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Version {
+    /// `prometheus.WriteRequest`
+    V1,
+    /// `io.prometheus.write.v2.Request`
+    V2,
+}
+
+/// Returns which version a request is of; refuses what is neither, or not in snappy.
+pub(super) fn version(headers: &HeaderMap) -> Result<Version, IngestError> {
     let content_type = text(headers, &header::CONTENT_TYPE);
-    if !content_type.is_empty() && !is_write_request(&content_type) {
+    let version = match &*content_type {
+        "" => Some(Version::V1),
+        content_type => version_of(content_type),
+    };
+    let Some(version) = version else {
         return Err(IngestError::UnsupportedType { got: content_type, wanted: WANTED_TYPE });
-    }
+    };
     let encoding = text(headers, &header::CONTENT_ENCODING);
     if !encoding.is_empty() && !encoding.eq_ignore_ascii_case("snappy") {
         return Err(IngestError::UnsupportedEncoding { got: encoding, wanted: "snappy" });
     }
-    Ok(())
+    Ok(version)
 }
 
-fn is_write_request(content_type: &str) -> bool {
+fn version_of(content_type: &str) -> Option<Version> {
     let mut parts = content_type.split(';').map(str::trim);
-    let is_media_type = parts.next().is_some_and(|part| part.eq_ignore_ascii_case(MEDIA_TYPE));
-    let is_schema = |part: &str| match part.split_once('=') {
-        Some((name, value)) if name.trim().eq_ignore_ascii_case("proto") => {
-            value.trim().trim_matches('"') == "prometheus.WriteRequest"
-        }
-        // Other parameters, a charset say, choose nothing.
-        _ => true,
-    };
-    is_media_type && parts.all(is_schema)
+    parts.next().filter(|part| part.eq_ignore_ascii_case(MEDIA_TYPE))?;
+    let mut version = Version::V1;
+    for part in parts {
+        let Some((name, value)) = part.split_once('=') else { continue };
+        if name.trim().eq_ignore_ascii_case("proto") {
+            version = match value.trim().trim_matches('"') {
+                "prometheus.WriteRequest" => Version::V1,
+                "io.prometheus.write.v2.Request" => Version::V2,
+                _ => return None,
+            };
+        } // Other parameters, a charset say, choose nothing.
+    }
+    Some(version)
 }
 
 fn text(headers: &HeaderMap, name: &header::HeaderName) -> String {
@@ -47,25 +64,28 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check_type(content_type: &str, want: bool) {
-        assert_eq!(is_write_request(content_type), want, "{content_type}");
+    fn check_type(content_type: &str, want: Option<Version>) {
+        assert_eq!(version_of(content_type), want, "{content_type}");
     }
 
     #[test]
-    fn remote_write_1_is_taken() {
-        check_type("application/x-protobuf", true);
-        check_type("application/x-protobuf;proto=prometheus.WriteRequest", true);
-        check_type("Application/X-Protobuf; Proto=\"prometheus.WriteRequest\"", true);
-        check_type("application/x-protobuf; charset=utf-8", true);
+    fn the_schema_is_the_version() {
+        check_type("application/x-protobuf", Some(Version::V1));
+        check_type("application/x-protobuf;proto=prometheus.WriteRequest", Some(Version::V1));
+        check_type("Application/X-Protobuf; Proto=\"prometheus.WriteRequest\"", Some(Version::V1));
+        check_type("application/x-protobuf; charset=utf-8", Some(Version::V1));
+        let second = "application/x-protobuf;proto=io.prometheus.write.v2.Request";
+        check_type(second, Some(Version::V2));
+        check_type(&format!("{second}; charset=utf-8"), Some(Version::V2));
     }
 
     #[test]
-    fn another_schema_is_not() {
-        check_type("application/x-protobuf;proto=io.prometheus.write.v2.Request", false);
-        check_type("application/x-protobuf;proto=", false);
-        check_type("application/x-protobuf;proto=prometheus.writerequest", false);
-        check_type("application/json", false);
-        check_type("text/plain", false);
+    fn another_schema_is_not_taken() {
+        check_type("application/x-protobuf;proto=io.prometheus.write.v3.Request", None);
+        check_type("application/x-protobuf;proto=", None);
+        check_type("application/x-protobuf;proto=prometheus.writerequest", None);
+        check_type("application/json", None);
+        check_type("text/plain", None);
     }
 
     #[track_caller]
@@ -78,7 +98,7 @@ mod tests {
                 headers.insert(name, value.parse().unwrap());
             }
         }
-        let got = check(&headers).err().map(|error| error.status().as_u16());
+        let got = version(&headers).err().map(|error| error.status().as_u16());
         assert_eq!(got, want, "{content_type:?} {encoding:?}");
     }
 

@@ -50,12 +50,46 @@ pub(in crate::ingest) struct Exemplar {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(in crate::ingest) struct Histogram {
-    #[prost(uint64, tag = "1")]
-    pub(in crate::ingest) count_int: u64,
+    #[prost(uint64, optional, tag = "1")]
+    pub(in crate::ingest) count_int: Option<u64>,
+    #[prost(double, optional, tag = "2")]
+    pub(in crate::ingest) count_float: Option<f64>,
+    #[prost(double, tag = "3")]
+    pub(in crate::ingest) sum: f64,
     #[prost(sint32, tag = "4")]
     pub(in crate::ingest) schema: i32,
+    #[prost(double, tag = "5")]
+    pub(in crate::ingest) zero_threshold: f64,
+    #[prost(uint64, optional, tag = "6")]
+    pub(in crate::ingest) zero_count_int: Option<u64>,
+    #[prost(double, optional, tag = "7")]
+    pub(in crate::ingest) zero_count_float: Option<f64>,
+    #[prost(message, repeated, tag = "8")]
+    pub(in crate::ingest) negative_spans: Vec<BucketSpan>,
+    #[prost(sint64, repeated, tag = "9")]
+    pub(in crate::ingest) negative_deltas: Vec<i64>,
+    #[prost(double, repeated, tag = "10")]
+    pub(in crate::ingest) negative_counts: Vec<f64>,
+    #[prost(message, repeated, tag = "11")]
+    pub(in crate::ingest) positive_spans: Vec<BucketSpan>,
+    #[prost(sint64, repeated, tag = "12")]
+    pub(in crate::ingest) positive_deltas: Vec<i64>,
+    #[prost(double, repeated, tag = "13")]
+    pub(in crate::ingest) positive_counts: Vec<f64>,
+    #[prost(int32, tag = "14")]
+    pub(in crate::ingest) reset_hint: i32,
     #[prost(int64, tag = "15")]
     pub(in crate::ingest) timestamp: i64,
+    #[prost(double, repeated, tag = "16")]
+    pub(in crate::ingest) custom_values: Vec<f64>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(in crate::ingest) struct BucketSpan {
+    #[prost(sint32, tag = "1")]
+    pub(in crate::ingest) offset: i32,
+    #[prost(uint32, tag = "2")]
+    pub(in crate::ingest) length: u32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -66,6 +100,8 @@ pub(in crate::ingest) struct Metadata {
     pub(in crate::ingest) metric_family_name: String,
     #[prost(string, tag = "4")]
     pub(in crate::ingest) help: String,
+    #[prost(string, tag = "5")]
+    pub(in crate::ingest) unit: String,
 }
 
 /// A series with these labels and samples.

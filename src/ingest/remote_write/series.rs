@@ -10,28 +10,75 @@ use crate::ingest::limits::Limits;
 use crate::ingest::outcome::{Reason, Refusal};
 use crate::ingest::resolve::NewSeries;
 use crate::ingest::wire::{Reader, WireError};
-use crate::model::LabelsBuilder;
 use crate::model::labels::METRIC_NAME;
+use crate::model::{Labels, LabelsBuilder};
 
 /// A label as it lies on the wire.
-type RawLabel<'a> = (&'a [u8], &'a [u8]);
+pub(super) type RawLabel<'a> = (&'a [u8], &'a [u8]);
 
 /// Reads the labels of a `TimeSeries` message.
 pub(super) fn describe(message: Reader<'_>, limits: &Limits) -> Result<NewSeries, Refusal> {
     let raw = raw_labels(message, limits.labels_per_series.saturating_add(1))
         .map_err(|error| Refusal::new(Reason::InvalidLabels, error.to_string()))?;
-    let refuse =
-        |reason, what: String| Err(Refusal::new(reason, format!("{}: {what}", text(message))));
+    let labels = labels_of(&raw, limits, || text(message))?;
+    Ok(NewSeries { labels, ..NewSeries::default() })
+}
+
+/// Reads the labels of an exemplar of 1.0.
+pub(super) fn exemplar_labels(message: Reader<'_>, limits: &Limits) -> Result<Labels, Refusal> {
+    let raw = raw_labels(message, EXEMPLAR_LABELS_MAX + 1)
+        .map_err(|error| Refusal::new(Reason::InvalidLabels, error.to_string()))?;
+    exemplar_labels_of(&raw, limits)
+}
+
+/// The most labels of one exemplar; OpenMetrics allows 128 characters in all.
+pub(super) const EXEMPLAR_LABELS_MAX: usize = 64;
+
+/// Checks the labels of an exemplar, which may be none.
+pub(super) fn exemplar_labels_of(raw: &[RawLabel<'_>], limits: &Limits) -> Result<Labels, Refusal> {
+    let refuse = |reason, what: String| Err(Refusal::new(reason, format!("an exemplar: {what}")));
+    let n_bytes: usize = raw.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if n_bytes > limits.exemplar_labels.bytes() || raw.len() > EXEMPLAR_LABELS_MAX {
+        let max = limits.exemplar_labels;
+        let what =
+            format!("its labels have {n_bytes} bytes, at most {max} (limits.exemplar_labels)");
+        return refuse(Reason::LabelLimit, what);
+    }
+    if let Some(name) = first_duplicate(raw) {
+        return refuse(Reason::DuplicateLabel, format!("label `{name}` comes twice"));
+    }
+    let mut labels = LabelsBuilder::new();
+    for (name, value) in raw {
+        match (std::str::from_utf8(name), std::str::from_utf8(value)) {
+            (Ok(name), Ok(value)) if !name.is_empty() => {
+                labels.set(name, value);
+            }
+            (Ok(""), _) => {
+                return refuse(Reason::InvalidLabels, "a label without a name".to_owned());
+            }
+            _ => return refuse(Reason::InvalidLabels, "a label is not UTF-8".to_owned()),
+        }
+    }
+    Ok(labels.build())
+}
+
+/// Checks the labels of a series; `text` puts it in words.
+pub(super) fn labels_of(
+    raw: &[RawLabel<'_>],
+    limits: &Limits,
+    text: impl Fn() -> String,
+) -> Result<LabelsBuilder, Refusal> {
+    let refuse = |reason, what: String| Err(Refusal::new(reason, format!("{}: {what}", text())));
     if raw.len() > limits.labels_per_series {
         let max = limits.labels_per_series;
         let what = format!("more than {max} labels (limits.labels_per_series)");
         return refuse(Reason::LabelLimit, what);
     }
-    if let Some(name) = first_duplicate(&raw) {
+    if let Some(name) = first_duplicate(raw) {
         return refuse(Reason::DuplicateLabel, format!("label `{name}` comes twice"));
     }
     let mut labels = LabelsBuilder::new();
-    for (name, value) in &raw {
+    for (name, value) in raw {
         match check(name, value, limits) {
             Ok((name, value)) => {
                 labels.set(name, value);
@@ -39,14 +86,14 @@ pub(super) fn describe(message: Reader<'_>, limits: &Limits) -> Result<NewSeries
             Err((reason, what)) => return refuse(reason, what),
         }
     }
-    if let Some((before, name)) = first_unsorted(&raw) {
+    if let Some((before, name)) = first_unsorted(raw) {
         let what = format!("label `{name}` must not stand behind `{before}`: labels are sorted");
         return refuse(Reason::InvalidLabels, what);
     }
     if labels.get(METRIC_NAME).is_none() {
         return refuse(Reason::NoMetricName, format!("no metric name (label {METRIC_NAME})"));
     }
-    Ok(NewSeries { labels, ..NewSeries::default() })
+    Ok(labels)
 }
 
 /// Collects at most `n_max` labels.
@@ -124,12 +171,17 @@ fn first_duplicate(raw: &[RawLabel<'_>]) -> Option<String> {
 }
 
 /// How much of a label set goes into a text for a person.
-const TEXT_LABELS_MAX: usize = 8;
+pub(super) const TEXT_LABELS_MAX: usize = 8;
 const TEXT_PART_MAX: usize = 64;
 
 /// Puts a series in words, as PromQL would write it, shortened; it need not be valid.
 pub(super) fn text(message: Reader<'_>) -> String {
-    let labels = raw_labels(message, TEXT_LABELS_MAX).unwrap_or_default();
+    text_of(&raw_labels(message, TEXT_LABELS_MAX).unwrap_or_default())
+}
+
+/// Puts labels in words, at most [`TEXT_LABELS_MAX`] of them.
+pub(super) fn text_of(labels: &[RawLabel<'_>]) -> String {
+    let labels = &labels[..labels.len().min(TEXT_LABELS_MAX)];
     let is_metric = |label: &&RawLabel<'_>| label.0 == METRIC_NAME.as_bytes();
     let mut out = labels.iter().find(is_metric).map_or(String::new(), |(_, name)| shorten(name));
     let mut separator = "{";

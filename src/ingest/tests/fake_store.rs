@@ -163,6 +163,17 @@ impl Store for FakeStore {
         self.description(commons, metric).as_ref() != Some(description)
     }
 
+    fn commons_with(&self, metrics: &[String]) -> Vec<Commons> {
+        let state = self.state.lock();
+        let has_one = |(series, labels): (&SeriesRef, &Labels)| {
+            let is_one = metrics.iter().any(|metric| metric == labels.metric());
+            is_one.then(|| state.commons[usize::try_from(series.commons_idx).unwrap()].clone())
+        };
+        let found: std::collections::BTreeSet<_> =
+            state.series.iter().filter_map(has_one).collect();
+        found.into_iter().collect()
+    }
+
     fn description(&self, commons: &Commons, metric: &str) -> Option<Description> {
         let state = self.state.lock();
         state.descriptions.get(&(commons.to_string(), metric.to_owned())).cloned()

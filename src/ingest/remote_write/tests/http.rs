@@ -182,8 +182,8 @@ async fn other_schemas_and_encodings_are_415() {
         request.headers_mut().insert(name, value.parse().unwrap());
         request
     };
-    let v2 = "application/x-protobuf;proto=io.prometheus.write.v2.Request";
-    let request = with(header::CONTENT_TYPE, v2);
+    let v3 = "application/x-protobuf;proto=io.prometheus.write.v3.Request";
+    let request = with(header::CONTENT_TYPE, v3);
     check_refused(&Rig::new(), request, 415, "unsupported_type", "prometheus.WriteRequest").await;
     let request = with(header::CONTENT_ENCODING, "gzip");
     check_refused(&Rig::new(), request, 415, "unsupported_encoding", "send snappy").await;

@@ -2,5 +2,6 @@
 
 mod http;
 mod samples;
+mod v2;
 mod slow_disk;
 mod walker;

@@ -3,11 +3,14 @@
 use prost::Message as _;
 
 use super::super::decode;
-use super::super::proto::{Exemplar, Histogram, TimeSeries, request, series};
+use super::super::proto::{
+    Exemplar, Histogram, Metadata, TimeSeries, WriteRequest, request, series,
+};
 use crate::ingest::tests::fake_store::{NOW_MS, Rig};
 use crate::ingest::{Batch, Lane, Outcome, Sender};
 use crate::model::metric::stale_marker;
 use crate::model::{Commons, Grant, WriteScope};
+use crate::storage::Part;
 use crate::tagging::LearnedPair;
 
 async fn push_as(rig: &Rig, grant: &Grant, timeseries: Vec<TimeSeries>) -> Outcome {
@@ -143,23 +146,71 @@ async fn without_retention_samples_of_1970_are_stored() {
 }
 
 #[test]
-fn native_histograms_are_refused_in_words() {
+fn broken_native_histograms_are_refused_in_words() {
     let mut one = series(&[("__name__", "h")], &[]);
-    one.histograms = vec![Histogram { timestamp: NOW_MS, ..Histogram::default() }];
+    let broken = Histogram { timestamp: NOW_MS, count_int: Some(1), ..Histogram::default() };
+    one.histograms = vec![broken];
 
-    check_refused(one, "native_histogram", "h{}: native histograms are not stored");
+    check_refused(one, "native_histogram", "h{}: invalid native histogram: the count is 1");
 }
 
 #[tokio::test]
-async fn exemplars_are_counted_and_their_samples_stored() {
+async fn exemplars_and_histograms_are_stored_beside_samples() {
     let rig = Rig::new();
     let mut one = labelled(&[("__name__", "m")]);
-    one.exemplars = vec![Exemplar::default()];
+    let labels = labelled(&[("trace_id", "abc")]).labels;
+    one.exemplars = vec![Exemplar { labels, value: 0.5, timestamp: NOW_MS }];
+    one.histograms = vec![Histogram { timestamp: NOW_MS + 1, ..Histogram::default() }];
 
     let outcome = push(&rig, vec![one]).await;
 
-    assert_eq!((outcome.n_stored, outcome.rejected.total()), (1, 1));
+    assert_eq!((outcome.n_stored, outcome.rejected.total()), (3, 0));
+    let others = rig.store.others();
+    assert!(matches!(others[..], [Part::Exemplars { .. }, Part::ExpHistograms { .. }]));
+}
+
+#[tokio::test]
+async fn broken_exemplars_and_those_past_the_limit_are_counted_and_not_told() {
+    let rig = Rig::with(|limits| limits.exemplars_per_minute_per_series = 1);
+    let mut one = labelled(&[("__name__", "m")]);
+    let good = Exemplar { timestamp: NOW_MS, ..Exemplar::default() };
+    let no_name = labelled(&[("", "abc")]).labels;
+    let broken = Exemplar { labels: no_name, ..good.clone() };
+    one.exemplars = vec![good.clone(), good, broken];
+
+    let outcome = push(&rig, vec![one]).await;
+
+    assert_eq!((outcome.n_stored, outcome.rejected.total()), (2, 2));
     assert_eq!(outcome.message("samples"), None, "a sender can do nothing about it");
+}
+
+#[tokio::test]
+async fn what_is_said_of_families_is_kept_where_they_have_series() {
+    let rig = Rig::new();
+    let up = |commons| labelled(&[("__name__", "a_total"), ("commons", commons)]);
+    push(&rig, vec![up("heart"), up("brain")]).await;
+    let metadata = Metadata {
+        kind: 1,
+        metric_family_name: "a".to_owned(),
+        help: "how many".to_owned(),
+        unit: String::new(),
+    };
+    let body = WriteRequest { timeseries: vec![], metadata: vec![metadata] }.encode_to_vec();
+    let decode = |grant: &Grant| {
+        let batch = decode(&rig.ingest, Sender { grant, tenant: None }, &body).unwrap();
+        let commons = batch.parts.iter().map(|part| match part {
+            Part::Descriptions { commons, described } => {
+                assert_eq!((&*described[0].0, &*described[0].1.help), ("a", "how many"));
+                commons.to_string()
+            }
+            other => panic!("{other:?}"),
+        });
+        commons.collect::<Vec<_>>()
+    };
+
+    assert_eq!(decode(&Grant::open()), ["brain", "heart"]);
+    let only = |name| WriteScope::Commons(Commons::new(name).unwrap());
+    assert_eq!(decode(&Grant { write: only("lung"), ..Grant::open() }), ["lung"]);
 }
 
 #[tokio::test]

@@ -5,11 +5,12 @@ use rand::rngs::SmallRng;
 use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
+use super::super::columns::Columns;
 use super::super::proto::{
     Exemplar, Histogram, Metadata, TimeSeries, WriteRequest, request, series,
 };
 use super::super::series::raw_labels;
-use super::super::walk::{Columns, walk};
+use super::super::walk::walk;
 use crate::ingest::limits::TimeBounds;
 use crate::ingest::wire::WireFault;
 use crate::ingest::{IngestError, Limits, Seed, Sender};
@@ -29,8 +30,9 @@ fn columns(body: &[u8]) -> Result<Columns<'_>, IngestError> {
 fn check_same(body: &[u8], seed: u64) {
     let want = WriteRequest::decode(body).unwrap();
     let got = columns(body).unwrap();
+    let n_items = |one: &TimeSeries| one.samples.len() + one.histograms.len() + one.exemplars.len();
     let with_samples: Vec<&TimeSeries> =
-        want.timeseries.iter().filter(|series| !series.samples.is_empty()).collect();
+        want.timeseries.iter().filter(|series| n_items(series) > 0).collect();
 
     let mut start = 0;
     assert_eq!(got.keys.len(), with_samples.len(), "seed {seed}");
@@ -46,10 +48,13 @@ fn check_same(body: &[u8], seed: u64) {
         let got_bits: Vec<u64> = got.values[start..end].iter().map(|v| v.to_bits()).collect();
         assert_eq!(got_bits, bits, "seed {seed}");
         start = end;
+        assert_eq!(got.histograms_of(idx).len(), series.histograms.len(), "seed {seed}");
+        assert_eq!(got.exemplars_of(idx).len(), series.exemplars.len(), "seed {seed}");
+        assert_eq!(got.n_items_of(idx), n_items(series), "seed {seed}");
     }
-    let n_others: usize =
-        want.timeseries.iter().map(|s| s.exemplars.len() + s.histograms.len()).sum();
-    assert_eq!(got.rejected.total(), u64::try_from(n_others).unwrap(), "seed {seed}");
+    assert_eq!(got.rejected.total(), 0, "seed {seed}");
+    let families = want.metadata.iter().filter(|m| !m.metric_family_name.is_empty() && m.kind == 1);
+    assert_eq!(got.families.len(), families.count(), "seed {seed}");
 }
 
 fn random_series(rng: &mut SmallRng) -> TimeSeries {
@@ -67,7 +72,10 @@ fn random_series(rng: &mut SmallRng) -> TimeSeries {
     }
     one.exemplars = vec![Exemplar::default(); rng.random_range(0..2)];
     one.histograms =
-        vec![Histogram { count_int: 1, ..Histogram::default() }; rng.random_range(0..2)];
+        vec![
+            Histogram { count_int: Some(1), zero_count_int: Some(1), ..Histogram::default() };
+            rng.random_range(0..2)
+        ];
     one
 }
 
@@ -111,7 +119,11 @@ fn encode_shuffled(request: &WriteRequest, rng: &mut SmallRng) -> Vec<u8> {
 fn random_request(rng: &mut SmallRng) -> WriteRequest {
     let n_series = rng.random_range(0..5);
     let mut request = request((0..n_series).map(|_| random_series(rng)).collect());
-    request.metadata = vec![Metadata { kind: 1, ..Metadata::default() }; rng.random_range(0..2)];
+    request.metadata =
+        vec![
+            Metadata { kind: 1, metric_family_name: "up".to_owned(), ..Metadata::default() };
+            rng.random_range(0..2)
+        ];
     request
 }
 

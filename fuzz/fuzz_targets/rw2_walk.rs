@@ -1,0 +1,3 @@
+#![no_main]
+
+commonwatch_fuzz::target!(rw2_walk);
