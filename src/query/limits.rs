@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use super::error::QueryError;
+use super::logql;
 use super::promql;
 use crate::base::units::{HumanDuration, HumanSize};
 use crate::model::REGEX_PROGRAM_BYTES_CEILING;
@@ -59,6 +60,14 @@ pub struct Config {
     pub regex_text_max: HumanSize,
     /// The largest program that one of them may compile to.
     pub regex_program_max: HumanSize,
+    /// The longest LogQL text.
+    pub logql_text_max: HumanSize,
+    /// The deepest nesting of a LogQL text; it may have four times as many operators and stages.
+    pub logql_depth_max: usize,
+    /// The most lines of one LogQL answer.
+    pub log_lines_max: usize,
+    /// The most live tails at once.
+    pub tails_max: usize,
     /// The longest SQL text.
     pub sql_text_max: HumanSize,
 }
@@ -70,6 +79,7 @@ fn size(bytes: usize) -> HumanSize {
 impl Default for Config {
     fn default() -> Self {
         let promql = promql::Limits::default();
+        let logql = logql::LogLimits::default();
         Self {
             timeout: HumanDuration::from_secs(30),
             timeout_max: HumanDuration::from_secs(120),
@@ -91,6 +101,10 @@ impl Default for Config {
             promql_depth_max: promql.parse.depth_max,
             regex_text_max: size(promql.parse.regex_bytes_max),
             regex_program_max: size(promql.parse.regex_program_bytes_max),
+            logql_text_max: size(logql.parse.text_bytes_max),
+            logql_depth_max: logql.parse.depth_max,
+            log_lines_max: logql.lines_max,
+            tails_max: 64,
             sql_text_max: HumanSize(64 << 10),
         }
     }
@@ -141,6 +155,7 @@ impl Config {
         let size = |bytes: usize| HumanSize(bytes as u64);
         let sizes = [
             ("promql_text_max", self.promql_text_max, size(TEXT_BYTES_CEILING)),
+            ("logql_text_max", self.logql_text_max, size(TEXT_BYTES_CEILING)),
             ("sql_text_max", self.sql_text_max, size(TEXT_BYTES_CEILING)),
             ("regex_program_max", self.regex_program_max, size(REGEX_PROGRAM_BYTES_CEILING)),
         ];
@@ -153,7 +168,27 @@ impl Config {
                 "query.promql_depth_max must not be above {max}: the stack bears no more"
             ));
         }
+        if self.logql_depth_max > logql::DEPTH_MAX {
+            let max = logql::DEPTH_MAX;
+            found.push(format!(
+                "query.logql_depth_max must not be above {max}: the stack bears no more"
+            ));
+        }
         found
+    }
+
+    /// Returns what one LogQL question may be and use.
+    pub fn log_limits(&self) -> logql::LogLimits {
+        logql::LogLimits {
+            parse: logql::ParseLimits {
+                text_bytes_max: self.logql_text_max.bytes(),
+                depth_max: self.logql_depth_max,
+                regex_bytes_max: self.regex_text_max.bytes(),
+                regex_program_bytes_max: self.regex_program_max.bytes(),
+            },
+            lines_max: self.log_lines_max,
+            result_bytes_max: self.result_bytes_max.bytes(),
+        }
     }
 
     /// Returns what one PromQL question may be and use.

@@ -2,18 +2,20 @@
 //!
 //! A [`Session`] is one caller at one moment: it holds a snapshot taken with the grant's scope, and
 //! that is the one place where read permission is applied. PromQL is our own evaluator and runs
-//! here, on threads of its own, with a budget checked at every step. SQL is DataFusion's and runs
+//! here, on threads of its own, with a budget checked at every step, and so does LogQL. SQL is DataFusion's and runs
 //! in [worker processes](worker_main) that may be ended at any time. What both share (limits,
 //! turns, the processes, metrics) is the [`Engine`]; [`answer`] writes SQL answers down.
 //!
 //! When you add a dialect, also touch: `session` (permission, a turn, a deadline), `docs/`.
 
 pub mod promql;
+pub mod logql;
 
 pub mod answer;
 pub mod limits;
 mod engine;
 mod session;
+mod session_logs;
 mod admission;
 mod error;
 mod metrics;
@@ -23,6 +25,7 @@ mod worker;
 pub(crate) mod fuzzing {
     //! What the fuzz targets call.
 
+    pub use super::logql::fuzzing::{logql_parse, logql_pipeline, logql_template};
     pub use super::promql::fuzzing::{promql_eval, promql_notation, promql_parse};
     pub use super::sql::fuzzing::{sql_gate, sql_json_get, sql_tokens};
     pub use super::worker::fuzzing::worker_frames;
@@ -36,5 +39,6 @@ pub use error::QueryError;
 pub use limits::Config;
 pub use metrics::Metrics;
 pub use session::{Options, Selection, Session, may_see};
+pub use session_logs::{LogqlAnswer, Tail};
 pub use sql::{Param, Truncated};
 pub use worker::{WorkerCommand, worker_main};

@@ -15,9 +15,11 @@ use super::error::QueryError;
 use super::promql::{self, Answer, Budget, PromqlError};
 use super::sql::{HeadRange, Param, Question};
 use super::worker::HeadSource;
-use crate::model::{Grant, Labels, Matcher, ReadScope, Role, SeriesMeta, Signal};
+use arrow::array::RecordBatch;
+
+use crate::model::{Commons, Grant, Labels, Matcher, ReadScope, Role, SeriesMeta, Signal};
 use crate::storage::{
-    FileEntry, HeadBatch, HeadFilter, ReadError, SeriesRequest, Snapshot, Storage,
+    FileEntry, HeadBatch, HeadFilter, LogCursor, ReadError, SeriesRequest, Snapshot, Storage,
 };
 
 /// What a question may say beside its text.
@@ -190,7 +192,7 @@ impl Session {
 
     /// Runs work that reads series on a thread of its own, within the deadline. When nobody waits
     /// for the answer any more, the work is told to stop, and keeps its turn until it has.
-    async fn read<T: Send + 'static>(
+    pub(super) async fn read<T: Send + 'static>(
         &self,
         dialect: &'static str,
         timeout: Option<Duration>,
@@ -298,6 +300,23 @@ impl Session {
             }
         });
         files.collect()
+    }
+
+    pub(super) fn log_cursor(&self) -> LogCursor {
+        self.snapshot.log_cursor()
+    }
+
+    pub(super) fn logs_since(&self, cursor: &mut LogCursor) -> Vec<(Commons, RecordBatch)> {
+        self.snapshot.logs_since(cursor)
+    }
+
+    /// Fails for whoever may not read logs.
+    pub(super) fn need_logs(&self) -> Result<(), QueryError> {
+        self.need(Role::Developer, "logs, spans and SQL")
+    }
+
+    pub(super) fn log_limits(&self) -> super::logql::LogLimits {
+        self.engine.config.log_limits()
     }
 
     fn need(&self, needed: Role, what: &'static str) -> Result<(), QueryError> {

@@ -8,6 +8,7 @@ pub mod checked;
 pub mod metrics_rows;
 pub mod path;
 pub mod read;
+pub mod rows_read;
 pub mod series_order;
 pub mod sort;
 pub mod write;

@@ -12,11 +12,11 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowPredicateFn, ArrowReaderMetadata, ParquetRecordBatchReader,
+    ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
     ParquetRecordBatchReaderBuilder, RowFilter,
 };
 use parquet::errors::ParquetError;
-use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::metadata::{PageIndexPolicy, RowGroupMetaData};
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::statistics::Statistics;
 
@@ -42,11 +42,30 @@ pub struct Footers {
 
 impl Footers {
     fn get(&self, path: &str, file: &Reader) -> Result<ArrowReaderMetadata, ParquetError> {
+        self.load(path, file, ArrowReaderOptions::default())
+    }
+
+    /// Returns a footer with the index of the file's pages.
+    pub(super) fn with_pages(
+        &self,
+        path: &str,
+        file: &Reader,
+    ) -> Result<ArrowReaderMetadata, ParquetError> {
+        let options = ArrowReaderOptions::default();
+        self.load(path, file, options.with_page_index_policy(PageIndexPolicy::Optional))
+    }
+
+    fn load(
+        &self,
+        path: &str,
+        file: &Reader,
+        options: ArrowReaderOptions,
+    ) -> Result<ArrowReaderMetadata, ParquetError> {
         if let Some((footer, blocks)) = self.by_path.lock().get(path) {
             file.0.set_blocks(Arc::clone(blocks));
             return Ok(footer.clone());
         }
-        let footer = ArrowReaderMetadata::load(file, Default::default())?;
+        let footer = ArrowReaderMetadata::load(file, options)?;
         let blocks = file.0.learn(footer.metadata())?;
         file.0.set_blocks(Arc::clone(&blocks));
         let mut by_path = self.by_path.lock();
@@ -96,7 +115,7 @@ impl AllRows {
 }
 
 // Asked afterwards, because the Parquet crate turns causes into text on their way.
-fn fault(
+pub(super) fn fault(
     path: &str,
     file: &Checked,
     source: Box<dyn std::error::Error + Send + Sync>,
@@ -353,7 +372,7 @@ fn column<'a>(batch: &'a RecordBatch, name: &str) -> &'a dyn Array {
 
 /// A file of ours as the Parquet crate reads it.
 #[derive(Debug, Clone)]
-struct Reader(Arc<Checked>);
+pub(super) struct Reader(pub(super) Arc<Checked>);
 
 impl Length for Reader {
     fn len(&self) -> u64 {
@@ -373,7 +392,7 @@ impl ChunkReader for Reader {
     }
 }
 
-struct SequentialRead {
+pub(super) struct SequentialRead {
     file: Arc<Checked>,
     at: u64,
 }
