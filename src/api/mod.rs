@@ -12,6 +12,7 @@ mod ask;
 mod error;
 mod guard;
 mod json;
+mod loki;
 mod number;
 mod ops;
 mod params;
@@ -46,6 +47,7 @@ pub use ask::{Ask, AskError, AskOptions, RuleViews, Selection};
 pub use error::{ApiError, Dialect};
 pub use guard::{HeadLimits, guard, limits};
 pub use json::push_answer;
+pub use loki::{AskLogs, Follow, LogStreams, LogqlFound, Tails};
 pub use number::push_sample_value;
 pub use ops::early_router;
 pub use readiness::{Readiness, ReadinessState};
@@ -68,6 +70,7 @@ fn routes() -> route::Routes {
     let mut routes = route::Routes::default();
     ops::add(&mut routes);
     prometheus::add(&mut routes);
+    loki::add(&mut routes);
     sql::add(&mut routes);
     tempo::add(&mut routes);
     routes
@@ -78,6 +81,10 @@ fn routes() -> route::Routes {
 pub struct Api {
     /// Answers questions.
     pub ask: Arc<dyn Ask>,
+    /// Answers questions about logs.
+    pub logs: Arc<dyn AskLogs>,
+    /// Places for live tails.
+    pub tails: Tails,
     /// Shows rules and alerts.
     pub rules: Arc<dyn RuleViews>,
     /// Reloads the configuration.

@@ -27,7 +27,12 @@ impl Sessions {
         Self { storage, engine }
     }
 
-    fn session(&self, grant: &Grant) -> Session {
+    /// Returns the time, ns since 1970 UTC.
+    pub(super) fn now_ns(&self) -> i64 {
+        self.engine.now_ns()
+    }
+
+    pub(super) fn session(&self, grant: &Grant) -> Session {
         Session::new(grant.clone(), &self.storage, &self.engine)
     }
 }
@@ -43,7 +48,7 @@ fn selection_of(wanted: &Selection) -> query::Selection {
 
 /// A fault of ours is told to the log alone: its text may name folders, files and whose they are.
 #[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
-fn refused(error: QueryError) -> AskError {
+pub(super) fn refused(error: QueryError) -> AskError {
     match error.kind() {
         Kind::Internal => {
             let cause = chain(&error);
@@ -54,7 +59,7 @@ fn refused(error: QueryError) -> AskError {
     }
 }
 
-fn options_of(options: AskOptions) -> Options {
+pub(super) fn options_of(options: AskOptions) -> Options {
     Options { timeout: options.timeout, lookback_ms: options.lookback_ms }
 }
 

@@ -122,6 +122,8 @@ impl Rooms {
     ) -> Router {
         let api = Api {
             ask: Arc::clone(&self.questions) as Arc<dyn api::Ask>,
+            logs: Arc::clone(&self.questions) as Arc<dyn api::AskLogs>,
+            tails: api::Tails::new(config.sections.query.tails_max),
             rules: Arc::new(ShownRules(Arc::clone(&self.rules))) as Arc<dyn RuleViews>,
             reload: Arc::clone(reload) as Arc<dyn api::Reload>,
             readiness,

@@ -62,6 +62,35 @@ pub(super) struct PromqlArgs {
     target: TargetArgs,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct LogqlArgs {
+    /// The query
+    query: String,
+    /// How far back: lines of this time, or numbers over it
+    #[arg(long, default_value = "1h", value_name = "DURATION")]
+    since: String,
+    /// First time: ns or seconds since 1970, or RFC 3339 [default: --since before the end]
+    #[arg(long)]
+    start: Option<String>,
+    /// Last time [default: now]
+    #[arg(long)]
+    end: Option<String>,
+    /// From one number to the next, such as 1m
+    #[arg(long)]
+    step: Option<String>,
+    /// The most lines
+    #[arg(long, default_value = "100")]
+    limit: u32,
+    /// Oldest lines first
+    #[arg(long)]
+    forward: bool,
+    /// One number a series, at the end of the time
+    #[arg(long, conflicts_with_all = ["start", "step"])]
+    instant: bool,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
 impl TargetArgs {
     /// Sends a question to the running server, or to one started on the data directory.
     fn post(
@@ -128,6 +157,61 @@ pub(super) fn promql(args: &PromqlArgs, out: &mut dyn Write) -> Result<(), CliEr
         }
     }
     Ok(())
+}
+
+pub(super) fn logql(args: &LogqlArgs, out: &mut dyn Write) -> Result<(), CliError> {
+    let direction = if args.forward { "forward" } else { "backward" };
+    let mut parameters = vec![
+        ("query", args.query.clone()),
+        ("limit", args.limit.to_string()),
+        ("direction", direction.to_owned()),
+        ("since", args.since.clone()),
+    ];
+    let end = if args.instant { "time" } else { "end" };
+    let given = [("start", &args.start), (end, &args.end), ("step", &args.step)];
+    parameters.extend(given.into_iter().filter_map(|(name, v)| Some((name, v.clone()?))));
+    let path = if args.instant { "/loki/api/v1/query" } else { "/loki/api/v1/query_range" };
+    let headers = [("content-type", "application/x-www-form-urlencoded")];
+    let body = args.target.post(path, &headers, form(&parameters))?;
+    if args.target.output == Output::Json {
+        return pass_through(&body, out);
+    }
+    let answer = parse(&body)?;
+    let data = &answer["data"];
+    let table = match data["resultType"].as_str() {
+        Some("streams") => lines_table(data, args.forward),
+        _ => samples_table(data),
+    };
+    match args.target.output {
+        Output::Csv => table.write_csv(out)?,
+        Output::Table | Output::Json => table.write_aligned(out)?,
+    }
+    Ok(())
+}
+
+/// Returns the lines of all streams in their common order.
+fn lines_table(data: &Value, is_forward: bool) -> Table {
+    let mut lines: Vec<(String, String, String)> = Vec::new();
+    for stream in data["result"].as_array().into_iter().flatten() {
+        let labels = stream["stream"].as_object().into_iter().flatten();
+        let labels: Vec<String> = labels
+            .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or("")))
+            .collect();
+        for value in stream["values"].as_array().into_iter().flatten() {
+            let text = |idx: usize| value[idx].as_str().unwrap_or("").to_owned();
+            lines.push((text(0), labels.join(" "), text(1)));
+        }
+    }
+    // Nanoseconds of our age have one number of digits, so texts sort as numbers do.
+    lines.sort_by(|a, b| if is_forward { a.0.cmp(&b.0) } else { b.0.cmp(&a.0) });
+    let rows = lines.into_iter().map(|(ns, labels, line)| {
+        let ns: i64 = ns.parse().unwrap_or(0);
+        let time = chrono::DateTime::from_timestamp_nanos(ns);
+        let time = time.to_rfc3339_opts(chrono::SecondsFormat::Nanos, true);
+        vec![json!(time), json!(labels), json!(line)]
+    });
+    let columns = ["time", "labels", "line"].map(str::to_owned).to_vec();
+    Table { columns, rows: rows.collect() }
 }
 
 fn pass_through(body: &[u8], out: &mut dyn Write) -> Result<(), CliError> {

@@ -67,6 +67,14 @@ pub(super) fn provisioning(server: &str) -> String {
          \x20     # With tokens configured, give Grafana one that reads:\n\
          \x20     # httpHeaderName1: Authorization\n\
          \x20   # secureJsonData:\n\
-         \x20   #   httpHeaderValue1: Bearer $COMMONWATCH_TOKEN\n"
+         \x20   #   httpHeaderValue1: Bearer $COMMONWATCH_TOKEN\n\
+         \x20 - name: commonwatch logs\n\
+         \x20   type: loki\n\
+         \x20   uid: commonwatch-logs\n\
+         \x20   access: proxy\n\
+         \x20   url: {url}\n\
+         \x20   # A token of this one needs `role = \"developer\"`; headers as above.\n\
+         \x20   jsonData:\n\
+         \x20     maxLines: 1000\n"
     )
 }

@@ -46,6 +46,8 @@ enum Command {
     Sql(ask::SqlArgs),
     /// Ask PromQL
     Promql(ask::PromqlArgs),
+    /// Ask LogQL
+    Logql(ask::LogqlArgs),
     /// Check or test rule files
     #[command(subcommand)]
     Rules(rules::RulesCommand),
@@ -129,6 +131,7 @@ pub fn run(
         Some(Command::Demo(args)) => demo::run(&args, out),
         Some(Command::Sql(args)) => ask::sql(&args, out),
         Some(Command::Promql(args)) => ask::promql(&args, out),
+        Some(Command::Logql(args)) => ask::logql(&args, out),
         Some(Command::Rules(command)) => rules::run(&command, out),
         Some(Command::Config(command)) => config::run(&command, out),
         Some(Command::Doctor(command)) => doctor::run(&command, out),

@@ -89,6 +89,11 @@ impl Engine {
         (timed, self.admission.enter(&grant.name, deadline).await)
     }
 
+    /// Returns the time, ns since 1970 UTC.
+    pub fn now_ns(&self) -> i64 {
+        self.clock.now_ms().saturating_mul(1_000_000)
+    }
+
     pub(super) fn budget(&self, deadline: Duration) -> promql::Budget {
         self.promql_limits.budget_of(Arc::clone(&self.clock), deadline, &self.memory)
     }

@@ -74,6 +74,9 @@ pub enum QueryError {
     /// The PromQL expression is wrong or cannot be evaluated.
     #[error(transparent)]
     Promql(#[from] super::promql::PromqlError),
+    /// The LogQL query is wrong or cannot be evaluated.
+    #[error(transparent)]
+    Logql(super::logql::LogqlError),
     /// The store could not be read, or holds more than may be read.
     #[error(transparent)]
     Read(#[from] storage::ReadError),
@@ -83,6 +86,18 @@ pub enum QueryError {
     /// A fault of ours.
     #[error("{0}")]
     Internal(String),
+}
+
+impl From<super::logql::LogqlError> for QueryError {
+    fn from(error: super::logql::LogqlError) -> Self {
+        use super::logql::LogqlError;
+        // What both languages can meet is told in one way.
+        match error {
+            LogqlError::Metric(error) => QueryError::Promql(error),
+            LogqlError::Read(error) => QueryError::Read(error),
+            other => QueryError::Logql(other),
+        }
+    }
 }
 
 impl QueryError {
@@ -98,6 +113,7 @@ impl QueryError {
             QueryError::Timeout { .. } => Kind::Timeout,
             QueryError::Overloaded { .. } => Kind::Overloaded,
             QueryError::Promql(error) => error.kind(),
+            QueryError::Logql(error) => error.kind(),
             QueryError::Read(storage::ReadError::Limit { .. }) => Kind::Execution,
             QueryError::Read(_) | QueryError::Internal(_) => Kind::Internal,
             QueryError::Spawn(_) => Kind::Unavailable,
@@ -113,6 +129,7 @@ impl QueryError {
             QueryError::Timeout { .. } => Some("query.timeout"),
             QueryError::Overloaded { key, .. } => Some(key),
             QueryError::Promql(error) => error.limit(),
+            QueryError::Logql(error) => error.limit(),
             QueryError::Read(storage::ReadError::Limit { limit, .. }) => Some(limit),
             _ => None,
         }

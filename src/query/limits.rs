@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use super::error::QueryError;
+use super::logql;
 use super::promql;
 use super::traceql;
 use crate::base::units::{HumanDuration, HumanSize};
@@ -62,6 +63,14 @@ pub struct Config {
     pub regex_program_max: HumanSize,
     /// Whether PromQL may use what Prometheus has behind feature flags.
     pub promql_experimental: bool,
+    /// The longest LogQL text.
+    pub logql_text_max: HumanSize,
+    /// The deepest nesting of a LogQL text; it may have four times as many operators and stages.
+    pub logql_depth_max: usize,
+    /// The most lines of one LogQL answer.
+    pub log_lines_max: usize,
+    /// The most live tails at once.
+    pub tails_max: usize,
     /// The longest SQL text.
     pub sql_text_max: HumanSize,
     /// The longest TraceQL text.
@@ -84,6 +93,7 @@ impl Default for Config {
     fn default() -> Self {
         let promql = promql::Limits::default();
         let traceql = traceql::Limits::default();
+        let logql = logql::LogLimits::default();
         Self {
             timeout: HumanDuration::from_secs(30),
             timeout_max: HumanDuration::from_secs(120),
@@ -106,6 +116,10 @@ impl Default for Config {
             regex_text_max: size(promql.parse.regex_bytes_max),
             regex_program_max: size(promql.parse.regex_program_bytes_max),
             promql_experimental: promql.parse.has_experimental,
+            logql_text_max: size(logql.parse.text_bytes_max),
+            logql_depth_max: logql.parse.depth_max,
+            log_lines_max: logql.lines_max,
+            tails_max: 64,
             sql_text_max: HumanSize(64 << 10),
             traceql_text_max: size(traceql.text_bytes_max),
             traceql_depth_max: traceql.depth_max,
@@ -162,6 +176,7 @@ impl Config {
         let sizes = [
             ("traceql_text_max", self.traceql_text_max, size(TEXT_BYTES_CEILING)),
             ("promql_text_max", self.promql_text_max, size(TEXT_BYTES_CEILING)),
+            ("logql_text_max", self.logql_text_max, size(TEXT_BYTES_CEILING)),
             ("sql_text_max", self.sql_text_max, size(TEXT_BYTES_CEILING)),
             ("regex_program_max", self.regex_program_max, size(REGEX_PROGRAM_BYTES_CEILING)),
         ];
@@ -180,7 +195,27 @@ impl Config {
                 "query.traceql_depth_max must not be above {max}: the stack bears no more"
             ));
         }
+        if self.logql_depth_max > logql::DEPTH_MAX {
+            let max = logql::DEPTH_MAX;
+            found.push(format!(
+                "query.logql_depth_max must not be above {max}: the stack bears no more"
+            ));
+        }
         found
+    }
+
+    /// Returns what one LogQL question may be and use.
+    pub fn log_limits(&self) -> logql::LogLimits {
+        logql::LogLimits {
+            parse: logql::ParseLimits {
+                text_bytes_max: self.logql_text_max.bytes(),
+                depth_max: self.logql_depth_max,
+                regex_bytes_max: self.regex_text_max.bytes(),
+                regex_program_bytes_max: self.regex_program_max.bytes(),
+            },
+            lines_max: self.log_lines_max,
+            result_bytes_max: self.result_bytes_max.bytes(),
+        }
     }
 
     /// Returns what one PromQL question may be and use.

@@ -2,7 +2,7 @@
 //!
 //! A [`Session`] is one caller at one moment: it holds a snapshot taken with the grant's scope, and
 //! that is the one place where read permission is applied. PromQL is our own evaluator and runs
-//! here, on threads of its own, with a budget checked at every step. SQL is DataFusion's and runs
+//! here, on threads of its own, with a budget checked at every step, and so does LogQL. SQL is DataFusion's and runs
 //! in [worker processes](worker_main) that may be ended at any time. What both share (limits,
 //! turns, the processes, metrics) is the [`Engine`]; [`answer`] writes SQL answers down.
 //!
@@ -10,12 +10,14 @@
 
 pub mod promql;
 pub mod traceql;
+pub mod logql;
 
 pub mod answer;
 pub mod limits;
 mod engine;
 mod session;
 mod session_traces;
+mod session_logs;
 mod admission;
 mod error;
 mod metrics;
@@ -25,6 +27,7 @@ mod worker;
 pub(crate) mod fuzzing {
     //! What the fuzz targets call.
 
+    pub use super::logql::fuzzing::{logql_parse, logql_pipeline, logql_template};
     pub use super::promql::fuzzing::{promql_eval, promql_notation, promql_parse};
     pub use super::sql::fuzzing::{sql_gate, sql_json_get, sql_tokens};
     pub use super::worker::fuzzing::worker_frames;
@@ -38,5 +41,6 @@ pub use error::QueryError;
 pub use limits::Config;
 pub use metrics::Metrics;
 pub use session::{Options, Selection, Session, may_see};
+pub use session_logs::{LogqlAnswer, Tail};
 pub use sql::{Param, Truncated};
 pub use worker::{WorkerCommand, worker_main};

@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
+
 use super::admission::Turn;
 use super::answer::SqlAnswer;
 use super::engine::Engine;
@@ -16,9 +18,9 @@ use super::promql::{self, Answer, Budget, PromqlError};
 use super::sql::{HeadRange, Param, Question};
 use super::worker::HeadSource;
 use crate::model::exemplar::SeriesExemplars;
-use crate::model::{Description, Grant, Labels, Matcher, ReadScope, Role, Signal};
+use crate::model::{Commons, Description, Grant, Labels, Matcher, ReadScope, Role, SeriesMeta, Signal};
 use crate::storage::{
-    ExemplarRequest, FileEntry, HeadBatch, HeadFilter, ReadError, SeriesRequest, Snapshot, Storage,
+    ExemplarRequest, FileEntry, HeadBatch, HeadFilter, LogCursor, ReadError, SeriesRequest, Snapshot, Storage,
 };
 
 /// What a question may say beside its text.
@@ -317,6 +319,23 @@ impl Session {
             }
         });
         files.collect()
+    }
+
+    pub(super) fn log_cursor(&self) -> LogCursor {
+        self.snapshot.log_cursor()
+    }
+
+    pub(super) fn logs_since(&self, cursor: &mut LogCursor) -> Vec<(Commons, RecordBatch)> {
+        self.snapshot.logs_since(cursor)
+    }
+
+    /// Fails for whoever may not read logs.
+    pub(super) fn need_logs(&self) -> Result<(), QueryError> {
+        self.need(Role::Developer, "logs, spans and SQL")
+    }
+
+    pub(super) fn log_limits(&self) -> super::logql::LogLimits {
+        self.engine.config.log_limits()
     }
 
     pub(super) fn need(&self, needed: Role, what: &'static str) -> Result<(), QueryError> {

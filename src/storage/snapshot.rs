@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use super::disk::Disk;
 use super::files::metrics_rows::MetricsRows;
-use super::files::read::{Selection, Sink, read_series};
 use super::files::read_histograms::{HistogramSink, read_histograms};
+use super::files::read::{Footers, Selection, Sink, read_series};
 use super::files::series_order;
 use super::flush::{ExpPoint, exp_batch, sorted_slots};
 use super::head::metrics::sort_first_wins;
@@ -172,6 +173,36 @@ impl Snapshot {
             }
         }
         Ok(())
+    }
+
+    pub(super) fn disk(&self) -> &dyn Disk {
+        &*self.shared.disk
+    }
+
+    pub(super) fn footers(&self) -> &Footers {
+        &self.shared.footers
+    }
+
+    pub(super) fn covers(&self, commons: &Commons) -> bool {
+        self.scope.covers(commons)
+    }
+
+    pub(super) fn generations(&self) -> impl Iterator<Item = Arc<Generation>> {
+        self.version.generations().cloned()
+    }
+
+    /// Returns the intact files of one commons that are wanted, and notes the damaged ones.
+    pub(super) fn live_files(
+        &self,
+        signal: Signal,
+        commons: &Commons,
+        wants: &dyn Fn(&FileEntry) -> bool,
+    ) -> Vec<Arc<FileEntry>> {
+        let files = self.version.files.get(&(signal, commons.clone()));
+        let wanted = files.into_iter().flatten().filter(|file| wants(file));
+        let (intact, damaged) = self.part(wanted);
+        self.missing.note(damaged);
+        intact.into_iter().cloned().collect()
     }
 
     /// Returns one commons' parts of the generations, oldest first.

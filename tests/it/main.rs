@@ -25,6 +25,7 @@ mod durability;
 mod full_disk;
 mod grafana;
 mod hostile;
+mod logql;
 mod neighbours;
 mod overload;
 mod paging;

@@ -1,6 +1,8 @@
 //! The router, asked as clients ask it, with a fake behind it.
 
 mod fake;
+mod fake_logs;
+mod loki;
 mod ops;
 mod prometheus;
 mod roles;
@@ -58,6 +60,8 @@ fn api() -> Api {
     readiness.set(ReadinessState::Ready);
     Api {
         ask: Arc::clone(&fake) as _,
+        logs: Arc::clone(&fake) as _,
+        tails: Tails::new(4),
         rules: Arc::clone(&fake) as _,
         reload: fake,
         readiness,

@@ -26,9 +26,14 @@ async fn an_empty_store_contents_grafana() {
         metrics: query::Metrics::register(&mut registry),
         worker: WorkerCommand::own().unwrap(),
     });
-    api.ask = Arc::new(Sessions::new(storage, engine));
+    let sessions = Arc::new(Sessions::new(storage, engine));
+    api.ask = Arc::clone(&sessions) as _;
+    api.logs = sessions;
 
-    for exchange in fixture::parse(fixture::PROMETHEUS, NOW_MS).unwrap() {
+    for exchange in [fixture::PROMETHEUS, fixture::LOKI]
+        .iter()
+        .flat_map(|text| fixture::parse(text, NOW_MS).unwrap())
+    {
         let answer = send(guarded(api.clone(), ""), exchange_request(&exchange)).await;
         let faults = exchange.judge(answer.status, answer.text());
         assert_eq!(faults, Vec::<String>::new(), "{}", exchange.title);

@@ -11,6 +11,7 @@ pub mod path;
 pub mod read;
 pub mod read_histograms;
 pub mod read_spans;
+pub mod rows_read;
 pub mod series_order;
 pub mod sort;
 pub mod write;

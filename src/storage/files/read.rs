@@ -12,11 +12,11 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowPredicateFn, ArrowReaderMetadata, ParquetRecordBatchReader,
+    ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
     ParquetRecordBatchReaderBuilder, RowFilter,
 };
 use parquet::errors::ParquetError;
-use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::metadata::{PageIndexPolicy, RowGroupMetaData};
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::statistics::Statistics;
 
@@ -48,11 +48,30 @@ impl Footers {
         path: &str,
         file: &Reader,
     ) -> Result<ArrowReaderMetadata, ParquetError> {
+        self.load(path, file, ArrowReaderOptions::default())
+    }
+
+    /// Returns a footer with the index of the file's pages.
+    pub(super) fn with_pages(
+        &self,
+        path: &str,
+        file: &Reader,
+    ) -> Result<ArrowReaderMetadata, ParquetError> {
+        let options = ArrowReaderOptions::default();
+        self.load(path, file, options.with_page_index_policy(PageIndexPolicy::Optional))
+    }
+
+    fn load(
+        &self,
+        path: &str,
+        file: &Reader,
+        options: ArrowReaderOptions,
+    ) -> Result<ArrowReaderMetadata, ParquetError> {
         if let Some((footer, blocks)) = self.by_path.lock().get(path) {
             file.0.set_blocks(Arc::clone(blocks));
             return Ok(footer.clone());
         }
-        let footer = ArrowReaderMetadata::load(file, Default::default())?;
+        let footer = ArrowReaderMetadata::load(file, options)?;
         let blocks = file.0.learn(footer.metadata())?;
         file.0.set_blocks(Arc::clone(&blocks));
         let mut by_path = self.by_path.lock();

@@ -1,0 +1,337 @@
+//! What there is to ask for: labels, series, sizes, patterns, fields.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::super::Api;
+use super::super::error::{ApiError, answer};
+use super::super::json::{push_list, push_strings, success, success_value};
+use super::super::number::push_sample_value;
+use super::super::params::Params;
+use super::super::prometheus::escape::unescape;
+use super::ask::LogStreams;
+use super::{Answered, params, render};
+use crate::model::Grant;
+use crate::query::logql::{LogRange, Pairs, StreamUse, StreamsFound};
+
+fn plain(value: &Value) -> Response {
+    answer(StatusCode::OK, "application/json", Body::from(value.to_string()))
+}
+
+/// Grafana asks with `{}` when nothing is chosen yet: that means every stream.
+fn selectors_of(asked: &Params) -> Vec<String> {
+    let all = asked.all("match").into_iter().chain(asked.get("query"));
+    let all = all.filter(|text| !text.trim().is_empty());
+    all.map(|text| selector_of(text).to_owned()).collect()
+}
+
+/// Returns a query's selector: sizes and labels are those of its streams, whatever its pipeline does.
+fn selector_of(text: &str) -> &str {
+    let mut is_quoted = false;
+    let mut before = ' ';
+    for (at, c) in text.char_indices() {
+        match c {
+            '"' if before != '\\' => is_quoted = !is_quoted,
+            '}' if !is_quoted => return &text[..=at],
+            _ => {}
+        }
+        before = c;
+    }
+    text
+}
+
+async fn streams(
+    api: &Api,
+    grant: &Grant,
+    asked: &Params,
+    step_ns: Option<i64>,
+) -> Result<(StreamsFound, (i64, i64)), ApiError> {
+    let times = params::times_ns(asked, api.clock.now_ms())?;
+    let (start_ns, end_ns) = times;
+    let selectors = selectors_of(asked);
+    let wanted = LogStreams { selectors, start_ns, end_ns, step_ns };
+    Ok((api.logs.log_streams(grant, wanted).await?, times))
+}
+
+pub(super) async fn label_names(
+    State(api): State<Api>,
+    Extension(grant): Extension<Grant>,
+    asked: Params,
+) -> Answered {
+    let (found, _) = streams(&api, &grant, &asked, None).await?;
+    Ok(success(&[], &[], 1024, |out| push_strings(out, &found.names())))
+}
+
+pub(super) async fn label_values(
+    State(api): State<Api>,
+    Extension(grant): Extension<Grant>,
+    Path(name): Path<String>,
+    asked: Params,
+) -> Answered {
+    let (found, _) = streams(&api, &grant, &asked, None).await?;
+    Ok(success(&[], &[], 1024, |out| push_strings(out, &found.values(&unescape(&name)))))
+}
+
+pub(super) async fn series(
+    State(api): State<Api>,
+    Extension(grant): Extension<Grant>,
+    asked: Params,
+) -> Answered {
+    let (found, _) = streams(&api, &grant, &asked, None).await?;
+    Ok(success(&[], &[], 256 * found.streams.len(), |out| {
+        push_list(out, &found.streams, |out, stream| {
+            render::push_object(out, pairs(stream));
+        });
+    }))
+}
+
+fn pairs(stream: &StreamUse) -> impl Iterator<Item = (&str, &str)> {
+    stream.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+}
+
+pub(super) async fn stats(
+    State(api): State<Api>,
+    Extension(grant): Extension<Grant>,
+    asked: Params,
+) -> Answered {
+    asked.required("query")?;
+    let (found, _) = streams(&api, &grant, &asked, None).await?;
+    let n_bytes: f64 = found.streams.iter().map(|stream| stream.n_bytes).sum();
+    let n_lines: u64 = found.streams.iter().map(|stream| stream.n_lines).sum();
+    Ok(plain(&json!({
+        "streams": found.streams.len(),
+        "chunks": found.n_pieces,
+        "bytes": whole(n_bytes),
+        "entries": n_lines,
+    })))
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "sizes are not negative"
+)]
+fn whole(n_bytes: f64) -> u64 {
+    n_bytes.round() as u64
+}
+
+/// Bytes by the number of the span.
+type Spans = BTreeMap<i64, f64>;
+
+/// Sizes by what they are asked for.
+struct Volumes {
+    by_labels: BTreeMap<Pairs, Spans>,
+}
+
+impl Volumes {
+    fn of(found: &StreamsFound, asked: &Params) -> Self {
+        let targets: Vec<&str> = asked
+            .get("targetLabels")
+            .map(|list| list.split(',').map(str::trim).filter(|name| !name.is_empty()).collect())
+            .unwrap_or_default();
+        let by_name = asked.get("aggregateBy") == Some("labels");
+        let named = selectors_of(asked);
+        let is_wanted = |name: &str| match targets.as_slice() {
+            // Without a wish the labels of the selector are meant.
+            [] => named.iter().any(|selector| names_of(selector).contains(&name)),
+            targets => targets.contains(&name),
+        };
+        let mut by_labels: BTreeMap<Pairs, Spans> = BTreeMap::new();
+        for stream in &found.streams {
+            let mut add = |labels| {
+                let spans = by_labels.entry(labels).or_default();
+                for (span, n_bytes) in &stream.by_span {
+                    *spans.entry(*span).or_default() += n_bytes;
+                }
+            };
+            if by_name {
+                let all_names = targets.is_empty();
+                for (name, _) in &stream.labels {
+                    if all_names || is_wanted(name) {
+                        add(vec![(name.clone(), String::new())]);
+                    }
+                }
+            } else {
+                let labels = stream.labels.iter().filter(|(name, _)| is_wanted(name));
+                add(labels.cloned().collect());
+            }
+        }
+        Self { by_labels }
+    }
+
+    /// Returns the largest ones first.
+    fn largest(self, limit: usize) -> Vec<(Pairs, Spans)> {
+        let total = |spans: &BTreeMap<i64, f64>| spans.values().sum::<f64>();
+        let mut all: Vec<_> = self.by_labels.into_iter().collect();
+        all.sort_by(|a, b| total(&b.1).total_cmp(&total(&a.1)));
+        all.truncate(limit);
+        all
+    }
+}
+
+/// Returns the names in a selector.
+fn names_of(selector: &str) -> Vec<&str> {
+    let inside = selector.trim().trim_start_matches('{').trim_end_matches('}');
+    let names = inside.split(',').filter_map(|part| {
+        let end = part.find(['=', '!'])?;
+        Some(part[..end].trim())
+    });
+    names.collect()
+}
+
+pub(super) async fn volume(
+    State(api): State<Api>,
+    Extension(grant): Extension<Grant>,
+    asked: Params,
+) -> Answered {
+    let limit = params::limit_of(&asked, 100)?;
+    asked.required("query")?;
+    let (found, (_, end_ns)) = streams(&api, &grant, &asked, None).await?;
+    let largest = Volumes::of(&found, &asked).largest(limit);
+    Ok(success(&[], &[], 128 * largest.len(), |out| {
+        out.push_str("{\"resultType\":\"vector\",\"result\":");
+        push_list(out, &largest, |out, (labels, spans)| {
+            push_metric(out, labels);
+            out.push_str(",\"value\":");
+            push_point(out, end_ns / 1_000_000_000, spans.values().sum());
+            out.push('}');
+        });
+        out.push_str(",\"stats\":{}}");
+    }))
+}
+
+pub(super) async fn volume_range(
+    State(api): State<Api>,
+    Extension(grant): Extension<Grant>,
+    asked: Params,
+) -> Answered {
+    let limit = params::limit_of(&asked, 100)?;
+    asked.required("query")?;
+    let times = params::times_ns(&asked, api.clock.now_ms())?;
+    let step_ns = params::step_ms(&asked, times)?.saturating_mul(1_000_000);
+    let (found, (start_ns, _)) = streams(&api, &grant, &asked, Some(step_ns)).await?;
+    let largest = Volumes::of(&found, &asked).largest(limit);
+    Ok(success(&[], &[], 256 * largest.len(), |out| {
+        out.push_str("{\"resultType\":\"matrix\",\"result\":");
+        push_list(out, &largest, |out, (labels, spans)| {
+            push_metric(out, labels);
+            out.push_str(",\"values\":");
+            let spans: Vec<_> = spans.iter().collect();
+            push_list(out, &spans, |out, (span, n_bytes)| {
+                let at_ns = start_ns.saturating_add(span.saturating_mul(step_ns));
+                push_point(out, at_ns / 1_000_000_000, **n_bytes);
+            });
+            out.push('}');
+        });
+        out.push_str(",\"stats\":{}}");
+    }))
+}
+
+fn push_metric(out: &mut String, labels: &[(String, String)]) {
+    out.push_str("{\"metric\":");
+    render::push_object(out, labels.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+}
+
+fn push_point(out: &mut String, seconds: i64, value: f64) {
+    out.push_str(&format!("[{seconds},\""));
+    push_sample_value(out, value.round());
+    out.push_str("\"]");
+}
+
+fn newest(asked: &Params, now_ms: i64, limit: usize) -> Result<LogRange, ApiError> {
+    let (start_ns, end_ns) = params::times_ns(asked, now_ms)?;
+    Ok(LogRange { start_ns, end_ns, limit, is_backward: true, interval_ns: 0 })
+}
+
+pub(super) async fn patterns(
+    State(api): State<Api>,
+    Extension(grant): Extension<Grant>,
+    asked: Params,
+) -> Answered {
+    let range = newest(&asked, api.clock.now_ms(), 0)?;
+    let step_ms = params::step_ms(&asked, (range.start_ns, range.end_ns))?;
+    let step_ns = step_ms.max(1_000).saturating_mul(1_000_000);
+    let query = asked.required("query")?;
+    let found = api.logs.log_patterns(&grant, query, range, step_ns).await?;
+    let found: Vec<Value> = found
+        .iter()
+        .map(|pattern| {
+            let samples: Vec<(i64, u64)> =
+                pattern.samples.iter().map(|(ns, n)| (ns / 1_000_000_000, *n)).collect();
+            json!({ "pattern": pattern.pattern, "level": pattern.level, "samples": samples })
+        })
+        .collect();
+    Ok(success_value(&Value::Array(found)))
+}
+
+/// Labels that tell apart where lines come from, whatever their values look like.
+const ALWAYS: [&str; 8] =
+    ["cluster", "namespace", "instance", "pod", "commons", "service", "env", "service_name"];
+
+pub(super) async fn detected_labels(
+    State(api): State<Api>,
+    Extension(grant): Extension<Grant>,
+    asked: Params,
+) -> Answered {
+    let (found, _) = streams(&api, &grant, &asked, None).await?;
+    let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (name, value) in found.streams.iter().flat_map(pairs) {
+        values.entry(name).or_default().insert(value);
+    }
+    // A label whose every value is a number or an id tells nothing apart.
+    let says_something = |values: &BTreeSet<&str>| values.iter().any(|value| !is_id(value));
+    values.retain(|name, values| ALWAYS.contains(name) || says_something(values));
+    let labels = values.iter().map(|(name, v)| json!({ "label": name, "cardinality": v.len() }));
+    Ok(plain(&json!({ "detectedLabels": labels.collect::<Vec<_>>() })))
+}
+
+fn is_id(value: &str) -> bool {
+    let is_hex = |c: char| c.is_ascii_hexdigit() || c == '-';
+    value.parse::<f64>().is_ok() || (value.len() >= 32 && value.chars().all(is_hex))
+}
+
+/// Lines that fields are learned from, unless the caller says.
+const FIELD_LINES: usize = 1_000;
+
+pub(super) async fn detected_fields(
+    State(api): State<Api>,
+    Extension(grant): Extension<Grant>,
+    asked: Params,
+) -> Answered {
+    let n_lines = params::limit_of(&asked, FIELD_LINES)?.min(FIELD_LINES);
+    let range = newest(&asked, api.clock.now_ms(), n_lines)?;
+    let found = api.logs.log_fields(&grant, asked.required("query")?, range).await?;
+    let fields: Vec<Value> = found
+        .iter()
+        .map(|field| {
+            let parsers: Vec<&str> = field.parsers.iter().copied().collect();
+            json!({
+                "label": field.name,
+                "type": field.kind,
+                "cardinality": field.values.len(),
+                "parsers": if parsers.is_empty() { Value::Null } else { json!(parsers) },
+            })
+        })
+        .collect();
+    Ok(plain(&json!({ "fields": fields, "limit": n_lines })))
+}
+
+pub(super) async fn detected_values(
+    State(api): State<Api>,
+    Extension(grant): Extension<Grant>,
+    Path(name): Path<String>,
+    asked: Params,
+) -> Answered {
+    let n_lines = params::limit_of(&asked, FIELD_LINES)?.min(FIELD_LINES);
+    let range = newest(&asked, api.clock.now_ms(), n_lines)?;
+    let found = api.logs.log_fields(&grant, asked.required("query")?, range).await?;
+    let field = found.into_iter().find(|field| field.name == name);
+    let values: Vec<String> = field.map(|f| f.values.into_iter().collect()).unwrap_or_default();
+    Ok(plain(&json!({ "values": values, "limit": n_lines })))
+}

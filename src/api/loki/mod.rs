@@ -1,0 +1,68 @@
+//! The Loki HTTP API; the data source's URL is the server's root.
+//!
+//! Sources: grafana/loki `docs/sources/reference/loki-http-api.md` and `pkg/loghttp`; what Grafana
+//! asks of it is recorded in `tests/cases/grafana/loki.http`. Errors are plain text, as Loki's, with
+//! the place of a parse error in it.
+
+mod ask;
+mod explore;
+mod params;
+mod query;
+mod render;
+mod sessions;
+mod status;
+mod tail;
+mod websocket;
+
+use axum::response::{IntoResponse, Response};
+
+use super::error::{ApiError, Dialect};
+use super::route::{Need, Routes};
+
+pub use ask::{AskLogs, Follow, LogStreams, LogqlFound};
+pub use tail::Tails;
+
+pub(super) fn add(routes: &mut Routes) {
+    let need = Need::Sql;
+    routes.form("/loki/api/v1/query", need, query::instant);
+    routes.form("/loki/api/v1/query_range", need, query::range);
+    routes.form("/loki/api/v1/format_query", need, query::format);
+    routes.form("/loki/api/v1/labels", need, explore::label_names);
+    routes.form("/loki/api/v1/label", need, explore::label_names);
+    routes.form("/loki/api/v1/label/{name}/values", need, explore::label_values);
+    routes.form("/loki/api/v1/series", need, explore::series);
+    routes.form("/loki/api/v1/index/stats", need, explore::stats);
+    routes.form("/loki/api/v1/index/volume", need, explore::volume);
+    routes.form("/loki/api/v1/index/volume_range", need, explore::volume_range);
+    routes.form("/loki/api/v1/patterns", need, explore::patterns);
+    routes.form("/loki/api/v1/detected_labels", need, explore::detected_labels);
+    routes.form("/loki/api/v1/detected_fields", need, explore::detected_fields);
+    routes.form("/loki/api/v1/detected_field/{name}/values", need, explore::detected_values);
+    routes.get("/loki/api/v1/tail", need, tail::tail);
+    routes.get("/loki/api/v1/drilldown-limits", need, status::drilldown_limits);
+    routes.get("/loki/api/v1/status/buildinfo", need, status::buildinfo);
+    routes.get("/loki/api/v1/rules", need, status::no_rules);
+    routes.get("/api/prom/rules", need, status::no_rules);
+    routes.get("/prometheus/api/v1/rules", need, status::rule_groups);
+    routes.get("/prometheus/api/v1/alerts", need, status::alerts);
+    routes.get("/ready", Need::Credential, status::ready);
+}
+
+/// An error in Loki's dialect.
+#[derive(Debug)]
+pub(super) struct LokiError(ApiError);
+
+impl<E: Into<ApiError>> From<E> for LokiError {
+    fn from(error: E) -> Self {
+        LokiError(error.into())
+    }
+}
+
+impl IntoResponse for LokiError {
+    fn into_response(self) -> Response {
+        self.0.into_dialect(Dialect::Text)
+    }
+}
+
+/// What a handler returns.
+type Answered = Result<Response, LokiError>;

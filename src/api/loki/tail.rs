@@ -1,0 +1,231 @@
+//! `tail`: lines over a WebSocket as they come.
+//!
+//! Each tail looks at what is new a few times a second. What came late comes late here as well: it
+//! is followed by arrival, not by time. The number of tails is bounded, a client that reads too
+//! slowly is cut off, and what one look finds beyond the limit is counted as dropped.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{FromRequest as _, Request, State};
+use axum::response::Response;
+use http::{HeaderValue, StatusCode, header};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::super::Api;
+use super::super::error::ApiError;
+use super::super::params::Params;
+use super::ask::Follow;
+use super::websocket::{self, Heard};
+use super::{Answered, params, render};
+use crate::base::Kind;
+use crate::base::tasks::spawn_detached;
+use crate::model::Grant;
+use crate::query::LogqlAnswer;
+use crate::query::logql::{LogLine, LogRange, Steps};
+
+/// From one look to the next: a line is seen within a second of its arrival.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// A client that takes nothing for so long is cut off.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// From one ping to the next.
+const PING_EVERY: Duration = Duration::from_secs(30);
+/// The longest tail: Grafana begins another one by itself.
+const TAIL_MAX: Duration = Duration::from_secs(3_600);
+/// The longest wait before lines are shown, s.
+const DELAY_S_MAX: i64 = 5;
+
+/// How many tails there may be at once.
+#[derive(Debug, Clone)]
+pub struct Tails {
+    places: Arc<Semaphore>,
+    max: usize,
+}
+
+impl Tails {
+    /// Returns places for `max` tails (`query.tails_max`).
+    pub fn new(max: usize) -> Self {
+        Self { places: Arc::new(Semaphore::new(max)), max }
+    }
+
+    fn enter(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
+            let text = format!(
+                "{} tails are open, as many as may (query.tails_max): close one, or try again \
+                 shortly",
+                self.max
+            );
+            ApiError { retry_after_s: Some(5), ..ApiError::new(Kind::Overloaded, text) }
+        })
+    }
+}
+
+pub(super) async fn tail(
+    State(api): State<Api>,
+    Extension(grant): Extension<Grant>,
+    mut request: Request,
+) -> Answered {
+    let upgrade = request.extensions_mut().remove::<OnUpgrade>();
+    let accept = websocket::accept_of(request.headers());
+    let asked = Params::from_request(request, &()).await?;
+    let (Some(upgrade), Some(accept)) = (upgrade, accept) else {
+        let text = "tail is a WebSocket: send `Connection: Upgrade`, `Upgrade: websocket`, \
+                    `Sec-WebSocket-Version: 13` and a key";
+        return Err(ApiError::new(Kind::BadInput, text).into());
+    };
+    let query = asked.required("query")?.to_owned();
+    let limit = params::limit_of(&asked, 100)?.min(LINES_MAX);
+    let delay_s = asked.limit("delay_for")?.map_or(0, |s| i64::try_from(s).unwrap_or(i64::MAX));
+    if delay_s > DELAY_S_MAX {
+        let text = format!("delay_for can't be greater than {DELAY_S_MAX}");
+        return Err(ApiError::parameter("delay_for", text).into());
+    }
+    let place = api.tails.enter()?;
+    let follow = api.logs.follow(&grant, &query).await?;
+    let before = before(&api, &grant, &query, &asked, limit).await?;
+    let delay = Duration::from_secs(delay_s.unsigned_abs());
+    let running = Running { follow, before, limit, delay };
+    spawn_detached(async move {
+        let _place = place;
+        if let Ok(upgraded) = upgrade.await {
+            running.run(TokioIo::<Upgraded>::new(upgraded)).await;
+        }
+    });
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    let accept = HeaderValue::from_str(&accept).expect("base64 is ASCII");
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    Ok(response)
+}
+
+/// The most lines of one message.
+const LINES_MAX: usize = 5_000;
+
+/// Returns the lines from `start` until now, with which a tail begins.
+async fn before(
+    api: &Api,
+    grant: &Grant,
+    query: &str,
+    asked: &Params,
+    limit: usize,
+) -> Result<Vec<LogLine>, ApiError> {
+    if asked.get("start").is_none() {
+        return Ok(Vec::new());
+    }
+    let now_ms = api.clock.now_ms();
+    let (start_ns, end_ns) = params::times_ns(asked, now_ms)?;
+    let range = LogRange { start_ns, end_ns, limit, is_backward: true, interval_ns: 0 };
+    let steps = Steps { start_ms: now_ms, end_ms: now_ms, step_ms: None };
+    let found = api.logs.logql(grant, query, range, steps, Default::default()).await?;
+    let LogqlAnswer::Lines(mut answer) = found.answer else { return Ok(Vec::new()) };
+    answer.lines.reverse();
+    Ok(answer.lines)
+}
+
+struct Running {
+    follow: Box<dyn Follow>,
+    before: Vec<LogLine>,
+    limit: usize,
+    delay: Duration,
+}
+
+impl Running {
+    async fn run(mut self, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+        let ended = tokio::time::timeout(TAIL_MAX, self.serve(&mut stream)).await;
+        let (code, reason) = match ended {
+            Ok(Ok(())) => return,
+            Ok(Err(reason)) => (1011, reason),
+            Err(_) => (1000, "reached tail max duration limit".to_owned()),
+        };
+        let bye = websocket::send_close(&mut stream, code, &reason);
+        drop(tokio::time::timeout(WRITE_TIMEOUT, bye).await);
+    }
+
+    /// Sends until the client goes; an error is told to it.
+    async fn serve(
+        &mut self,
+        stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    ) -> Result<(), String> {
+        let (mut reader, mut writer) = tokio::io::split(stream);
+        let before = std::mem::take(&mut self.before);
+        if !before.is_empty() && !send(&mut writer, &before, 0).await {
+            return Ok(());
+        }
+        let mut waiting: Vec<(tokio::time::Instant, Vec<LogLine>, usize)> = Vec::new();
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut pings = tokio::time::interval(PING_EVERY);
+        let mut heard = Box::pin(listen(&mut reader));
+        loop {
+            tokio::select! {
+                said = &mut heard => match said {
+                    Some(payload) => {
+                        drop(heard);
+                        if websocket::send_pong(&mut writer, &payload).await.is_err() {
+                            return Ok(());
+                        }
+                        heard = Box::pin(listen(&mut reader));
+                    }
+                    None => return Ok(()),
+                },
+                _ = pings.tick() => {
+                    if websocket::send_ping(&mut writer).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                now = looks.tick() => {
+                    let (lines, n_dropped) =
+                        self.follow.look(self.limit).await.map_err(|error| error.message)?;
+                    if !lines.is_empty() {
+                        waiting.push((now + self.delay, lines, n_dropped));
+                    }
+                    while waiting.first().is_some_and(|(due, ..)| *due <= now) {
+                        let (_, lines, n_dropped) = waiting.remove(0);
+                        if !send(&mut writer, &lines, n_dropped).await {
+                            return Ok(());
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Returns the payload of the client's next ping, or `None` when it goes.
+async fn listen(reader: &mut (impl AsyncRead + Unpin)) -> Option<Vec<u8>> {
+    loop {
+        match websocket::hear(reader).await {
+            Ok(Heard::Other) => {}
+            Ok(Heard::Ping(payload)) => return Some(payload),
+            Ok(Heard::Close) | Err(_) => return None,
+        }
+    }
+}
+
+/// Sends a message; returns false when the client does not take it.
+async fn send(writer: &mut (impl AsyncWrite + Unpin), lines: &[LogLine], n_dropped: usize) -> bool {
+    let mut text = String::from("{\"streams\":");
+    render::push_streams(&mut text, lines, false);
+    text.push_str(",\"dropped_entries\":");
+    // Which lines they were is not kept: each is told by the time of the first that was sent.
+    let ts_ns = lines.first().map_or(0, |line| line.ts_ns);
+    text.push('[');
+    for idx in 0..n_dropped.min(DROPPED_MAX) {
+        text.push_str(if idx > 0 { "," } else { "" });
+        text.push_str(&format!("{{\"labels\":{{}},\"timestamp\":\"{ts_ns}\"}}"));
+    }
+    text.push_str("]}");
+    let sent = tokio::time::timeout(WRITE_TIMEOUT, websocket::send_text(writer, &text)).await;
+    matches!(sent, Ok(Ok(())))
+}
+
+/// Dropped lines that one message names.
+const DROPPED_MAX: usize = 100;

@@ -1,0 +1,63 @@
+//! Loki's dialect: labels by their origin, plain errors, parameters.
+
+use super::*;
+
+const RANGE: &str = "/loki/api/v1/query_range?query=%7Bapp%3D%22fence%22%7D&start=1&end=2";
+
+#[tokio::test]
+async fn labels_are_one_set_unless_their_origin_is_asked_for() {
+    let plain = get(RANGE).await;
+    assert!(
+        plain.text().contains(
+            r#"{"stream":{"app":"fence","status":"200","trace_id":"7"},"values":[["1795219199123456789","a \"quoted\" line"],["1","a \"quoted\" line"]]}"#
+        ),
+        "{}",
+        plain.text()
+    );
+
+    let request = Request::get(RANGE)
+        .header("x-loki-response-encoding-flags", "categorize-labels")
+        .body(Body::empty())
+        .unwrap();
+    let categorized = send(open(), request).await;
+    let text = categorized.text();
+    assert!(
+        text.contains(r#"{"stream":{"app":"fence"},"values":[["1795219199123456789","#),
+        "{text}"
+    );
+    assert!(
+        text.contains(r#",{"structuredMetadata":{"trace_id":"7"},"parsed":{"status":"200"}}]"#),
+        "{text}"
+    );
+    assert!(text.contains(r#""encodingFlags":["categorize-labels"]"#), "{text}");
+}
+
+#[tokio::test]
+async fn errors_are_plain_text_with_their_place() {
+    for (target, want) in [
+        ("/loki/api/v1/query_range?query=%7Bapp%7D", "parse error at line 1, col 5: "),
+        ("/loki/api/v1/query_range?query=%7B%7D", "parse error : queries require at least one"),
+        ("/loki/api/v1/query_range", "invalid parameter \"query\": "),
+        (
+            "/loki/api/v1/query?query=%7Ba%3D%22b%22%7D",
+            "log queries are not supported as an instant",
+        ),
+        ("/loki/api/v1/query_range?query=x&start=2&end=1", "invalid parameter \"end\": "),
+        ("/loki/api/v1/query_range?query=x&direction=up", "invalid parameter \"direction\": "),
+        ("/loki/api/v1/query_range?query=x&limit=0", "invalid parameter \"limit\": "),
+        ("/loki/api/v1/query_range?query=x&step=0", "invalid parameter \"step\": "),
+        ("/loki/api/v1/tail?query=x", "tail is a WebSocket"),
+    ] {
+        let answer = get(target).await;
+        assert_eq!(answer.status, 400, "{target}: {}", answer.text());
+        assert!(answer.text().starts_with(want), "{target}: {}", answer.text());
+        assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8", "{target}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_unknown_is_not_found() {
+    for target in ["/loki/api/v2alpha/tail", "/loki/api/v1/nothing"] {
+        assert_eq!(get(target).await.status, 404, "{target}");
+    }
+}

@@ -1,0 +1,109 @@
+//! What there is to ask for: streams with their labels and sizes, without reading a line.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::error::LogqlError;
+use super::scan::Scan;
+use super::select::Pairs;
+use crate::model::Matcher;
+use crate::query::promql::Budget;
+use crate::storage::Snapshot;
+
+/// Which streams are meant, and when.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StreamsWanted {
+    /// A stream is meant when all of any of these hold; none means every stream.
+    pub sets: Vec<Vec<Matcher>>,
+    /// First ns, inclusive.
+    pub start_ns: i64,
+    /// Last ns, exclusive.
+    pub end_ns: i64,
+    /// Sizes are counted for each of these spans; `None` is the whole time.
+    pub step_ns: Option<i64>,
+}
+
+/// A stream that has lines in the time.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StreamUse {
+    /// Its labels, sorted.
+    pub labels: Pairs,
+    /// Its lines.
+    pub n_lines: u64,
+    /// Its bytes, by its share of the pieces that hold it: as in Loki, no line is read for this.
+    pub n_bytes: f64,
+    /// Bytes by the number of the span.
+    pub by_span: BTreeMap<i64, f64>,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StreamsFound {
+    /// The streams, sorted by their labels.
+    pub streams: Vec<StreamUse>,
+    /// Batches and row groups that hold them.
+    pub n_pieces: u64,
+}
+
+/// Returns the streams that have lines in the time.
+pub(super) fn streams(
+    snapshot: &Snapshot,
+    wanted: &StreamsWanted,
+    budget: &Budget,
+) -> Result<StreamsFound, LogqlError> {
+    let all = [Vec::new()];
+    let sets = if wanted.sets.is_empty() { &all[..] } else { &wanted.sets };
+    let times = (wanted.start_ns, wanted.end_ns.saturating_sub(1));
+    let mut scan = Scan::new(snapshot, budget, sets, times);
+    let mut found: BTreeMap<Pairs, StreamUse> = BTreeMap::new();
+    for piece in &scan.pieces()? {
+        let row_bytes = piece.n_bytes as f64 / piece.n_rows.max(1) as f64;
+        let mut of_piece: BTreeMap<(usize, i64), u64> = BTreeMap::new();
+        for place in scan.places(piece)? {
+            let span = wanted
+                .step_ns
+                .map_or(0, |step_ns| (place.ts_ns - wanted.start_ns).div_euclid(step_ns.max(1)));
+            *of_piece.entry((place.stream_idx, span)).or_default() += 1;
+        }
+        for ((stream_idx, span), n_lines) in of_piece {
+            let labels = scan.stream(stream_idx).labels.clone();
+            let one = found.entry(labels).or_default();
+            let n_bytes = row_bytes * n_lines as f64;
+            one.n_lines += n_lines;
+            one.n_bytes += n_bytes;
+            *one.by_span.entry(span).or_default() += n_bytes;
+        }
+    }
+    check_series(found.len(), budget)?;
+    let streams = found.into_iter().map(|(labels, one)| StreamUse { labels, ..one });
+    Ok(StreamsFound { streams: streams.collect(), n_pieces: scan.stats.n_pieces })
+}
+
+fn check_series(n: usize, budget: &Budget) -> Result<(), LogqlError> {
+    let max = budget.limits.series_max;
+    if n <= max {
+        return Ok(());
+    }
+    Err(LogqlError::Limit {
+        what: "streams",
+        n: n as u64,
+        max: max as u64,
+        key: super::error::KEY_SERIES,
+    })
+}
+
+impl StreamsFound {
+    /// Returns the names of the streams' labels, sorted.
+    pub fn names(&self) -> Vec<String> {
+        let pairs = self.streams.iter().flat_map(|stream| &stream.labels);
+        let names: BTreeSet<&str> = pairs.map(|(name, _)| name.as_str()).collect();
+        names.into_iter().map(str::to_owned).collect()
+    }
+
+    /// Returns the values of a label, sorted.
+    pub fn values(&self, wanted: &str) -> Vec<String> {
+        let pairs = self.streams.iter().flat_map(|stream| &stream.labels);
+        let values: BTreeSet<&str> =
+            pairs.filter(|(name, _)| name == wanted).map(|(_, value)| value.as_str()).collect();
+        values.into_iter().map(str::to_owned).collect()
+    }
+}

@@ -1,0 +1,129 @@
+//! What a line goes through: stages compiled once a query and run once a line.
+//!
+//! A stage that cannot do its work says so in `__error__` and lets the line pass, as in Loki, so
+//! that a question can ask for the lines that were not understood. Only filters take lines out.
+//! Most lines end in the first line filter, so a line's metadata is taken apart only behind those.
+
+mod build;
+mod ip;
+mod json;
+mod label_filter;
+mod line_filter;
+mod logfmt;
+mod metadata;
+mod parsers;
+mod pattern;
+mod stages;
+mod unwrap;
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+
+use super::fields::Fields;
+
+pub(super) use metadata::{Metadata, pairs_of};
+pub(super) use unwrap::Sample;
+
+/// A line on its way.
+#[derive(Debug)]
+pub(super) struct Entry<'a> {
+    /// ns since 1970 UTC.
+    pub(super) ts_ns: i64,
+    /// The text.
+    pub(super) line: Cow<'a, str>,
+    /// The labels.
+    pub(super) fields: Fields<'a>,
+    has_metadata: bool,
+}
+
+impl<'a> Entry<'a> {
+    /// Returns an entry at the beginning of its way.
+    pub(super) fn new(ts_ns: i64, line: &'a str, stream: &'a [(String, String)]) -> Self {
+        Self { ts_ns, line: Cow::Borrowed(line), fields: Fields::new(stream), has_metadata: false }
+    }
+
+    /// Adds the metadata, once.
+    fn load(&mut self, metadata: &Metadata<'a>) {
+        if !std::mem::replace(&mut self.has_metadata, true) {
+            metadata.add_to(&mut self.fields, &self.line);
+        }
+    }
+}
+
+/// Which labels the rest of the query looks at; a parser leaves out what nobody wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Any may be.
+    All,
+    /// These and no others.
+    Named(Vec<String>),
+    /// None: parsing would change nothing.
+    Nothing,
+}
+
+impl Wanted {
+    fn wants(&self, name: &str) -> bool {
+        match self {
+            Wanted::All => true,
+            Wanted::Nothing => false,
+            Wanted::Named(names) => names.iter().any(|wanted| wanted == name),
+        }
+    }
+}
+
+/// A compiled pipeline.
+#[derive(Debug)]
+pub(super) struct Pipeline {
+    stages: Vec<stages::Compiled>,
+    unwrap: Option<unwrap::Compiled>,
+    wanted: Wanted,
+    now_ns: i64,
+}
+
+impl Pipeline {
+    /// Takes an entry through all stages; returns false when it was filtered out.
+    pub(super) fn run<'a>(&self, entry: &mut Entry<'a>, metadata: &Metadata<'a>) -> bool {
+        for stage in &self.stages {
+            if !stage.is_line_filter() {
+                entry.load(metadata);
+            }
+            if !stage.run(entry, self) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Adds the metadata to an entry that is to be shown.
+    pub(super) fn complete<'a>(entry: &mut Entry<'a>, metadata: &Metadata<'a>) {
+        entry.load(metadata);
+    }
+
+    /// Returns true when no stage takes lines out.
+    pub(super) fn keeps_all(&self) -> bool {
+        self.unwrap.is_none() && self.stages.iter().all(stages::Compiled::keeps_all)
+    }
+
+    /// Returns true when no stage looks at the line or at what is not the stream's.
+    pub(super) fn is_empty(&self) -> bool {
+        self.stages.is_empty() && self.unwrap.is_none()
+    }
+
+    /// Returns the value that is unwrapped, `None` when the line has none or is filtered out.
+    pub(super) fn unwrap<'a>(
+        &self,
+        entry: &mut Entry<'a>,
+        metadata: &Metadata<'a>,
+    ) -> Option<Sample> {
+        let Some(unwrap) = &self.unwrap else { return Some(Sample::Line) };
+        entry.load(metadata);
+        unwrap.run(entry, self)
+    }
+}
+
+/// Reads any JSON text.
+pub(super) fn json_value(text: &str) -> Option<serde_json::Value> {
+    serde_json::from_str(text).ok()
+}

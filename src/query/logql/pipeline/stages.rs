@@ -1,0 +1,306 @@
+//! The stages as they run.
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::super::fields::{Fields, sanitized};
+use super::super::syntax::ast::NameOrMatcher;
+use super::super::template::{Scope, Template};
+use super::json::{Flow, JsonError, Value, at_path, leaves, members};
+use super::line_filter::LineFilter;
+use super::parsers::{Logfmt, Paths, RegexpParser};
+use super::pattern::Pattern;
+use super::{Entry, Pipeline, Wanted, label_filter, logfmt};
+
+/// A stage.
+#[derive(Debug)]
+pub(super) enum Compiled {
+    Line(LineFilter),
+    Json,
+    JsonPaths(Paths),
+    Logfmt(Logfmt),
+    Regexp(RegexpParser),
+    Pattern(Pattern),
+    Unpack,
+    Filter(label_filter::Compiled),
+    LineFormat(Template),
+    /// (target, the label that is renamed or the template)
+    LabelFormat(Vec<(String, Result<String, Template>)>),
+    Drop(Vec<NameOrMatcher>),
+    Keep(Vec<NameOrMatcher>),
+    Decolorize,
+}
+
+const JSON_PARSER: &str = "JSONParserErr";
+const LOGFMT_PARSER: &str = "LogfmtParserErr";
+const TEMPLATE_FORMAT: &str = "TemplateFormatErr";
+
+/// What terminals take as colours and movements.
+static ANSI: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(
+        "[\u{1b}\u{9b}][\\[\\]()#;?]*(?:(?:(?:[a-zA-Z\\d]*(?:;[a-zA-Z\\d]*)*)?\u{7})|(?:(?:\\d{1,4}(?:;\\d{0,4})*)?[\\dA-PRZcf-ntqry=><~]))",
+    )
+    .expect("the expression is right")
+});
+
+impl Compiled {
+    pub(super) fn is_line_filter(&self) -> bool {
+        matches!(self, Compiled::Line(_))
+    }
+
+    pub(super) fn is_parser(&self) -> bool {
+        matches!(
+            self,
+            Compiled::Json
+                | Compiled::JsonPaths(_)
+                | Compiled::Logfmt(_)
+                | Compiled::Regexp(_)
+                | Compiled::Pattern(_)
+        )
+    }
+
+    /// Returns true when the stage takes no line out.
+    pub(super) fn keeps_all(&self) -> bool {
+        !matches!(self, Compiled::Line(_) | Compiled::Filter(_))
+    }
+
+    /// Runs the stage; returns false when the line is filtered out.
+    pub(super) fn run(&self, entry: &mut Entry<'_>, pipeline: &Pipeline) -> bool {
+        let wanted = &pipeline.wanted;
+        match self {
+            Compiled::Line(filter) => return filter.keeps(&entry.line),
+            Compiled::Filter(filter) => return filter.keeps(entry),
+            Compiled::Json => on_line(entry, |line, sink| json(line, wanted, sink)),
+            Compiled::JsonPaths(paths) => {
+                on_line(entry, |line, sink| json_paths(line, paths, sink));
+            }
+            Compiled::Logfmt(how) => {
+                on_line(entry, |line, sink| logfmt_pairs(line, how, wanted, sink));
+            }
+            Compiled::Regexp(parser) => on_line(entry, |line, sink| {
+                let Some(captures) = parser.regex.captures(line) else { return Ok(()) };
+                for (idx, name) in &parser.names {
+                    let text = captures.get(*idx).map_or("", |found| found.as_str());
+                    sink(Cow::Owned(name.clone()), Cow::Borrowed(text));
+                }
+                Ok(())
+            }),
+            Compiled::Pattern(pattern) => on_line(entry, |line, sink| {
+                pattern.captures(line, |name, text| {
+                    sink(Cow::Owned(name.to_owned()), Cow::Borrowed(text));
+                });
+                Ok(())
+            }),
+            Compiled::Unpack => unpack(entry),
+            Compiled::LineFormat(template) => line_format(entry, template, pipeline.now_ns),
+            Compiled::LabelFormat(formats) => label_format(entry, formats, pipeline.now_ns),
+            Compiled::Drop(named) => drop_labels(&mut entry.fields, named),
+            Compiled::Keep(named) => keep_labels(&mut entry.fields, named),
+            Compiled::Decolorize => {
+                if let Cow::Owned(plain) = ANSI.replace_all(&entry.line, "") {
+                    entry.line = Cow::Owned(plain);
+                }
+            }
+        }
+        true
+    }
+}
+
+/// Why a parser stopped: the `__error__` and its details.
+type Fault = (&'static str, String);
+/// Takes what a parser finds.
+type Sink<'s, 'l> = dyn FnMut(Cow<'l, str>, Cow<'l, str>) + 's;
+
+/// Runs a parser over the line. What it finds is borrowed from the line where that lives on, and
+/// copied where a stage has made it.
+fn on_line(
+    entry: &mut Entry<'_>,
+    parse: impl for<'l, 's> Fn(&'l str, &mut Sink<'s, 'l>) -> Result<(), Fault>,
+) {
+    let Entry { line, fields, .. } = entry;
+    let parsed = match line {
+        Cow::Borrowed(line) => parse(line, &mut |name, value| fields.extract(name, value)),
+        Cow::Owned(line) => parse(line, &mut |name, value| {
+            fields.extract(Cow::Owned(name.into_owned()), Cow::Owned(value.into_owned()));
+        }),
+    };
+    if let Err((error, details)) = parsed {
+        fields.fail(error, details);
+    }
+}
+
+fn json<'l>(line: &'l str, wanted: &Wanted, sink: &mut Sink<'_, 'l>) -> Result<(), Fault> {
+    let mut n_left = match wanted {
+        Wanted::Named(names) => names.len(),
+        _ => usize::MAX,
+    };
+    let ended = leaves(line, &mut |name, value| {
+        let base = name.strip_suffix("_extracted").unwrap_or(&name);
+        if name.is_empty() || !(wants_extracted(wanted, &name) || wanted.wants(base)) {
+            return Flow::On;
+        }
+        sink(name, clean(value.into_label()));
+        // Once each has been found nobody looks at the rest, nor at what may be wrong with it.
+        n_left -= 1;
+        if n_left == 0 { Flow::Stop } else { Flow::On }
+    });
+    ended.map(drop).map_err(|error| (JSON_PARSER, error.as_str().to_owned()))
+}
+
+/// What the stream has already is found under another name.
+fn wants_extracted(wanted: &Wanted, name: &str) -> bool {
+    match wanted {
+        Wanted::Named(names) => names.iter().any(|wanted| {
+            wanted == name || wanted.strip_suffix("_extracted").is_some_and(|base| base == name)
+        }),
+        Wanted::All => true,
+        Wanted::Nothing => false,
+    }
+}
+
+/// Prometheus refuses the replacement character in labels, and so does Loki.
+fn clean(value: Cow<'_, str>) -> Cow<'_, str> {
+    match value.contains(char::REPLACEMENT_CHARACTER) {
+        true => Cow::Owned(value.replace(char::REPLACEMENT_CHARACTER, " ")),
+        false => value,
+    }
+}
+
+fn json_paths<'l>(line: &'l str, paths: &Paths, sink: &mut Sink<'_, 'l>) -> Result<(), Fault> {
+    if line.is_empty() {
+        return Ok(());
+    }
+    if !line.trim_start().starts_with(['{', '[', '"']) {
+        return Err((JSON_PARSER, String::new()));
+    }
+    for (name, path) in &paths.0 {
+        let found = at_path(line, path).map_or(Cow::Borrowed(""), Value::into_label);
+        sink(Cow::Owned(name.clone()), clean(found));
+    }
+    Ok(())
+}
+
+fn logfmt_pairs<'l>(
+    line: &'l str,
+    how: &Logfmt,
+    wanted: &Wanted,
+    sink: &mut Sink<'_, 'l>,
+) -> Result<(), Fault> {
+    for pair in logfmt::pairs(line) {
+        let (key, value) = match pair {
+            Ok(pair) => pair,
+            Err(details) if how.is_strict => return Err((LOGFMT_PARSER, details)),
+            Err(_) => continue,
+        };
+        if value.is_empty() && !how.keeps_empty {
+            continue;
+        }
+        if how.named.is_empty() {
+            let name = sanitized(key);
+            if !name.is_empty() && wants_extracted(wanted, &name) {
+                sink(name, clean(value));
+            }
+            continue;
+        }
+        for (name, _) in how.named.iter().filter(|(_, wanted)| wanted == key) {
+            sink(Cow::Owned(name.clone()), clean(value.clone()));
+        }
+    }
+    Ok(())
+}
+
+/// `| unpack`: every text of the object is a label, and `_entry` is the line.
+fn unpack(entry: &mut Entry<'_>) {
+    if entry.line.is_empty() {
+        return;
+    }
+    let line = entry.line.clone();
+    let mut found: Vec<(String, String)> = Vec::new();
+    let mut packed: Option<String> = None;
+    let ended = members(&line, &mut |key, value| {
+        match value {
+            Value::Text(_) if key == "_entry" => packed = Some(value.into_label().into_owned()),
+            Value::Text(_) => {
+                found.push((sanitized(&key).into_owned(), clean(value.into_label()).into_owned()));
+            }
+            _ => {}
+        }
+        Ok(Flow::On)
+    });
+    if let Err(error) = ended {
+        let details = match error {
+            JsonError::NoObject => "expecting json object(6), but it is not",
+            other => other.as_str(),
+        };
+        entry.fields.fail(JSON_PARSER, details);
+        return;
+    }
+    // Only what `pack` has packed is unpacked into labels.
+    let Some(packed) = packed else { return };
+    for (name, value) in found {
+        entry.fields.extract(Cow::Owned(name), Cow::Owned(value));
+    }
+    entry.line = Cow::Owned(packed);
+}
+
+fn line_format(entry: &mut Entry<'_>, template: &Template, now_ns: i64) {
+    let Entry { ts_ns, line, fields, .. } = entry;
+    let made = template.render(&Scope { fields, line, ts_ns: *ts_ns, now_ns });
+    match made {
+        Ok(made) => *line = Cow::Owned(made),
+        Err(details) => fields.fail(TEMPLATE_FORMAT, details),
+    }
+}
+
+fn label_format(
+    entry: &mut Entry<'_>,
+    formats: &[(String, Result<String, Template>)],
+    now_ns: i64,
+) {
+    let Entry { ts_ns, line, fields, .. } = entry;
+    // Every template sees the labels as they were.
+    let before = formats.iter().any(|(_, source)| source.is_err()).then(|| fields.clone());
+    for (target, source) in formats {
+        match source {
+            Ok(source) => {
+                let Some(value) = fields.get(source).map(str::to_owned) else { continue };
+                fields.set(Cow::Owned(target.clone()), Cow::Owned(value));
+                if target != source {
+                    fields.remove(source);
+                }
+            }
+            Err(template) => {
+                let seen = before.as_ref().unwrap_or(fields);
+                match template.render(&Scope { fields: seen, line, ts_ns: *ts_ns, now_ns }) {
+                    Ok(value) => fields.set(Cow::Owned(target.clone()), Cow::Owned(value)),
+                    Err(details) => fields.fail(TEMPLATE_FORMAT, details),
+                }
+            }
+        }
+    }
+}
+
+fn drop_labels(fields: &mut Fields<'_>, named: &[NameOrMatcher]) {
+    for one in named {
+        match one {
+            NameOrMatcher::Name(name) => fields.remove(name),
+            NameOrMatcher::Matcher(matcher) => {
+                let value = fields.get(&matcher.name);
+                if value.is_some_and(|value| matcher.matches(value)) {
+                    fields.remove(&matcher.name);
+                }
+            }
+        }
+    }
+}
+
+fn keep_labels(fields: &mut Fields<'_>, named: &[NameOrMatcher]) {
+    fields.retain(|name, value| {
+        named.iter().any(|one| match one {
+            NameOrMatcher::Name(wanted) => wanted == name,
+            NameOrMatcher::Matcher(matcher) => matcher.name == name && matcher.matches(value),
+        })
+    });
+}

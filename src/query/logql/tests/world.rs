@@ -1,0 +1,146 @@
+//! A store with log records, in the head or in a file.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::registry::Registry;
+
+use crate::base::ManualClock;
+use crate::base::clock::SharedClock;
+use crate::model::{Commons, LogRow, LogsBuilder, ReadScope, Tags, json};
+use crate::query::logql::{
+    Expr, LogAnswer, LogLimits, LogRange, LogqlError, Steps, lines, numbers, parse,
+};
+use crate::query::promql::{Budget, Value};
+use crate::storage::{self, Opened, Part, Progress, RealDisk, Snapshot, Storage};
+
+/// 2025-11-21 14:00:00 UTC.
+pub(super) const BASE_MS: i64 = 1_763_733_600_000;
+
+/// One record to store.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Record {
+    pub(super) at_ns: i64,
+    pub(super) labels: Vec<(String, String)>,
+    pub(super) metadata: Vec<(String, String)>,
+    pub(super) severity: String,
+    pub(super) line: String,
+}
+
+pub(super) struct World {
+    /// Gone when the world ends: then its threads end, and the runtime after them.
+    storage: Option<Storage>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+    runtime: tokio::runtime::Runtime,
+    clock: SharedClock,
+    _dir: tempfile::TempDir,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.storage = None;
+        for thread in self.threads.drain(..) {
+            thread.join().unwrap();
+        }
+    }
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let clock: SharedClock = ManualClock::at_ms(BASE_MS + 7_200_000);
+        let disk = Arc::new(RealDisk::open(dir.path()).unwrap());
+        let config = storage::Config { row_group_rows: 64, ..storage::Config::default() };
+        let Opened { storage, writer, flusher, .. } = Storage::open(
+            disk,
+            Arc::clone(&clock),
+            config,
+            storage::Metrics::register(&mut Registry::default()),
+            &Progress::default(),
+        )
+        .unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let (of_writer, of_flusher) = (runtime.handle().clone(), runtime.handle().clone());
+        let threads = vec![
+            std::thread::spawn(move || drop(writer.run(&of_writer))),
+            std::thread::spawn(move || drop(flusher.run(&of_flusher))),
+        ];
+        Self { storage: Some(storage), threads, runtime, clock, _dir: dir }
+    }
+
+    pub(super) fn store(&self, records: &[Record]) {
+        let parts: Vec<Part> = records.iter().map(part_of).collect();
+        self.runtime.block_on(self.storage().append(parts)).unwrap();
+    }
+
+    pub(super) fn flush(&self) {
+        assert!(self.runtime.block_on(self.storage().flush(Duration::from_secs(30))));
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot {
+        self.storage().snapshot(&ReadScope::All)
+    }
+
+    fn storage(&self) -> &Storage {
+        self.storage.as_ref().expect("it goes when the world ends")
+    }
+
+    pub(super) fn budget(&self) -> Budget {
+        Budget::new(Arc::clone(&self.clock), Duration::from_secs(60))
+    }
+
+    pub(super) fn lines(&self, query: &str, range: LogRange) -> Result<LogAnswer, LogqlError> {
+        let limits = LogLimits::default();
+        match parse(query, &limits.parse)? {
+            Expr::Log(log) => {
+                lines(&self.snapshot(), &log, range, &limits, &self.budget(), BASE_MS * 1_000_000)
+            }
+            Expr::Metric(_) => panic!("{query} is about numbers"),
+        }
+    }
+
+    pub(super) fn numbers(&self, query: &str, steps: Steps) -> Result<Value, LogqlError> {
+        match parse(query, &LogLimits::default().parse)? {
+            Expr::Metric(expr) => {
+                let budget = self.budget();
+                let found = numbers(&self.snapshot(), &expr, steps, &budget, BASE_MS * 1_000_000);
+                found.map(|(answer, _)| answer.value)
+            }
+            Expr::Log(_) => panic!("{query} is about lines"),
+        }
+    }
+}
+
+fn part_of(record: &Record) -> Part {
+    let find = |wanted: &str| {
+        record.labels.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str())
+    };
+    let commons = find("commons").map_or_else(Commons::unassigned, |c| Commons::new(c).unwrap());
+    let tags = Tags {
+        commons: commons.clone(),
+        service: find("service").map(Arc::from),
+        env: find("env").map(Arc::from),
+        cluster: find("cluster").map(Arc::from),
+        rule: "test",
+    };
+    let is_tag = |name: &str| ["commons", "service", "env", "cluster"].contains(&name);
+    let rest = record.labels.iter().filter(|(name, _)| !is_tag(name));
+    let resource = json::object(rest.map(|(name, value)| (name.as_str(), value.as_str())));
+    let attributes =
+        json::object(record.metadata.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let row = LogRow {
+        timestamp_ns: record.at_ns,
+        severity_text: &record.severity,
+        body: &record.line,
+        attributes: &attributes,
+        resource: &resource,
+        ..LogRow::default()
+    };
+    let mut builder = LogsBuilder::new();
+    builder.push(&tags, &row);
+    Part::Logs { commons, batch: builder.finish() }
+}

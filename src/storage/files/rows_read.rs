@@ -1,0 +1,162 @@
+//! Reading rows of log files back: some row groups, some columns, some rows.
+//!
+//! A reader asks in two steps: the small columns of a row group first, which tell the rows it
+//! wants, then the large ones of those rows alone. With the page index in the footer, pages without
+//! a wanted row are neither read nor decompressed.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReaderBuilder, RowSelection, RowSelector};
+use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::statistics::Statistics;
+
+use super::checked::Checked;
+use super::read::{Footers, Reader, fault};
+use crate::base::shield::shield;
+use crate::storage::disk::Disk;
+use crate::storage::{FileEntry, ReadError};
+
+/// What the footer says of one row group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupStats {
+    /// Its place in the file.
+    pub group_idx: usize,
+    /// Its rows.
+    pub n_rows: usize,
+    /// Earliest row, ns since 1970 UTC.
+    pub min_ns: i64,
+    /// Latest row, ns since 1970 UTC.
+    pub max_ns: i64,
+    /// The smallest and the largest value of the column that the file is sorted by; long ones are
+    /// cut, so they are bounds. Without rows that have one, `None`.
+    pub sorted_by: Option<(Vec<u8>, Vec<u8>)>,
+    /// True when some row has none.
+    pub has_null: bool,
+    /// Bytes of the whole group before compression.
+    pub n_bytes: u64,
+}
+
+/// Returns what the footer of a file says of its row groups.
+pub fn groups(
+    disk: &dyn Disk,
+    footers: &Footers,
+    entry: &FileEntry,
+    sort_column: &str,
+) -> Result<Vec<GroupStats>, ReadError> {
+    guarded(disk, entry, |file| {
+        let footer = footers.with_pages(&entry.path, &file)?;
+        let sorted = footer
+            .parquet_schema()
+            .columns()
+            .iter()
+            .position(|column| column.name() == sort_column);
+        let groups = footer.metadata().row_groups().iter().enumerate();
+        Ok(groups.map(|(idx, group)| stats(idx, group, sorted, entry)).collect())
+    })
+}
+
+fn stats(
+    group_idx: usize,
+    group: &RowGroupMetaData,
+    sorted: Option<usize>,
+    entry: &FileEntry,
+) -> GroupStats {
+    let (min_ns, max_ns) = match group.column(0).statistics() {
+        Some(Statistics::Int64(stats)) => (
+            stats.min_opt().copied().unwrap_or(entry.min_ns),
+            stats.max_opt().copied().unwrap_or(entry.max_ns),
+        ),
+        _ => (entry.min_ns, entry.max_ns),
+    };
+    let found = sorted.and_then(|column| group.column(column).statistics());
+    let sorted_by = match found {
+        Some(Statistics::ByteArray(stats)) => stats
+            .min_opt()
+            .zip(stats.max_opt())
+            .map(|(min, max)| (min.data().to_vec(), max.data().to_vec())),
+        _ => None,
+    };
+    GroupStats {
+        group_idx,
+        n_rows: usize::try_from(group.num_rows()).unwrap_or(0),
+        min_ns,
+        max_ns,
+        sorted_by,
+        has_null: found.and_then(Statistics::null_count_opt).is_none_or(|n| n > 0),
+        n_bytes: u64::try_from(group.total_byte_size()).unwrap_or(0),
+    }
+}
+
+/// Reads columns of some rows of a row group, `batch_rows` at a time; `rows` are half-open, sorted
+/// and apart from each other.
+pub fn read_rows(
+    disk: &dyn Disk,
+    footers: &Footers,
+    entry: &FileEntry,
+    wanted: &Wanted<'_>,
+    each: &mut dyn FnMut(RecordBatch) -> bool,
+) -> Result<(), ReadError> {
+    guarded(disk, entry, |file| {
+        let footer = footers.with_pages(&entry.path, &file)?;
+        let projection =
+            ProjectionMask::columns(footer.parquet_schema(), wanted.columns.iter().copied());
+        let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, footer)
+            .with_row_groups(vec![wanted.group_idx])
+            .with_projection(projection)
+            .with_batch_size(wanted.batch_rows.max(1));
+        if let Some(rows) = wanted.rows {
+            builder = builder.with_row_selection(selection(rows));
+        }
+        for batch in builder.build()? {
+            if !each(batch?) {
+                break;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// What to read of a file.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Which row group.
+    pub group_idx: usize,
+    /// Which columns, by name; they come in the file's order.
+    pub columns: &'a [&'a str],
+    /// Which rows; all when there are none.
+    pub rows: Option<&'a [Range<usize>]>,
+    /// Rows decoded at a time.
+    pub batch_rows: usize,
+}
+
+fn selection(rows: &[Range<usize>]) -> RowSelection {
+    let mut selectors = Vec::with_capacity(2 * rows.len());
+    let mut at = 0;
+    for range in rows {
+        if range.start > at {
+            selectors.push(RowSelector::skip(range.start - at));
+        }
+        selectors.push(RowSelector::select(range.len()));
+        at = range.end;
+    }
+    RowSelection::from(selectors)
+}
+
+/// Reads from a file whose every byte is checked; one on which the Parquet library panics is one
+/// that cannot be read.
+fn guarded<T>(
+    disk: &dyn Disk,
+    entry: &FileEntry,
+    read: impl FnOnce(Reader) -> Result<T, Box<dyn std::error::Error + Send + Sync>>,
+) -> Result<T, ReadError> {
+    let checked = Arc::new(Checked::open(disk, entry));
+    let reader = Reader(Arc::clone(&checked));
+    match shield("parquet", || read(reader)) {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(source)) => Err(fault(&entry.path, &checked, source)),
+        Err(panic) => Err(fault(&entry.path, &checked, panic.into())),
+    }
+}
