@@ -10,15 +10,17 @@ use tracing::{info, warn};
 use crate::api::Reload;
 use crate::auth::Authenticator;
 use crate::config::Config;
+use crate::notify;
 use crate::query::promql;
 use crate::rules::{self, Defaults, GroupDef, RuleSet, RulesError};
 
-/// What a reload touches: tokens and rules. Other keys need a restart, and say so.
+/// What a reload touches: tokens, rules and routes. Other keys need a restart, and say so.
 #[derive(Debug)]
 pub(super) struct Reloader {
     pub(super) config: Config,
     pub(super) authenticator: Authenticator,
     pub(super) rules: Arc<RuleSet>,
+    pub(super) notifier: notify::Handle,
 }
 
 #[async_trait]
@@ -37,15 +39,21 @@ impl Reloader {
     async fn try_reload(&self) -> Result<(), String> {
         let config = self.config.reload().map_err(|error| error.to_string())?;
         let groups = read_rules(&config).map_err(|error| error.to_string())?;
+        // Everything is checked; nothing below can refuse.
         self.authenticator.replace(config.tokens.clone());
         self.rules.reload(groups).await;
+        let routed = self.notifier.replace_policy(Arc::clone(&config.policy)).await;
+        routed.map_err(|error| error.to_string())?;
         let (mut new, mut old) = (config.sections, self.config.sections.clone());
         for sections in [&mut new, &mut old] {
             sections.auth = Default::default();
             sections.rules.files = Vec::new();
+            sections.alerting = sections.alerting.without_routes();
         }
         if new != old {
-            warn!("keys outside of `auth` and `rules.files` have changed: they need a restart");
+            warn!(
+                "keys other than tokens, `rules.files` and the routes of `alerting` have changed: they need a restart"
+            );
         }
         info!("reloaded");
         Ok(())

@@ -130,7 +130,7 @@ pub(super) fn promql(args: &PromqlArgs, out: &mut dyn Write) -> Result<(), CliEr
     Ok(())
 }
 
-fn pass_through(body: &[u8], out: &mut dyn Write) -> Result<(), CliError> {
+pub(super) fn pass_through(body: &[u8], out: &mut dyn Write) -> Result<(), CliError> {
     out.write_all(body)?;
     if !body.ends_with(b"\n") {
         writeln!(out)?;
@@ -138,13 +138,13 @@ fn pass_through(body: &[u8], out: &mut dyn Write) -> Result<(), CliError> {
     Ok(())
 }
 
-fn parse(body: &[u8]) -> Result<Value, CliError> {
+pub(super) fn parse(body: &[u8]) -> Result<Value, CliError> {
     serde_json::from_slice(body)
         .map_err(|error| CliError::failed(format!("the answer is not JSON: {error}")))
 }
 
 /// Writes parameters as a form.
-fn form(parameters: &[(&str, String)]) -> String {
+pub(super) fn form(parameters: &[(&str, String)]) -> String {
     let mut out = String::new();
     for (name, value) in parameters {
         if !out.is_empty() {

@@ -46,7 +46,7 @@ pub use keeper::Keeper;
 pub use metrics::Metrics;
 pub use open::{OpenError, Progress};
 pub use snapshot::Snapshot;
-pub use state::{StateError, StateStore};
+pub use state::{StateChange, StateError, StateStore};
 pub use writer::{Fatal, Flusher, Writer};
 
 use head::registry::Registry;
