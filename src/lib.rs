@@ -6,7 +6,7 @@
 //! ```text
 //! roof      main -> cli -> app, config                          knows everyone, decides nothing
 //! edges     server -> { ingest, api } -> auth                   speak protocols, hold sockets
-//! engines   query     rules     notify     tagging <- derive    decide; hold no socket and no file
+//! engines   query  rules  notify  inventory  tagging <- derive  decide; hold no socket and no file
 //! cellar    storage                                             holds the files
 //! ground    model -> base                                       values
 //! ```
@@ -35,6 +35,7 @@ pub mod ingest;
 
 pub mod query;
 
+pub mod inventory;
 pub mod notify;
 pub mod rules;
 

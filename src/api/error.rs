@@ -24,6 +24,8 @@ pub enum Dialect {
     Grpc,
     /// The message alone.
     Text,
+    /// The message as a JSON text.
+    Alertmanager,
 }
 
 impl Dialect {
@@ -37,6 +39,7 @@ impl Dialect {
         match (is_otlp, content_type.starts_with("application/json")) {
             (true, true) => Dialect::OtlpJson,
             (true, false) => Dialect::OtlpProtobuf,
+            _ if path.starts_with("/am/") => Dialect::Alertmanager,
             _ if path.starts_with("/loki/") || path == "/api/v1/write" => Dialect::Text,
             _ => Dialect::Prometheus,
         }
@@ -84,6 +87,7 @@ impl ApiError {
                 let body = Body::from(status_protobuf(grpc_code(self.kind), &self.message));
                 answer(status_of(self.kind), "application/x-protobuf", body)
             }
+            Dialect::Alertmanager => self.json(|out, error| push_string(out, &error.message)),
             Dialect::Grpc => self.grpc(),
             Dialect::Text => {
                 let body = Body::from(format!("{}\n", self.message));

@@ -24,6 +24,8 @@ pub const PROMETHEUS: &str = include_str!("../../tests/cases/grafana/prometheus.
 
 /// What Grafana's Loki data source and Logs Drilldown send.
 pub const LOKI: &str = include_str!("../../tests/cases/grafana/loki.http");
+/// What Grafana's Alertmanager data source sends.
+pub const ALERTMANAGER: &str = include_str!("../../tests/cases/grafana/alertmanager.http");
 
 /// One request with what is expected of its answer.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -8,9 +8,12 @@
 //! When you add a route, also touch: `tests/cases/roles.txt` (a test fails until it has its line),
 //! and `tests/cases/grafana/` when Grafana calls it.
 
+mod alert_history;
+mod alertmanager;
 mod ask;
 mod error;
 mod guard;
+mod inventory;
 mod json;
 mod loki;
 mod number;
@@ -42,6 +45,7 @@ use prometheus_client::registry::Registry;
 use tower_http::compression::CompressionLayer;
 
 use crate::base::clock::SharedClock;
+use crate::notify;
 
 pub use ask::{Ask, AskError, AskOptions, RuleViews, Selection};
 pub use error::{ApiError, Dialect};
@@ -73,6 +77,9 @@ fn routes() -> route::Routes {
     loki::add(&mut routes);
     sql::add(&mut routes);
     tempo::add(&mut routes);
+    alertmanager::add(&mut routes);
+    alert_history::add(&mut routes);
+    inventory::add(&mut routes);
     routes
 }
 
@@ -87,6 +94,12 @@ pub struct Api {
     pub tails: Tails,
     /// Shows rules and alerts.
     pub rules: Arc<dyn RuleViews>,
+    /// Knows what fires, and whom it is told to.
+    pub notifier: notify::Handle,
+    /// What was told, and why not.
+    pub ledger: notify::Ledger,
+    /// What is expected to report.
+    pub inventory: Arc<parking_lot::Mutex<crate::inventory::Inventory>>,
     /// Reloads the configuration.
     pub reload: Arc<dyn Reload>,
     /// Knows whether the log has been replayed.

@@ -12,7 +12,7 @@ use axum::routing::{MethodFilter, on};
 use super::Api;
 use super::error::ApiError;
 use crate::base::Kind;
-use crate::model::{Grant, ReadScope, Role};
+use crate::model::{Grant, ReadScope, Role, WriteScope};
 
 /// What a caller must be allowed to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,10 @@ pub enum Need {
     Metrics,
     /// To read logs and traces as well, and ask SQL.
     Sql,
+    /// To tell of alerts.
+    Tell,
+    /// To silence alerts.
+    Operate,
     /// To change the server.
     Admin,
 }
@@ -47,6 +51,13 @@ impl Need {
                 reads && grant.role >= Role::Developer,
                 "one with `role = \"developer\"`, or above",
             ),
+            Need::Tell => (
+                grant.write != WriteScope::Nothing,
+                "one that writes: give it `write = \"any\"`, or the commons it speaks for",
+            ),
+            Need::Operate => {
+                (reads && grant.role >= Role::Operator, "one with `role = \"operator\"`, or above")
+            }
             Need::Admin => (reads && grant.role >= Role::Admin, "one with `role = \"admin\"`"),
         };
         if is_met {
@@ -89,6 +100,15 @@ impl Routes {
         T: 'static,
     {
         self.add("POST", MethodFilter::POST, path, need, handler);
+    }
+
+    /// Adds a route that is asked by DELETE.
+    pub(super) fn delete<H, T>(&mut self, path: &'static str, need: Need, handler: H)
+    where
+        H: Handler<T, Api>,
+        T: 'static,
+    {
+        self.add("DELETE", MethodFilter::DELETE, path, need, handler);
     }
 
     /// Adds a route that is asked by GET, or by POST with a form.

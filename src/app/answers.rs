@@ -35,8 +35,9 @@ pub(super) fn rules_grant() -> Grant {
 #[derive(Debug)]
 pub(super) struct NotifyStore(pub(super) Arc<StateStore>);
 
-/// The table of the state database.
+/// The tables of the state database.
 const SUBJECT: &str = "notify";
+const LEDGER: &str = "notify-ledger";
 
 impl NotifyStore {
     async fn blocking<T: Send + 'static>(
@@ -51,18 +52,35 @@ impl NotifyStore {
 
 #[async_trait]
 impl notify::Store for NotifyStore {
-    async fn put(&self, key: &str, value: Vec<u8>) -> Result<(), String> {
-        let key = key.to_owned();
-        self.blocking(move |state| state.put(SUBJECT, &key, &value)).await
+    async fn apply(
+        &self,
+        changes: Vec<(String, Option<Vec<u8>>)>,
+        ledger: Vec<(String, Vec<u8>)>,
+    ) -> Result<(), String> {
+        let changes = changes.into_iter().map(|(key, value)| (SUBJECT, key, value));
+        let ledger = ledger.into_iter().map(|(key, value)| (LEDGER, key, Some(value)));
+        let all: Vec<_> = changes.chain(ledger).collect();
+        self.blocking(move |state| state.apply(&all)).await
     }
 
-    async fn delete(&self, key: &str) -> Result<(), String> {
-        let key = key.to_owned();
-        self.blocking(move |state| state.delete(SUBJECT, &key)).await
+    async fn list(&self) -> Result<Vec<(String, Vec<u8>)>, String> {
+        self.blocking(|state| state.list(SUBJECT)).await
     }
 
-    async fn list(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, String> {
-        let all = self.blocking(|state| state.list(SUBJECT)).await?;
-        Ok(all.into_iter().filter(|(key, _)| key.starts_with(prefix)).collect())
+    async fn ledger(
+        &self,
+        (start, end): (String, String),
+        n_max: usize,
+    ) -> Result<Vec<(String, Vec<u8>)>, String> {
+        self.blocking(move |state| state.range(LEDGER, &start, &end, n_max)).await
+    }
+
+    async fn last_ledger_key(&self) -> Result<Option<String>, String> {
+        let last = self.blocking(|state| state.range(LEDGER, "", "g", 1)).await?;
+        Ok(last.into_iter().next().map(|(key, _)| key))
+    }
+
+    async fn trim_ledger(&self, before: String, n_max: usize) -> Result<(), String> {
+        self.blocking(move |state| state.trim(LEDGER, &before, n_max)).await
     }
 }

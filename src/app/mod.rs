@@ -6,6 +6,7 @@
 
 mod answers;
 mod gate;
+mod inventory;
 mod own_metrics;
 mod reload;
 mod rooms;

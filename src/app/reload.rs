@@ -10,17 +10,20 @@ use tracing::{info, warn};
 use crate::api::Reload;
 use crate::auth::Authenticator;
 use crate::config::{Config, ConfigFile};
+use crate::notify;
 use crate::query::promql;
 use crate::rules::{self, Defaults, GroupDef, RuleSet, RulesError};
 use crate::server::LiveTls;
 
-/// What a reload touches: tokens, the certificate and rules. Other keys need a restart, and say so.
+/// What a reload touches: tokens, the certificate, rules and routes. Other keys need a restart, and
+/// say so.
 #[derive(Debug)]
 pub(super) struct Reloader {
     pub(super) config: Config,
     pub(super) authenticator: Authenticator,
     pub(super) tls: Option<LiveTls>,
     pub(super) rules: Arc<RuleSet>,
+    pub(super) notifier: notify::Handle,
 }
 
 #[async_trait]
@@ -39,23 +42,27 @@ impl Reloader {
     async fn try_reload(&self) -> Result<(), String> {
         let config = self.config.reload().map_err(|error| error.to_string())?;
         let groups = read_rules(&config).map_err(|error| error.to_string())?;
+        // Everything is checked; nothing below can refuse.
         self.authenticator.replace(config.tokens.clone());
         if let (Some(live), Some(tls)) = (&self.tls, config.tls) {
             live.replace(tls);
         }
         self.rules.reload(groups).await;
+        let routed = self.notifier.replace_policy(Arc::clone(&config.policy)).await;
+        routed.map_err(|error| error.to_string())?;
         let (mut new, mut old) = (config.sections, self.config.sections.clone());
         let has_tls = |sections: &ConfigFile| sections.server.tls_cert_file.is_some();
         let is_switched = has_tls(&new) != has_tls(&old);
         for sections in [&mut new, &mut old] {
             sections.auth = Default::default();
             sections.rules.files = Vec::new();
+            sections.alerting = sections.alerting.without_routes();
             let server = &mut sections.server;
             (server.tls_cert_file, server.tls_key_file) = (None, None);
             server.tls_client_ca_file = None;
         }
         if new != old || is_switched {
-            let kept = "`auth`, `rules.files` and the files of TLS";
+            let kept = "`auth`, `rules.files`, the routes of `alerting` and the files of TLS";
             warn!("keys outside of {kept} have changed, or TLS was switched: that needs a restart");
         }
         info!("reloaded");

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use axum::Router;
+use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 
 use super::answers::{NotifyStore, ShownRules, rules_grant};
+use super::inventory;
 use super::reload::{Reloader, read_rules};
 use super::start::AppError;
 use super::timers;
@@ -17,6 +19,7 @@ use crate::base::tasks::Tasks;
 use crate::config::Config;
 use crate::derive::{self, Derive};
 use crate::ingest::{self, Ingest, loki_push, otlp, remote_write};
+use crate::inventory::Inventory;
 use crate::notify::{self, Notifier};
 use crate::query::{self, WorkerCommand};
 use crate::rules::{self, RuleSet};
@@ -30,6 +33,10 @@ pub(super) struct Rooms {
     questions: Arc<Sessions>,
     engine: Arc<query::Engine>,
     rules: Arc<RuleSet>,
+    notifier: notify::Handle,
+    ledger: notify::Ledger,
+    inventory: Arc<Mutex<Inventory>>,
+    external_url: String,
     registry: Arc<Registry>,
     unread: api::Unread,
     /// What somebody should look at, for `/-/ready`.
@@ -61,17 +68,34 @@ impl Rooms {
         let state_metrics = StateMetrics::register(&mut registry);
         let state = Arc::new(StateStore::open(&sections.server.data_dir, state_metrics)?);
         let warnings = warnings(&state);
-        let notifier = notifier(config, clock, &state, &mut registry, tasks).await?;
+        let (notifier, ledger) = notifier(config, clock, &state, &mut registry, tasks).await?;
         let world = RuleWorld {
             ask: Arc::clone(&questions) as Arc<dyn api::Ask>,
             storage: storage.clone(),
-            notifier,
+            notifier: notifier.clone(),
             grant: rules_grant(),
         };
         let rules = rules(config, clock, world, &state, &mut registry).await?;
         let unread = api::Unread::register(sections.server.unread_answers_max, &mut registry);
         let registry = Arc::new(registry);
-        let rooms = Self { ingest, questions, engine, rules, registry, unread, warnings };
+        let inventory = inventory::open(&sections.inventory, &state, clock.now_ms());
+        let external_url = sections.alerting.external_url.clone();
+        let rooms = Self {
+            ingest,
+            questions,
+            engine,
+            rules,
+            notifier,
+            ledger,
+            inventory,
+            external_url,
+            registry,
+            unread,
+            warnings,
+        };
+        if sections.inventory.enabled {
+            rooms.watch_inventory(clock, &state, tasks);
+        }
         rooms.start(clock, storage, derive, state, tasks);
         Ok(rooms)
     }
@@ -97,6 +121,19 @@ impl Rooms {
         tasks.spawn("warm-sql", async move { engine.warm().await });
     }
 
+    fn watch_inventory(&self, clock: &SharedClock, state: &Arc<StateStore>, tasks: &Tasks) {
+        let watch = inventory::Watch {
+            inventory: Arc::clone(&self.inventory),
+            ask: Arc::clone(&self.questions) as Arc<dyn api::Ask>,
+            grant: rules_grant(),
+            notifier: self.notifier.clone(),
+            state: Arc::clone(state),
+            external_url: self.external_url.clone(),
+        };
+        let (clock, shutdown) = (Arc::clone(clock), tasks.shutdown());
+        tasks.spawn("inventory", inventory::watch(watch, clock, shutdown));
+    }
+
     /// Returns what reads the configuration and the rules anew.
     pub(super) fn reloader(
         &self,
@@ -109,6 +146,7 @@ impl Rooms {
             authenticator: authenticator.clone(),
             tls,
             rules: Arc::clone(&self.rules),
+            notifier: self.notifier.clone(),
         })
     }
 
@@ -125,6 +163,9 @@ impl Rooms {
             logs: Arc::clone(&self.questions) as Arc<dyn api::AskLogs>,
             tails: api::Tails::new(config.sections.query.tails_max),
             rules: Arc::new(ShownRules(Arc::clone(&self.rules))) as Arc<dyn RuleViews>,
+            notifier: self.notifier.clone(),
+            ledger: self.ledger.clone(),
+            inventory: Arc::clone(&self.inventory),
             reload: Arc::clone(reload) as Arc<dyn api::Reload>,
             readiness,
             unread: self.unread.clone(),
@@ -197,19 +238,25 @@ async fn notifier(
     state: &Arc<StateStore>,
     registry: &mut Registry,
     tasks: &Tasks,
-) -> Result<notify::Handle, AppError> {
+) -> Result<(notify::Handle, notify::Ledger), AppError> {
     let policy = notify::AddressPolicy { allow_private: config.allow_private_targets };
     let parts = notify::Parts {
         store: Arc::new(NotifyStore(Arc::clone(state))),
-        sender: Arc::new(notify::WebhookSender::new(policy)),
+        sender: Arc::new(notify::WebhookSender::new(
+            policy,
+            config.signer.clone(),
+            Arc::clone(clock),
+        )),
         clock: Arc::clone(clock),
         metrics: notify::Metrics::register(registry),
     };
-    let notifier = Notifier::open(&config.sections.alerting, parts).await?;
+    let policy = Arc::clone(&config.policy);
+    let notifier = Notifier::open(&config.sections.alerting, policy, parts).await?;
+    let ledger = notifier.ledger();
     let (handle, inbox) = notify::Handle::channel();
     let shutdown = tasks.shutdown();
     tasks.spawn("notify", async move { notifier.run(inbox, shutdown).await });
-    Ok(handle)
+    Ok((handle, ledger))
 }
 
 async fn rules(

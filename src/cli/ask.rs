@@ -214,7 +214,7 @@ fn lines_table(data: &Value, is_forward: bool) -> Table {
     Table { columns, rows: rows.collect() }
 }
 
-fn pass_through(body: &[u8], out: &mut dyn Write) -> Result<(), CliError> {
+pub(super) fn pass_through(body: &[u8], out: &mut dyn Write) -> Result<(), CliError> {
     out.write_all(body)?;
     if !body.ends_with(b"\n") {
         writeln!(out)?;
@@ -222,13 +222,13 @@ fn pass_through(body: &[u8], out: &mut dyn Write) -> Result<(), CliError> {
     Ok(())
 }
 
-fn parse(body: &[u8]) -> Result<Value, CliError> {
+pub(super) fn parse(body: &[u8]) -> Result<Value, CliError> {
     serde_json::from_slice(body)
         .map_err(|error| CliError::failed(format!("the answer is not JSON: {error}")))
 }
 
 /// Writes parameters as a form.
-fn form(parameters: &[(&str, String)]) -> String {
+pub(super) fn form(parameters: &[(&str, String)]) -> String {
     let mut out = String::new();
     for (name, value) in parameters {
         if !out.is_empty() {

@@ -18,8 +18,11 @@ pub(super) enum DoctorCommand {
 pub(super) fn run(command: &DoctorCommand, out: &mut dyn Write) -> Result<(), CliError> {
     let DoctorCommand::Grafana(args) = command;
     let client = Client::new(args)?;
-    let exchanges = fixture::parse(fixture::PROMETHEUS, SystemClock::new().now_ms())
-        .map_err(CliError::failed)?;
+    let now_ms = SystemClock::new().now_ms();
+    let mut exchanges = Vec::new();
+    for file in [fixture::PROMETHEUS, fixture::ALERTMANAGER] {
+        exchanges.extend(fixture::parse(file, now_ms).map_err(CliError::failed)?);
+    }
     let n_all = exchanges.len();
     let mut n_failed = 0;
     for exchange in &exchanges {
@@ -75,6 +78,13 @@ pub(super) fn provisioning(server: &str) -> String {
          \x20   url: {url}\n\
          \x20   # A token of this one needs `role = \"developer\"`; headers as above.\n\
          \x20   jsonData:\n\
-         \x20     maxLines: 1000\n"
+         \x20     maxLines: 1000\n\
+         \x20 - name: commonwatch alerts\n\
+         \x20   type: alertmanager\n\
+         \x20   uid: commonwatch-alerts\n\
+         \x20   access: proxy\n\
+         \x20   url: {url}/am\n\
+         \x20   jsonData:\n\
+         \x20     implementation: prometheus\n"
     )
 }

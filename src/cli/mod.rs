@@ -3,11 +3,14 @@
 //! 0: done. 1: failed. 2: the command line or the configuration is wrong, and the message says
 //! where and what would be right. Answers go to standard output, everything else to standard error.
 
+mod alerts;
 mod ask;
 mod client;
 mod config;
 mod demo;
 mod doctor;
+mod inventory;
+mod lint;
 mod logging;
 mod offline;
 mod rules;
@@ -51,6 +54,11 @@ enum Command {
     /// Check or test rule files
     #[command(subcommand)]
     Rules(rules::RulesCommand),
+    /// What fires, what was told to whom, and why or why not
+    #[command(subcommand)]
+    Alerts(alerts::AlertsCommand),
+    /// What is expected to report, and what has gone dark
+    Inventory(inventory::InventoryArgs),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -133,6 +141,8 @@ pub fn run(
         Some(Command::Promql(args)) => ask::promql(&args, out),
         Some(Command::Logql(args)) => ask::logql(&args, out),
         Some(Command::Rules(command)) => rules::run(&command, out),
+        Some(Command::Alerts(command)) => alerts::run(&command, out),
+        Some(Command::Inventory(args)) => inventory::run(&args, out),
         Some(Command::Config(command)) => config::run(&command, out),
         Some(Command::Doctor(command)) => doctor::run(&command, out),
         Some(Command::QueryWorker) => return crate::query::worker_main(),

@@ -1,30 +1,28 @@
 //! `commonwatch rules check|test`: rule files without a server.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use parking_lot::Mutex;
 
-use super::{CliError, block_on};
-use crate::base::SystemClock;
+use super::client::{Client, ServerArgs};
+use super::{CliError, block_on, lint};
+use crate::base::{Clock as _, SystemClock};
 use crate::model::{Labels, SeriesData};
+use crate::notify::Policy;
 use crate::query::promql::testing::MemorySource;
 use crate::query::promql::{self, Budget, Engine, ParseLimits, Value};
 use crate::rules::unit_test::{self, TestFile};
-use crate::rules::{self, AlertEvent, Config, Defaults, Row, World};
+use crate::rules::{self, AlertEvent, Config, Defaults, GroupDef, Row, RuleDef, World};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum RulesCommand {
-    /// Tell every mistake in rule files
-    Check {
-        /// Rule files or patterns, Prometheus format
-        #[arg(required = true)]
-        files: Vec<String>,
-    },
+    /// Tell every mistake in rule files, and what is odd about them
+    Check(CheckArgs),
     /// Run unit tests of rules, in the format of `promtool test rules`
     Test {
         /// Test files
@@ -33,24 +31,74 @@ pub(super) enum RulesCommand {
     },
 }
 
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// Rule files or patterns, Prometheus format
+    #[arg(required = true)]
+    files: Vec<String>,
+    /// Say who would be told, by this Alertmanager configuration file
+    #[arg(long, value_name = "FILE")]
+    alerting: Option<PathBuf>,
+    /// Ask the running server too: selectors that match nothing, gauges under rate, fan-out
+    #[arg(long)]
+    live: bool,
+    /// Fail when something is odd
+    #[arg(long)]
+    strict: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
 pub(super) fn run(command: &RulesCommand, out: &mut dyn Write) -> Result<(), CliError> {
     match command {
-        RulesCommand::Check { files } => check(files, out),
+        RulesCommand::Check(args) => check(args, out),
         RulesCommand::Test { files } => test(files, out),
     }
 }
 
-fn check(patterns: &[String], out: &mut dyn Write) -> Result<(), CliError> {
+fn check(args: &CheckArgs, out: &mut dyn Write) -> Result<(), CliError> {
     let of = |error: rules::RulesError| CliError::of(error.kind(), &error);
-    let files = rules::read_files(patterns).map_err(of)?;
+    let files = rules::read_files(&args.files).map_err(of)?;
     if files.is_empty() {
-        return Err(CliError::usage(format!("no file is meant by {}", patterns.join(", "))));
+        return Err(CliError::usage(format!("no file is meant by {}", args.files.join(", "))));
     }
     let groups = rules::parse(&files, Defaults::from(&Config::default()), &formatted);
     let groups = groups.map_err(|error| CliError::failed(error.to_string()))?;
+    if let Some(path) = &args.alerting {
+        tell_routes(&groups, path, out)?;
+    }
+    let mut odd: Vec<String> = groups.iter().flat_map(lint::findings).collect();
+    if args.live {
+        let client = Client::new(&args.server)?;
+        for group in &groups {
+            odd.extend(lint::findings_of_server(group, &client)?);
+        }
+    }
+    for finding in &odd {
+        writeln!(out, "odd: {finding}")?;
+    }
     let n_rules: usize = groups.iter().map(|group| group.rules.len()).sum();
-    let (n_files, n_groups) = (files.len(), groups.len());
-    writeln!(out, "{n_files} files, {n_groups} groups, {n_rules} rules: all right")?;
+    let (n_files, n_groups, n_odd) = (files.len(), groups.len(), odd.len());
+    let verdict = if odd.is_empty() { "all right".to_owned() } else { format!("{n_odd} odd") };
+    writeln!(out, "{n_files} files, {n_groups} groups, {n_rules} rules: {verdict}")?;
+    match args.strict && !odd.is_empty() {
+        true => Err(CliError::failed(format!("{n_odd} findings, and --strict"))),
+        false => Ok(()),
+    }
+}
+
+fn tell_routes(groups: &[GroupDef], path: &Path, out: &mut dyn Write) -> Result<(), CliError> {
+    let policy = Policy::read(path).map_err(|mistakes| {
+        let lines: Vec<String> =
+            mistakes.iter().map(|mistake| format!("{}: {mistake}", path.display())).collect();
+        CliError::usage(lines.join("\n"))
+    })?;
+    let now_ms = SystemClock::new().now_ms();
+    for rule in groups.iter().flat_map(|group| &group.rules) {
+        if let RuleDef::Alert(alert) = rule {
+            writeln!(out, "{}", lint::route_of(alert, &policy, now_ms))?;
+        }
+    }
     Ok(())
 }
 

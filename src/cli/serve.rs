@@ -38,6 +38,9 @@ pub(super) struct ServeArgs {
     /// Rule files, Prometheus format; repeatable [default: alerts/*.yml]
     #[arg(long, value_name = "GLOB")]
     pub(super) rules: Vec<String>,
+    /// Who is told of alerts: an Alertmanager configuration file
+    #[arg(long, value_name = "FILE", overrides_with = "alerting")]
+    pub(super) alerting: Option<String>,
     /// Own logs, to standard error: text or json [default: text]
     #[arg(long, value_name = "FORMAT", overrides_with = "log_format")]
     pub(super) log_format: Option<String>,
@@ -63,6 +66,7 @@ impl ServeArgs {
             ("--otlp-grpc", "server.otlp_grpc", &self.otlp_grpc),
             ("--otlp-http", "server.otlp_http", &self.otlp_http),
             ("--retention", "storage.retention", &self.retention),
+            ("--alerting", "alerting.file", &self.alerting),
             ("--log-format", "log.format", &self.log_format),
         ];
         let mut flags: Vec<Flag> = single

@@ -3,8 +3,9 @@
 use super::memory;
 use super::mistake::{ConfigError, Origin};
 use super::sources::{Merged, Sources};
-use super::{Config, ConfigFile};
+use super::{Config, ConfigFile, alerting};
 use crate::auth::TokenTable;
+use crate::notify::Policy;
 use crate::server::{ListenAddr, Tls};
 use crate::storage;
 
@@ -18,6 +19,7 @@ pub(super) fn check(mut merged: Merged, sources: Sources) -> Result<Config, Conf
     }
     let tokens = check_tokens(&mut merged, &file);
     let tls = check_tls(&mut merged, &file);
+    let (policy, signer) = alerting::check(&mut merged, &file.alerting);
     // With a mistake in a token there would be a second complaint of the same cause.
     if merged.mistakes.is_empty() && tokens.is_empty() {
         check_open_doors(&mut merged, &file);
@@ -28,7 +30,8 @@ pub(super) fn check(mut merged: Merged, sources: Sources) -> Result<Config, Conf
     }
     let is_loopback_only = file.server.is_loopback_only();
     let allow_private_targets = file.alerting.allow_private_targets.unwrap_or(is_loopback_only);
-    Ok(Config { sections: file, tokens, tls, allow_private_targets, sources })
+    let policy = policy.unwrap_or_else(|| Policy::from(&file.alerting)).into();
+    Ok(Config { sections: file, tokens, tls, allow_private_targets, policy, signer, sources })
 }
 
 fn line_of(origin: &Origin) -> usize {

@@ -8,6 +8,7 @@
 //! Each room defines its own section; here they are only nested. When you add a key, also touch
 //! `config/commonwatch.toml`: a test fails until it stands there.
 
+mod alerting;
 mod check;
 mod keys;
 mod memory;
@@ -20,10 +21,12 @@ pub(crate) mod fuzzing;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::auth::{self, TokenTable};
-use crate::{derive, ingest, notify, query, rules, server, storage, tagging};
+use crate::{derive, ingest, inventory, notify, query, rules, server, storage, tagging};
 
 pub use mistake::{ConfigError, Mistake, Origin};
 pub use sections::{Log, LogFormat};
@@ -53,6 +56,8 @@ pub struct ConfigFile {
     pub rules: rules::Config,
     /// Where alerts go.
     pub alerting: notify::Config,
+    /// What is expected to report.
+    pub inventory: inventory::Config,
     /// Our own logs.
     pub log: Log,
 }
@@ -68,6 +73,10 @@ pub struct Config {
     pub tls: Option<server::Tls>,
     /// Whether webhooks may go to loopback, private and link-local addresses.
     pub allow_private_targets: bool,
+    /// Who is told of alerts: `alerting.file`, or the section itself.
+    pub policy: Arc<notify::Policy>,
+    /// Signs webhooks.
+    pub signer: Option<notify::Signer>,
     sources: Sources,
 }
 

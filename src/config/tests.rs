@@ -49,8 +49,11 @@ fn every_key_stands_in_the_shipped_file() {
 
 #[test]
 fn commented_keys_of_the_shipped_file_are_keys() {
+    let names_a_file =
+        |line: &&str| ["#file =", "#signing_secret_file ="].iter().any(|key| line.starts_with(key));
     let live: Vec<&str> = EVERY_KEY
         .lines()
+        .filter(|line| !names_a_file(line)) // One that is not there.
         .map(|line| match line.strip_prefix('#') {
             // Those of TLS name files that would have to be there.
             Some(key) if key.starts_with("tls_") => line,

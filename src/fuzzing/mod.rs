@@ -23,7 +23,7 @@ pub use crate::ingest::fuzzing::{
     otlp_metrics_json, otlp_metrics_pb, otlp_traces_json, otlp_traces_pb, rw1_snappy, rw1_walk,
     rw2_walk, zstd_gzip_limit,
 };
-pub use crate::notify::fuzzing::webhook_url;
+pub use crate::notify::fuzzing::{alerting_file, am_matchers, webhook_url};
 pub use crate::query::fuzzing::{
     logql_parse, logql_pipeline, logql_template, promql_eval, promql_notation, promql_parse,
     sql_gate, sql_json_get, sql_tokens, worker_frames,
@@ -72,4 +72,5 @@ targets! {
     scrub tagging tagging_files derive_lines
     rule_file rule_template rule_test_file
     config_parse auth_header webhook_url api_params api_numbers
+    alerting_file am_matchers
 }

@@ -14,6 +14,7 @@ pub struct Metrics {
     notifications: Family<OutcomeLabels, Counter>,
     pub(super) queued: Gauge,
     pub(super) groups: Gauge,
+    pub(super) alerts: Gauge,
     pub(super) send_duration: Histogram,
     pub(super) delivery_delay: Histogram,
     pub(super) store_failures: Counter,
@@ -37,6 +38,11 @@ impl Metrics {
             "commonwatch_notify_groups",
             "Groups of alerts that are told together",
             metrics.groups.clone(),
+        );
+        registry.register(
+            "commonwatch_notify_alerts",
+            "Alerts that are known: those that fire, and ends that are yet to be told",
+            metrics.alerts.clone(),
         );
         registry.register(
             "commonwatch_notify_send_duration_seconds",
@@ -73,6 +79,7 @@ impl Default for Metrics {
             notifications: Family::default(),
             queued: Gauge::default(),
             groups: Gauge::default(),
+            alerts: Gauge::default(),
             send_duration: Histogram::new(exponential_buckets(0.005, 2.0, 12)),
             delivery_delay: Histogram::new(exponential_buckets(0.01, 4.0, 12)),
             store_failures: Counter::default(),

@@ -4,11 +4,12 @@
 //! do not wait for each other, nor receivers. A failed one is tried again after 1 s, doubling to 5 min,
 //! for a week.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::said::Message;
 use super::send::Outcome;
 
 /// The longest pause between two attempts.
@@ -24,18 +25,42 @@ pub(super) const UNDER_WAY_MAX: usize = 5;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Entry {
     pub(super) id: String,
-    pub(super) receiver: String,
+    /// The way of telling that it waits for.
+    pub(super) desk: String,
     pub(super) group_key: String,
+    /// Further groups that it tells of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) covers: Vec<String>,
     /// Order of arrival.
     pub(super) seq: u64,
     pub(super) body: String,
+    /// What comes behind the receiver's URL.
+    #[serde(default)]
+    pub(super) path: String,
     pub(super) created_ms: i64,
-    #[serde(skip)]
-    n_attempts: u32,
-    #[serde(skip)]
+    #[serde(default)]
+    pub(super) n_attempts: u32,
+    #[serde(default)]
     next_ms: i64,
     #[serde(skip)]
     is_under_way: bool,
+}
+
+impl Entry {
+    /// Returns the keys of all groups that it tells of.
+    fn groups(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.group_key).chain(&self.covers).map(String::as_str)
+    }
+}
+
+/// A notification on its way into the outbox.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct NewEntry {
+    pub(super) id: String,
+    pub(super) desk: String,
+    pub(super) group_key: String,
+    pub(super) covers: Vec<String>,
+    pub(super) message: Message,
 }
 
 /// What became of an entry after an attempt.
@@ -54,6 +79,8 @@ pub(super) enum Fate {
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     by_seq: BTreeMap<u64, Entry>,
+    ids: HashSet<String>,
+    n_by_group: HashMap<String, usize>,
     last_seq: u64,
 }
 
@@ -62,69 +89,96 @@ impl Outbox {
         self.by_seq.len()
     }
 
+    /// Returns all entries, in order.
+    pub(super) fn into_entries(self) -> impl Iterator<Item = Entry> {
+        self.by_seq.into_values()
+    }
+
+    /// Returns an entry that still waits.
+    pub(super) fn get(&self, seq: u64) -> Option<&Entry> {
+        self.by_seq.get(&seq)
+    }
+
     /// Takes back an entry that an earlier process stored.
     pub(super) fn restore(&mut self, entry: Entry) {
         self.last_seq = self.last_seq.max(entry.seq);
-        self.by_seq.insert(entry.seq, entry);
+        self.add(entry);
     }
 
     /// Adds a notification, or returns `None` when this very one waits already.
-    pub(super) fn push(
-        &mut self,
-        id: String,
-        receiver: &str,
-        group_key: &str,
-        body: String,
-        now_ms: i64,
-    ) -> Option<Entry> {
-        if self.by_seq.values().any(|entry| entry.id == id) {
+    pub(super) fn push(&mut self, new: NewEntry, now_ms: i64) -> Option<Entry> {
+        if !self.ids.insert(new.id.clone()) {
             return None;
         }
         self.last_seq += 1;
         let entry = Entry {
-            id,
-            receiver: receiver.to_owned(),
-            group_key: group_key.to_owned(),
+            id: new.id,
+            desk: new.desk,
+            group_key: new.group_key,
+            covers: new.covers,
             seq: self.last_seq,
-            body,
+            body: new.message.body,
+            path: new.message.path,
             created_ms: now_ms,
             n_attempts: 0,
             next_ms: now_ms,
             is_under_way: false,
         };
-        self.by_seq.insert(entry.seq, entry.clone());
+        self.add(entry.clone());
+        Some(entry)
+    }
+
+    fn add(&mut self, entry: Entry) {
+        for group in entry.groups() {
+            *self.n_by_group.entry(group.to_owned()).or_default() += 1;
+        }
+        self.ids.insert(entry.id.clone());
+        self.by_seq.insert(entry.seq, entry);
+    }
+
+    fn remove(&mut self, seq: u64) -> Option<Entry> {
+        let entry = self.by_seq.remove(&seq)?;
+        self.ids.remove(&entry.id);
+        for group in entry.groups() {
+            if let Some(n) = self.n_by_group.get_mut(group) {
+                *n -= 1;
+                if *n == 0 {
+                    self.n_by_group.remove(group);
+                }
+            }
+        }
         Some(entry)
     }
 
     /// Removes and returns what is too old or too much; the oldest goes first.
     pub(super) fn shed(&mut self, now_ms: i64) -> Vec<(Entry, &'static str)> {
         let mut shed = Vec::new();
-        while let Some((_, entry)) = self.by_seq.first_key_value() {
+        while let Some((&seq, entry)) = self.by_seq.first_key_value() {
             let why = match () {
                 () if now_ms - entry.created_ms > AGE_MS_MAX => "expired",
                 () if self.by_seq.len() > ENTRIES_MAX => "dropped",
                 () => break,
             };
-            if let Some((_, entry)) = self.by_seq.pop_first() {
-                shed.push((entry, why));
-            }
+            shed.extend(self.remove(seq).map(|entry| (entry, why)));
         }
         shed
     }
 
     /// Returns whether a notification of the group waits.
     pub(super) fn holds(&self, group_key: &str) -> bool {
-        self.by_seq.values().any(|entry| entry.group_key == group_key)
+        self.n_by_group.contains_key(group_key)
     }
 
     /// Returns what may be tried now and notes that it is: the oldest of each group whose pause is over.
     pub(super) fn take_due(&mut self, now_ms: i64) -> Vec<Entry> {
         let n_under_way = self.by_seq.values().filter(|entry| entry.is_under_way).count();
         let mut n_free = UNDER_WAY_MAX.saturating_sub(n_under_way);
-        let mut seen = BTreeSet::new();
+        let mut seen = HashSet::new();
         let mut due = Vec::new();
         for entry in self.by_seq.values_mut() {
-            let is_first = seen.insert(entry.group_key.clone());
+            let groups: Vec<&str> = entry.groups().collect();
+            let is_first = !groups.iter().any(|group| seen.contains(*group));
+            seen.extend(groups.into_iter().map(str::to_owned));
             if n_free > 0 && is_first && !entry.is_under_way && entry.next_ms <= now_ms {
                 entry.is_under_way = true;
                 n_free -= 1;
@@ -137,7 +191,7 @@ impl Outbox {
     /// Notes how an attempt ended.
     pub(super) fn settle(&mut self, seq: u64, outcome: &Outcome, now_ms: i64) -> Fate {
         let asked_ms = match outcome {
-            Outcome::Delivered => return self.leave(seq, "delivered"),
+            Outcome::Delivered { .. } => return self.leave(seq, "delivered"),
             Outcome::Refused { .. } => return self.leave(seq, "refused"),
             Outcome::Failed { retry_after, .. } => retry_after
                 .map_or(0, |after| i64::try_from(after.as_millis()).unwrap_or(BACKOFF_MS_MAX)),
@@ -153,7 +207,7 @@ impl Outbox {
     }
 
     fn leave(&mut self, seq: u64, why: &'static str) -> Fate {
-        self.by_seq.remove(&seq);
+        self.remove(seq);
         Fate::Leaves(why)
     }
 }
@@ -177,11 +231,21 @@ mod tests {
     use super::*;
 
     fn failed() -> Outcome {
-        Outcome::Failed { reason: "answered 503".to_owned(), retry_after: None }
+        Outcome::Failed { reason: "answered 503".to_owned(), status: Some(503), retry_after: None }
+    }
+
+    fn new(id: &str, group: &str) -> NewEntry {
+        NewEntry {
+            id: id.to_owned(),
+            desk: "webhook".to_owned(),
+            group_key: group.to_owned(),
+            covers: Vec::new(),
+            message: Message::default(),
+        }
     }
 
     fn push(outbox: &mut Outbox, id: &str, group: &str) {
-        outbox.push(id.to_owned(), "webhook", group, String::new(), 0).unwrap();
+        outbox.push(new(id, group), 0).unwrap();
     }
 
     fn ids(entries: &[Entry]) -> Vec<&str> {
@@ -210,7 +274,7 @@ mod tests {
         let due = outbox.take_due(0);
         assert_eq!(ids(&due), ["a1", "b1"]);
         outbox.settle(due[0].seq, &failed(), 0);
-        outbox.settle(due[1].seq, &Outcome::Delivered, 0);
+        outbox.settle(due[1].seq, &Outcome::Delivered { status: 200 }, 0);
 
         assert_eq!(ids(&outbox.take_due(0)), [""; 0], "a2 waits for a1");
         let due = outbox.take_due(2_000);
@@ -236,6 +300,7 @@ mod tests {
         push(&mut outbox, "a", "a");
         let wish = |secs| Outcome::Failed {
             reason: String::new(),
+            status: Some(429),
             retry_after: Some(Duration::from_secs(secs)),
         };
 
@@ -259,9 +324,11 @@ mod tests {
             let entry = Entry {
                 seq: n,
                 id: n.to_string(),
-                receiver: String::new(),
+                desk: String::new(),
+                covers: Vec::new(),
                 group_key: n.to_string(),
                 body: String::new(),
+                path: String::new(),
                 created_ms: 0,
                 n_attempts: 0,
                 next_ms: 0,
@@ -280,6 +347,6 @@ mod tests {
         let mut outbox = Outbox::default();
         push(&mut outbox, "a", "a");
 
-        assert_eq!(outbox.push("a".to_owned(), "webhook", "a", String::new(), 0), None);
+        assert_eq!(outbox.push(new("a", "a"), 0), None);
     }
 }

@@ -1,5 +1,6 @@
 //! The bodies of webhooks: Alertmanager's version 4, and Slack's text.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Timelike};
@@ -7,11 +8,10 @@ use serde::Serialize;
 
 use crate::model::{AlertEvent, Labels};
 
-use super::group::Notification;
-use super::{Format, Receiver};
+use super::dispatch::Notification;
 
-/// The most alerts in one body; further ones are counted in `truncatedAlerts`. Firing ones come first.
-const ALERTS_MAX: usize = 1_000;
+/// The most alerts in one body; further ones are counted in `truncatedAlerts`.
+pub(super) const ALERTS_MAX: usize = 1_000;
 /// The most alerts that a chat message lists.
 const SLACK_ALERTS_MAX: usize = 10;
 
@@ -45,18 +45,12 @@ struct PayloadAlert<'a> {
     fingerprint: String,
 }
 
-/// Writes the body that a receiver understands.
-pub(super) fn body(receiver: &Receiver, news: &Notification, external_url: &str) -> String {
-    match receiver.format {
-        Format::Alertmanager => alertmanager(receiver, news, external_url),
-        Format::Slack => slack(news),
-    }
-}
-
-fn alertmanager(receiver: &Receiver, news: &Notification, external_url: &str) -> String {
-    let alerts: Vec<PayloadAlert<'_>> = news.alerts.iter().take(ALERTS_MAX).map(alert).collect();
+/// Writes Alertmanager's webhook with at most so many alerts; 0: as many as may be.
+pub(super) fn alertmanager(news: &Notification, alerts_max: usize, external_url: &str) -> String {
+    let alerts_max = if alerts_max == 0 { ALERTS_MAX } else { alerts_max.min(ALERTS_MAX) };
+    let alerts: Vec<PayloadAlert<'_>> = first(&news.alerts, alerts_max).map(alert).collect();
     let payload = Payload {
-        receiver: &receiver.name,
+        receiver: &news.receiver,
         status: status(news.alerts.iter().all(|alert| alert.resolved)),
         truncated_alerts: news.alerts.len() - alerts.len(),
         alerts,
@@ -70,6 +64,18 @@ fn alertmanager(receiver: &Receiver, news: &Notification, external_url: &str) ->
         group_key: &news.group_key,
     };
     serde_json::to_string(&payload).expect("texts and maps with text keys are always JSON")
+}
+
+/// Returns at most so many alerts, in their order; where some are left out, those that fire stay.
+fn first(alerts: &[AlertEvent], alerts_max: usize) -> impl Iterator<Item = &AlertEvent> {
+    let n_firing = alerts.iter().filter(|alert| !alert.resolved).count();
+    let mut n_resolved_left = alerts_max.saturating_sub(n_firing);
+    let kept = alerts.iter().filter(move |alert| {
+        let stays = !alert.resolved || n_resolved_left > 0;
+        n_resolved_left -= usize::from(alert.resolved && stays);
+        stays
+    });
+    kept.take(alerts_max)
 }
 
 fn alert(alert: &AlertEvent) -> PayloadAlert<'_> {
@@ -92,7 +98,7 @@ fn status(resolved: bool) -> &'static str {
 }
 
 /// Returns the pairs that all maps have.
-fn common<'a, I: Iterator<Item = (&'a str, &'a str)>>(
+pub(super) fn common<'a, I: Iterator<Item = (&'a str, &'a str)>>(
     mut maps: impl Iterator<Item = I>,
 ) -> BTreeMap<&'a str, &'a str> {
     let mut common: BTreeMap<&str, &str> = maps.next().into_iter().flatten().collect();
@@ -126,6 +132,27 @@ pub(super) fn fingerprint(labels: &Labels) -> u64 {
     hash
 }
 
+/// Compares alerts as Alertmanager sorts them (types.go, `AlertSlice`; model.go, `LabelSet.Before`): by
+/// job, by instance, then the fewer labels first, then label by label.
+pub(super) fn alert_order(a: &Labels, b: &Labels) -> Ordering {
+    for name in ["job", "instance"] {
+        match (a.get(name), b.get(name)) {
+            (None, None) => {}
+            (None, Some(_)) => return Ordering::Greater,
+            (Some(_), None) => return Ordering::Less,
+            (Some(a), Some(b)) if a != b => return a.cmp(b),
+            _ => {}
+        }
+    }
+    let by_label = || {
+        let pairs = a.iter().zip(b.iter());
+        // Where the names part, the set that lacks the smaller one comes first.
+        let order = pairs.map(|((an, av), (bn, bv))| bn.cmp(an).then_with(|| av.cmp(bv)));
+        order.into_iter().find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+    };
+    a.len().cmp(&b.len()).then_with(by_label)
+}
+
 /// Writes labels as Alertmanager does in a group's key: `{alertname="A", commons="b"}`.
 pub(super) fn braces(labels: &Labels) -> String {
     let pairs: Vec<String> =
@@ -133,7 +160,8 @@ pub(super) fn braces(labels: &Labels) -> String {
     format!("{{{}}}", pairs.join(", "))
 }
 
-fn slack(news: &Notification) -> String {
+/// Writes a chat message.
+pub(super) fn slack(news: &Notification) -> String {
     let n_firing = news.alerts.iter().filter(|alert| !alert.resolved).count();
     let head = match n_firing {
         0 => "[RESOLVED]".to_owned(),

@@ -1,4 +1,4 @@
-//! A webhook's URL, which is a password to many a chat room.
+//! Texts that nobody is shown: a webhook's URL, which is a password to many a chat room, and keys.
 
 use http::Uri;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -40,10 +40,45 @@ impl SecretUrl {
         Uri::from_parts(parts).unwrap_or_default()
     }
 
+    /// Returns the URL without a user name, with further segments and a query behind its path.
+    pub(super) fn with_path(&self, path: &str) -> Result<Uri, http::Error> {
+        let own = self.without_userinfo();
+        if path.is_empty() {
+            return Ok(own);
+        }
+        let mut parts = own.into_parts();
+        let before = parts.path_and_query.as_ref().map_or("/", |own| own.path());
+        let whole = format!("{}/{path}", before.trim_end_matches('/'));
+        parts.path_and_query = Some(whole.parse()?);
+        Ok(Uri::from_parts(parts)?)
+    }
+
     /// Returns `user:password` where the URL holds them.
     pub(super) fn userinfo(&self) -> Option<&str> {
         let (userinfo, _) = self.0.authority()?.as_str().rsplit_once('@')?;
         Some(userinfo)
+    }
+}
+
+/// A text that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct SecretText(String);
+
+impl SecretText {
+    /// Hides a text.
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Returns the text, for the one who is to know it.
+    pub(super) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("<secret>")
     }
 }
 
@@ -79,6 +114,16 @@ mod tests {
         assert_eq!(serde_json::to_string(&url).unwrap(), "\"<secret>\"");
         assert_eq!(url.without_userinfo(), "https://hooks.example/T000/key?x=1");
         assert_eq!(url.userinfo(), Some("me:hunter2"));
+    }
+
+    #[test]
+    fn a_path_comes_behind_the_urls_own() {
+        for (url, want) in
+            [("http://h", "http://h/v2/a?x=1"), ("http://h/base/", "http://h/base/v2/a?x=1")]
+        {
+            let url = SecretUrl::parse(url).unwrap();
+            assert_eq!(url.with_path("v2/a?x=1").unwrap(), want);
+        }
     }
 
     #[test]

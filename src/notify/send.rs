@@ -12,22 +12,31 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 
-use super::Receiver;
+use crate::base::clock::SharedClock;
+
 use super::address::AddressPolicy;
 use super::connect::CheckedConnector;
+use super::sign::Signer;
+use super::target::{Speech, Target};
 
 /// How long one attempt may take, resolving and connecting included.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest time that a receiver's `timeout` may give it.
+const TIMEOUT_MAX: Duration = Duration::from_secs(60);
 /// How much of an answer is read, so that the connection can be used again; none of it is shown.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
 /// One notification for one receiver.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Delivery {
-    /// Who is told.
-    pub receiver: Receiver,
+    /// Where and how.
+    pub(super) target: Target,
+    /// How long the attempt may take; none: the usual time.
+    pub(super) timeout: Option<Duration>,
     /// The same for every attempt, also after a restart.
     pub idempotency_key: String,
+    /// What comes behind the receiver's URL.
+    pub(super) path: String,
     /// The body, JSON.
     pub body: String,
 }
@@ -36,7 +45,10 @@ pub struct Delivery {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// 2xx.
-    Delivered,
+    Delivered {
+        /// Its status.
+        status: u16,
+    },
     /// An answer that will be the same next time.
     Refused {
         /// Its status.
@@ -46,6 +58,8 @@ pub enum Outcome {
     Failed {
         /// What happened, with nothing of the URL but its host and nothing of the answer's body.
         reason: String,
+        /// Its status, where one came.
+        status: Option<u16>,
         /// How long the receiver asks to be left alone.
         retry_after: Option<Duration>,
     },
@@ -62,12 +76,14 @@ pub trait Sender: Send + Sync {
 #[derive(Debug, Clone)]
 pub struct WebhookSender {
     client: Client<HttpsConnector<CheckedConnector>, Full<Bytes>>,
+    signer: Option<Signer>,
+    clock: SharedClock,
 }
 
 impl WebhookSender {
     /// Returns a sender that goes only where the policy allows. It follows no redirects and knows
-    /// no proxies.
-    pub fn new(policy: AddressPolicy) -> Self {
+    /// no proxies. With a signer, every webhook is signed.
+    pub fn new(policy: AddressPolicy, signer: Option<Signer>, clock: SharedClock) -> Self {
         let connector = HttpsConnectorBuilder::new()
             .with_webpki_roots()
             .https_or_http()
@@ -76,11 +92,11 @@ impl WebhookSender {
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(Duration::from_secs(30))
             .build(connector);
-        Self { client }
+        Self { client, signer, clock }
     }
 
     async fn attempt(&self, delivery: &Delivery) -> Outcome {
-        let request = match request(delivery) {
+        let request = match self.request(delivery) {
             Ok(request) => request,
             Err(error) => return failed(format!("cannot make a request of it: {error}")),
         };
@@ -93,29 +109,43 @@ impl WebhookSender {
             Err(error) => failed(chain(&error)),
         }
     }
+
+    fn request(&self, delivery: &Delivery) -> Result<Request<Full<Bytes>>, http::Error> {
+        let Target { url, http, speech } = &delivery.target;
+        let mut request = Request::post(url.with_path(&delivery.path)?)
+            .header(CONTENT_TYPE, "application/json")
+            .header(USER_AGENT, concat!("commonwatch/", env!("CARGO_PKG_VERSION")))
+            .header("Idempotency-Key", &delivery.idempotency_key);
+        let is_webhook = matches!(speech, Speech::Webhook { .. } | Speech::Text);
+        if let Some(signer) = self.signer.as_ref().filter(|_| is_webhook) {
+            let now_s = self.clock.now_ms().div_euclid(1_000);
+            request = request.header(SIGNATURE, signer.header(now_s, delivery.body.as_bytes()));
+        }
+        for (name, value) in &http.headers {
+            request = request.header(name, value.reveal());
+        }
+        if let Some(authorization) = &http.authorization {
+            request = request.header(AUTHORIZATION, authorization.reveal());
+        } else if let Some(userinfo) = url.userinfo() {
+            let encoded = base64::engine::general_purpose::STANDARD.encode(userinfo);
+            request = request.header(AUTHORIZATION, format!("Basic {encoded}"));
+        }
+        request.body(Full::new(Bytes::from(delivery.body.clone())))
+    }
 }
+
+/// Who wrote the body, when: `t=<seconds since 1970>,v1=<hex HMAC-SHA256 of "<t>.<body>">`.
+const SIGNATURE: &str = "X-Commonwatch-Signature";
 
 #[async_trait]
 impl Sender for WebhookSender {
     async fn send(&self, delivery: &Delivery) -> Outcome {
-        match tokio::time::timeout(TIMEOUT, self.attempt(delivery)).await {
+        let timeout = delivery.timeout.unwrap_or(TIMEOUT).min(TIMEOUT_MAX);
+        match tokio::time::timeout(timeout, self.attempt(delivery)).await {
             Ok(outcome) => outcome,
-            Err(_) => failed(format!("no answer within {}s", TIMEOUT.as_secs())),
+            Err(_) => failed(format!("no answer within {timeout:?}")),
         }
     }
-}
-
-fn request(delivery: &Delivery) -> Result<Request<Full<Bytes>>, http::Error> {
-    let url = &delivery.receiver.url;
-    let mut request = Request::post(url.without_userinfo())
-        .header(CONTENT_TYPE, "application/json")
-        .header(USER_AGENT, concat!("commonwatch/", env!("CARGO_PKG_VERSION")))
-        .header("Idempotency-Key", &delivery.idempotency_key);
-    if let Some(userinfo) = url.userinfo() {
-        let encoded = base64::engine::general_purpose::STANDARD.encode(userinfo);
-        request = request.header(AUTHORIZATION, format!("Basic {encoded}"));
-    }
-    request.body(Full::new(Bytes::from(delivery.body.clone())))
 }
 
 /// Says what an answer means: only what may be different next time is tried again.
@@ -124,9 +154,10 @@ fn judge(status: StatusCode, headers: &HeaderMap) -> Outcome {
         || matches!(status.as_u16(), 408 | 425)
         || status == StatusCode::TOO_MANY_REQUESTS;
     match status {
-        status if status.is_success() => Outcome::Delivered,
+        status if status.is_success() => Outcome::Delivered { status: status.as_u16() },
         status if come_again => Outcome::Failed {
             reason: format!("answered {}", status.as_u16()),
+            status: Some(status.as_u16()),
             retry_after: retry_after(headers),
         },
         status => Outcome::Refused { status: status.as_u16() },
@@ -139,7 +170,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 fn failed(reason: String) -> Outcome {
-    Outcome::Failed { reason, retry_after: None }
+    Outcome::Failed { reason, status: None, retry_after: None }
 }
 
 /// Joins an error with its causes; hyper's own text says only "client error (Connect)".
@@ -161,7 +192,7 @@ mod tests {
     #[track_caller]
     fn check(status: u16, want: &str) {
         let got = match judge(StatusCode::from_u16(status).unwrap(), &HeaderMap::new()) {
-            Outcome::Delivered => "delivered",
+            Outcome::Delivered { .. } => "delivered",
             Outcome::Refused { .. } => "refused",
             Outcome::Failed { .. } => "failed",
         };

@@ -1,15 +1,15 @@
 //! The notifier on a clock, a store and a sender that tests own.
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use futures::executor::block_on;
-use parking_lot::Mutex;
 
 use super::address::AddressPolicy;
+use super::target::Target;
+use super::testing::{Memory, Script};
 use super::*;
 use crate::base::clock::ManualClock;
 use crate::model::{AlertEvent, Labels};
@@ -18,52 +18,8 @@ const SEC: i64 = 1_000;
 const MIN: i64 = 60 * SEC;
 const HOUR: i64 = 60 * MIN;
 
-/// A store in memory; it outlives the notifier as a disk outlives a process.
-#[derive(Default)]
-struct Memory {
-    values: Mutex<BTreeMap<String, Vec<u8>>>,
-    is_full: Mutex<bool>,
-}
-
-#[async_trait]
-impl Store for Memory {
-    async fn put(&self, key: &str, value: Vec<u8>) -> Result<(), String> {
-        if *self.is_full.lock() {
-            return Err("no space left".to_owned());
-        }
-        self.values.lock().insert(key.to_owned(), value);
-        Ok(())
-    }
-
-    async fn delete(&self, key: &str) -> Result<(), String> {
-        self.values.lock().remove(key);
-        Ok(())
-    }
-
-    async fn list(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, String> {
-        let values = self.values.lock();
-        let wanted = values.iter().filter(|(key, _)| key.starts_with(prefix));
-        Ok(wanted.map(|(key, value)| (key.clone(), value.clone())).collect())
-    }
-}
-
-/// A receiver that answers as it was told, 200 when it was told nothing.
-#[derive(Default)]
-struct Script {
-    outcomes: Mutex<VecDeque<Outcome>>,
-    heard: Mutex<Vec<Delivery>>,
-}
-
-#[async_trait]
-impl Sender for Script {
-    async fn send(&self, delivery: &Delivery) -> Outcome {
-        self.heard.lock().push(delivery.clone());
-        self.outcomes.lock().pop_front().unwrap_or(Outcome::Delivered)
-    }
-}
-
 fn busy() -> Outcome {
-    Outcome::Failed { reason: "answered 503".to_owned(), retry_after: None }
+    Outcome::Failed { reason: "answered 503".to_owned(), status: Some(503), retry_after: None }
 }
 
 struct Bench {
@@ -98,7 +54,8 @@ impl Bench {
             clock: Arc::<ManualClock>::clone(&clock),
             metrics: metrics.clone(),
         };
-        let notifier = block_on(Notifier::open(&config, parts)).unwrap();
+        let policy = Arc::new(Policy::from(&config));
+        let notifier = block_on(Notifier::open(&config, policy, parts)).unwrap();
         Self { clock, store, script, metrics, config, notifier }
     }
 
@@ -221,6 +178,7 @@ fn changes_are_told_at_the_groups_interval_and_repetitions_at_theirs() {
 fn an_alert_that_ends_within_the_wait_is_not_told() {
     let mut bench = Bench::new();
     bench.fire(&[alert("x")]);
+    bench.run_to(SEC, &[]);
     bench.fire(&[over(&alert("x"), SEC)]);
 
     bench.run_to(10 * MIN, &[]);
@@ -300,7 +258,8 @@ fn an_end_does_not_overtake_its_beginning() {
 fn nothing_is_lost_when_the_process_dies_at_any_second() {
     for dies_at in (SEC..15 * MIN).step_by(7_000) {
         let mut bench = Bench::new();
-        let flaky = (0..6).map(|n| if n % 3 == 2 { Outcome::Delivered } else { busy() });
+        let flaky =
+            (0..6).map(|n| if n % 3 == 2 { Outcome::Delivered { status: 200 } } else { busy() });
         bench.script.outcomes.lock().extend(flaky);
         let x = alert("x");
         for second in 1..(20 * MIN / SEC) {
@@ -327,15 +286,16 @@ fn nothing_is_lost_when_the_process_dies_at_any_second() {
 }
 
 #[test]
-fn a_crash_between_the_two_writes_tells_under_the_same_key() {
+fn a_decision_that_is_made_again_has_the_same_key() {
     let mut bench = Bench::new();
     bench.script.outcomes.lock().extend(std::iter::repeat_with(busy).take(3));
     bench.fire(&[alert("x")]);
-    let group_before: Vec<_> = block_on(bench.store.list("group/")).unwrap();
+    let is_memory = |(key, _): &(String, _)| !key.starts_with("outbox/");
+    let before = block_on(bench.store.list()).unwrap();
     bench.run_to(31 * SEC, &[]);
-    for (key, value) in group_before {
-        block_on(bench.store.put(&key, value)).unwrap(); // As if the second write had not happened.
-    }
+    // As if only the outbox had been written.
+    bench.store.values.lock().retain(|key, _| key.starts_with("outbox/"));
+    bench.store.values.lock().extend(before.into_iter().filter(is_memory));
 
     let mut bench = bench.restarted();
     bench.run_to(2 * MIN, &[]);
@@ -420,7 +380,7 @@ fn bodies_are_those_of_alertmanager() {
     bench.clock.set_ms(ten_ms + 2 * MIN);
 
     bench.fire(&[fence.clone(), guppy.clone()]);
-    bench.run_to(ten_ms + 3 * MIN, &[]);
+    bench.run_to(ten_ms + 5 * MIN, &[]);
     bench.fire(&[over(&guppy, ten_ms + 5 * MIN)]);
     bench.run_to(ten_ms + 9 * MIN, &[]);
     bench.fire(&[odd]);
@@ -466,14 +426,17 @@ fn serve(answer: &'static str) -> (u16, std::thread::JoinHandle<String>) {
     (port, server)
 }
 
+fn sender(allow_private: bool) -> WebhookSender {
+    let clock = ManualClock::at_ms(12_000);
+    WebhookSender::new(AddressPolicy { allow_private }, Some(Signer::new("key")), clock)
+}
+
 fn delivery(url: &str) -> Delivery {
     Delivery {
-        receiver: Receiver {
-            name: "webhook".to_owned(),
-            url: SecretUrl::parse(url).unwrap(),
-            format: Format::Alertmanager,
-        },
+        target: Target::webhook(SecretUrl::parse(url).unwrap()),
+        timeout: None,
         idempotency_key: "0123".to_owned(),
+        path: String::new(),
         body: "{\"a\":1}".to_owned(),
     }
 }
@@ -481,12 +444,13 @@ fn delivery(url: &str) -> Delivery {
 #[tokio::test]
 async fn a_webhook_is_posted_with_its_key_and_credentials() {
     let (port, server) = serve("HTTP/1.1 204 No Content\r\n\r\n");
-    let sender = WebhookSender::new(AddressPolicy { allow_private: true });
+    let sender = sender(true);
 
     let outcome = sender.send(&delivery(&format!("http://me:pw@localhost:{port}/key?x=1"))).await;
 
-    assert_eq!(outcome, Outcome::Delivered);
+    assert_eq!(outcome, Outcome::Delivered { status: 204 });
     let asked = server.join().unwrap().to_lowercase();
+    assert!(asked.contains("x-commonwatch-signature: t=12,v1="), "{asked}");
     assert!(asked.starts_with("post /key?x=1 http/1.1\r\n"), "{asked}");
     for header in [
         "content-type: application/json",
@@ -502,7 +466,7 @@ async fn a_webhook_is_posted_with_its_key_and_credentials() {
 async fn a_redirect_is_a_refusal() {
     let (port, _server) =
         serve("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n");
-    let sender = WebhookSender::new(AddressPolicy { allow_private: true });
+    let sender = sender(true);
 
     let outcome = sender.send(&delivery(&format!("http://127.0.0.1:{port}/"))).await;
 
@@ -513,7 +477,7 @@ async fn a_redirect_is_a_refusal() {
 async fn private_addresses_are_not_connected_to_unless_allowed() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let sender = WebhookSender::new(AddressPolicy { allow_private: false });
+    let sender = sender(false);
     for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"] {
         let outcome = sender.send(&delivery(&format!("http://{host}:{port}/secret-key"))).await;
 
@@ -528,7 +492,7 @@ async fn private_addresses_are_not_connected_to_unless_allowed() {
 #[tokio::test]
 async fn a_receiver_that_is_not_there_is_tried_again() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let sender = WebhookSender::new(AddressPolicy { allow_private: true });
+    let sender = sender(true);
 
     let outcome = sender.send(&delivery(&format!("http://127.0.0.1:{port}/secret-key"))).await;
 
@@ -550,6 +514,7 @@ async fn a_stop_stores_what_was_handed_over() {
 
     tokio::join!(running, stopping);
 
-    assert_eq!(bench.store.values.lock().len(), 1);
+    let stored: Vec<String> = bench.store.values.lock().keys().cloned().collect();
+    assert_eq!(stored.iter().filter(|key| key.starts_with("alert/")).count(), 1, "{stored:?}");
     assert!(matches!(handle.fire(vec![alert("y")]).await, Err(NotifyError::Stopped)));
 }

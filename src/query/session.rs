@@ -18,9 +18,10 @@ use super::promql::{self, Answer, Budget, PromqlError};
 use super::sql::{HeadRange, Param, Question};
 use super::worker::HeadSource;
 use crate::model::exemplar::SeriesExemplars;
-use crate::model::{Commons, Description, Grant, Labels, Matcher, ReadScope, Role, SeriesMeta, Signal};
+use crate::model::{Commons, Description, Grant, Labels, Matcher, ReadScope, Role, Signal};
 use crate::storage::{
-    ExemplarRequest, FileEntry, HeadBatch, HeadFilter, LogCursor, ReadError, SeriesRequest, Snapshot, Storage,
+    ExemplarRequest, FileEntry, HeadBatch, HeadFilter, LogCursor, ReadError, SeriesRequest,
+    Snapshot, Storage,
 };
 
 /// What a question may say beside its text.

@@ -66,7 +66,7 @@ impl Snapshot {
             if file.max_ns < min_ns || max_ns < file.min_ns {
                 continue;
             }
-            let mut rows = AllRows::open(&*disk, &file, &exemplar::schema())?;
+            let mut rows = AllRows::open(disk, &file, &exemplar::schema())?;
             while let Some(batch) = rows.next_batch()? {
                 found.take(&file.commons, &batch)?;
             }

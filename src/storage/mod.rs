@@ -57,7 +57,7 @@ pub use metrics::Metrics;
 pub use open::{OpenError, Progress};
 pub use snapshot::{Snapshot, family};
 pub use snapshot_spans::{Looked, TraceRequest};
-pub use state::{StateError, StateMetrics, StateStore};
+pub use state::{StateChange, StateError, StateMetrics, StateStore};
 pub use writer::{Fatal, Flusher, Writer};
 
 use head::registry::Registry;

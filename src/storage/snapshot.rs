@@ -7,8 +7,8 @@ use hashbrown::HashMap;
 
 use super::disk::Disk;
 use super::files::metrics_rows::MetricsRows;
-use super::files::read_histograms::{HistogramSink, read_histograms};
 use super::files::read::{Footers, Selection, Sink, read_series};
+use super::files::read_histograms::{HistogramSink, read_histograms};
 use super::files::series_order;
 use super::flush::{ExpPoint, exp_batch, sorted_slots};
 use super::head::metrics::sort_first_wins;
@@ -216,11 +216,6 @@ impl Snapshot {
     /// Returns the labels of the matching series with at least one sample in the range, sorted.
     pub fn series(&self, request: &SeriesRequest<'_>) -> Result<Vec<Labels>, ReadError> {
         Ok(self.select(request)?.into_iter().map(|series| series.labels).collect())
-    }
-
-    /// Returns the disk, for readers of whole files.
-    pub(super) fn disk(&self) -> Arc<dyn super::Disk> {
-        Arc::clone(&self.shared.disk)
     }
 
     /// Returns what is known of each metric, sorted by name: what senders say, and of those that

@@ -8,6 +8,7 @@ mod support;
 
 mod rooms;
 
+mod alerting;
 mod bad_input;
 #[cfg(debug_assertions)]
 mod broken_disk;

@@ -21,12 +21,17 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("derive", &["base", "model", "tagging"]),
     ("query", &["base", "model", "storage"]),
     ("notify", &["base", "model"]),
+    // Handed what was seen and who is told of what is missing.
+    ("inventory", &["base", "model"]),
     // Handed `ask`, `record` and `fire`: it knows neither query, storage nor notify.
     ("rules", &["base", "model"]),
     // Edges.
     ("auth", &["base", "model"]),
     ("ingest", &["base", "model", "storage", "tagging", "derive", "auth"]),
-    ("api", &["base", "model", "storage", "query", "rules", "notify", "tagging", "auth"]),
+    (
+        "api",
+        &["base", "model", "storage", "query", "rules", "notify", "inventory", "tagging", "auth"],
+    ),
     ("server", &["base", "model", "ingest", "api", "auth"]),
     // A sender like any other: it ships over the ports.
     ("demo", &["base", "model"]),
@@ -87,7 +92,16 @@ const ABSENCES: &[Absence] = &[
         pattern: r#"\bAUTHORIZATION\b|"(?i:authorization|x-api-key)"|"(?i:bearer|basic) "#,
         // The guard hands the header to `auth` and removes it, `api::error` names the scheme in a
         // 401; clients of our own ports and of receivers show a credential, they are not shown one.
-        only_in: &["auth", "api/guard", "api/error", "cli", "demo", "notify/send"],
+        only_in: &[
+            "auth",
+            "api/guard",
+            "api/error",
+            "cli",
+            "demo",
+            "notify/send",
+            // Reads the credentials that receivers are shown.
+            "notify/file/http",
+        ],
     },
     Absence {
         sentence: "6. only `query::session` applies read permission",

@@ -1,5 +1,6 @@
 //! The router, asked as clients ask it, with a fake behind it.
 
+mod alertmanager;
 mod fake;
 mod fake_logs;
 mod loki;
@@ -58,11 +59,15 @@ fn api() -> Api {
     let fake = Arc::new(Fake);
     let readiness = Readiness::new();
     readiness.set(ReadinessState::Ready);
+    let (notifier, ledger) = notify::testing::stopped();
     Api {
         ask: Arc::clone(&fake) as _,
         logs: Arc::clone(&fake) as _,
         tails: Tails::new(4),
         rules: Arc::clone(&fake) as _,
+        notifier,
+        ledger,
+        inventory: Arc::new(parking_lot::Mutex::new(inventory())),
         reload: fake,
         readiness,
         registry: Arc::new(Registry::default()),
@@ -72,6 +77,22 @@ fn api() -> Api {
         started_ms: NOW_MS - 60_000,
         unread: Unread::register(HumanSize::from_mib(64), &mut Registry::default()),
     }
+}
+
+/// Two commons that sent a log line a minute ago.
+fn inventory() -> crate::inventory::Inventory {
+    use crate::inventory::{Config, Inventory, Item, Seen};
+    let mut inventory = Inventory::new(Config::default(), NOW_MS);
+    let seen = |commons: &str| Seen {
+        item: Item {
+            commons: commons.to_owned(),
+            service: None,
+            signal: crate::model::Signal::Logs,
+        },
+        at_ms: NOW_MS - 60_000,
+    };
+    inventory.look(vec![seen("heart"), seen("canine")], NOW_MS);
+    inventory
 }
 
 fn guarded(api: Api, tokens: &str) -> Router {

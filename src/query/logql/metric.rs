@@ -377,7 +377,7 @@ impl<'l> Series<'l> {
                 Data::Counts(counts) => values_of(leaf, steps, &counts),
             };
             used.bytes(16 * timestamps_ms.len(), budget)?;
-            found.push(SeriesData { labels, timestamps_ms, values });
+            found.push(SeriesData { labels, timestamps_ms, values, ..SeriesData::default() });
         }
         found.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
         Ok(found)

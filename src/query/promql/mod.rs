@@ -23,6 +23,7 @@ pub mod testing;
 pub mod value;
 
 mod grid;
+mod operand;
 mod parse;
 mod plan;
 
@@ -40,15 +41,18 @@ mod range;
 mod sets;
 mod table;
 mod window;
+mod yields;
 
 pub use engine::Engine;
 pub use error::PromqlError;
 pub use limits::{Budget, Config, DEPTH_MAX, Limits, ParseLimits, SharedMemory};
+pub use operand::watched;
 pub use parse::{
     Expr, ResultType, as_selector, expr_to_json, format_expr, parse, parse_selectors, selectors,
 };
 pub use source::SeriesSource;
 pub use value::{Answer, Sample, Value, format_value};
+pub use yields::{labels_yielded, metrics_rated};
 
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;

@@ -13,6 +13,7 @@
 //! restart reads it back.
 
 mod file;
+mod ledger;
 
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableHand
 use tracing::{error, info};
 
 use file::{StateFile, Unopened};
+pub use ledger::StateChange;
 
 /// Why the state could not be read or written.
 #[derive(Debug, thiserror::Error)]

@@ -12,7 +12,7 @@ use serde_json::Value;
 #[derive(Debug, Clone)]
 pub(crate) struct Sink {
     address: String,
-    received: Arc<Mutex<Vec<Value>>>,
+    received: Arc<Mutex<Vec<(String, Value)>>>,
     is_down: Arc<AtomicBool>,
 }
 
@@ -43,6 +43,11 @@ impl Sink {
 
     /// Returns all bodies so far.
     pub(crate) fn received(&self) -> Vec<Value> {
+        self.requests().into_iter().map(|(_, body)| body).collect()
+    }
+
+    /// Returns path and body of all requests so far.
+    pub(crate) fn requests(&self) -> Vec<(String, Value)> {
         self.received.lock().expect("no thread panicked with it").clone()
     }
 
@@ -50,11 +55,15 @@ impl Sink {
         let mut reader = BufReader::new(stream);
         loop {
             let mut length: u64 = 0;
+            let mut path = String::new();
             let mut line = String::new();
             while line != "\r\n" {
                 line.clear();
                 if reader.read_line(&mut line)? == 0 {
                     return Ok(());
+                }
+                if path.is_empty() {
+                    path = line.split(' ').nth(1).unwrap_or_default().to_owned();
                 }
                 if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
                     length = value.trim().parse().map_err(std::io::Error::other)?;
@@ -66,7 +75,7 @@ impl Sink {
                 return Ok(());
             }
             let body = serde_json::from_slice(&body).map_err(std::io::Error::other)?;
-            self.received.lock().expect("no thread panicked with it").push(body);
+            self.received.lock().expect("no thread panicked with it").push((path, body));
             (&*stream).write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")?;
         }
     }

@@ -1,0 +1,68 @@
+//! What became of alerts: the ledger as a list, and one alert or rule explained.
+//!
+//! A caller sees the records of alerts of its commons; of a notification that tells of others as well
+//! it sees only its own. What names no known alert is for those who read everything.
+
+mod explain;
+mod records;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::response::Response;
+use serde_json::json;
+
+use super::Api;
+use super::error::ApiError;
+use super::json::success_value;
+use super::params::Params;
+use super::route::{Need, Routes};
+use crate::base::Kind;
+use crate::model::Grant;
+use crate::notify::{NotifyError, parse_matchers};
+
+use records::{Wanted, read};
+
+pub(super) fn add(routes: &mut Routes) {
+    routes.get("/api/v1/admin/alerts/history", Need::Metrics, history);
+    routes.get("/api/v1/admin/alerts/explain", Need::Metrics, explain::explain);
+}
+
+/// How far back is looked when nobody says.
+const LOOK_BACK_MS: i64 = 24 * 3_600_000;
+/// The most records that one answer shows when nobody says, and at all.
+const RECORDS_USUAL: usize = 1_000;
+const RECORDS_MAX: usize = 10_000;
+
+async fn history(
+    State(api): State<Api>,
+    Extension(grant): Extension<Grant>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let wanted = wanted(&api, &params)?;
+    let found = read(&api, &grant, &wanted).await?;
+    Ok(success_value(&json!({ "records": found.records, "truncated": found.is_truncated })))
+}
+
+fn wanted(api: &Api, params: &Params) -> Result<Wanted, ApiError> {
+    let now_ms = api.clock.now_ms();
+    let end_ms = params.time_ms("end", now_ms.saturating_add(1))?;
+    let mut matchers = Vec::new();
+    for text in params.all("filter") {
+        let read = parse_matchers(text).map_err(|error| ApiError::parameter("filter", error))?;
+        matchers.extend(read);
+    }
+    Ok(Wanted {
+        start_ms: params.time_ms("start", end_ms.saturating_sub(LOOK_BACK_MS))?,
+        end_ms,
+        fingerprint: params.get("fingerprint").map(str::to_owned),
+        matchers,
+        n_max: params.limit("limit")?.unwrap_or(RECORDS_USUAL).min(RECORDS_MAX),
+    })
+}
+
+impl From<NotifyError> for ApiError {
+    fn from(error: NotifyError) -> Self {
+        let kind: Kind = error.kind();
+        ApiError::new(kind, error.to_string())
+    }
+}

@@ -1,0 +1,237 @@
+//! What is right as a rule and wrong all the same: what `rules check` says beside mistakes.
+//!
+//! Some of it the files alone say: an annotation that names a label which the expression drops, growth
+//! of what is not a counter, an alert that does not say which commons it is about. The rest a running
+//! server says: a selector, or one matcher of it, that no series meets, a gauge under `rate`, how many
+//! alerts there would be now. With an Alertmanager configuration file, also who would be told.
+
+use std::collections::BTreeSet;
+
+use regex::Regex;
+use serde_json::Value;
+
+use super::ask::form;
+use super::client::Client;
+use super::{CliError, block_on};
+use crate::model::{Labels, Matcher};
+use crate::notify::Policy;
+use crate::query::promql::{self, ParseLimits};
+use crate::rules::{AlertDef, GroupDef, RuleDef};
+
+/// Alerts of one rule past which its fan-out is worth a word.
+const FAN_OUT_USUAL: f64 = 20.0;
+
+/// Returns what the files alone say about a group's rules, a line each.
+pub(super) fn findings(group: &GroupDef) -> Vec<String> {
+    let of = |rule: &RuleDef| {
+        let said = match rule {
+            RuleDef::Alert(alert) => of_alert(alert),
+            RuleDef::Record(record) => of_growth(&record.query),
+        };
+        let place = format!("{}: group {:?}, {}", group.file, group.name, rule.name());
+        said.into_iter().map(move |finding| format!("{place}: {finding}"))
+    };
+    group.rules.iter().flat_map(of).collect()
+}
+
+fn of_alert(alert: &AlertDef) -> Vec<String> {
+    let mut found = of_growth(&alert.query);
+    let Ok(expr) = promql::parse(&alert.query, &ParseLimits::default()) else { return found };
+    let Some(yielded) = promql::labels_yielded(&expr) else { return found };
+    let texts = alert.labels.iter().chain(&alert.annotations);
+    for (name, template) in texts {
+        for label in labels_used(template.text()) {
+            if !yielded.contains(&label) {
+                let there = yielded.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+                found.push(format!(
+                    "`{name}` uses $labels.{label}, which the expression does not yield; it yields: {there}"
+                ));
+            }
+        }
+    }
+    let own = alert.labels.iter().any(|(name, _)| name == "commons");
+    if !own && !yielded.contains("commons") {
+        found.push("the expression drops `commons`: nobody learns which one it is".to_owned());
+    }
+    found
+}
+
+fn of_growth(query: &str) -> Vec<String> {
+    let Ok(expr) = promql::parse(query, &ParseLimits::default()) else { return Vec::new() };
+    let is_counter = |name: &String| {
+        ["_total", "_count", "_sum", "_bucket"].iter().any(|end| name.ends_with(end))
+            || name.contains(':') // A recorded result has a name of its own.
+    };
+    let rated = promql::metrics_rated(&expr);
+    let odd = rated.iter().filter(|name| !is_counter(name));
+    odd.map(|name| format!("takes the growth of `{name}`, which is not named like a counter"))
+        .collect()
+}
+
+/// Returns the labels that a template speaks of.
+fn labels_used(text: &str) -> BTreeSet<String> {
+    let pattern = Regex::new(r"\$labels\.([A-Za-z_][A-Za-z0-9_]*)").expect("it is a pattern");
+    pattern.captures_iter(text).map(|found| found[1].to_owned()).collect()
+}
+
+/// Says who would be told of an alert, by the labels that its rule gives it for certain.
+pub(super) fn route_of(alert: &AlertDef, policy: &Policy, now_ms: i64) -> String {
+    let plain = alert.labels.iter().filter(|(_, template)| !template.text().contains("{{"));
+    let labels = plain.map(|(name, template)| (name.as_str(), template.text()));
+    let labels = Labels::from_pairs(labels.chain([("alertname", alert.name.as_str())]));
+    let routes = policy.explained(&labels, now_ms);
+    let receivers: Vec<&str> = routes.iter().map(|route| route.receiver.as_str()).collect();
+    format!("{} tells {}", alert.name, receivers.join(", "))
+}
+
+/// Returns what a running server says about a group's rules, a line each.
+pub(super) fn findings_of_server(
+    group: &GroupDef,
+    client: &Client,
+) -> Result<Vec<String>, CliError> {
+    let mut found = Vec::new();
+    for rule in &group.rules {
+        let query = match rule {
+            RuleDef::Alert(alert) => &alert.query,
+            RuleDef::Record(record) => &record.query,
+        };
+        let Ok(expr) = promql::parse(query, &ParseLimits::default()) else { continue };
+        let place = format!("{}: group {:?}, {}", group.file, group.name, rule.name());
+        for selector in promql::selectors(&expr) {
+            found.extend(of_selector(&selector, client)?.map(|said| format!("{place}: {said}")));
+        }
+        for metric in promql::metrics_rated(&expr) {
+            if kind_of(&metric, client)?.as_deref() == Some("gauge") {
+                found.push(format!("{place}: takes the growth of `{metric}`, which is a gauge"));
+            }
+        }
+        if matches!(rule, RuleDef::Alert(_)) {
+            let n_alerts = count(query, client)?;
+            if n_alerts > FAN_OUT_USUAL {
+                found.push(format!("{place}: there would be {n_alerts} alerts now"));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn of_selector(selector: &[Matcher], client: &Client) -> Result<Option<String>, CliError> {
+    if has_series(selector, client)? {
+        return Ok(None);
+    }
+    let (name, rest): (Vec<&Matcher>, Vec<&Matcher>) =
+        selector.iter().partition(|matcher| matcher.name == "__name__");
+    let name: Vec<Matcher> = name.into_iter().cloned().collect();
+    if name.is_empty() || !has_series(&name, client)? {
+        return Ok(Some(format!("no series of the last day is {}", shown(selector))));
+    }
+    for matcher in rest {
+        let both = [name.clone(), vec![matcher.clone()]].concat();
+        if !has_series(&both, client)? {
+            return Ok(Some(format!(
+                "the matcher {matcher} of {} matches nothing",
+                shown(selector)
+            )));
+        }
+    }
+    Ok(Some(format!(
+        "no series of the last day is {}: its matchers exclude each other",
+        shown(selector)
+    )))
+}
+
+fn shown(selector: &[Matcher]) -> String {
+    let texts: Vec<String> = selector.iter().map(Matcher::to_string).collect();
+    format!("{{{}}}", texts.join(", "))
+}
+
+fn get(client: &Client, path: &str, parameters: &[(&str, String)]) -> Result<Value, CliError> {
+    let target = format!("{path}?{}", form(parameters));
+    let body = block_on(client.send("GET", &target, &[], String::new()))?.into_body()?;
+    serde_json::from_slice(&body)
+        .map_err(|error| CliError::failed(format!("the answer is not JSON: {error}")))
+}
+
+fn has_series(selector: &[Matcher], client: &Client) -> Result<bool, CliError> {
+    use crate::base::Clock as _;
+    let now_s = crate::base::SystemClock::new().now_ms().div_euclid(1_000);
+    let parameters = [
+        ("match[]", shown(selector)),
+        ("limit", "1".to_owned()),
+        ("start", (now_s - 86_400).to_string()),
+        ("end", now_s.to_string()),
+    ];
+    let answer = get(client, "/api/v1/series", &parameters)?;
+    Ok(answer["data"].as_array().is_some_and(|series| !series.is_empty()))
+}
+
+fn kind_of(metric: &str, client: &Client) -> Result<Option<String>, CliError> {
+    let answer = get(client, "/api/v1/metadata", &[("metric", metric.to_owned())])?;
+    Ok(answer["data"][metric][0]["type"].as_str().map(str::to_owned))
+}
+
+fn count(query: &str, client: &Client) -> Result<f64, CliError> {
+    let answer = get(client, "/api/v1/query", &[("query", format!("count({query})"))])?;
+    let value = answer["data"]["result"][0]["value"][1].as_str();
+    Ok(value.and_then(|text| text.parse().ok()).unwrap_or(0.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::{Config, Defaults, RuleFile};
+
+    fn rule(text: &str) -> GroupDef {
+        let text = format!("groups:\n- name: g\n  rules:\n  - {text}\n");
+        let file = RuleFile { path: "r.yml".to_owned(), text };
+        let check = |expr: &str| Ok(expr.to_owned());
+        rules_of(&file, &check)
+    }
+
+    fn rules_of(file: &RuleFile, check: crate::rules::CheckExpr<'_>) -> GroupDef {
+        let files = std::slice::from_ref(file);
+        crate::rules::parse(files, Defaults::from(&Config::default()), check).unwrap().remove(0)
+    }
+
+    #[track_caller]
+    fn check(text: &str, says: &[&str]) {
+        let found = findings(&rule(text));
+        assert_eq!(found.len(), says.len(), "{found:?}");
+        for (found, says) in found.iter().zip(says) {
+            assert!(found.contains(says), "{found}");
+        }
+    }
+
+    /// The fault of the rules that Gen3 ships: the series has `cluster`, the text says `clusters`.
+    #[test]
+    fn a_label_that_the_expression_drops_is_found_in_the_text() {
+        check(
+            "{alert: A, expr: 'sum by (cluster, commons) (x) > 0', \
+             annotations: {summary: 'in {{ $labels.clusters }}'}}",
+            &["$labels.clusters, which the expression does not yield; it yields: cluster, commons"],
+        );
+        check(
+            "{alert: A, expr: 'sum by (commons) (x) > 0', annotations: {summary: '{{ $labels.commons }}'}}",
+            &[],
+        );
+        check("{alert: A, expr: 'x > 0', annotations: {summary: '{{ $labels.any }}'}}", &[]);
+    }
+
+    #[test]
+    fn an_alert_about_nobody_and_growth_of_a_gauge_are_odd() {
+        check("{alert: A, expr: 'sum(rate(x_total[5m])) > 0'}", &["drops `commons`"]);
+        check("{alert: A, expr: 'sum(x) > 0', labels: {commons: all}}", &[]);
+        check("{record: 'a:b', expr: 'rate(temperature[5m])'}", &["`temperature`"]);
+    }
+
+    #[test]
+    fn the_receiver_of_a_rule_is_known_beforehand() {
+        let text = "route: {receiver: a, routes: [{match: {severity: page}, receiver: b}]}\n\
+                    receivers: [{name: a}, {name: b}]\n";
+        let policy = Policy::parse(std::path::Path::new("am.yml"), text).unwrap();
+        let group = rule("{alert: A, expr: x, labels: {severity: page}}");
+        let RuleDef::Alert(alert) = &group.rules[0] else { panic!("{group:?}") };
+
+        assert_eq!(route_of(alert, &policy, 0), "A tells b");
+    }
+}

@@ -1,0 +1,427 @@
+//! Which alerts are told to whom, together with what, and when: Alertmanager's dispatcher as a pure
+//! state machine.
+//!
+//! Alerts go in with [`Dispatcher::accept`], the clock with [`Dispatcher::look`], and notifications
+//! come out; what changed on the way is in [`Dispatcher::take_changes`], for the caller to store. The
+//! same alerts at the same times yield the same notifications, whatever the machine does meanwhile.
+//!
+//! An alert is in each group that its routes give it. A group is looked at `group_wait` after its
+//! first alert, then every `group_interval`; what is silenced, inhibited or muted is left out, and a
+//! receiver is told when it does not know what is left (`log`). One deviation from Alertmanager, on
+//! the safe side: an alert that ended unheard (silenced, inhibited, muted) is news when it fires again.
+
+mod alerts;
+mod groups;
+mod inhibit;
+mod log;
+mod restore;
+mod silences;
+mod storm;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::model::{AlertEvent, Labels};
+
+use super::payload::{self, fingerprint};
+use super::policy::{Integration, Policy, desk_name};
+
+use alerts::AlertBook;
+pub(super) use alerts::Held;
+pub use groups::HeldBack;
+use groups::{Group, GroupId, Pace};
+use inhibit::Inhibitor;
+use log::{NotificationLog, Standing, Told};
+pub(super) use restore::{Change, Place};
+use silences::Silences;
+pub use silences::{Silence, SilenceDef, SilenceMatcher, SilenceState};
+use storm::Storm;
+pub(super) use storm::StormLimits;
+pub use view::{AlertStatus, AlertView, AlertsFilter, GroupView};
+
+/// The most of everything that is remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Limits {
+    pub(super) alerts_max: usize,
+    pub(super) groups_max: usize,
+    pub(super) silences_max: usize,
+    /// How long a silence is kept after its end.
+    pub(super) silence_kept_ms: i64,
+    pub(super) storm: StormLimits,
+}
+
+/// What is to be told to one receiver in one way.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Notification {
+    pub(super) receiver: String,
+    pub(super) desk: String,
+    pub(super) group_key: String,
+    /// The groups that a message of a storm tells of.
+    pub(super) covers: Vec<String>,
+    pub(super) group_labels: Labels,
+    pub(super) since_ms: i64,
+    /// In Alertmanager's order: by job, instance, then labels.
+    pub(super) alerts: Vec<AlertEvent>,
+    /// The how manieth of its group it is.
+    pub(super) n: u64,
+}
+
+/// Something that happened to an alert, for the ledger.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Note {
+    pub(super) fingerprint: u64,
+    pub(super) group_key: String,
+    pub(super) what: Happened,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Happened {
+    /// It came to a group.
+    Joined { receiver: String, alert: AlertEvent },
+    /// It is held back from now on, or no longer.
+    HeldBack(Option<HeldBack>),
+    /// It is over, and its group let go of it.
+    Ended,
+}
+
+/// Everything that decides.
+#[derive(Debug)]
+pub(super) struct Dispatcher {
+    policy: Arc<Policy>,
+    limits: Limits,
+    alerts: AlertBook,
+    silences: Silences,
+    inhibitor: Inhibitor,
+    groups: BTreeMap<GroupId, Group>,
+    log: NotificationLog,
+    storm: Storm,
+    changed: BTreeSet<Place>,
+    notes: Vec<Note>,
+}
+
+impl Dispatcher {
+    pub(super) fn new(policy: Arc<Policy>, limits: Limits) -> Self {
+        Self {
+            inhibitor: Inhibitor::new(&policy),
+            policy,
+            limits,
+            alerts: AlertBook::default(),
+            silences: Silences::default(),
+            groups: BTreeMap::new(),
+            log: NotificationLog::default(),
+            storm: Storm::new(limits.storm),
+            changed: BTreeSet::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    pub(super) fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
+    pub(super) fn n_groups(&self) -> usize {
+        self.groups.len()
+    }
+
+    pub(super) fn n_alerts(&self) -> usize {
+        self.alerts.len()
+    }
+
+    /// Takes alerts as they stand; returns how many were more than may be remembered.
+    pub(super) fn accept(&mut self, told: Vec<Held>, now_ms: i64) -> usize {
+        let mut n_refused = 0;
+        for held in told {
+            let (fingerprint, is_over) = (fingerprint(&held.event.labels), held.is_over(now_ms));
+            let is_known = self.alerts.get(fingerprint).is_some();
+            if !is_known && is_over {
+                continue; // Nobody was told that it fires.
+            }
+            if !is_known && self.alerts.len() >= self.limits.alerts_max {
+                n_refused += 1;
+                continue;
+            }
+            let labels = held.event.labels.clone();
+            if self.alerts.take(fingerprint, held, now_ms) {
+                self.changed.insert(Place::Alert(fingerprint));
+            }
+            if !is_known {
+                self.inhibitor.add(fingerprint, &labels);
+            }
+            if !is_over {
+                self.join(fingerprint, &labels, now_ms);
+            }
+        }
+        n_refused
+    }
+
+    /// Puts an alert into the group of each of its routes.
+    fn join(&mut self, fingerprint: u64, labels: &Labels, now_ms: i64) {
+        let policy = Arc::clone(&self.policy);
+        for idx in policy.routes_of(labels) {
+            let id = self.group_id(idx, policy.routes[idx].group_by.of(labels));
+            let timing = policy.routes[idx].timing;
+            let changed = &mut self.changed;
+            let group = self.groups.entry(id.clone()).or_insert_with(|| {
+                changed.insert(Place::Group(id.clone()));
+                let next_look_ms = now_ms.saturating_add(timing.wait_ms);
+                let pace = Pace { since_ms: now_ms, next_look_ms, was_looked_at: false };
+                Group::new(&policy.route_key(idx), id.1.clone(), pace)
+            });
+            if !group.alerts.insert(fingerprint) {
+                continue;
+            }
+            let Some(held) = self.alerts.get_mut(fingerprint) else { continue };
+            held.n_groups += 1;
+            let waited = held.event.starts_at_ms.saturating_add(timing.wait_ms) < now_ms;
+            if !group.pace.was_looked_at && waited {
+                group.pace.next_look_ms = group.pace.next_look_ms.min(now_ms);
+            }
+            let receiver = policy.routes[idx].receiver.clone();
+            let what = Happened::Joined { receiver, alert: held.event.clone() };
+            self.notes.push(Note { fingerprint, group_key: group.key.clone(), what });
+        }
+    }
+
+    /// Past the most groups, what is left of a route shares one: told roughly is better than not told.
+    fn group_id(&self, route_idx: usize, labels: Labels) -> GroupId {
+        let id = (route_idx, labels);
+        if self.groups.len() < self.limits.groups_max || self.groups.contains_key(&id) {
+            return id;
+        }
+        (route_idx, Labels::empty())
+    }
+
+    /// Looks at the groups that are due and returns what is to be told. `is_waiting` says whether an
+    /// earlier notification of a group waits at a desk: then none is repeated there.
+    pub(super) fn look(
+        &mut self,
+        now_ms: i64,
+        is_waiting: &dyn Fn(&str, &str) -> bool,
+    ) -> Vec<Notification> {
+        let is_due = |group: &Group| group.pace.next_look_ms <= now_ms;
+        let due = self.groups.iter().filter(|(_, group)| is_due(group));
+        let due: Vec<GroupId> = due.map(|(id, _)| id.clone()).collect();
+        let mut news = Vec::new();
+        for id in due {
+            let receiver = &self.policy.routes[id.0].receiver;
+            let peace_until_ms = self.storm.peace_until_ms(receiver, now_ms);
+            let Some(mut group) = self.groups.remove(&id) else { continue };
+            if let Some(until_ms) = peace_until_ms {
+                group.pace.next_look_ms = until_ms;
+                self.groups.insert(id, group);
+                continue;
+            }
+            news.extend(self.look_at(id.0, &mut group, now_ms, is_waiting));
+            self.changed.insert(Place::Group(id.clone()));
+            if group.alerts.is_empty() {
+                self.forget_told(&group.key);
+            } else {
+                self.groups.insert(id, group);
+            }
+        }
+        for id in self.silences.forget(now_ms.saturating_sub(self.limits.silence_kept_ms)) {
+            self.changed.insert(Place::Silence(id));
+        }
+        self.storm.bound(news, now_ms)
+    }
+
+    fn look_at(
+        &mut self,
+        route_idx: usize,
+        group: &mut Group,
+        now_ms: i64,
+        is_waiting: &dyn Fn(&str, &str) -> bool,
+    ) -> Vec<Notification> {
+        let policy = Arc::clone(&self.policy);
+        let route = &policy.routes[route_idx];
+        group.pace.was_looked_at = true;
+        group.pace.next_look_ms = now_ms.saturating_add(route.timing.interval_ms);
+        let muted_by = policy.muted_by(route, now_ms);
+        let held_back: BTreeMap<u64, HeldBack> = group
+            .alerts
+            .iter()
+            .filter_map(|&fp| Some((fp, self.held_back(fp, &muted_by, now_ms)?)))
+            .collect();
+        self.note_changes(group, &held_back);
+        group.held_back = held_back;
+        let heard = group.alerts.iter().filter(|fp| !group.held_back.contains_key(fp)).copied();
+        let heard: Vec<u64> = heard.collect();
+        let mut news = Vec::new();
+        if !heard.is_empty() {
+            let integrations = policy.receivers.get(&route.receiver);
+            for integration in integrations.iter().flat_map(|receiver| &receiver.integrations) {
+                let repeat_ms = route.timing.repeat_ms;
+                let desk = desk_name(&route.receiver, integration);
+                let may_repeat = !is_waiting(&desk, &group.key);
+                let about =
+                    About { route: &route.receiver, desk, integration, repeat_ms, may_repeat };
+                news.extend(self.tell(group, &heard, about, now_ms));
+            }
+        }
+        self.let_go(group, now_ms);
+        news
+    }
+
+    fn held_back(&self, fingerprint: u64, muted_by: &[String], now_ms: i64) -> Option<HeldBack> {
+        let held = self.alerts.get(fingerprint)?;
+        if let Some(source) = self.inhibited_by(&held.event.labels, now_ms) {
+            return Some(HeldBack::InhibitedBy(source));
+        }
+        if !muted_by.is_empty() {
+            return Some(HeldBack::MutedBy(muted_by.to_vec()));
+        }
+        let silences = self.silences.holding(&held.event.labels, now_ms);
+        (!silences.is_empty()).then_some(HeldBack::SilencedBy(silences))
+    }
+
+    fn inhibited_by(&self, labels: &Labels, now_ms: i64) -> Option<u64> {
+        self.inhibitor.source_of(labels, |source| {
+            let held = self.alerts.get(source)?;
+            (!held.is_over(now_ms)).then_some(&held.event.labels)
+        })
+    }
+
+    fn note_changes(&mut self, group: &Group, held_back: &BTreeMap<u64, HeldBack>) {
+        for &fingerprint in &group.alerts {
+            let (was, is) = (group.held_back.get(&fingerprint), held_back.get(&fingerprint));
+            if was != is {
+                let what = Happened::HeldBack(is.cloned());
+                self.notes.push(Note { fingerprint, group_key: group.key.clone(), what });
+            }
+        }
+    }
+
+    /// Returns what one way of telling is to say, if it does not know it.
+    fn tell(
+        &mut self,
+        group: &Group,
+        heard: &[u64],
+        about: About<'_>,
+        now_ms: i64,
+    ) -> Option<Notification> {
+        let of_kind = |over: bool| -> BTreeSet<u64> {
+            let is_kind =
+                |fp: &u64| self.alerts.get(*fp).is_some_and(|a| a.is_over(now_ms) == over);
+            heard.iter().copied().filter(is_kind).collect()
+        };
+        let standing = Standing { firing: of_kind(false), resolved: of_kind(true) };
+        let key = (group.key.clone(), about.desk.clone());
+        let send_resolved = about.integration.send_resolved;
+        let told = self.log.told.get(&key);
+        let is_news = match told {
+            Some(told) if !told.was_refused => {
+                let is_time = now_ms.saturating_sub(told.at_ms) >= about.repeat_ms;
+                told.is_news(&standing, send_resolved, is_time && about.may_repeat)
+            }
+            _ => !standing.firing.is_empty(),
+        };
+        if !is_news {
+            return None;
+        }
+        let n = told.map_or(0, |told| told.n + 1);
+        let is_said = send_resolved || !standing.firing.is_empty();
+        let alerts = self.alerts_of(heard, send_resolved, now_ms);
+        let told = Told {
+            group_key: group.key.clone(),
+            desk: about.desk.clone(),
+            firing: standing.firing,
+            resolved: standing.resolved,
+            at_ms: now_ms,
+            n,
+            was_refused: false,
+        };
+        self.log.told.insert(key.clone(), told);
+        self.changed.insert(Place::Told(key));
+        is_said.then(|| Notification {
+            receiver: about.route.to_owned(),
+            desk: about.desk,
+            group_key: group.key.clone(),
+            covers: Vec::new(),
+            group_labels: group.labels.clone(),
+            since_ms: group.pace.since_ms,
+            alerts,
+            n,
+        })
+    }
+
+    fn alerts_of(&self, heard: &[u64], with_resolved: bool, now_ms: i64) -> Vec<AlertEvent> {
+        let held = heard.iter().filter_map(|fingerprint| self.alerts.get(*fingerprint));
+        let said = held.filter(|held| with_resolved || !held.is_over(now_ms));
+        let mut alerts: Vec<AlertEvent> = said
+            .map(|held| AlertEvent { resolved: held.is_over(now_ms), ..held.event.clone() })
+            .collect();
+        alerts.sort_by(|a, b| payload::alert_order(&a.labels, &b.labels));
+        alerts
+    }
+
+    /// Lets go of the alerts that are over. One that ended unheard is unknown to its receivers again.
+    fn let_go(&mut self, group: &mut Group, now_ms: i64) {
+        let is_over = |fp: &u64| self.alerts.get(*fp).is_none_or(|held| held.is_over(now_ms));
+        let over: Vec<u64> = group.alerts.iter().copied().filter(is_over).collect();
+        for fingerprint in over {
+            group.alerts.remove(&fingerprint);
+            let what = Happened::Ended;
+            self.notes.push(Note { fingerprint, group_key: group.key.clone(), what });
+            if group.held_back.remove(&fingerprint).is_some() {
+                self.unhear(&group.key, fingerprint);
+            }
+            self.release(fingerprint);
+        }
+    }
+
+    fn unhear(&mut self, group_key: &str, fingerprint: u64) {
+        let of_group = self.log.told.iter_mut().filter(|((key, _), _)| key == group_key);
+        for (key, told) in of_group {
+            if told.firing.remove(&fingerprint) {
+                self.changed.insert(Place::Told(key.clone()));
+            }
+        }
+    }
+
+    fn release(&mut self, fingerprint: u64) {
+        let Some(held) = self.alerts.get_mut(fingerprint) else { return };
+        held.n_groups = held.n_groups.saturating_sub(1);
+        if held.n_groups == 0
+            && let Some(held) = self.alerts.remove(fingerprint)
+        {
+            self.inhibitor.remove(fingerprint, &held.event.labels);
+            self.changed.insert(Place::Alert(fingerprint));
+        }
+    }
+
+    fn forget_told(&mut self, group_key: &str) {
+        let keys = self.log.told.keys().filter(|(key, _)| key == group_key).cloned();
+        for key in keys.collect::<Vec<_>>() {
+            self.log.told.remove(&key);
+            self.changed.insert(Place::Told(key));
+        }
+    }
+
+    /// Notes that a receiver refused a notification for good: it knows of nothing.
+    pub(super) fn refused(&mut self, group_key: &str, desk: &str) {
+        let key = (group_key.to_owned(), desk.to_owned());
+        if let Some(told) = self.log.told.get_mut(&key) {
+            told.was_refused = true;
+            self.changed.insert(Place::Told(key));
+        }
+    }
+
+    /// Returns what happened since the last call.
+    pub(super) fn take_notes(&mut self) -> Vec<Note> {
+        std::mem::take(&mut self.notes)
+    }
+}
+
+/// Whom a group might tell.
+struct About<'a> {
+    route: &'a str,
+    desk: String,
+    integration: &'a Integration,
+    repeat_ms: i64,
+    may_repeat: bool,
+}

@@ -1,0 +1,12 @@
+//! What a receiver's `http_config` says: how its URL is asked. Shown, it has no secret.
+
+use super::secret::SecretText;
+
+/// How a receiver is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct HttpOptions {
+    /// The whole value of `Authorization`.
+    pub(super) authorization: Option<SecretText>,
+    /// Further headers.
+    pub(super) headers: Vec<(String, SecretText)>,
+}

@@ -1,0 +1,245 @@
+//! The ledger: what happened to each alert on its way to people, and every attempt to tell them.
+//!
+//! Records are written in the transaction that makes them true, under their time, and removed when
+//! they are too old or too many. A body is kept as its hash: what was said can be proved, and what
+//! stood in it is not kept twice.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::dispatch::{Happened, HeldBack, Note, Notification};
+use super::payload::fingerprint;
+use super::sign::sha256_hex;
+use super::{NotifyError, Store};
+use crate::model::Labels;
+use crate::model::alert::labels_as_map;
+
+/// One line of the ledger.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// When, ms since 1970 UTC.
+    pub at_ms: i64,
+    /// The key of the group that it is about.
+    pub group: String,
+    /// What happened.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum What {
+    /// An alert came to a group.
+    Joined {
+        /// Names the alert.
+        fingerprint: String,
+        /// Its labels.
+        #[serde(with = "labels_as_map")]
+        labels: Labels,
+        /// Its annotations.
+        annotations: BTreeMap<String, String>,
+        /// When it began, ms since 1970 UTC.
+        starts_at_ms: i64,
+        /// Whom the group is told to.
+        receiver: String,
+    },
+    /// An alert is held back from now on.
+    HeldBack {
+        /// Names the alert.
+        fingerprint: String,
+        /// Why.
+        why: HeldBack,
+    },
+    /// An alert is no longer held back.
+    Released {
+        /// Names the alert.
+        fingerprint: String,
+    },
+    /// An alert is over.
+    Ended {
+        /// Names the alert.
+        fingerprint: String,
+    },
+    /// A notification was decided and is in the queue.
+    Queued {
+        /// Names the notification; the receiver sees it as `Idempotency-Key`.
+        notification: String,
+        /// The receiver's way of being told.
+        desk: String,
+        /// The alerts that it says fire.
+        firing: Vec<String>,
+        /// The alerts that it says are over.
+        resolved: Vec<String>,
+        /// SHA-256 of the body.
+        body_sha256: String,
+    },
+    /// An attempt to deliver a notification ended.
+    Attempt {
+        /// Names the notification.
+        notification: String,
+        /// The receiver's way of being told.
+        desk: String,
+        /// The how manieth it was.
+        n: u32,
+        /// `delivered`, `refused` or `retried`.
+        outcome: String,
+        /// The answer's status, if one came.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        status: Option<u16>,
+        /// Why it failed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        /// When it is tried again, after how many ms.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_in_ms: Option<i64>,
+        /// SHA-256 of the body.
+        body_sha256: String,
+    },
+    /// A notification was given up.
+    GivenUp {
+        /// Names the notification.
+        notification: String,
+        /// The receiver's way of being told.
+        desk: String,
+        /// `expired` or `dropped`.
+        why: String,
+    },
+}
+
+impl What {
+    /// Returns the alert that the record names by itself, if it does.
+    pub fn fingerprint(&self) -> Option<&str> {
+        match self {
+            What::Joined { fingerprint, .. }
+            | What::HeldBack { fingerprint, .. }
+            | What::Released { fingerprint }
+            | What::Ended { fingerprint } => Some(fingerprint),
+            What::Queued { .. } | What::Attempt { .. } | What::GivenUp { .. } => None,
+        }
+    }
+}
+
+/// Writes a fingerprint as people see it.
+pub fn fingerprint_text(fingerprint: u64) -> String {
+    format!("{fingerprint:016x}")
+}
+
+/// Returns what a note of the dispatcher says, as a record.
+pub(super) fn of_note(note: Note, now_ms: i64) -> Record {
+    let fingerprint = fingerprint_text(note.fingerprint);
+    let what = match note.what {
+        Happened::Joined { receiver, alert } => What::Joined {
+            fingerprint,
+            labels: alert.labels,
+            annotations: alert.annotations,
+            starts_at_ms: alert.starts_at_ms,
+            receiver,
+        },
+        Happened::HeldBack(Some(why)) => What::HeldBack { fingerprint, why },
+        Happened::HeldBack(None) => What::Released { fingerprint },
+        Happened::Ended => What::Ended { fingerprint },
+    };
+    Record { at_ms: now_ms, group: note.group_key, what }
+}
+
+/// Returns the record of a decision.
+pub(super) fn of_notification(news: &Notification, id: &str, body: &str, now_ms: i64) -> Record {
+    let names = |resolved: bool| {
+        let alerts = news.alerts.iter().filter(|alert| alert.resolved == resolved);
+        alerts.map(|alert| fingerprint_text(fingerprint(&alert.labels))).collect()
+    };
+    let what = What::Queued {
+        notification: id.to_owned(),
+        desk: news.desk.clone(),
+        firing: names(false),
+        resolved: names(true),
+        body_sha256: sha256_hex(body),
+    };
+    Record { at_ms: now_ms, group: news.group_key.clone(), what }
+}
+
+/// Numbers records within a process so that their keys are in order and one of a kind.
+#[derive(Debug, Default)]
+pub(super) struct Writer {
+    last: (i64, u32),
+}
+
+impl Writer {
+    /// Returns a record with the key that it is stored under.
+    pub(super) fn entry(&mut self, record: &Record) -> (String, Vec<u8>) {
+        let (last_ms, n) = self.last;
+        self.last = match record.at_ms > last_ms {
+            true => (record.at_ms, 0),
+            // Also when the clock was set back: the ledger is in the order of writing.
+            false => (last_ms, n.wrapping_add(1)),
+        };
+        let bytes = serde_json::to_vec(record).expect("texts, integers and lists are always JSON");
+        (format!("{}-{:08x}", key_of(self.last.0), self.last.1), bytes)
+    }
+
+    /// Goes on after the last key of an earlier process.
+    pub(super) fn after(last_key: Option<&str>) -> Self {
+        let parsed = last_key.and_then(|key| {
+            let (ms, n) = key.split_once('-')?;
+            Some((i64::from_str_radix(ms, 16).ok()?, u32::from_str_radix(n, 16).ok()?))
+        });
+        Self { last: parsed.unwrap_or_default() }
+    }
+}
+
+/// Returns the beginning of all keys of one time; in their order times are.
+pub(super) fn key_of(time_ms: i64) -> String {
+    format!("{:016x}", time_ms.max(0))
+}
+
+/// Reads the ledger.
+#[derive(Clone)]
+pub struct Ledger {
+    pub(super) store: Arc<dyn Store>,
+}
+
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ledger").finish_non_exhaustive()
+    }
+}
+
+impl Ledger {
+    /// Returns the newest records of a time, `start_ms` included and `end_ms` not, oldest first.
+    pub async fn records(
+        &self,
+        start_ms: i64,
+        end_ms: i64,
+        n_max: usize,
+    ) -> Result<Vec<Record>, NotifyError> {
+        let range = (key_of(start_ms), key_of(end_ms));
+        let read = self.store.ledger(range, n_max).await.map_err(NotifyError::Store)?;
+        // A record of another version is passed over rather than hiding the rest.
+        Ok(read.iter().filter_map(|(_, bytes)| serde_json::from_slice(bytes).ok()).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_in_the_order_of_writing() {
+        let mut writer = Writer::default();
+        let record = |at_ms| Record {
+            at_ms,
+            group: String::new(),
+            what: What::Ended { fingerprint: "f".to_owned() },
+        };
+        let keys: Vec<String> =
+            [5, 5, 4, 6].iter().map(|at_ms| writer.entry(&record(*at_ms)).0).collect();
+
+        assert!(keys.is_sorted(), "{keys:?}");
+        assert_eq!(keys.iter().collect::<std::collections::BTreeSet<_>>().len(), 4);
+        let mut next = Writer::after(Some(&keys[3]));
+        assert!(next.entry(&record(6)).0 > keys[3]);
+    }
+}

@@ -1,0 +1,66 @@
+//! PagerDuty's Events API, version 2: an incident for each group, opened and closed by the same key.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::words::Words;
+use super::{Message, Said, cut, or};
+use crate::notify::dispatch::Notification;
+use crate::notify::secret::SecretText;
+
+/// The most characters of a summary, PagerDuty's own limit.
+const SUMMARY_CHARS_MAX: usize = 1_024;
+
+/// What a configuration says of an event.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::notify) struct PagerDuty {
+    pub(in crate::notify) routing_key: SecretText,
+    pub(in crate::notify) client: Said,
+    pub(in crate::notify) client_url: Said,
+    pub(in crate::notify) description: Said,
+    pub(in crate::notify) severity: Said,
+    pub(in crate::notify) class: Said,
+    pub(in crate::notify) component: Said,
+    pub(in crate::notify) group: Said,
+    /// Further details, plain texts.
+    pub(in crate::notify) details: BTreeMap<String, String>,
+}
+
+impl PagerDuty {
+    pub(in crate::notify) fn message(&self, news: &Notification, external_url: &str) -> Message {
+        let words = Words::new(news, external_url);
+        let client = or(&self.client, || "Alertmanager".to_owned());
+        let mut payload = Map::new();
+        let summary = cut(or(&self.description, || words.subject()), SUMMARY_CHARS_MAX);
+        payload.insert("summary".to_owned(), json!(summary));
+        payload.insert("source".to_owned(), json!(client));
+        payload.insert("severity".to_owned(), json!(or(&self.severity, || "error".to_owned())));
+        let optional =
+            [("class", &self.class), ("component", &self.component), ("group", &self.group)];
+        for (name, said) in optional {
+            payload.extend(said.clone().map(|text| (name.to_owned(), Value::String(text))));
+        }
+        payload.insert("custom_details".to_owned(), json!(self.all_details(&words)));
+        let body = json!({
+            "routing_key": self.routing_key.reveal(),
+            "dedup_key": words.key(),
+            "event_action": if words.is_firing() { "trigger" } else { "resolve" },
+            "payload": payload,
+            "client": client,
+            "client_url": or(&self.client_url, || words.url()),
+        });
+        Message::here(body.to_string())
+    }
+
+    fn all_details(&self, words: &Words<'_>) -> BTreeMap<String, String> {
+        let mut details = BTreeMap::from([
+            ("firing".to_owned(), words.list(false)),
+            ("resolved".to_owned(), words.list(true)),
+            ("num_firing".to_owned(), words.alerts(false).len().to_string()),
+            ("num_resolved".to_owned(), words.alerts(true).len().to_string()),
+        ]);
+        details.extend(self.details.clone());
+        details
+    }
+}

@@ -1,0 +1,271 @@
+//! The same alerts and the same configuration into Debian's Alertmanager and into us: the same
+//! notifications to the same receivers in the same groups, byte for byte but for our own address.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{alert, amtool, ask};
+use crate::support::Setup;
+use crate::support::http::{self, Request};
+use crate::support::programs::{Program, free_port};
+use crate::support::sink::Sink;
+use crate::support::wait::{PATIENCE, pause, until};
+
+const CONFIG: &str = r#"
+global: { resolve_timeout: 1h }
+route:
+  receiver: rest
+  group_by: [alertname, commons]
+  group_wait: 1s
+  group_interval: 2s
+  repeat_interval: 1h
+  routes:
+    - matchers: [severity="page"]
+      receiver: oncall
+      continue: true
+    - matchers: [commons="chat"]
+      receiver: chat
+    - match_re: { commons: heart|canine }
+      receiver: team
+      group_by: ['...']
+      routes:
+        - match: { service: fence }
+          receiver: fence
+          group_by: [commons]
+          group_wait: 0s
+    - matchers: ['severity=~"low|info"', 'commons!=""']
+      receiver: quiet
+      mute_time_intervals: [always]
+    - matchers: [kind="late"]
+      receiver: late
+      active_time_intervals: [never]
+inhibit_rules:
+  - source_matchers: [alertname="CommonsDown"]
+    target_matchers: [alertname!="CommonsDown"]
+    equal: [commons]
+  - source_match: { severity: page }
+    target_match: { severity: ticket }
+    equal: [commons, service]
+time_intervals:
+  - name: always
+    time_intervals: [{ years: ['2000:2100'] }]
+  - name: never
+    time_intervals: [{ years: ['2000'] }]
+receivers:
+  - name: rest
+    webhook_configs: [{ url: 'SINK', max_alerts: 2 }]
+  - name: oncall
+    webhook_configs: [{ url: 'SINK' }]
+  - name: team
+    webhook_configs: [{ url: 'SINK', send_resolved: false }]
+  - name: chat
+    slack_configs:
+      - api_url: 'SINK/slack'
+        channel: '#on call'
+        send_resolved: true
+    pagerduty_configs:
+      - url: 'SINK/pagerduty'
+        routing_key: key
+        severity: critical
+        details: { team: heart }
+    opsgenie_configs:
+      - api_url: 'SINK/opsgenie/'
+        api_key: key
+        priority: P1
+        tags: a,b
+  - name: fence
+    webhook_configs: [{ url: 'SINK' }]
+  - name: quiet
+    webhook_configs: [{ url: 'SINK' }]
+  - name: late
+    webhook_configs: [{ url: 'SINK' }]
+"#;
+
+const BEGAN: &str = "2026-01-01T10:00:00Z";
+const ENDED: &str = "2026-01-01T11:00:00.5Z";
+
+/// Alerts that fire, and at later steps end; `!` before a name: it is over.
+const STEPS: &[&[&str]] = &[
+    &[
+        "Plain commons=hub instance=b",
+        "Plain commons=hub instance=a",
+        "Plain commons=hub instance=c",
+        "Plain commons=hub job=z",
+        "Plain commons=genome",
+        "Page severity=page commons=hub service=guppy",
+        "Ticket severity=ticket commons=hub service=guppy",
+        "Ticket severity=ticket commons=hub service=indexd",
+        "Team commons=heart n=1",
+        "Team commons=heart n=2",
+        "Fence commons=heart service=fence",
+        "Fence commons=canine service=fence severity=page",
+        "CommonsDown commons=dark severity=page",
+        "Child commons=dark severity=page",
+        "Low commons=hub severity=low",
+        "Late commons=hub kind=late",
+        "Silenced commons=hub",
+        "Chat commons=chat instance=b region=us",
+        "Chat commons=chat instance=a region=us",
+    ],
+    &[
+        "!Plain commons=hub instance=b",
+        "Plain commons=hub instance=d",
+        "!Page severity=page commons=hub service=guppy",
+        "!Team commons=heart n=1",
+        "!Chat commons=chat instance=b region=us",
+        "Fence2 commons=heart service=fence",
+        "!CommonsDown commons=dark severity=page",
+    ],
+    &[
+        "Plain commons=hub instance=b",
+        "!Fence commons=heart service=fence",
+        "!Fence2 commons=heart service=fence",
+        "!Chat commons=chat instance=a region=us",
+        "!Ticket severity=ticket commons=hub service=indexd",
+    ],
+];
+
+struct Side {
+    sink: Sink,
+    address: String,
+    base: &'static str,
+    external_url: String,
+}
+
+impl Side {
+    /// Returns what each group of each receiver was told, in order.
+    fn told(&self) -> BTreeMap<String, Vec<Value>> {
+        let mut by_group: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+        for (path, body) in self.sink.requests() {
+            let body = body.to_string().replace(&self.external_url, "http://watch");
+            let body: Value = serde_json::from_str(&body).unwrap();
+            // Only webhooks name receiver and group; of the others each path is one.
+            let path = path.trim_start_matches("/hook");
+            let key = format!("{path} {} {}", body["receiver"], body["groupKey"]);
+            by_group.entry(key).or_default().push(body);
+        }
+        by_group
+    }
+
+    fn post(&self, alerts: &Value) {
+        let path = format!("{}/api/v2/alerts", self.base);
+        ask(&self.address, Request::post(path, alerts.to_string()));
+    }
+}
+
+#[test]
+fn alertmanager_and_we_tell_the_same_people_the_same() {
+    let (ours, theirs) = (Sink::start(), Sink::start());
+    let setup = Setup::new("am-differential").config(
+        "[alerting]\nfile = \"alertmanager.yml\"\nstorm_groups_max = 0\n\
+            external_url = \"http://ours.example\"\n",
+    );
+    std::fs::write(setup.home().join("alertmanager.yml"), CONFIG.replace("SINK", &ours.url()))
+        .unwrap();
+    std::fs::write(setup.home().join("theirs.yml"), CONFIG.replace("SINK", &theirs.url())).unwrap();
+    let server = setup.start();
+    let port = free_port();
+    let mut alertmanager = Program::start(
+        "prometheus-alertmanager",
+        setup.home(),
+        &[
+            "--config.file=theirs.yml".to_owned(),
+            "--storage.path=am-data".to_owned(),
+            format!("--web.listen-address=127.0.0.1:{port}"),
+            "--cluster.listen-address=".to_owned(),
+            "--web.external-url=http://theirs.example".to_owned(),
+            "--web.route-prefix=/".to_owned(),
+        ],
+    );
+    let theirs = Side {
+        sink: theirs,
+        address: format!("127.0.0.1:{port}"),
+        base: "",
+        external_url: "http://theirs.example".to_owned(),
+    };
+    let ours = Side {
+        sink: ours,
+        address: server.addresses().http.clone(),
+        base: "/am",
+        external_url: "http://ours.example".to_owned(),
+    };
+    until("Alertmanager to be ready", PATIENCE, || {
+        alertmanager.check()?;
+        let answer = http::send(&theirs.address, &Request::get("/-/ready"));
+        answer.map_err(|error| error.to_string()).and_then(|answer| match answer.status {
+            200 => Ok(()),
+            status => Err(status.to_string()),
+        })
+    });
+    let silences = [&theirs, &ours].map(|side| {
+        let url = format!("http://{}{}", side.address, side.base);
+        let add = ["silence", "add", "alertname=~Sil.*", "--author=a", "--comment=c", "-d", "1h"];
+        let id = amtool(&url, &add).trim().to_owned();
+        (url, id)
+    });
+
+    for (idx, step) in STEPS.iter().enumerate() {
+        let alerts: Vec<Value> = step
+            .iter()
+            .map(|name| match name.strip_prefix('!') {
+                Some(name) => alert(name, BEGAN, Some(ENDED)),
+                None => alert(name, BEGAN, None),
+            })
+            .collect();
+        [&theirs, &ours].iter().for_each(|side| side.post(&json!(alerts)));
+        agree(&theirs, &ours, idx);
+    }
+    for (url, id) in &silences {
+        amtool(url, &["silence", "expire", id]);
+    }
+    let told = agree(&theirs, &ours, STEPS.len());
+
+    let all: Vec<&String> = told.keys().collect();
+    let is_told = |text: &str| all.iter().any(|key| key.contains(text));
+    for text in [
+        "/slack",
+        "/pagerduty",
+        "/opsgenie/v2/alerts",
+        "/close",
+        "Silenced",
+        "Child",
+        "\"fence\"",
+        "\"team\"",
+        "\"oncall\"",
+        "\"rest\"",
+    ] {
+        assert!(is_told(text), "{text}: {all:?}");
+    }
+    assert!(!is_told("\"quiet\"") && !is_told("\"late\""), "{all:?}");
+    let n_told: usize = told.values().map(Vec::len).sum();
+    assert!(n_told > 15, "{n_told} notifications");
+}
+
+/// Waits until both have told the same and neither has more to say.
+#[track_caller]
+fn agree(theirs: &Side, ours: &Side, step: usize) -> BTreeMap<String, Vec<Value>> {
+    // Two intervals of a group after the last word, nothing more is said.
+    let quiet = Duration::from_secs(5);
+    let settled = |side: &Side| {
+        until("both to be quiet", PATIENCE, || {
+            let n_before = side.sink.received().len();
+            pause(quiet);
+            match side.sink.received().len() {
+                n if n == n_before => Ok(()),
+                n => Err(format!("{n} notifications and counting")),
+            }
+        });
+        side.told()
+    };
+    let theirs = settled(theirs);
+    let ours = settled(ours);
+    let of = |told: &BTreeMap<String, Vec<Value>>| told.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(of(&ours), of(&theirs), "step {step}: which groups of which receivers");
+    for (group, wanted) in &theirs {
+        let told = &ours[group];
+        assert_eq!(told, wanted, "step {step}: {group}");
+    }
+    ours
+}

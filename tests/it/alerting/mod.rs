@@ -1,0 +1,55 @@
+//! Alerts on their way to people: the same as with Alertmanager, by Alertmanager's own tools.
+
+mod amtool;
+mod differential;
+mod delivery;
+
+use std::process::Output;
+
+use serde_json::{Value, json};
+
+use crate::support::http::{self, Request};
+use crate::support::programs;
+
+/// Asks a server with a JSON body and returns the JSON of its answer.
+#[track_caller]
+fn ask(address: &str, request: Request) -> Value {
+    let request = request.header("Content-Type", "application/json");
+    let answer = http::send(address, &request).unwrap();
+    assert_eq!(answer.status, 200, "{}: {}", request.path, answer.text());
+    serde_json::from_slice(&answer.body).unwrap_or(Value::Null)
+}
+
+/// An alert as others tell it; `name` has the form `alertname k=v k=v`.
+fn alert(name: &str, starts_at: &str, ends_at: Option<&str>) -> Value {
+    let mut words = name.split(' ');
+    let mut labels = json!({ "alertname": words.next().unwrap() });
+    for (key, value) in words.map(|word| word.split_once('=').unwrap()) {
+        labels[key] = json!(value);
+    }
+    let mut alert = json!({ "labels": labels, "startsAt": starts_at,
+        "annotations": { "summary": format!("{name} is wrong") }, "generatorURL": "http://g/" });
+    if let Some(ends_at) = ends_at {
+        alert["endsAt"] = json!(ends_at);
+    }
+    alert
+}
+
+/// Runs `amtool` against a server's base URL; returns what it printed.
+#[track_caller]
+fn amtool(url: &str, arguments: &[&str]) -> String {
+    let output = run_amtool(url, arguments);
+    let (said, complaint) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "amtool {arguments:?}: {said}{complaint}");
+    said
+}
+
+fn run_amtool(url: &str, arguments: &[&str]) -> Output {
+    let url = format!("--alertmanager.url={url}");
+    let all = arguments.iter().map(|word| (*word).to_owned()).chain([url]);
+    programs::run("amtool", &all.collect::<Vec<_>>())
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
