@@ -259,7 +259,8 @@ fn write_difference(
 ) -> Result<(), CliError> {
     let (old, new) = (counts(before), counts(after));
     let keys: std::collections::BTreeSet<_> = old.keys().chain(new.keys()).collect();
-    let number = |counts: &Counts, key| json!(counts.get(key).copied().unwrap_or(0));
+    let number =
+        |counts: &Counts, key: &(String, String)| json!(counts.get(key).copied().unwrap_or(0));
     let row = |key: &(String, String)| {
         vec![json!(key.0), json!(key.1), number(&old, key), number(&new, key)]
     };

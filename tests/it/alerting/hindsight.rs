@@ -44,7 +44,8 @@ fn a_change_of_rules_is_tried_on_the_past_before_it_pages_anybody() {
     std::fs::write(setup.home().join("old.yml"), RULE).unwrap();
     let patient = RULE.replace("    labels:", "    for: 6m\n    labels:");
     std::fs::write(setup.home().join("new.yml"), patient).unwrap();
-    std::fs::write(setup.home().join("odd.yml"), RULE.replace("probe ==", "prob{job=\"x\"} ==")).unwrap();
+    std::fs::write(setup.home().join("odd.yml"), RULE.replace("probe ==", "prob{job=\"x\"} =="))
+        .unwrap();
 
     let said = commonwatch(
         &setup,
@@ -62,8 +63,10 @@ fn a_change_of_rules_is_tried_on_the_past_before_it_pages_anybody() {
 #[test]
 fn an_alert_is_explained_and_so_is_a_rule_that_is_silent() {
     let sink = Sink::start();
-    let rules = format!("{RULE}  - alert: Silent\n    expr: probe > 5\n  - alert: Gone\n    expr: prob > 5\n")
-        .replace("interval: 15s", "interval: 1s");
+    let rules = format!(
+        "{RULE}  - alert: Silent\n    expr: probe > 5\n  - alert: Gone\n    expr: prob > 5\n"
+    )
+    .replace("interval: 15s", "interval: 1s");
     let setup = Setup::new("explain").config(&format!(
         "[tagging]\nenabled = false\n[rules]\nfiles = [\"r.yml\"]\n[alerting]\nwebhook_url = \"{}\"\n\
          group_wait = \"0s\"\n",
