@@ -10,7 +10,7 @@ use tracing::{error, warn};
 use super::timers::every;
 use crate::api::{Ask, AskOptions};
 use crate::base::clock::SharedClock;
-use crate::inventory::{Config, Inventory, Item, Seen};
+use crate::inventory::{Config, Inventory, Item, Metrics, Seen};
 use crate::model::{AlertEvent, Grant, Labels, Signal};
 use crate::notify;
 use crate::query::promql::Value;
@@ -38,6 +38,7 @@ pub(super) struct Watch {
     pub(super) notifier: notify::Handle,
     pub(super) state: Arc<StateStore>,
     pub(super) external_url: String,
+    pub(super) metrics: Metrics,
 }
 
 /// Returns the inventory as an earlier process left it.
@@ -87,6 +88,7 @@ impl Watch {
         }
         self.inventory.lock().look(seen, now_ms);
         self.mark_maintenance().await;
+        self.metrics.note(&mut self.inventory.lock());
         let (alerts, ended) = {
             let inventory = self.inventory.lock();
             (inventory.alerts(now_ms, &self.external_url), inventory.ended(&before, now_ms))

@@ -77,6 +77,7 @@ impl Rooms {
         };
         let rules = rules(config, clock, world, &state, &mut registry).await?;
         let unread = api::Unread::register(sections.server.unread_answers_max, &mut registry);
+        let watched = crate::inventory::Metrics::register(&mut registry);
         let registry = Arc::new(registry);
         let inventory = inventory::open(&sections.inventory, &state, clock.now_ms());
         let external_url = sections.alerting.external_url.clone();
@@ -94,7 +95,7 @@ impl Rooms {
             warnings,
         };
         if sections.inventory.enabled {
-            rooms.watch_inventory(clock, &state, tasks);
+            rooms.watch_inventory(clock, &state, tasks, watched);
         }
         rooms.start(clock, storage, derive, state, tasks);
         Ok(rooms)
@@ -121,7 +122,13 @@ impl Rooms {
         tasks.spawn("warm-sql", async move { engine.warm().await });
     }
 
-    fn watch_inventory(&self, clock: &SharedClock, state: &Arc<StateStore>, tasks: &Tasks) {
+    fn watch_inventory(
+        &self,
+        clock: &SharedClock,
+        state: &Arc<StateStore>,
+        tasks: &Tasks,
+        metrics: crate::inventory::Metrics,
+    ) {
         let watch = inventory::Watch {
             inventory: Arc::clone(&self.inventory),
             ask: Arc::clone(&self.questions) as Arc<dyn api::Ask>,
@@ -129,6 +136,7 @@ impl Rooms {
             notifier: self.notifier.clone(),
             state: Arc::clone(state),
             external_url: self.external_url.clone(),
+            metrics,
         };
         let (clock, shutdown) = (Arc::clone(clock), tasks.shutdown());
         tasks.spawn("inventory", inventory::watch(watch, clock, shutdown));

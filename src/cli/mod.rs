@@ -5,6 +5,7 @@
 
 mod alerts;
 mod ask;
+mod backtest;
 mod client;
 mod config;
 mod demo;

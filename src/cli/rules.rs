@@ -1,4 +1,4 @@
-//! `commonwatch rules check|test`: rule files without a server.
+//! `commonwatch rules check|test|backtest`: rule files before they are in force.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use parking_lot::Mutex;
 
 use super::client::{Client, ServerArgs};
-use super::{CliError, block_on, lint};
+use super::{CliError, backtest, block_on, lint};
 use crate::base::{Clock as _, SystemClock};
 use crate::model::{Labels, SeriesData};
 use crate::notify::Policy;
@@ -23,6 +23,8 @@ use crate::rules::{self, AlertEvent, Config, Defaults, GroupDef, Row, RuleDef, W
 pub(super) enum RulesCommand {
     /// Tell every mistake in rule files, and what is odd about them
     Check(CheckArgs),
+    /// Replay rules and routes over stored history: who would have been told how often
+    Backtest(backtest::BacktestArgs),
     /// Run unit tests of rules, in the format of `promtool test rules`
     Test {
         /// Test files
@@ -52,6 +54,7 @@ pub(super) struct CheckArgs {
 pub(super) fn run(command: &RulesCommand, out: &mut dyn Write) -> Result<(), CliError> {
     match command {
         RulesCommand::Check(args) => check(args, out),
+        RulesCommand::Backtest(args) => backtest::run(args, out),
         RulesCommand::Test { files } => test(files, out),
     }
 }
@@ -88,11 +91,7 @@ fn check(args: &CheckArgs, out: &mut dyn Write) -> Result<(), CliError> {
 }
 
 fn tell_routes(groups: &[GroupDef], path: &Path, out: &mut dyn Write) -> Result<(), CliError> {
-    let policy = Policy::read(path).map_err(|mistakes| {
-        let lines: Vec<String> =
-            mistakes.iter().map(|mistake| format!("{}: {mistake}", path.display())).collect();
-        CliError::usage(lines.join("\n"))
-    })?;
+    let policy = read_policy(path)?;
     let now_ms = SystemClock::new().now_ms();
     for rule in groups.iter().flat_map(|group| &group.rules) {
         if let RuleDef::Alert(alert) = rule {
@@ -100,6 +99,15 @@ fn tell_routes(groups: &[GroupDef], path: &Path, out: &mut dyn Write) -> Result<
         }
     }
     Ok(())
+}
+
+/// Reads an Alertmanager configuration file, or tells its mistakes.
+pub(super) fn read_policy(path: &Path) -> Result<Policy, CliError> {
+    Policy::read(path).map_err(|mistakes| {
+        let lines: Vec<String> =
+            mistakes.iter().map(|mistake| format!("{}: {mistake}", path.display())).collect();
+        CliError::usage(lines.join("\n"))
+    })
 }
 
 fn test(paths: &[PathBuf], out: &mut dyn Write) -> Result<(), CliError> {
@@ -126,7 +134,7 @@ fn test(paths: &[PathBuf], out: &mut dyn Write) -> Result<(), CliError> {
 }
 
 /// Returns an expression as people lay it out, or what is wrong with it.
-fn formatted(expr: &str) -> Result<String, String> {
+pub(super) fn formatted(expr: &str) -> Result<String, String> {
     let parsed = promql::parse(expr, &ParseLimits::experimental());
     parsed.map(|expr| expr.to_string()).map_err(|error| error.to_string())
 }

@@ -191,9 +191,9 @@ impl Inventory {
         self.entries.values().filter(is_silent).map(|entry| &entry.item)
     }
 
-    /// Returns how many items were not remembered because there are too many.
-    pub fn n_refused(&self) -> u64 {
-        self.n_refused
+    /// Returns how many items were not remembered since the last call, because there are too many.
+    pub fn take_refused(&mut self) -> u64 {
+        std::mem::take(&mut self.n_refused)
     }
 
     /// Returns all items, sorted.

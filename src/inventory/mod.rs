@@ -13,6 +13,7 @@
 mod alerts;
 mod book;
 mod config;
+mod metrics;
 
 #[cfg(test)]
 mod tests;
@@ -20,3 +21,4 @@ mod tests;
 pub use alerts::{COMMONS_ALERT, SERVICE_ALERT};
 pub use book::{Inventory, Item, ItemState, ItemView, Seen};
 pub use config::{Config, Expected};
+pub use metrics::Metrics;

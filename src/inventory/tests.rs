@@ -208,7 +208,7 @@ fn what_was_learned_is_forgotten_and_there_is_a_most() {
     let mut bench = Bench::new(config);
     bench.run(&item("heart", None), "xxxx");
     bench.run(&item("canine", None), "x");
-    assert_eq!((bench.inventory.views().len(), bench.inventory.n_refused()), (1, 1));
+    assert_eq!((bench.inventory.views().len(), bench.inventory.take_refused()), (1, 1));
 
     bench.now_ms += 8 * 24 * 60 * MIN;
     bench.run(&item("canine", None), "x");

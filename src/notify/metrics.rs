@@ -15,6 +15,9 @@ pub struct Metrics {
     pub(super) queued: Gauge,
     pub(super) groups: Gauge,
     pub(super) alerts: Gauge,
+    pub(super) alerts_refused: Counter,
+    pub(super) alerts_lumped: Counter,
+    pub(super) groups_stormed: Counter,
     pub(super) send_duration: Histogram,
     pub(super) delivery_delay: Histogram,
     pub(super) store_failures: Counter,
@@ -43,6 +46,21 @@ impl Metrics {
             "commonwatch_notify_alerts",
             "Alerts that are known: those that fire, and ends that are yet to be told",
             metrics.alerts.clone(),
+        );
+        registry.register(
+            "commonwatch_notify_alerts_refused",
+            "Alerts that were not taken because alerting.alerts_max are known",
+            metrics.alerts_refused.clone(),
+        );
+        registry.register(
+            "commonwatch_notify_alerts_lumped",
+            "Alerts that share a group because there are alerting.groups_max",
+            metrics.alerts_lumped.clone(),
+        );
+        registry.register(
+            "commonwatch_notify_groups_stormed",
+            "Groups told in a common message because of alerting.storm_groups_max",
+            metrics.groups_stormed.clone(),
         );
         registry.register(
             "commonwatch_notify_send_duration_seconds",
@@ -80,6 +98,9 @@ impl Default for Metrics {
             queued: Gauge::default(),
             groups: Gauge::default(),
             alerts: Gauge::default(),
+            alerts_refused: Counter::default(),
+            alerts_lumped: Counter::default(),
+            groups_stormed: Counter::default(),
             send_duration: Histogram::new(exponential_buckets(0.005, 2.0, 12)),
             delivery_delay: Histogram::new(exponential_buckets(0.01, 4.0, 12)),
             store_failures: Counter::default(),

@@ -438,7 +438,11 @@ impl Notifier {
         }
     }
 
-    fn count(&self) {
+    fn count(&mut self) {
+        let tally = self.dispatcher.take_tally();
+        self.parts.metrics.alerts_refused.inc_by(tally.alerts_refused);
+        self.parts.metrics.alerts_lumped.inc_by(tally.alerts_lumped);
+        self.parts.metrics.groups_stormed.inc_by(tally.groups_stormed);
         let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         let n_queued: usize = self.desks.values().map(|desk| desk.outbox.len()).sum();
         self.parts.metrics.queued.set(gauge(n_queued));

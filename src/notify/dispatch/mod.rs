@@ -102,6 +102,18 @@ pub(super) struct Dispatcher {
     storm: Storm,
     changed: BTreeSet<Place>,
     notes: Vec<Note>,
+    tally: Tally,
+}
+
+/// What the limits did since it was last asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Tally {
+    /// Alerts past `alerts_max`.
+    pub(super) alerts_refused: u64,
+    /// Alerts that share a group because there are `groups_max`.
+    pub(super) alerts_lumped: u64,
+    /// Groups that were told in a message of a storm.
+    pub(super) groups_stormed: u64,
 }
 
 impl Dispatcher {
@@ -117,7 +129,13 @@ impl Dispatcher {
             storm: Storm::new(limits.storm),
             changed: BTreeSet::new(),
             notes: Vec::new(),
+            tally: Tally::default(),
         }
+    }
+
+    /// Returns what the limits did since the last call.
+    pub(super) fn take_tally(&mut self) -> Tally {
+        std::mem::take(&mut self.tally)
     }
 
     pub(super) fn policy(&self) -> &Arc<Policy> {
@@ -143,6 +161,7 @@ impl Dispatcher {
             }
             if !is_known && self.alerts.len() >= self.limits.alerts_max {
                 n_refused += 1;
+                self.tally.alerts_refused += 1;
                 continue;
             }
             let labels = held.event.labels.clone();
@@ -163,7 +182,9 @@ impl Dispatcher {
     fn join(&mut self, fingerprint: u64, labels: &Labels, now_ms: i64) {
         let policy = Arc::clone(&self.policy);
         for idx in policy.routes_of(labels) {
-            let id = self.group_id(idx, policy.routes[idx].group_by.of(labels));
+            let own = policy.routes[idx].group_by.of(labels);
+            let id = self.group_id(idx, own.clone());
+            self.tally.alerts_lumped += u64::from(id.1 != own);
             let timing = policy.routes[idx].timing;
             let changed = &mut self.changed;
             let group = self.groups.entry(id.clone()).or_insert_with(|| {
@@ -227,7 +248,10 @@ impl Dispatcher {
         for id in self.silences.forget(now_ms.saturating_sub(self.limits.silence_kept_ms)) {
             self.changed.insert(Place::Silence(id));
         }
-        self.storm.bound(news, now_ms)
+        let told = self.storm.bound(news, now_ms);
+        let stormed: usize = told.iter().map(|one| one.covers.len()).sum();
+        self.tally.groups_stormed += u64::try_from(stormed).unwrap_or(u64::MAX);
+        told
     }
 
     fn look_at(

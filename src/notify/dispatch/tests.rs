@@ -317,6 +317,7 @@ fn a_storm_is_told_in_few_messages_that_name_every_alert() {
     }
 
     assert_eq!((n_messages, told.len()), (11, 5_000));
+    assert_eq!(bench.dispatcher.take_tally().groups_stormed, 490);
 }
 
 #[test]
@@ -328,6 +329,8 @@ fn past_the_most_groups_alerts_share_one_and_past_the_most_alerts_they_are_refus
 
     assert_eq!(bench.dispatcher.accept(vec![fifth], 0), 1);
     assert_eq!(bench.run_to(MIN), ["0:30 x: 3 4", "0:30 x: 1", "0:30 x: 2"]);
+    let tally = bench.dispatcher.take_tally();
+    assert_eq!((tally.alerts_refused, tally.alerts_lumped), (1, 2));
 }
 
 #[test]

@@ -142,6 +142,8 @@ fn matchers(fields: &Fields<'_, '_>, [list, equal, regex]: [&'static str; 3]) ->
     let mut found = Vec::new();
     for (key, op) in [(equal, MatchOp::Eq), (regex, MatchOp::Re)] {
         for (name, value) in pairs(fields, key) {
+            // A route's name shows the older pattern as Alertmanager keeps it, anchored.
+            let value = if op == MatchOp::Re { format!("^(?:{value})$") } else { value };
             match Matcher::new(&name, op, &value) {
                 Ok(matcher) => found.push(matcher),
                 Err(error) => fields.wrong(key, error),

@@ -47,7 +47,7 @@ fn alerts_find_their_routes() {
     check_routes(
         &policy,
         &[("severity", "page"), ("commons", "heart")],
-        &[r#"{}/{severity="page"}"#, r#"{}/{commons=~"heart|canine"}"#],
+        &[r#"{}/{severity="page"}"#, r#"{}/{commons=~"^(?:heart|canine)$"}"#],
     );
     check_routes(
         &policy,

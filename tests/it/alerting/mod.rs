@@ -3,6 +3,7 @@
 mod amtool;
 mod differential;
 mod delivery;
+mod hindsight;
 
 use std::process::Output;
 
