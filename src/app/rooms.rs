@@ -30,6 +30,7 @@ pub(super) struct Rooms {
     engine: Arc<query::Engine>,
     rules: Arc<RuleSet>,
     registry: Arc<Registry>,
+    tails: api::Tails,
 }
 
 impl Rooms {
@@ -63,8 +64,9 @@ impl Rooms {
             grant: rules_grant(),
         };
         let rules = rules(config, clock, world, &state, &mut registry).await?;
+        let tails = api::Tails::new(sections.query.tails_max, &mut registry);
         let registry = Arc::new(registry);
-        let rooms = Self { ingest, questions, engine, rules, registry };
+        let rooms = Self { ingest, questions, engine, rules, registry, tails };
         rooms.start(clock, storage, derive, state, tasks);
         Ok(rooms)
     }
@@ -109,7 +111,7 @@ impl Rooms {
         let api = Api {
             ask: Arc::clone(&self.questions) as Arc<dyn api::Ask>,
             logs: Arc::clone(&self.questions) as Arc<dyn api::AskLogs>,
-            tails: api::Tails::new(config.sections.query.tails_max),
+            tails: self.tails.clone(),
             rules: Arc::new(ShownRules(Arc::clone(&self.rules))) as Arc<dyn RuleViews>,
             reload: Arc::clone(reload) as Arc<dyn api::Reload>,
             readiness,

@@ -6,6 +6,7 @@
 
 pub mod checked;
 pub mod metrics_rows;
+mod page_prune;
 pub mod path;
 pub mod read;
 pub mod rows_read;
