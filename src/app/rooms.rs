@@ -41,6 +41,7 @@ pub(super) struct Rooms {
     unread: api::Unread,
     /// What somebody should look at, for `/-/ready`.
     pub(super) warnings: Vec<String>,
+    tails: api::Tails,
 }
 
 impl Rooms {
@@ -77,6 +78,7 @@ impl Rooms {
         };
         let rules = rules(config, clock, world, &state, &mut registry).await?;
         let unread = api::Unread::register(sections.server.unread_answers_max, &mut registry);
+        let tails = api::Tails::new(sections.query.tails_max, &mut registry);
         let watched = crate::inventory::Metrics::register(&mut registry);
         let registry = Arc::new(registry);
         let inventory = inventory::open(&sections.inventory, &state, clock.now_ms());
@@ -93,6 +95,7 @@ impl Rooms {
             registry,
             unread,
             warnings,
+            tails,
         };
         if sections.inventory.enabled {
             rooms.watch_inventory(clock, &state, tasks, watched);
@@ -169,7 +172,7 @@ impl Rooms {
         let api = Api {
             ask: Arc::clone(&self.questions) as Arc<dyn api::Ask>,
             logs: Arc::clone(&self.questions) as Arc<dyn api::AskLogs>,
-            tails: api::Tails::new(config.sections.query.tails_max),
+            tails: self.tails.clone(),
             rules: Arc::new(ShownRules(Arc::clone(&self.rules))) as Arc<dyn RuleViews>,
             notifier: self.notifier.clone(),
             ledger: self.ledger.clone(),

@@ -9,14 +9,11 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
-use super::files::rows_read::{self, GroupStats};
+use super::files::rows_read::{self, Bounds, GroupFilter};
 use super::head::rows::RowBatch;
 use super::head::{CommonsHead, Generation};
 use super::{FileEntry, ReadError, Snapshot};
 use crate::model::{Commons, Signal};
-
-/// The smallest and the largest of some texts, or what lies beyond them.
-pub type Bounds<'b> = (&'b [u8], &'b [u8]);
 
 /// Which records are wanted.
 #[derive(Clone, Copy)]
@@ -51,6 +48,8 @@ pub struct LogPiece {
     pub n_rows: usize,
     /// Bytes, as far as they are known.
     pub n_bytes: u64,
+    /// The rows that may be wanted, as ranges that are sorted and apart; all when there are none.
+    pub rows: Option<Vec<Range<usize>>>,
     place: Place,
 }
 
@@ -74,16 +73,19 @@ impl Snapshot {
         let overlaps = |min_ns, max_ns| min_ns <= wanted.max_ns && wanted.min_ns <= max_ns;
         for commons in self.commons().into_iter().filter(|commons| (wanted.commons)(commons)) {
             for entry in self.log_files(&commons, &|file| overlaps(file.min_ns, file.max_ns)) {
-                let groups = rows_read::groups(self.disk(), self.footers(), &entry, "service")?;
-                let groups = groups.into_iter().filter(|group| {
-                    overlaps(group.min_ns, group.max_ns) && may_hold(group, wanted)
-                });
-                pieces.extend(groups.map(|group| LogPiece {
+                let filter = GroupFilter {
+                    times: (wanted.min_ns, wanted.max_ns),
+                    sort_column: "service",
+                    sorted_by: wanted.services,
+                };
+                let groups = rows_read::groups(self.disk(), self.footers(), &entry, &filter)?;
+                pieces.extend(groups.into_iter().map(|group| LogPiece {
                     commons: commons.clone(),
                     min_ns: group.min_ns,
                     max_ns: group.max_ns,
                     n_rows: group.n_rows,
                     n_bytes: group.n_bytes,
+                    rows: group.rows,
                     place: Place::File { entry: Arc::clone(&entry), group_idx: group.group_idx },
                 }));
             }
@@ -216,14 +218,7 @@ fn of_head(commons: &Commons, batch: RowBatch) -> LogPiece {
         max_ns: batch.max_ns,
         n_rows: batch.batch.num_rows(),
         n_bytes: batch.batch.get_array_memory_size() as u64,
+        rows: None,
         place: Place::Head(batch.batch),
     }
-}
-
-fn may_hold(group: &GroupStats, wanted: &LogsWanted<'_>) -> bool {
-    let named = group
-        .sorted_by
-        .as_ref()
-        .is_none_or(|(min, max)| (wanted.services)(Some((min.as_slice(), max.as_slice()))));
-    named || (group.has_null && (wanted.services)(None))
 }

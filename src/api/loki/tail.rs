@@ -14,6 +14,9 @@ use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -45,23 +48,47 @@ const DELAY_S_MAX: i64 = 5;
 pub struct Tails {
     places: Arc<Semaphore>,
     max: usize,
+    open: Gauge,
+    refused: Counter,
 }
 
 impl Tails {
-    /// Returns places for `max` tails (`query.tails_max`).
-    pub fn new(max: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(max)), max }
+    /// Returns places for `max` tails (`query.tails_max`), counted in `commonwatch_api_tails…`.
+    pub fn new(max: usize, registry: &mut Registry) -> Self {
+        let (open, refused) = (Gauge::default(), Counter::default());
+        registry.register("commonwatch_api_tails", "Live tails now open", open.clone());
+        registry.register(
+            "commonwatch_api_tails_refused",
+            "Live tails refused because as many were open as may (query.tails_max)",
+            refused.clone(),
+        );
+        Self { places: Arc::new(Semaphore::new(max)), max, open, refused }
     }
 
-    fn enter(&self) -> Result<OwnedSemaphorePermit, ApiError> {
-        Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
+    fn enter(&self) -> Result<Place, ApiError> {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
+            self.refused.inc();
             let text = format!(
                 "{} tails are open, as many as may (query.tails_max): close one, or try again \
                  shortly",
                 self.max
             );
             ApiError { retry_after_s: Some(5), ..ApiError::new(Kind::Overloaded, text) }
-        })
+        })?;
+        self.open.inc();
+        Ok(Place { _place: place, open: self.open.clone() })
+    }
+}
+
+/// A tail's place, until dropped.
+struct Place {
+    _place: OwnedSemaphorePermit,
+    open: Gauge,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.open.dec();
     }
 }
 

@@ -63,7 +63,7 @@ fn api() -> Api {
     Api {
         ask: Arc::clone(&fake) as _,
         logs: Arc::clone(&fake) as _,
-        tails: Tails::new(4),
+        tails: Tails::new(4, &mut Registry::default()),
         rules: Arc::clone(&fake) as _,
         notifier,
         ledger,

@@ -26,7 +26,8 @@ impl LogPattern {
 }
 
 const CLUSTERS_MAX: usize = 300;
-const WORDS_MAX: usize = 80;
+/// What is behind so many words and signs is one hole; an access line of Gen3 has about 150.
+const WORDS_MAX: usize = 256;
 /// A line joins a cluster when so much of it is alike.
 const ALIKE_MIN: f64 = 0.5;
 const HOLE: &str = "<_>";
@@ -49,9 +50,13 @@ struct Cluster {
 impl Clusters {
     /// Adds a line of a level, seen in the span that begins at `span_ns`.
     pub(super) fn add(&mut self, line: &str, level: &str, span_ns: i64) {
-        let words: Vec<&str> = split(line);
-        if words.is_empty() || words.len() > WORDS_MAX {
+        let mut words: Vec<&str> = split(line);
+        if words.is_empty() {
             return;
+        }
+        if words.len() > WORDS_MAX {
+            words.truncate(WORDS_MAX);
+            words.push(HOLE);
         }
         let masked: Vec<&str> =
             words.iter().map(|word| if is_variable(word) { HOLE } else { word }).collect();

@@ -140,7 +140,9 @@ impl<'s> Scan<'s> {
         self.stats.n_pieces += 1;
         self.stats.n_in_memory += u64::from(piece.is_in_memory());
         let mut found = Vec::new();
-        let mut first_row = 0;
+        let all = 0..piece.n_rows;
+        let ranges = piece.rows.as_deref().unwrap_or(std::slice::from_ref(&all));
+        let mut rows = ranges.iter().cloned().flatten();
         let mut ended = Ok(());
         let (sets, streams, budget) = (self.sets, &mut self.streams, self.budget);
         let (min_ns, max_ns) = (self.min_ns, self.max_ns);
@@ -153,6 +155,7 @@ impl<'s> Scan<'s> {
             let mut known: HashMap<[i32; 4], Option<usize>> = HashMap::new();
             let mut last: Option<([i32; 4], Option<usize>)> = None;
             for (row, &ts_ns) in keys.timestamps.iter().enumerate() {
+                let row_idx = rows.next().expect("no more rows come than were asked for");
                 if ts_ns < min_ns || ts_ns > max_ns {
                     continue;
                 }
@@ -165,13 +168,13 @@ impl<'s> Scan<'s> {
                 };
                 last = Some((key, stream_idx));
                 if let Some(stream_idx) = stream_idx {
-                    found.push(Place { ts_ns, row_idx: first_row + row, stream_idx });
+                    found.push(Place { ts_ns, row_idx, stream_idx });
                 }
             }
-            first_row += batch.num_rows();
             true
         };
-        self.snapshot.read_log_piece(piece, &KEY_COLUMNS, None, KEY_ROWS, &mut each)?;
+        let rows = piece.rows.as_deref();
+        self.snapshot.read_log_piece(piece, &KEY_COLUMNS, rows, KEY_ROWS, &mut each)?;
         ended?;
         Ok(found)
     }

@@ -7,6 +7,7 @@
 pub mod checked;
 pub mod columns;
 pub mod metrics_rows;
+mod page_prune;
 pub mod path;
 pub mod read;
 pub mod read_histograms;

@@ -10,10 +10,12 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReaderBuilder, RowSelection, RowSelector};
-use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
 
 use super::checked::Checked;
+pub use super::page_prune::Bounds;
+use super::page_prune::{PageFilter, prune};
 use super::read::{Footers, Reader, fault};
 use crate::base::shield::shield;
 use crate::storage::disk::Disk;
@@ -30,40 +32,68 @@ pub struct GroupStats {
     pub min_ns: i64,
     /// Latest row, ns since 1970 UTC.
     pub max_ns: i64,
-    /// The smallest and the largest value of the column that the file is sorted by; long ones are
-    /// cut, so they are bounds. Without rows that have one, `None`.
-    pub sorted_by: Option<(Vec<u8>, Vec<u8>)>,
-    /// True when some row has none.
-    pub has_null: bool,
+    /// The rows that may be wanted, by the index of the pages; all when there are none.
+    pub rows: Option<Vec<Range<usize>>>,
     /// Bytes of the whole group before compression.
     pub n_bytes: u64,
 }
 
-/// Returns what the footer of a file says of its row groups.
+/// Which row groups of a file are wanted.
+pub struct GroupFilter<'f> {
+    /// First and last ns, both included.
+    pub times: (i64, i64),
+    /// The column that the file is sorted by.
+    pub sort_column: &'f str,
+    /// Whether one of its values between two bounds may be wanted; `None` is a row without one.
+    pub sorted_by: &'f dyn Fn(Option<Bounds<'_>>) -> bool,
+}
+
+impl std::fmt::Debug for GroupFilter<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GroupFilter").field("times", &self.times).finish_non_exhaustive()
+    }
+}
+
+/// Returns what the footer of a file says of the row groups that may hold wanted rows.
 pub fn groups(
     disk: &dyn Disk,
     footers: &Footers,
     entry: &FileEntry,
-    sort_column: &str,
+    filter: &GroupFilter<'_>,
 ) -> Result<Vec<GroupStats>, ReadError> {
     guarded(disk, entry, |file| {
         let footer = footers.with_pages(&entry.path, &file)?;
-        let sorted = footer
-            .parquet_schema()
-            .columns()
-            .iter()
-            .position(|column| column.name() == sort_column);
-        let groups = footer.metadata().row_groups().iter().enumerate();
-        Ok(groups.map(|(idx, group)| stats(idx, group, sorted, entry)).collect())
+        let mut columns = footer.parquet_schema().columns().iter();
+        let sort_column = columns.position(|column| column.name() == filter.sort_column);
+        let pages = PageFilter { times: filter.times, sorted_by: filter.sorted_by, sort_column };
+        let metadata = footer.metadata();
+        let groups = metadata.row_groups().iter().enumerate();
+        let groups = groups.filter_map(|(idx, group)| {
+            let stats = stats(idx, group, entry);
+            let overlaps = stats.min_ns <= filter.times.1 && filter.times.0 <= stats.max_ns;
+            (overlaps && may_hold(group, &pages)).then(|| pruned(stats, metadata, &pages))
+        });
+        Ok(groups.filter(|group| group.rows.as_ref().is_none_or(|rows| !rows.is_empty())).collect())
     })
 }
 
-fn stats(
-    group_idx: usize,
-    group: &RowGroupMetaData,
-    sorted: Option<usize>,
-    entry: &FileEntry,
-) -> GroupStats {
+/// Returns false when the bounds of the sort column say that no row is wanted.
+fn may_hold(group: &RowGroupMetaData, filter: &PageFilter<'_>) -> bool {
+    let found = filter.sort_column.and_then(|column| group.column(column).statistics());
+    let Some(Statistics::ByteArray(stats)) = found else { return true };
+    let bounds = stats.min_opt().zip(stats.max_opt());
+    let named = bounds.is_some_and(|(min, max)| (filter.sorted_by)(Some((min.data(), max.data()))));
+    let has_null = stats.null_count_opt().is_none_or(|n| n > 0);
+    named || (has_null && (filter.sorted_by)(None))
+}
+
+fn pruned(stats: GroupStats, metadata: &ParquetMetaData, filter: &PageFilter<'_>) -> GroupStats {
+    let Some(pruned) = prune(metadata, stats.group_idx, filter) else { return stats };
+    let (min_ns, max_ns) = pruned.times.unwrap_or((stats.min_ns, stats.max_ns));
+    GroupStats { rows: Some(pruned.rows), min_ns, max_ns, ..stats }
+}
+
+fn stats(group_idx: usize, group: &RowGroupMetaData, entry: &FileEntry) -> GroupStats {
     let (min_ns, max_ns) = match group.column(0).statistics() {
         Some(Statistics::Int64(stats)) => (
             stats.min_opt().copied().unwrap_or(entry.min_ns),
@@ -71,21 +101,12 @@ fn stats(
         ),
         _ => (entry.min_ns, entry.max_ns),
     };
-    let found = sorted.and_then(|column| group.column(column).statistics());
-    let sorted_by = match found {
-        Some(Statistics::ByteArray(stats)) => stats
-            .min_opt()
-            .zip(stats.max_opt())
-            .map(|(min, max)| (min.data().to_vec(), max.data().to_vec())),
-        _ => None,
-    };
     GroupStats {
         group_idx,
         n_rows: usize::try_from(group.num_rows()).unwrap_or(0),
         min_ns,
         max_ns,
-        sorted_by,
-        has_null: found.and_then(Statistics::null_count_opt).is_none_or(|n| n > 0),
+        rows: None,
         n_bytes: u64::try_from(group.total_byte_size()).unwrap_or(0),
     }
 }

@@ -16,9 +16,6 @@ mod pattern;
 mod stages;
 mod unwrap;
 
-#[cfg(test)]
-mod tests;
-
 use std::borrow::Cow;
 
 use super::fields::Fields;
@@ -61,16 +58,6 @@ pub(super) enum Wanted {
     Named(Vec<String>),
     /// None: parsing would change nothing.
     Nothing,
-}
-
-impl Wanted {
-    fn wants(&self, name: &str) -> bool {
-        match self {
-            Wanted::All => true,
-            Wanted::Nothing => false,
-            Wanted::Named(names) => names.iter().any(|wanted| wanted == name),
-        }
-    }
 }
 
 /// A compiled pipeline.

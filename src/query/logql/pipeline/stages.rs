@@ -132,29 +132,32 @@ fn on_line(
 }
 
 fn json<'l>(line: &'l str, wanted: &Wanted, sink: &mut Sink<'_, 'l>) -> Result<(), Fault> {
-    let mut n_left = match wanted {
-        Wanted::Named(names) => names.len(),
-        _ => usize::MAX,
+    let mut left: Option<Vec<&str>> = match wanted {
+        Wanted::Named(names) => Some(names.iter().map(String::as_str).collect()),
+        _ => None,
     };
     let ended = leaves(line, &mut |name, value| {
-        let base = name.strip_suffix("_extracted").unwrap_or(&name);
-        if name.is_empty() || !(wants_extracted(wanted, &name) || wanted.wants(base)) {
+        if name.is_empty() || !wants_extracted(wanted, &name) {
             return Flow::On;
+        }
+        if let Some(left) = &mut left {
+            left.retain(|wanted| !is_name_of(wanted, &name));
         }
         sink(name, clean(value.into_label()));
         // Once each has been found nobody looks at the rest, nor at what may be wrong with it.
-        n_left -= 1;
-        if n_left == 0 { Flow::Stop } else { Flow::On }
+        if left.as_ref().is_some_and(Vec::is_empty) { Flow::Stop } else { Flow::On }
     });
     ended.map(drop).map_err(|error| (JSON_PARSER, error.as_str().to_owned()))
 }
 
-/// What the stream has already is found under another name.
+/// Returns true when a find may be kept under a name; what the stream has already gets another one.
+fn is_name_of(wanted: &str, found: &str) -> bool {
+    wanted == found || wanted.strip_suffix("_extracted") == Some(found)
+}
+
 fn wants_extracted(wanted: &Wanted, name: &str) -> bool {
     match wanted {
-        Wanted::Named(names) => names.iter().any(|wanted| {
-            wanted == name || wanted.strip_suffix("_extracted").is_some_and(|base| base == name)
-        }),
+        Wanted::Named(names) => names.iter().any(|wanted| is_name_of(wanted, name)),
         Wanted::All => true,
         Wanted::Nothing => false,
     }

@@ -11,9 +11,6 @@ mod parser;
 mod pipeline;
 mod print;
 
-#[cfg(test)]
-mod tests;
-
 pub use ast::{Expr, LogExpr, MetricExpr};
 pub(super) use parser::DEPTH_MAX;
 pub use parser::{ParseLimits, parse, parse_log, parse_selector};

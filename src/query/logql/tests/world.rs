@@ -47,10 +47,14 @@ impl Drop for World {
 
 impl World {
     pub(super) fn new() -> Self {
+        Self::with_row_groups(64)
+    }
+
+    pub(super) fn with_row_groups(row_group_rows: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock: SharedClock = ManualClock::at_ms(BASE_MS + 7_200_000);
         let disk = Arc::new(RealDisk::open(dir.path()).unwrap());
-        let config = storage::Config { row_group_rows: 64, ..storage::Config::default() };
+        let config = storage::Config { row_group_rows, ..storage::Config::default() };
         let Opened { storage, writer, flusher, .. } = Storage::open(
             disk,
             Arc::clone(&clock),
@@ -75,6 +79,15 @@ impl World {
     pub(super) fn store(&self, records: &[Record]) {
         let parts: Vec<Part> = records.iter().map(part_of).collect();
         self.runtime.block_on(self.storage().append(parts)).unwrap();
+    }
+
+    /// Stores records of one commons in one batch.
+    pub(super) fn store_as_one(&self, records: &[Record]) {
+        let mut builder = LogsBuilder::new();
+        records.iter().for_each(|record| push(&mut builder, record));
+        let commons = tags_of(&records[0]).commons;
+        let part = Part::Logs { commons, batch: builder.finish() };
+        self.runtime.block_on(self.storage().append(vec![part])).unwrap();
     }
 
     pub(super) fn flush(&self) {
@@ -116,17 +129,25 @@ impl World {
 }
 
 fn part_of(record: &Record) -> Part {
+    let mut builder = LogsBuilder::new();
+    push(&mut builder, record);
+    Part::Logs { commons: tags_of(record).commons, batch: builder.finish() }
+}
+
+fn tags_of(record: &Record) -> Tags {
     let find = |wanted: &str| {
         record.labels.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str())
     };
-    let commons = find("commons").map_or_else(Commons::unassigned, |c| Commons::new(c).unwrap());
-    let tags = Tags {
-        commons: commons.clone(),
+    Tags {
+        commons: find("commons").map_or_else(Commons::unassigned, |c| Commons::new(c).unwrap()),
         service: find("service").map(Arc::from),
         env: find("env").map(Arc::from),
         cluster: find("cluster").map(Arc::from),
         rule: "test",
-    };
+    }
+}
+
+fn push(builder: &mut LogsBuilder, record: &Record) {
     let is_tag = |name: &str| ["commons", "service", "env", "cluster"].contains(&name);
     let rest = record.labels.iter().filter(|(name, _)| !is_tag(name));
     let resource = json::object(rest.map(|(name, value)| (name.as_str(), value.as_str())));
@@ -140,7 +161,5 @@ fn part_of(record: &Record) -> Part {
         resource: &resource,
         ..LogRow::default()
     };
-    let mut builder = LogsBuilder::new();
-    builder.push(&tags, &row);
-    Part::Logs { commons, batch: builder.finish() }
+    builder.push(&tags_of(record), &row);
 }
