@@ -41,6 +41,19 @@ fn power_of_two(exponent: f64) -> f64 {
     fraction.exp2() * whole.exp2()
 }
 
+/// Prints the histogram as Prometheus' texts do: `{count:3, sum:2.5, (0.5,1]:3}`.
+impl std::fmt::Display for Histogram {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{{count:{}, sum:{}", self.count, self.sum)?;
+        for bucket in self.buckets().iter().filter(|bucket| bucket.count != 0.0) {
+            let open = if bucket.lower_inclusive { '[' } else { '(' };
+            let close = if bucket.upper_inclusive { ']' } else { ')' };
+            write!(f, ", {open}{},{}{close}:{}", bucket.lower, bucket.upper, bucket.count)?;
+        }
+        f.write_str("}")
+    }
+}
+
 impl Histogram {
     fn bound(&self, index: i32) -> f64 {
         upper_bound(self.schema, index, &self.custom_bounds)

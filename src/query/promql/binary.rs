@@ -77,11 +77,16 @@ impl Eval<'_> {
         self.feed(vector, grid, &mut |row| {
             work.spend(grid.n)?;
             column.clear();
-            column.extend(row.values.iter().zip(scalar).map(|(value, scalar)| {
+            let has_natives = self.pool.has_one(row.values);
+            for (value, scalar) in row.values.iter().zip(scalar) {
                 let (left, right) =
                     if scalar_is_left { (*scalar, *value) } else { (*value, *scalar) };
-                apply(op, is_bool, left, right, *value)
-            }));
+                let native = match has_natives {
+                    true => self.native_pair(op, is_bool, (left, right), *value)?,
+                    false => None,
+                };
+                column.push(native.unwrap_or_else(|| apply(op, is_bool, left, right, *value)));
+            }
             if column.iter().all(|value| is_absent(*value)) {
                 return Ok(());
             }
@@ -106,6 +111,7 @@ impl Eval<'_> {
         let has_many = steps_with_values(&many.rows, n_steps, matching);
         check_one_side(&one.rows, &ones, matching, is_swapped, has_many.as_deref())?;
         let mut pairs = Pairs {
+            eval: self,
             eval_table: Table::new(&self.meter),
             seen: HashMap::new(),
             op,
@@ -255,6 +261,7 @@ fn all_labels(labels: &Labels) -> String {
 
 /// The results of pairs that matched.
 struct Pairs<'m> {
+    eval: &'m Eval<'m>,
     eval_table: Table,
     /// For one-to-one: the steps at which a match group has had its pair.
     seen: HashMap<Vec<u8>, Vec<bool>>,
@@ -270,11 +277,19 @@ impl Pairs<'_> {
             self.check_single(many, one, key)?;
         }
         let sides = many.values.iter().zip(&one.values);
+        let pool = &self.eval.pool;
+        let has_natives = pool.has_one(&many.values) || pool.has_one(&one.values);
         let column = sides.map(|(many, one)| {
             let (left, right) = if self.is_swapped { (*one, *many) } else { (*many, *one) };
-            apply(self.op, self.is_bool, left, right, left)
+            if has_natives
+                && let Some(made) =
+                    self.eval.native_pair(self.op, self.is_bool, (left, right), left)?
+            {
+                return Ok(made);
+            }
+            Ok(apply(self.op, self.is_bool, left, right, left))
         });
-        let column = column.collect();
+        let column = column.collect::<Result<_, PromqlError>>()?;
         self.eval_table.push(self.result_labels(&many.labels, &one.labels), column)
     }
 

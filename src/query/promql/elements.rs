@@ -27,7 +27,8 @@ impl Eval<'_> {
         self.feed(inner, grid, &mut |row| {
             work.spend(grid.n)?;
             column.clear();
-            column.extend(row.values.iter().enumerate().map(|(step, value)| {
+            let of_float = |step: usize, value: f64| {
+                let value = &value;
                 if is_absent(*value) {
                     return ABSENT;
                 }
@@ -42,7 +43,13 @@ impl Eval<'_> {
                     ElementFn::ClampMax => min(*value, param(0, step).unwrap_or(f64::NAN)),
                     other => apply(other, *value),
                 }
-            }));
+            };
+            if func.is_of_histograms() || self.pool.has_one(row.values) {
+                column.extend(self.native_map(func, row.values, grid, of_float)?);
+            } else {
+                let values = row.values.iter().enumerate();
+                column.extend(values.map(|(step, value)| of_float(step, *value)));
+            }
             if column.iter().all(|value| is_absent(*value)) {
                 return Ok(());
             }

@@ -10,10 +10,11 @@ use super::eval::Eval;
 use super::fetch::Fetches;
 use super::grid::{Grid, is_absent};
 use super::limits::{Budget, Config};
+use super::native::Pool;
 use super::parse::{Expr, ResultType};
 use super::plan::{Plan, Planner, RangeSource};
 use super::source::SeriesSource;
-use super::table::{Meter, Table};
+use super::table::{Meter, Row, Table};
 use super::value::{Answer, Sample, Value};
 use super::window::Windows;
 
@@ -61,7 +62,10 @@ impl Engine {
                     Value::Scalar { timestamp_ms: time_ms, value }
                 }
                 Plan::Text(text) => Value::String { timestamp_ms: time_ms, value: text.clone() },
-                Plan::Vector(node) => Value::Vector(samples_of(eval.rows(node, grid)?, time_ms)),
+                Plan::Vector(node) => {
+                    let rows = eval.rows(node, grid)?;
+                    Value::Vector(samples_of(&eval.pool, rows, time_ms))
+                }
                 Plan::Matrix(source) => Value::Matrix(raw_samples(eval, source, grid)?),
             })
         })
@@ -109,7 +113,7 @@ impl Engine {
                 Plan::Vector(node) => eval.rows(node, grid)?,
                 Plan::Matrix(_) | Plan::Text(_) => Table::new(&eval.meter),
             };
-            Ok(Value::Matrix(columns_of(table, grid)))
+            Ok(Value::Matrix(columns_of(&eval.pool, table, grid)))
         })
     }
 
@@ -153,25 +157,27 @@ fn capped(notes: BTreeSet<String>, kind: &str) -> Vec<String> {
     told
 }
 
-fn samples_of(mut table: Table, timestamp_ms: i64) -> Vec<Sample> {
+fn samples_of(pool: &Pool, mut table: Table, timestamp_ms: i64) -> Vec<Sample> {
     let rows = std::mem::take(&mut table.rows).into_iter();
-    rows.map(|row| Sample {
-        labels: row.labels,
-        timestamp_ms,
-        value: row.values[0],
-        histogram: None,
-    })
-    .collect()
+    let sample = |row: Row| {
+        let histogram = pool.get(row.values[0]);
+        let value = if histogram.is_some() { 0.0 } else { row.values[0] };
+        Sample { labels: row.labels, timestamp_ms, value, histogram }
+    };
+    rows.map(sample).collect()
 }
 
 /// Returns a range answer, sorted by labels, without the steps that have no value.
-fn columns_of(mut table: Table, grid: &Grid) -> Vec<SeriesData> {
+fn columns_of(pool: &Pool, mut table: Table, grid: &Grid) -> Vec<SeriesData> {
     let mut rows = std::mem::take(&mut table.rows);
     rows.sort_by(|a, b| a.labels.cmp(&b.labels));
     let series = rows.into_iter().map(|row| {
         let present = row.values.into_iter().enumerate().filter(|(_, value)| !is_absent(*value));
         let (timestamps_ms, values) = present.map(|(step, value)| (grid.at(step), value)).unzip();
-        SeriesData { labels: row.labels, timestamps_ms, values, ..SeriesData::default() }
+        let mut series =
+            SeriesData { labels: row.labels, timestamps_ms, values, ..SeriesData::default() };
+        pool.part(&mut series);
+        series
     });
     series.collect()
 }
@@ -188,12 +194,14 @@ fn raw_samples(
     eval.each_series(source, &mut |labels, samples| {
         for window in windows.over(samples.timestamps_ms).filter(|window| window.len() > 0) {
             share.grow::<(i64, f64)>(window.len())?;
-            found.push(SeriesData {
+            let mut series = SeriesData {
                 labels: labels.clone(),
                 timestamps_ms: samples.timestamps_ms[window.lo..window.hi].to_vec(),
                 values: samples.values[window.lo..window.hi].to_vec(),
                 ..SeriesData::default()
-            });
+            };
+            eval.pool.part(&mut series);
+            found.push(series);
         }
         Ok(())
     })?;

@@ -10,6 +10,7 @@ use super::error::PromqlError;
 use super::fetch::Fetches;
 use super::grid::{ABSENT, Grid, is_absent, seconds};
 use super::limits::Budget;
+use super::native::{Pool, has_float};
 use super::parse::place::Place;
 use super::plan::{Op, RangeCall, RangeOf, RangeSource, ScalarNode, Selector, SortBy, VectorNode};
 use super::table::{Column, Meter, RowRef, SAME_LABELSET, Sink, Table};
@@ -30,12 +31,25 @@ pub(super) struct Eval<'q> {
     pub(super) meter: Rc<Meter>,
     pub(super) lookback_ms: i64,
     pub(super) notes: RefCell<Notes>,
+    /// The native histograms of the query.
+    pub(super) pool: Rc<Pool>,
 }
 
 impl<'q> Eval<'q> {
     pub(super) fn new(fetches: Fetches<'q>, budget: &'q Budget, lookback_ms: i64) -> Self {
         let meter = Rc::clone(&fetches.meter);
-        Self { fetches, budget, meter, lookback_ms, notes: RefCell::default() }
+        let pool = Rc::clone(&fetches.pool);
+        Self { fetches, budget, meter, lookback_ms, notes: RefCell::default(), pool }
+    }
+
+    /// Adds a warning about the query as a whole.
+    pub(super) fn warn_plainly(&self, text: &str) {
+        self.notes.borrow_mut().warnings.insert(format!("PromQL warning: {text}"));
+    }
+
+    /// Adds an info about the query as a whole.
+    pub(super) fn inform_plainly(&self, text: &str) {
+        self.notes.borrow_mut().infos.insert(format!("PromQL info: {text}"));
     }
 
     /// Adds a warning about what stands at a place in the query.
@@ -91,6 +105,7 @@ impl<'q> Eval<'q> {
         let mut column = Column::filled(&self.meter, grid.n, ABSENT)?;
         self.feed(inner, grid, &mut |row| {
             for (seen, value) in column.iter_mut().zip(row.values) {
+                let value = &self.pool.float(*value);
                 if !is_absent(*value) {
                     *seen = if is_absent(*seen) { *value } else { f64::NAN };
                 }
@@ -247,17 +262,28 @@ impl<'q> Eval<'q> {
         let mut column = Column::room(&self.meter, grid.n)?;
         let mut work = Work::new(self.budget);
         self.each_series(&call.source, &mut |labels, samples| {
-            range::column(call.func, &params, samples, &windows, &mut column, &mut work)?;
+            if self.pool.has_one(samples.values) {
+                let series = (labels, samples);
+                self.native_range(call, &params, series, &windows, &mut column)?;
+            } else {
+                range::column(call.func, &params, samples, &windows, &mut column, &mut work)?;
+            }
             if column.iter().all(|value| is_absent(*value)) {
                 return Ok(());
             }
-            self.inform_of_gauge(call, labels);
+            if self.pool.is_empty() || has_float(&self.pool, &column) {
+                self.inform_of_gauge(call, labels);
+            }
             sink(RowRef { labels, is_nameless, values: &column })
         })
     }
 
     fn sort(&self, by: &SortBy, inner: &VectorNode, grid: &Grid) -> Result<Table, PromqlError> {
         let mut table = self.rows(inner, grid)?;
+        if let SortBy::Value { .. } = by {
+            // Histograms have no order.
+            drop(self.take_natives(&mut table));
+        }
         // A range answer is sorted by labels whatever the query says.
         if grid.n == 1 {
             labelling::sort(&mut table.rows, by);

@@ -8,6 +8,7 @@ use crate::storage::{ReadError, SeriesRequest};
 
 use super::error::{KEY_SAMPLES, KEY_SERIES, PromqlError};
 use super::limits::Budget;
+use super::native::Pool;
 use super::plan::FetchPlan;
 use super::source::SeriesSource;
 use super::table::{Meter, Share};
@@ -17,6 +18,8 @@ pub(super) struct Fetches<'q> {
     source: &'q dyn SeriesSource,
     budget: &'q Budget,
     pub(super) meter: Rc<Meter>,
+    /// The native histograms that were read, and those made of them.
+    pub(super) pool: Rc<Pool>,
     plans: Vec<FetchPlan>,
     kept: RefCell<Vec<Kept>>,
     n_samples: Cell<usize>,
@@ -54,10 +57,12 @@ impl<'q> Fetches<'q> {
         plans: Vec<FetchPlan>,
     ) -> Self {
         let kept = plans.iter().map(|_| Kept::default()).collect();
+        let pool = Rc::new(Pool::new(&meter));
         Self {
             source,
             budget,
             meter,
+            pool,
             plans,
             kept: RefCell::new(kept),
             n_samples: Cell::new(0),
@@ -99,6 +104,10 @@ impl<'q> Fetches<'q> {
             series_max: series_left,
         });
         let series = series.map_err(|error| self.name_whole_limit(error, room < samples_left))?;
+        let mut series = series;
+        for one in &mut series {
+            self.pool.merge(one)?;
+        }
         let n_samples = series.iter().map(|one| one.values.len()).sum::<usize>();
         // A source may leave counting to us.
         if n_samples > samples_left {

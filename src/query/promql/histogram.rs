@@ -1,4 +1,5 @@
-//! Classic histograms: series with an `le` label, read as cumulative buckets.
+//! Classic histograms: series with an `le` label, read as cumulative buckets. Native ones are left to
+//! `native`.
 
 use std::collections::HashMap;
 
@@ -10,7 +11,7 @@ use super::grid::{ABSENT, Grid, is_absent};
 use super::parse::place::Place;
 use super::parse::quoting::quoted;
 use super::plan::{HistogramPlaces, ScalarNode, VectorNode, is_identity};
-use super::table::{SAME_LABELSET, Table};
+use super::table::{Row, SAME_LABELSET, Table};
 use super::value::format_value;
 
 /// The label that holds a bucket's upper bound.
@@ -38,6 +39,8 @@ struct Histogram {
 struct BucketRows {
     rows: Table,
     histograms: Vec<Histogram>,
+    /// Native histograms.
+    natives: Vec<Row>,
 }
 
 impl Eval<'_> {
@@ -58,7 +61,8 @@ impl Eval<'_> {
         let inner = self.bucket_rows(inner, places.inner, grid)?;
         let mut table = Table::new(&self.meter);
         for column in &columns {
-            let found = self.quantiles_of(column, &inner, places, grid)?;
+            let mut found = self.quantiles_of(column, &inner, places, grid)?;
+            self.native_quantiles(column, &inner.natives, places.inner, &mut found)?;
             match label {
                 None => table = found,
                 Some(label) => add_labelled(label, column, found, &mut table)?,
@@ -98,6 +102,7 @@ impl Eval<'_> {
         let mut table = self.each_histogram(&inner, grid, |step, buckets, _| {
             bucket_fraction(lower[step], upper[step], buckets)
         })?;
+        self.native_fractions((&lower, &upper), &inner.natives, &mut table)?;
         table.merge_equal(SAME_LABELSET)?;
         Ok(table)
     }
@@ -108,9 +113,10 @@ impl Eval<'_> {
         place: Place,
         grid: &Grid,
     ) -> Result<BucketRows, PromqlError> {
-        let rows = self.rows(inner, grid)?;
+        let mut rows = self.rows(inner, grid)?;
+        let natives = self.take_natives(&mut rows);
         let histograms = self.histograms(&rows, place);
-        Ok(BucketRows { rows, histograms })
+        Ok(BucketRows { rows, histograms, natives })
     }
 
     fn each_histogram(

@@ -36,6 +36,7 @@ mod fetch;
 mod histogram;
 mod info;
 mod kahan;
+mod native;
 mod labelling;
 mod range;
 mod sets;

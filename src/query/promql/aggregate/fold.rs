@@ -4,6 +4,7 @@ use super::super::error::PromqlError;
 use super::super::eval::{Eval, Work};
 use super::super::grid::{ABSENT, Grid, is_absent};
 use super::super::kahan::{Mean, Sum};
+use super::super::native::NativeTotals;
 use super::super::plan::{FoldOp, Grouping, VectorNode};
 use super::super::table::{Share, Table};
 use super::Groups;
@@ -18,6 +19,8 @@ impl Eval<'_> {
     ) -> Result<Table, PromqlError> {
         let mut groups = Groups::new(grouping);
         let mut totals = Totals::new(op, grid.n);
+        let mut natives = NativeTotals::new(self, op);
+        let mut floats = Vec::new();
         let mut share = self.meter.share();
         let mut work = Work::new(self.budget);
         self.feed(inner, grid, &mut |row| {
@@ -26,12 +29,19 @@ impl Eval<'_> {
             if group == totals.n_groups {
                 totals.add_group(&mut share)?;
             }
-            totals.add(group, row.values);
+            if self.pool.has_one(row.values) {
+                natives.take(self, group, row.values, &mut floats)?;
+                totals.add(group, &floats);
+            } else {
+                totals.add(group, row.values);
+            }
             Ok(())
         })?;
         let mut table = Table::new(&self.meter);
         for (group, labels) in groups.labels.into_iter().enumerate() {
-            table.push(labels, totals.column(group))?;
+            let mut column = totals.column(group);
+            natives.put(self, group, &mut column)?;
+            table.push(labels, column)?;
         }
         Ok(table)
     }

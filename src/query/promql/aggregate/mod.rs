@@ -48,7 +48,8 @@ impl Eval<'_> {
     ) -> Result<Table, PromqlError> {
         let quantiles = self.scalar(param, grid)?;
         self.warn_of_quantiles(&quantiles, place);
-        let rows = self.rows(inner, grid)?;
+        let mut rows = self.rows(inner, grid)?;
+        self.only_floats(&mut rows, "quantile");
         let (groups, members) = members_of(&rows, grouping);
         let mut table = Table::new(&self.meter);
         let mut values = Vec::new();
@@ -85,14 +86,15 @@ impl Eval<'_> {
             work.spend(grid.n)?;
             let group = groups.id_of(&row);
             for (step, value) in row.values.iter().enumerate().filter(|(_, v)| !is_absent(**v)) {
-                // All NaNs print alike, so they count alike.
-                let bits = if value.is_nan() { f64::NAN.to_bits() } else { value.to_bits() };
+                // All NaNs print alike, so they count alike; so do histograms that say the same.
+                let is_nan = value.is_nan() && !self.pool.is_one(*value);
+                let bits = if is_nan { f64::NAN.to_bits() } else { value.to_bits() };
                 let place = *places.entry((group, bits)).or_insert(counts.len());
                 if place == counts.len() {
                     share.grow::<f64>(grid.n)?;
                     counts.push(vec![ABSENT; grid.n]);
                     let mut labels = groups.labels[group].to_builder();
-                    labels.set(label, &format_plain(*value));
+                    labels.set(label, &self.text_of(*value));
                     result_labels.push(labels.build());
                 }
                 let count = &mut counts[place][step];
@@ -107,6 +109,15 @@ impl Eval<'_> {
         }
         table.merge_equal(SAME_LABELSET)?;
         Ok(table)
+    }
+}
+
+impl Eval<'_> {
+    fn text_of(&self, value: f64) -> String {
+        match self.pool.get(value) {
+            Some(histogram) => histogram.to_string(),
+            None => format_plain(value),
+        }
     }
 }
 

@@ -24,7 +24,12 @@ impl Eval<'_> {
     ) -> Result<Table, PromqlError> {
         let params = self.scalar(param, grid)?;
         self.check_pick(op, &params, place)?;
-        let rows = self.rows(inner, grid)?;
+        let mut rows = self.rows(inner, grid)?;
+        match op {
+            PickOp::Top => self.only_floats(&mut rows, "topk"),
+            PickOp::Bottom => self.only_floats(&mut rows, "bottomk"),
+            PickOp::Limit | PickOp::LimitRatio => {}
+        }
         let (_, members) = members_of(&rows, grouping);
         let mut picked = Picked { rows: &rows.rows, columns: vec![None; rows.rows.len()], grid };
         let mut order = Vec::new();

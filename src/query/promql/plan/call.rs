@@ -278,8 +278,6 @@ fn join_of(args: &[Node]) -> Result<Relabel, PromqlError> {
 
 fn unsupported(name: &str) -> PromqlError {
     let why = match name {
-        "histogram_avg" | "histogram_count" | "histogram_sum" | "histogram_stddev"
-        | "histogram_stdvar" => " (it works on native histograms, which PromQL does not read here)",
         "start_timestamp" => " (start timestamps are not stored)",
         _ => "",
     };

@@ -39,6 +39,12 @@ pub(in super::super) enum ElementFn {
     DaysInMonth,
     Month,
     Year,
+    /// Of a native histogram.
+    HistogramCount,
+    HistogramSum,
+    HistogramAvg,
+    HistogramStddev,
+    HistogramStdvar,
     /// `timestamp` of anything but a selector: the step's own time.
     StepTime,
 }
@@ -60,8 +66,25 @@ impl ElementFn {
             "clamp_min" => ElementFn::ClampMin,
             "clamp_max" => ElementFn::ClampMax,
             "timestamp" => ElementFn::StepTime,
+            "histogram_count" => ElementFn::HistogramCount,
+            "histogram_sum" => ElementFn::HistogramSum,
+            "histogram_avg" => ElementFn::HistogramAvg,
+            "histogram_stddev" => ElementFn::HistogramStddev,
+            "histogram_stdvar" => ElementFn::HistogramStdvar,
             _ => return Self::trigonometry(name).or_else(|| Self::calendar(name)),
         })
+    }
+
+    /// Returns true for the functions that floats have no value of.
+    pub(in super::super) fn is_of_histograms(self) -> bool {
+        matches!(
+            self,
+            ElementFn::HistogramCount
+                | ElementFn::HistogramSum
+                | ElementFn::HistogramAvg
+                | ElementFn::HistogramStddev
+                | ElementFn::HistogramStdvar
+        )
     }
 
     fn trigonometry(name: &str) -> Option<Self> {

@@ -44,7 +44,11 @@ fn reset_idxs(values: &[f64]) -> Vec<usize> {
 }
 
 /// Returns by how much the change between the samples is to be multiplied for the whole window.
-fn stretch(samples: Samples<'_>, window: Window, counter: Option<(f64, f64)>) -> f64 {
+pub(in super::super) fn stretch(
+    samples: Samples<'_>,
+    window: Window,
+    counter: Option<(f64, f64)>,
+) -> f64 {
     let first_ms = samples.timestamps_ms[window.lo];
     let last_ms = samples.timestamps_ms[window.hi - 1];
     let sampled_s = seconds(last_ms - first_ms);

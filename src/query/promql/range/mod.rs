@@ -20,6 +20,7 @@ use super::plan::{RangeCall, RangeFn};
 use super::table::Column;
 use super::window::{Samples, Window, Windows, slide};
 
+pub(super) use extrapolate::stretch;
 pub(super) use spread::quantile;
 
 /// Writes the function's value at every step, absent where it has none.

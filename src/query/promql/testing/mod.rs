@@ -7,7 +7,9 @@
 mod notation;
 mod script;
 
-use crate::model::{Labels, SeriesData};
+use std::sync::Arc;
+
+use crate::model::{Histogram, Labels, SeriesData};
 use crate::storage::{ReadError, SeriesRequest};
 
 use super::source::SeriesSource;
@@ -47,6 +49,17 @@ impl MemorySource {
         }
     }
 
+    /// Adds a native histogram later than those the series has.
+    pub fn push_histogram(&mut self, labels: &Labels, timestamp_ms: i64, histogram: Histogram) {
+        let place = self.series.binary_search_by(|series| series.labels.cmp(labels));
+        let place = place.unwrap_or_else(|place| {
+            let labels = labels.clone();
+            self.series.insert(place, SeriesData { labels, ..SeriesData::default() });
+            place
+        });
+        self.series[place].histograms.push((timestamp_ms, Arc::new(histogram)));
+    }
+
     /// Adds values at `start_ms`, `start_ms + step_ms` and so on; `None` is a gap.
     pub fn push_values(
         &mut self,
@@ -80,12 +93,15 @@ impl SeriesSource for MemorySource {
                 .all(|matcher| matcher.matches(series.labels.get(&matcher.name).unwrap_or("")));
             let lo = series.timestamps_ms.partition_point(|t| *t < request.start_ms);
             let hi = series.timestamps_ms.partition_point(|t| *t <= request.end_ms);
-            if is_match && lo < hi {
+            let is_wanted = |ms: i64| request.start_ms <= ms && ms <= request.end_ms;
+            let histograms = series.histograms.iter().filter(|(ms, _)| is_wanted(*ms));
+            let histograms: Vec<_> = histograms.cloned().collect();
+            if is_match && (lo < hi || !histograms.is_empty()) {
                 found.push(SeriesData {
                     labels: series.labels.clone(),
                     timestamps_ms: series.timestamps_ms[lo..hi].to_vec(),
                     values: series.values[lo..hi].to_vec(),
-                    ..SeriesData::default()
+                    histograms,
                 });
             }
         }
