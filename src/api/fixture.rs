@@ -22,6 +22,9 @@ use serde_json::Value;
 /// What Grafana's Prometheus data source sends.
 pub const PROMETHEUS: &str = include_str!("../../tests/cases/grafana/prometheus.http");
 
+/// What Grafana's Tempo data source sends.
+pub const TEMPO: &str = include_str!("../../tests/cases/grafana/tempo.http");
+
 /// One request with what is expected of its answer.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Exchange {

@@ -18,8 +18,11 @@ pub(super) enum DoctorCommand {
 pub(super) fn run(command: &DoctorCommand, out: &mut dyn Write) -> Result<(), CliError> {
     let DoctorCommand::Grafana(args) = command;
     let client = Client::new(args)?;
-    let exchanges = fixture::parse(fixture::PROMETHEUS, SystemClock::new().now_ms())
-        .map_err(CliError::failed)?;
+    let now_ms = SystemClock::new().now_ms();
+    let mut exchanges = Vec::new();
+    for requests in [fixture::PROMETHEUS, fixture::TEMPO] {
+        exchanges.extend(fixture::parse(requests, now_ms).map_err(CliError::failed)?);
+    }
     let n_all = exchanges.len();
     let mut n_failed = 0;
     for exchange in &exchanges {
@@ -67,6 +70,16 @@ pub(super) fn provisioning(server: &str) -> String {
          \x20     # With tokens configured, give Grafana one that reads:\n\
          \x20     # httpHeaderName1: Authorization\n\
          \x20   # secureJsonData:\n\
-         \x20   #   httpHeaderValue1: Bearer $COMMONWATCH_TOKEN\n"
+         \x20   #   httpHeaderValue1: Bearer $COMMONWATCH_TOKEN\n\
+         \x20 - name: commonwatch traces\n\
+         \x20   type: tempo\n\
+         \x20   uid: commonwatch-traces\n\
+         \x20   access: proxy\n\
+         \x20   url: {url}/tempo\n\
+         \x20   jsonData:\n\
+         \x20     serviceMap:\n\
+         \x20       datasourceUid: commonwatch\n\
+         \x20     nodeGraph:\n\
+         \x20       enabled: true\n"
     )
 }

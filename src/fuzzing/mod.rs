@@ -25,7 +25,8 @@ pub use crate::ingest::fuzzing::{
 };
 pub use crate::notify::fuzzing::webhook_url;
 pub use crate::query::fuzzing::{
-    promql_eval, promql_notation, promql_parse, sql_gate, sql_json_get, sql_tokens, worker_frames,
+    promql_eval, promql_notation, promql_parse, sql_gate, sql_json_get, sql_tokens, traceql,
+    worker_frames,
 };
 pub use crate::rules::fuzzing::{rule_file, rule_template, rule_test_file};
 pub use crate::storage::fuzzing::{
@@ -64,7 +65,7 @@ targets! {
     otlp_metrics_json otlp_logs_json otlp_traces_json otlp_grpc
     loki_pb loki_json loki_labels amplify
     promql_parse promql_eval promql_notation
-    sql_tokens sql_gate sql_json_get worker_frames
+    sql_tokens sql_gate sql_json_get traceql worker_frames
     wal_decode wal_payload wal_roundtrip wal_replay
     head_chunk labels_packed manifest_decode parquet_open
     scrub tagging tagging_files derive_lines

@@ -74,6 +74,9 @@ pub enum QueryError {
     /// The PromQL expression is wrong or cannot be evaluated.
     #[error(transparent)]
     Promql(#[from] super::promql::PromqlError),
+    /// The TraceQL text is wrong, or the answer too large.
+    #[error(transparent)]
+    Traceql(#[from] super::traceql::TraceqlError),
     /// The store could not be read, or holds more than may be read.
     #[error(transparent)]
     Read(#[from] storage::ReadError),
@@ -98,6 +101,7 @@ impl QueryError {
             QueryError::Timeout { .. } => Kind::Timeout,
             QueryError::Overloaded { .. } => Kind::Overloaded,
             QueryError::Promql(error) => error.kind(),
+            QueryError::Traceql(error) => error.kind(),
             QueryError::Read(storage::ReadError::Limit { .. }) => Kind::Execution,
             QueryError::Read(_) | QueryError::Internal(_) => Kind::Internal,
             QueryError::Spawn(_) => Kind::Unavailable,
@@ -113,6 +117,7 @@ impl QueryError {
             QueryError::Timeout { .. } => Some("query.timeout"),
             QueryError::Overloaded { key, .. } => Some(key),
             QueryError::Promql(error) => error.limit(),
+            QueryError::Traceql(error) => error.limit(),
             QueryError::Read(storage::ReadError::Limit { limit, .. }) => Some(limit),
             _ => None,
         }

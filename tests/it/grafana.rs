@@ -20,6 +20,7 @@ fn the_doctor_finds_the_data_source_well() {
     assert!(output.status.success(), "{}:\n{said}\n{errors}", output.status);
     assert!(!said.contains("FAIL"), "{said}");
     assert!(said.contains("type: prometheus"), "the provisioning is printed as well:\n{said}");
+    assert!(said.contains("type: tempo"), "and that of traces:\n{said}");
 }
 
 #[test]

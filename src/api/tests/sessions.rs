@@ -28,7 +28,8 @@ async fn an_empty_store_contents_grafana() {
     });
     api.ask = Arc::new(Sessions::new(storage, engine));
 
-    for exchange in fixture::parse(fixture::PROMETHEUS, NOW_MS).unwrap() {
+    let requests = [fixture::PROMETHEUS, fixture::TEMPO].map(|text| fixture::parse(text, NOW_MS));
+    for exchange in requests.into_iter().flat_map(Result::unwrap) {
         let answer = send(guarded(api.clone(), ""), exchange_request(&exchange)).await;
         let faults = exchange.judge(answer.status, answer.text());
         assert_eq!(faults, Vec::<String>::new(), "{}", exchange.title);
