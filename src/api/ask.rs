@@ -9,7 +9,9 @@ use crate::base::Kind;
 use crate::model::exemplar::SeriesExemplars;
 use crate::model::{Description, Grant, Labels, Matcher};
 use crate::query::promql::Answer;
-use crate::query::traceql::Trace;
+use crate::query::traceql::{
+    Attribute, Counted, Counting, Found, Menu, Names, Search, Trace, Values,
+};
 use crate::query::{Param, SqlAnswer};
 use crate::rules::{AlertsView, RulesFilter, RulesView};
 
@@ -160,6 +162,28 @@ pub trait Ask: Send + Sync + Debug {
         trace_id: &str,
         range_ns: (i64, i64),
     ) -> Result<(Trace, Vec<String>), AskError>;
+
+    /// Returns the traces that a TraceQL query finds, the newest first.
+    async fn search_traces(&self, grant: &Grant, wanted: Search) -> Result<Found, AskError>;
+
+    /// Returns the series that a TraceQL metrics query counts.
+    async fn count_spans(&self, grant: &Grant, wanted: Counting) -> Result<Counted, AskError>;
+
+    /// Returns the names of spans' attributes, of one scope or of all.
+    async fn trace_tags(
+        &self,
+        grant: &Grant,
+        menu: Menu,
+        scope: Option<&'static str>,
+    ) -> Result<Names, AskError>;
+
+    /// Returns the values of an attribute of spans.
+    async fn trace_tag_values(
+        &self,
+        grant: &Grant,
+        menu: Menu,
+        attribute: Attribute,
+    ) -> Result<Values, AskError>;
 }
 
 /// Shows rules and alerts.

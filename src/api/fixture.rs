@@ -26,6 +26,8 @@ pub const PROMETHEUS: &str = include_str!("../../tests/cases/grafana/prometheus.
 pub const LOKI: &str = include_str!("../../tests/cases/grafana/loki.http");
 /// What Grafana's Alertmanager data source sends.
 pub const ALERTMANAGER: &str = include_str!("../../tests/cases/grafana/alertmanager.http");
+/// What Grafana's Tempo data source sends.
+pub const TEMPO: &str = include_str!("../../tests/cases/grafana/tempo.http");
 
 /// One request with what is expected of its answer.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, on};
 
 use super::Api;
-use super::error::ApiError;
+use super::error::{ApiError, Dialect};
 use crate::base::Kind;
 use crate::model::{Grant, ReadScope, Role, WriteScope};
 
@@ -145,6 +145,9 @@ impl Routes {
 async fn check(need: Need, request: Request, next: Next) -> Response {
     match need.check(request.extensions().get::<Grant>()) {
         Ok(()) => next.run(request).await,
-        Err(error) => error.into_response(),
+        Err(error) => match Dialect::of(request.uri().path(), request.headers()) {
+            Dialect::Grpc => error.into_dialect(Dialect::Grpc),
+            _ => error.into_response(),
+        },
     }
 }

@@ -10,7 +10,9 @@ use crate::base::Kind;
 use crate::model::exemplar::SeriesExemplars;
 use crate::model::{Description, Grant, Labels, Matcher};
 use crate::query::promql::Answer;
-use crate::query::traceql::Trace;
+use crate::query::traceql::{
+    Attribute, Counted, Counting, Found, Menu, Names, Search, Trace, Values,
+};
 use crate::query::{self, Engine, Options, Param, QueryError, Session, SqlAnswer};
 use crate::storage::Storage;
 
@@ -160,5 +162,31 @@ impl Ask for Sessions {
         let session = self.session(grant);
         let trace = session.trace(trace_id, range_ns).await.map_err(refused)?;
         Ok((trace, session.warnings()))
+    }
+
+    async fn search_traces(&self, grant: &Grant, wanted: Search) -> Result<Found, AskError> {
+        self.session(grant).search_traces(wanted).await.map_err(refused)
+    }
+
+    async fn count_spans(&self, grant: &Grant, wanted: Counting) -> Result<Counted, AskError> {
+        self.session(grant).count_spans(wanted).await.map_err(refused)
+    }
+
+    async fn trace_tags(
+        &self,
+        grant: &Grant,
+        menu: Menu,
+        scope: Option<&'static str>,
+    ) -> Result<Names, AskError> {
+        self.session(grant).trace_tags(menu, scope).await.map_err(refused)
+    }
+
+    async fn trace_tag_values(
+        &self,
+        grant: &Grant,
+        menu: Menu,
+        attribute: Attribute,
+    ) -> Result<Values, AskError> {
+        self.session(grant).trace_tag_values(menu, attribute).await.map_err(refused)
     }
 }

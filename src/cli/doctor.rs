@@ -20,8 +20,8 @@ pub(super) fn run(command: &DoctorCommand, out: &mut dyn Write) -> Result<(), Cl
     let client = Client::new(args)?;
     let now_ms = SystemClock::new().now_ms();
     let mut exchanges = Vec::new();
-    for file in [fixture::PROMETHEUS, fixture::ALERTMANAGER] {
-        exchanges.extend(fixture::parse(file, now_ms).map_err(CliError::failed)?);
+    for requests in [fixture::PROMETHEUS, fixture::TEMPO, fixture::ALERTMANAGER] {
+        exchanges.extend(fixture::parse(requests, now_ms).map_err(CliError::failed)?);
     }
     let n_all = exchanges.len();
     let mut n_failed = 0;
@@ -85,6 +85,16 @@ pub(super) fn provisioning(server: &str) -> String {
          \x20   access: proxy\n\
          \x20   url: {url}/am\n\
          \x20   jsonData:\n\
-         \x20     implementation: prometheus\n"
+         \x20     implementation: prometheus\n\
+         \x20 - name: commonwatch traces\n\
+         \x20   type: tempo\n\
+         \x20   uid: commonwatch-traces\n\
+         \x20   access: proxy\n\
+         \x20   url: {url}/tempo\n\
+         \x20   jsonData:\n\
+         \x20     serviceMap:\n\
+         \x20       datasourceUid: commonwatch\n\
+         \x20     nodeGraph:\n\
+         \x20       enabled: true\n"
     )
 }

@@ -26,7 +26,7 @@ pub use crate::ingest::fuzzing::{
 pub use crate::notify::fuzzing::{alerting_file, am_matchers, webhook_url};
 pub use crate::query::fuzzing::{
     logql_parse, logql_pipeline, logql_template, promql_eval, promql_notation, promql_parse,
-    sql_gate, sql_json_get, sql_tokens, worker_frames,
+    sql_gate, sql_json_get, sql_tokens, traceql, worker_frames,
 };
 pub use crate::rules::fuzzing::{rule_file, rule_template, rule_test_file};
 pub use crate::storage::fuzzing::{
@@ -66,7 +66,7 @@ targets! {
     loki_pb loki_json loki_labels amplify
     promql_parse promql_eval promql_notation
     logql_parse logql_pipeline logql_template
-    sql_tokens sql_gate sql_json_get worker_frames
+    sql_tokens sql_gate sql_json_get traceql worker_frames
     wal_decode wal_payload wal_roundtrip wal_replay
     head_chunk labels_packed manifest_decode parquet_open
     scrub tagging tagging_files derive_lines

@@ -77,6 +77,9 @@ pub enum QueryError {
     /// The LogQL query is wrong or cannot be evaluated.
     #[error(transparent)]
     Logql(super::logql::LogqlError),
+    /// The TraceQL text is wrong, or the answer too large.
+    #[error(transparent)]
+    Traceql(#[from] super::traceql::TraceqlError),
     /// The store could not be read, or holds more than may be read.
     #[error(transparent)]
     Read(#[from] storage::ReadError),
@@ -114,6 +117,7 @@ impl QueryError {
             QueryError::Overloaded { .. } => Kind::Overloaded,
             QueryError::Promql(error) => error.kind(),
             QueryError::Logql(error) => error.kind(),
+            QueryError::Traceql(error) => error.kind(),
             QueryError::Read(storage::ReadError::Limit { .. }) => Kind::Execution,
             QueryError::Read(_) | QueryError::Internal(_) => Kind::Internal,
             QueryError::Spawn(_) => Kind::Unavailable,
@@ -130,6 +134,7 @@ impl QueryError {
             QueryError::Overloaded { key, .. } => Some(key),
             QueryError::Promql(error) => error.limit(),
             QueryError::Logql(error) => error.limit(),
+            QueryError::Traceql(error) => error.limit(),
             QueryError::Read(storage::ReadError::Limit { limit, .. }) => Some(limit),
             _ => None,
         }

@@ -30,6 +30,7 @@ pub(crate) mod fuzzing {
     pub use super::logql::fuzzing::{logql_parse, logql_pipeline, logql_template};
     pub use super::promql::fuzzing::{promql_eval, promql_notation, promql_parse};
     pub use super::sql::fuzzing::{sql_gate, sql_json_get, sql_tokens};
+    pub use super::traceql::fuzzing::traceql;
     pub use super::worker::fuzzing::worker_frames;
 }
 #[cfg(test)]

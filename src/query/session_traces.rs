@@ -3,7 +3,9 @@
 use super::error::QueryError;
 use super::promql::Budget;
 use super::session::{Options, Session};
-use super::traceql::{self, Limits, Trace};
+use super::traceql::{
+    self, Attribute, Counted, Counting, Found, Limits, Menu, Names, Search, Trace, Values,
+};
 use crate::model::Role;
 use crate::storage::{Snapshot, TraceRequest};
 
@@ -26,6 +28,50 @@ impl Session {
             self.engine.limited(key);
         }
         Ok(trace)
+    }
+
+    /// Returns the traces that a TraceQL query finds, the newest first.
+    pub async fn search_traces(&self, wanted: Search) -> Result<Found, QueryError> {
+        self.read_traces(Options::default(), move |snapshot, limits, budget| {
+            let mut found = traceql::search(snapshot, &wanted, limits, budget)?;
+            found.warnings.extend(snapshot.warnings());
+            Ok(found)
+        })
+        .await
+    }
+
+    /// Returns the names of attributes, of one scope or of all.
+    pub async fn trace_tags(
+        &self,
+        menu: Menu,
+        scope: Option<&'static str>,
+    ) -> Result<Names, QueryError> {
+        self.read_traces(Options::default(), move |snapshot, limits, budget| {
+            traceql::names(snapshot, &menu, scope, limits, budget)
+        })
+        .await
+    }
+
+    /// Returns the values of an attribute.
+    pub async fn trace_tag_values(
+        &self,
+        menu: Menu,
+        attribute: Attribute,
+    ) -> Result<Values, QueryError> {
+        self.read_traces(Options::default(), move |snapshot, limits, budget| {
+            traceql::values(snapshot, &menu, &attribute, limits, budget)
+        })
+        .await
+    }
+
+    /// Returns the series that a TraceQL metrics query counts.
+    pub async fn count_spans(&self, wanted: Counting) -> Result<Counted, QueryError> {
+        self.read_traces(Options::default(), move |snapshot, limits, budget| {
+            let mut counted = traceql::count(snapshot, &wanted, limits, budget)?;
+            counted.warnings.extend(snapshot.warnings());
+            Ok(counted)
+        })
+        .await
     }
 
     /// Runs a question about traces, which only a developer may ask.

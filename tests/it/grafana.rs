@@ -21,6 +21,7 @@ fn the_doctor_finds_the_data_source_well() {
     assert!(!said.contains("FAIL"), "{said}");
     assert!(said.contains("type: prometheus"), "the provisioning is printed as well:\n{said}");
     assert!(said.contains("type: loki"), "for logs too:\n{said}");
+    assert!(said.contains("type: tempo"), "and that of traces:\n{said}");
 }
 
 #[test]

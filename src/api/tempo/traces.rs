@@ -4,7 +4,7 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use http::header::{ACCEPT, HeaderName, HeaderValue};
+use http::header::{ACCEPT, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, TracesData};
 use prost::Message as _;
@@ -12,6 +12,7 @@ use prost::Message as _;
 use super::super::Api;
 use super::super::error::{ApiError, answer};
 use super::super::params::Params;
+use super::PARTIAL;
 use super::error::TempoError;
 use super::otlp::resource_spans;
 use super::otlp_json::{Object, push_resource_spans};
@@ -22,8 +23,6 @@ use crate::query::traceql::Trace;
 
 const PROTOBUF: &str = "application/protobuf";
 const TRACE_ID_DIGITS: usize = 32;
-/// Says what an answer lacks where it has no place for it.
-const PARTIAL: HeaderName = HeaderName::from_static("x-commonwatch-partial");
 
 /// Tempo's `TraceByIDResponse`.
 #[derive(Clone, PartialEq, prost::Message)]

@@ -2,3 +2,4 @@
 
 mod by_id;
 mod random;
+mod search;

@@ -1,0 +1,456 @@
+//! What a TraceQL query says, and how it is written again.
+
+use std::cmp::Ordering;
+use std::fmt;
+
+use regex::Regex;
+
+use super::attribute::Attribute;
+use super::value::{Value, quoted};
+
+/// A query: spansets through a pipeline, perhaps counted over time.
+#[derive(Debug, Clone)]
+pub struct Query {
+    /// The stages, each taking the spansets of the one before.
+    pub stages: Vec<Stage>,
+    /// What is counted of the spans that come out.
+    pub metrics: Option<Metrics>,
+    /// `with(…)`: advice that may be followed.
+    pub hints: Vec<(String, Value<'static>)>,
+}
+
+/// One stage of a pipeline.
+#[derive(Debug, Clone)]
+pub enum Stage {
+    /// Spans that match.
+    Spans(Spanset),
+    /// Spansets of which something is true.
+    Filter(ScalarFilter),
+    /// `by(…)`: one spanset a value.
+    By(Field),
+    /// `coalesce()`: one spanset again.
+    Coalesce,
+    /// `select(…)`: what is shown of the spans.
+    Select(Vec<Attribute>),
+}
+
+/// An expression that picks spans of a trace.
+#[derive(Debug, Clone)]
+pub enum Spanset {
+    /// `{ … }`; without a condition all spans.
+    Filter(Option<Field>),
+    /// Two spansets, and how their spans relate.
+    Operation(SpansetOp, Box<Spanset>, Box<Spanset>),
+    /// `({ … } | …)`
+    Pipeline(Vec<Stage>),
+}
+
+/// How two spansets make one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpansetOp {
+    /// `&&`: the spans of both, when both have some.
+    And,
+    /// `||`: the spans of both.
+    Or,
+    /// By their place in the trace.
+    Related(Relation, Form),
+}
+
+/// Where a span on the right stands, seen from one on the left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relation {
+    /// `>`: below it, at once.
+    Child,
+    /// `>>`: below it.
+    Descendant,
+    /// `<`: above it, at once.
+    Parent,
+    /// `<<`: above it.
+    Ancestor,
+    /// `~`: beside it.
+    Sibling,
+}
+
+/// Which spans are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Those on the right that stand so to one on the left.
+    Plain,
+    /// `!`: those on the right that stand so to none on the left.
+    Negated,
+    /// `&`: those on both sides that stand so to one on the other.
+    Union,
+}
+
+/// Every spanset operator as it is written, longest first where one begins with another.
+pub(super) const SPANSET_OPS: [(&str, SpansetOp); 17] = {
+    use Form::{Negated, Plain, Union};
+    use Relation::{Ancestor, Child, Descendant, Parent, Sibling};
+    use SpansetOp::{And, Or, Related};
+    [
+        ("&>>", Related(Descendant, Union)),
+        ("&<<", Related(Ancestor, Union)),
+        ("!>>", Related(Descendant, Negated)),
+        ("!<<", Related(Ancestor, Negated)),
+        ("&>", Related(Child, Union)),
+        ("&<", Related(Parent, Union)),
+        ("&~", Related(Sibling, Union)),
+        ("!>", Related(Child, Negated)),
+        ("!<", Related(Parent, Negated)),
+        ("!~", Related(Sibling, Negated)),
+        (">>", Related(Descendant, Plain)),
+        ("<<", Related(Ancestor, Plain)),
+        (">", Related(Child, Plain)),
+        ("<", Related(Parent, Plain)),
+        ("~", Related(Sibling, Plain)),
+        ("&&", And),
+        ("||", Or),
+    ]
+};
+
+/// A condition on one span, or a value of it.
+#[derive(Debug, Clone)]
+pub enum Field {
+    /// As written.
+    Static(Value<'static>),
+    /// Of the span.
+    Attribute(Attribute),
+    /// `-x`
+    Minus(Box<Field>),
+    /// `!x`
+    Not(Box<Field>),
+    /// `a && b`, `a || b`
+    Logic(Logic, Box<Field>, Box<Field>),
+    /// `a = b`
+    Compare(Compare, Box<Field>, Box<Field>),
+    /// `a =~ "b"`; true for `!~`.
+    Matches(Box<Field>, Regex, bool),
+    /// `a + b`
+    Arithmetic(Arithmetic, Box<Field>, Box<Field>),
+}
+
+/// `&&` and `||`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Logic {
+    /// Both.
+    And,
+    /// Either.
+    Or,
+}
+
+/// A comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compare {
+    Equal,
+    NotEqual,
+    Less,
+    LessEqual,
+    Greater,
+    GreaterEqual,
+}
+
+/// An arithmetic operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arithmetic {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Modulo,
+    Power,
+}
+
+/// `count() > 2`
+#[derive(Debug, Clone)]
+pub struct ScalarFilter {
+    /// What is compared.
+    pub op: Compare,
+    /// One number of a spanset.
+    pub lhs: Scalar,
+    /// The other.
+    pub rhs: Scalar,
+}
+
+/// A number of a spanset.
+#[derive(Debug, Clone)]
+pub enum Scalar {
+    /// As written.
+    Static(Value<'static>),
+    /// Of all its spans.
+    Aggregate(Aggregate, Option<Field>),
+    /// `a + b`
+    Arithmetic(Arithmetic, Box<Scalar>, Box<Scalar>),
+    /// `({ … } | count())`: of the spansets that a pipeline of its own makes.
+    Pipeline(Vec<Stage>, Box<Scalar>),
+}
+
+/// How the values of spans become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aggregate {
+    Count,
+    Min,
+    Max,
+    Sum,
+    Avg,
+}
+
+impl Aggregate {
+    /// All of them by their names.
+    pub(super) const ALL: [(&'static str, Aggregate); 5] = [
+        ("count", Aggregate::Count),
+        ("min", Aggregate::Min),
+        ("max", Aggregate::Max),
+        ("sum", Aggregate::Sum),
+        ("avg", Aggregate::Avg),
+    ];
+
+    fn name(self) -> &'static str {
+        Self::ALL[self as usize].0
+    }
+}
+
+/// Spans counted over time.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    /// What is counted.
+    pub function: Function,
+    /// One series for each of their values.
+    pub by: Vec<Attribute>,
+    /// What is kept of the series.
+    pub seconds: Vec<SecondStage>,
+}
+
+/// A function of spans over time.
+#[derive(Debug, Clone)]
+pub enum Function {
+    /// Spans a second.
+    Rate,
+    /// Spans.
+    Count,
+    /// The least, greatest, total or mean of a value.
+    Fold(Aggregate, Attribute),
+    /// Quantiles of a value.
+    Quantiles(Attribute, Vec<f64>),
+    /// How many there are of a value up to each power of two.
+    Histogram(Attribute),
+    /// How the spans that match differ from the others.
+    Compare {
+        /// What the selection is.
+        filter: Option<Field>,
+        /// The most values of each attribute.
+        top: usize,
+        /// When it counts, ns since 1970 UTC.
+        range_ns: Option<(i64, i64)>,
+    },
+}
+
+/// What is done with series.
+#[derive(Debug, Clone)]
+pub enum SecondStage {
+    /// The greatest at each point.
+    Top(usize),
+    /// The least at each point.
+    Bottom(usize),
+    /// Those of which something is true.
+    Filter(Compare, f64),
+}
+
+impl Compare {
+    /// All of them as they are written.
+    pub(super) const ALL: [(&'static str, Compare); 6] = [
+        ("=", Compare::Equal),
+        ("!=", Compare::NotEqual),
+        ("<", Compare::Less),
+        ("<=", Compare::LessEqual),
+        (">", Compare::Greater),
+        (">=", Compare::GreaterEqual),
+    ];
+
+    /// Returns the comparison with its sides exchanged.
+    pub(super) fn turned(self) -> Self {
+        match self {
+            Compare::Less => Compare::Greater,
+            Compare::LessEqual => Compare::GreaterEqual,
+            Compare::Greater => Compare::Less,
+            Compare::GreaterEqual => Compare::LessEqual,
+            other => other,
+        }
+    }
+
+    pub(super) fn is_equality(self) -> bool {
+        matches!(self, Compare::Equal | Compare::NotEqual)
+    }
+
+    /// Returns true when two values in this order compare so; what has no order is only unequal.
+    pub(super) fn holds(self, order: Option<Ordering>) -> bool {
+        match self {
+            Compare::Equal => order == Some(Ordering::Equal),
+            Compare::NotEqual => order != Some(Ordering::Equal),
+            Compare::Less => order == Some(Ordering::Less),
+            Compare::LessEqual => matches!(order, Some(Ordering::Less | Ordering::Equal)),
+            Compare::Greater => order == Some(Ordering::Greater),
+            Compare::GreaterEqual => matches!(order, Some(Ordering::Greater | Ordering::Equal)),
+        }
+    }
+}
+
+impl Arithmetic {
+    /// All of them as they are written.
+    pub(super) const ALL: [(&'static str, Arithmetic); 6] = [
+        ("+", Arithmetic::Add),
+        ("-", Arithmetic::Subtract),
+        ("*", Arithmetic::Multiply),
+        ("/", Arithmetic::Divide),
+        ("%", Arithmetic::Modulo),
+        ("^", Arithmetic::Power),
+    ];
+
+    /// Returns the result, in doubles.
+    pub(super) fn of(self, a: f64, b: f64) -> f64 {
+        match self {
+            Arithmetic::Add => a + b,
+            Arithmetic::Subtract => a - b,
+            Arithmetic::Multiply => a * b,
+            Arithmetic::Divide => a / b,
+            Arithmetic::Modulo => a % b,
+            Arithmetic::Power => a.powf(b),
+        }
+    }
+}
+
+fn symbol<T: PartialEq + Copy>(all: &[(&'static str, T)], wanted: T) -> &'static str {
+    all.iter().find(|(_, op)| *op == wanted).map_or("?", |(text, _)| text)
+}
+
+fn listed<T: fmt::Display>(list: &[T]) -> String {
+    list.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl fmt::Display for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&stages_text(&self.stages))?;
+        if let Some(metrics) = &self.metrics {
+            write!(f, " | {metrics}")?;
+        }
+        if !self.hints.is_empty() {
+            let hints: Vec<String> =
+                self.hints.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            write!(f, " with({})", hints.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+fn stages_text(stages: &[Stage]) -> String {
+    stages.iter().map(Stage::to_string).collect::<Vec<_>>().join(" | ")
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Stage::Spans(spanset) => write!(f, "{spanset}"),
+            Stage::Filter(ScalarFilter { op, lhs, rhs }) => {
+                write!(f, "{lhs} {} {rhs}", symbol(&Compare::ALL, *op))
+            }
+            Stage::By(field) => write!(f, "by({field})"),
+            Stage::Coalesce => f.write_str("coalesce()"),
+            Stage::Select(attributes) => write!(f, "select({})", listed(attributes)),
+        }
+    }
+}
+
+impl fmt::Display for Spanset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Spanset::Filter(None) => f.write_str("{ }"),
+            Spanset::Filter(Some(field)) => write!(f, "{{ {field} }}"),
+            Spanset::Operation(op, lhs, rhs) => {
+                write!(f, "({lhs} {} {rhs})", symbol(&SPANSET_OPS, *op))
+            }
+            Spanset::Pipeline(stages) => write!(f, "({})", stages_text(stages)),
+        }
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Field::Static(value) => write!(f, "{value}"),
+            Field::Attribute(attribute) => write!(f, "{attribute}"),
+            Field::Minus(field) => write!(f, "-({field})"),
+            Field::Not(field) => write!(f, "!({field})"),
+            Field::Logic(logic, a, b) => {
+                write!(f, "({a} {} {b})", if *logic == Logic::And { "&&" } else { "||" })
+            }
+            Field::Compare(op, a, b) => write!(f, "({a} {} {b})", symbol(&Compare::ALL, *op)),
+            Field::Matches(field, regex, is_negated) => {
+                let op = if *is_negated { "!~" } else { "=~" };
+                let inner = regex.as_str().strip_prefix("^(?:").and_then(|r| r.strip_suffix(")$"));
+                write!(f, "({field} {op} {})", quoted(inner.unwrap_or(regex.as_str())))
+            }
+            Field::Arithmetic(op, a, b) => {
+                write!(f, "({a} {} {b})", symbol(&Arithmetic::ALL, *op))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Scalar::Static(value) => write!(f, "{value}"),
+            Scalar::Aggregate(aggregate, None) => write!(f, "{}()", aggregate.name()),
+            Scalar::Aggregate(aggregate, Some(field)) => write!(f, "{}({field})", aggregate.name()),
+            Scalar::Arithmetic(op, a, b) => {
+                write!(f, "({a} {} {b})", symbol(&Arithmetic::ALL, *op))
+            }
+            Scalar::Pipeline(stages, scalar) => {
+                write!(f, "({} | {scalar})", stages_text(stages))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.function)?;
+        if !self.by.is_empty() {
+            write!(f, " by({})", listed(&self.by))?;
+        }
+        for stage in &self.seconds {
+            match stage {
+                SecondStage::Top(n) => write!(f, " | topk({n})")?,
+                SecondStage::Bottom(n) => write!(f, " | bottomk({n})")?,
+                SecondStage::Filter(op, value) => {
+                    write!(f, " {} {}", symbol(&Compare::ALL, *op), Value::Float(*value))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Function::Rate => f.write_str("rate()"),
+            Function::Count => f.write_str("count_over_time()"),
+            Function::Fold(aggregate, attribute) => {
+                write!(f, "{}_over_time({attribute})", aggregate.name())
+            }
+            Function::Quantiles(attribute, quantiles) => {
+                let quantiles: Vec<Value<'_>> =
+                    quantiles.iter().map(|q| Value::Float(*q)).collect();
+                write!(f, "quantile_over_time({attribute}, {})", listed(&quantiles))
+            }
+            Function::Histogram(attribute) => write!(f, "histogram_over_time({attribute})"),
+            Function::Compare { filter, top, range_ns } => {
+                write!(f, "compare({}, {top}", Spanset::Filter(filter.clone()))?;
+                match range_ns {
+                    Some((start, end)) => write!(f, ", {start}, {end})"),
+                    None => f.write_str(")"),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Rows of spans as the evaluator reads them: each column found once a batch.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray,
+    TimestampNanosecondArray,
+};
+use arrow::datatypes::{Int32Type, Int64Type, TimestampNanosecondType};
+
+/// A column of texts.
+#[derive(Debug, Clone)]
+pub(super) struct Texts {
+    /// Of a dictionary.
+    keys: Option<Int32Array>,
+    values: StringArray,
+}
+
+impl Texts {
+    fn of(column: &ArrayRef) -> Self {
+        match column.as_dictionary_opt::<Int32Type>() {
+            Some(dictionary) => Self {
+                keys: Some(dictionary.keys().clone()),
+                values: dictionary.values().as_string::<i32>().clone(),
+            },
+            None => Self { keys: None, values: column.as_string::<i32>().clone() },
+        }
+    }
+
+    /// Returns a row's text, empty for null.
+    pub(super) fn get(&self, row: usize) -> &str {
+        let place = match &self.keys {
+            Some(keys) if keys.is_null(row) => return "",
+            Some(keys) => keys.value(row).unsigned_abs() as usize,
+            None => row,
+        };
+        if self.values.is_null(place) { "" } else { self.values.value(place) }
+    }
+}
+
+/// The columns of some rows; those that nobody asked for are not there.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) start: TimestampNanosecondArray,
+    pub(super) duration: Int64Array,
+    pub(super) trace_id: Texts,
+    pub(super) span_id: Texts,
+    pub(super) parent_id: Texts,
+    pub(super) name: Texts,
+    pub(super) kind: Texts,
+    pub(super) status: Texts,
+    pub(super) resource: Texts,
+    pub(super) status_message: Option<Texts>,
+    pub(super) attributes: Option<Texts>,
+    pub(super) events: Option<Texts>,
+    pub(super) links: Option<Texts>,
+    pub(super) scope_name: Option<Texts>,
+    pub(super) scope_version: Option<Texts>,
+    pub(super) scope_attributes: Option<Texts>,
+}
+
+/// The columns that every question reads.
+pub(super) const COLUMNS: [&str; 9] = [
+    "start_time",
+    "duration_ns",
+    "trace_id",
+    "span_id",
+    "parent_span_id",
+    "name",
+    "kind",
+    "status_code",
+    "resource",
+];
+
+impl Batch {
+    /// Takes a batch apart.
+    pub(super) fn of(batch: &RecordBatch) -> Arc<Self> {
+        let column = |name| batch.column_by_name(name).expect("COLUMNS are always read");
+        let some = |name| batch.column_by_name(name).map(Texts::of);
+        Arc::new(Self {
+            start: column("start_time").as_primitive::<TimestampNanosecondType>().clone(),
+            duration: column("duration_ns").as_primitive::<Int64Type>().clone(),
+            trace_id: Texts::of(column("trace_id")),
+            span_id: Texts::of(column("span_id")),
+            parent_id: Texts::of(column("parent_span_id")),
+            name: Texts::of(column("name")),
+            kind: Texts::of(column("kind")),
+            status: Texts::of(column("status_code")),
+            resource: Texts::of(column("resource")),
+            status_message: some("status_message"),
+            attributes: some("attributes"),
+            events: some("events"),
+            links: some("links"),
+            scope_name: some("scope_name"),
+            scope_version: some("scope_version"),
+            scope_attributes: some("scope_attributes"),
+        })
+    }
+
+    /// Returns how many rows there are.
+    pub(super) fn n_rows(&self) -> usize {
+        self.start.len()
+    }
+}

@@ -1,0 +1,552 @@
+//! Spans counted over time.
+//!
+//! A point stands for the spans that began in the step before it, its own moment included, as in
+//! Tempo: `(t - step, t]`. Start and end of a question are moved outwards to whole steps, so that the
+//! same span is counted in the same point however a dashboard is scrolled.
+//!
+//! Quantiles and histograms are those of Tempo too: values fall into powers of two, and a quantile
+//! lies between two of them, exponentially.
+
+use std::collections::BTreeMap;
+
+use hashbrown::HashMap;
+
+use super::Limits;
+use super::ast::{Aggregate, Function, Metrics, Query, SecondStage};
+use super::attribute::Attribute;
+use super::compare::Comparison;
+use super::error::TraceqlError;
+use super::eval::run;
+use super::needs::Needs;
+use super::scan::{Inspected, traces};
+use super::trace::{Place, Trace};
+use super::value::Value;
+use crate::query::QueryError;
+use crate::query::promql::Budget;
+use crate::storage::{Snapshot, SpanRange};
+
+/// What a metrics question asks.
+#[derive(Debug, Clone)]
+pub struct Counting {
+    /// The TraceQL text.
+    pub query: String,
+    /// From here, ns since 1970 UTC.
+    pub start_ns: i64,
+    /// To here.
+    pub end_ns: i64,
+    /// Between two points; `None` asks for one value of the whole range.
+    pub step_ns: Option<i64>,
+    /// At most this many exemplars a series.
+    pub exemplars: usize,
+}
+
+/// Series of counts.
+#[derive(Debug, Clone, Default)]
+pub struct Counted {
+    /// In the order of their labels.
+    pub series: Vec<CountedSeries>,
+    /// What was read for that.
+    pub inspected: Inspected,
+    /// Why that is not all there is; empty when it is.
+    pub warnings: Vec<String>,
+}
+
+/// One series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CountedSeries {
+    /// What tells it apart.
+    pub labels: Vec<(String, Value<'static>)>,
+    /// (ms since 1970 UTC, value), in order; a point without a value is left out.
+    pub samples: Vec<(i64, f64)>,
+    /// Spans that were counted.
+    pub exemplars: Vec<Exemplar>,
+}
+
+/// A span that was counted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exemplar {
+    /// The trace it is of, and the values of the series' labels.
+    pub labels: Vec<(String, Value<'static>)>,
+    /// Its value, or that of its point.
+    pub value: f64,
+    /// When it began.
+    pub timestamp_ms: i64,
+}
+
+/// The name that a series without other labels has.
+pub(super) const NAME: &str = "__name__";
+const BUCKET: &str = "__bucket";
+const QUANTILE: &str = "p";
+const MS_NS: i64 = 1_000_000;
+
+/// Counts.
+pub(in crate::query) fn count(
+    snapshot: &Snapshot,
+    wanted: &Counting,
+    limits: &Limits,
+    budget: &Budget,
+) -> Result<Counted, QueryError> {
+    let query = super::parse(&wanted.query, limits)?;
+    let Some(metrics) = &query.metrics else {
+        let message = "not a metrics query: it needs a function such as `| rate()` at its end";
+        return Err(TraceqlError::Invalid(message.to_owned()).into());
+    };
+    let grid = Grid::of(wanted, limits)?;
+    let needs = Needs::of(&query);
+    let range = SpanRange {
+        min_ns: grid.start_ns.saturating_add(1),
+        max_ns: grid.end_ns(),
+        columns: needs.columns(),
+    };
+    let exemplars = exemplars_of(&query, wanted.exemplars);
+    let mut counter = Counter::new(metrics, grid, exemplars, limits);
+    let inspected = traces(snapshot, &range, limits, budget, &mut |trace| {
+        let mut places: Vec<Place> =
+            run(&query.stages, &trace).into_iter().flat_map(|set| set.spans).collect();
+        places.sort_unstable();
+        places.dedup();
+        for place in places {
+            counter.take(&trace, place)?;
+        }
+        Ok(true)
+    })?;
+    let mut series = counter.finish();
+    let n_bytes = series.iter().map(CountedSeries::n_bytes).sum();
+    super::check_bytes(n_bytes, budget)?;
+    for stage in &metrics.seconds {
+        second_stage(stage, &mut series);
+    }
+    let warnings = super::cut_warnings(inspected.n_cut, limits);
+    Ok(Counted { series, inspected, warnings })
+}
+
+/// `with(exemplars=…)` wins over the parameter.
+fn exemplars_of(query: &Query, asked: usize) -> usize {
+    let hint = query.hints.iter().find(|(name, _)| name == "exemplars");
+    match hint {
+        Some((_, Value::Bool(false))) => 0,
+        Some((_, Value::Int(n))) => usize::try_from(*n).unwrap_or(0).min(EXEMPLARS_MAX),
+        _ => asked.min(EXEMPLARS_MAX),
+    }
+}
+
+/// The most exemplars of one series.
+pub const EXEMPLARS_MAX: usize = 100;
+
+/// The points of an answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Grid {
+    start_ns: i64,
+    step_ns: i64,
+    n_points: usize,
+}
+
+impl Grid {
+    fn of(wanted: &Counting, limits: &Limits) -> Result<Self, TraceqlError> {
+        let Counting { start_ns, end_ns, step_ns, .. } = *wanted;
+        let Some(step_ns) = step_ns else {
+            let step_ns = end_ns.saturating_sub(start_ns).max(1);
+            return Ok(Self { start_ns, step_ns, n_points: 1 });
+        };
+        let step_ns = step_ns.max(1);
+        let start_ns = start_ns.div_euclid(step_ns).saturating_mul(step_ns);
+        let span_ns = end_ns.saturating_sub(start_ns).max(1);
+        let n_points = span_ns.saturating_sub(1) / step_ns + 1;
+        let (n, max) = (usize::try_from(n_points).unwrap_or(usize::MAX), limits.points_max);
+        if n > max {
+            let key = "query.points_max";
+            return Err(TraceqlError::Limit { what: "points", n, max, key });
+        }
+        Ok(Self { start_ns, step_ns, n_points: n })
+    }
+
+    fn end_ns(&self) -> i64 {
+        self.start_ns.saturating_add(self.step_ns.saturating_mul(whole(self.n_points)))
+    }
+
+    /// Returns the point that a moment counts for.
+    fn point(&self, at_ns: i64) -> Option<usize> {
+        let past = at_ns.checked_sub(self.start_ns)?.checked_sub(1)?;
+        let point = usize::try_from(past.checked_div(self.step_ns)?).ok()?;
+        (past >= 0 && point < self.n_points).then_some(point)
+    }
+
+    fn timestamp_ms(&self, point: usize) -> i64 {
+        self.start_ns.saturating_add(self.step_ns.saturating_mul(whole(point + 1))) / MS_NS
+    }
+
+    fn step_s(&self) -> f64 {
+        seconds(self.step_ns)
+    }
+}
+
+fn whole(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "TraceQL counts in doubles")]
+fn seconds(ns: i64) -> f64 {
+    ns as f64 / 1e9
+}
+
+/// What is known of a point so far.
+#[derive(Debug, Clone, Copy, Default)]
+struct Cell {
+    n: f64,
+    folded: f64,
+}
+
+/// A series under way.
+#[derive(Debug, Default)]
+struct Series {
+    labels: Vec<(String, Value<'static>)>,
+    cells: Vec<Cell>,
+    /// Counts by the power of two that bounds them, of each point; for quantiles.
+    buckets: BTreeMap<usize, BTreeMap<u64, u64>>,
+    exemplars: Vec<Exemplar>,
+    n_seen: usize,
+}
+
+/// Counts spans into series.
+struct Counter<'a> {
+    metrics: &'a Metrics,
+    grid: Grid,
+    n_exemplars: usize,
+    limits: &'a Limits,
+    series: HashMap<String, Series>,
+    comparison: Option<Comparison<'a>>,
+}
+
+impl<'a> Counter<'a> {
+    fn new(metrics: &'a Metrics, grid: Grid, n_exemplars: usize, limits: &'a Limits) -> Self {
+        let comparison = match &metrics.function {
+            Function::Compare { filter, top, range_ns } => {
+                Some(Comparison::new(filter.as_ref(), *top, *range_ns, grid.n_points))
+            }
+            _ => None,
+        };
+        Self { metrics, grid, n_exemplars, limits, series: HashMap::new(), comparison }
+    }
+
+    fn take(&mut self, trace: &Trace, place: Place) -> Result<(), QueryError> {
+        let Some(point) = self.grid.point(trace.start(place)) else { return Ok(()) };
+        if let Some(comparison) = &mut self.comparison {
+            return comparison.take(trace, place, point, self.limits);
+        }
+        let Some(value) = self.value(trace, place) else { return Ok(()) };
+        let mut labels: Vec<(String, Value<'static>)> = Vec::new();
+        for attribute in &self.metrics.by {
+            let label = trace.value(place, attribute).first().into_owned();
+            labels.push((attribute.to_string(), label));
+        }
+        if let Function::Histogram(_) = self.metrics.function {
+            let Some(bound) = bucket(value) else { return Ok(()) };
+            labels.push((BUCKET.to_owned(), Value::Float(shown(bound, value))));
+        }
+        let exemplar = self.exemplar(trace, place, value, &labels);
+        let is_quantile = matches!(self.metrics.function, Function::Quantiles(..));
+        let (fold, n_exemplars) = (self.fold(), self.n_exemplars);
+        let series = self.series_of(labels)?;
+        series.count(point, value.number, fold);
+        if is_quantile && let Some(bound) = bucket(value) {
+            *series.buckets.entry(point).or_default().entry(bound).or_insert(0) += 1;
+        }
+        if let Some(exemplar) = exemplar {
+            series.offer(exemplar, n_exemplars);
+        }
+        Ok(())
+    }
+
+    fn fold(&self) -> Aggregate {
+        match &self.metrics.function {
+            Function::Fold(aggregate, _) => *aggregate,
+            _ => Aggregate::Count,
+        }
+    }
+
+    /// Returns the number that is counted; a span without one is not.
+    fn value(&self, trace: &Trace, place: Place) -> Option<Measured> {
+        let attribute: &Attribute = match &self.metrics.function {
+            Function::Fold(_, attribute)
+            | Function::Quantiles(attribute, _)
+            | Function::Histogram(attribute) => attribute,
+            _ => return Some(Measured { number: 1.0, is_duration: false }),
+        };
+        let value = trace.value(place, attribute).first();
+        let is_duration = matches!(value, Value::Duration(_));
+        Some(Measured { number: value.number()?, is_duration })
+    }
+
+    fn series_of(
+        &mut self,
+        labels: Vec<(String, Value<'static>)>,
+    ) -> Result<&mut Series, QueryError> {
+        let key: String = labels
+            .iter()
+            .map(|(_, value)| format!("{}\u{1}{value}\u{1}", value.type_name()))
+            .collect();
+        let n_points = self.grid.n_points;
+        let (n_series, max) = (self.series.len(), self.limits.series_max);
+        if n_series >= max && !self.series.contains_key(&key) {
+            let key = "query.series_max";
+            return Err(TraceqlError::TooMuch { what: "series", max, key }.into());
+        }
+        Ok(self.series.entry(key).or_insert_with(|| Series {
+            labels,
+            cells: vec![Cell::default(); n_points],
+            ..Series::default()
+        }))
+    }
+
+    fn exemplar(
+        &self,
+        trace: &Trace,
+        place: Place,
+        value: Measured,
+        labels: &[(String, Value<'static>)],
+    ) -> Option<Exemplar> {
+        if self.n_exemplars == 0 {
+            return None;
+        }
+        let id = ("trace:id".to_owned(), Value::Text(trace.id().to_owned().into()));
+        let shown = match self.metrics.function {
+            Function::Fold(..) | Function::Quantiles(..) => value.shown(),
+            // Of a count the span has no value: it is shown where its point is.
+            _ => f64::NAN,
+        };
+        let labels = std::iter::once(id)
+            .chain(labels.iter().filter(|(name, _)| name != BUCKET).cloned())
+            .collect();
+        Some(Exemplar { labels, value: shown, timestamp_ms: trace.start(place) / MS_NS })
+    }
+
+    fn finish(self) -> Vec<CountedSeries> {
+        let Self { metrics, grid, series, comparison, .. } = self;
+        if let Some(comparison) = comparison {
+            return comparison.finish(|point| grid.timestamp_ms(point));
+        }
+        let mut finished: Vec<CountedSeries> =
+            series.into_values().flat_map(|series| finished(series, metrics, grid)).collect();
+        if finished.is_empty()
+            && metrics.by.is_empty()
+            && matches!(metrics.function, Function::Rate | Function::Count)
+        {
+            // Nothing is a count as well.
+            let none = Series { cells: vec![Cell::default(); grid.n_points], ..Series::default() };
+            finished.extend(self::finished(none, metrics, grid));
+        }
+        finished.sort_by_key(|series| {
+            series.labels.iter().map(|(_, value)| value.plain()).collect::<Vec<_>>()
+        });
+        finished
+    }
+}
+
+/// A number of a span.
+#[derive(Debug, Clone, Copy)]
+struct Measured {
+    /// A duration in ns.
+    number: f64,
+    is_duration: bool,
+}
+
+impl Measured {
+    /// Returns the number as answers show it: durations in seconds.
+    fn shown(self) -> f64 {
+        if self.is_duration { self.number / 1e9 } else { self.number }
+    }
+}
+
+impl Series {
+    fn count(&mut self, point: usize, number: f64, fold: Aggregate) {
+        let cell = &mut self.cells[point];
+        cell.folded = match fold {
+            _ if cell.n == 0.0 => number,
+            Aggregate::Min => cell.folded.min(number),
+            Aggregate::Max => cell.folded.max(number),
+            _ => cell.folded + number,
+        };
+        cell.n += 1.0;
+    }
+
+    /// Keeps some of the exemplars, spread over all that were seen: of `n` that come, each is as
+    /// likely to stay, decided by a hash so that the same question has the same answer.
+    fn offer(&mut self, exemplar: Exemplar, max: usize) {
+        self.n_seen += 1;
+        if self.exemplars.len() < max {
+            self.exemplars.push(exemplar);
+            return;
+        }
+        let hash = xxhash_rust::xxh3::xxh3_64(&self.n_seen.to_le_bytes());
+        let place = usize::try_from(hash % (self.n_seen as u64)).unwrap_or(usize::MAX);
+        if let Some(kept) = self.exemplars.get_mut(place) {
+            *kept = exemplar;
+        }
+    }
+}
+
+fn finished(series: Series, metrics: &Metrics, grid: Grid) -> Vec<CountedSeries> {
+    let is_duration_of = |attribute: &Attribute| {
+        use super::attribute::Intrinsic::{Duration, EventTime, TraceDuration};
+        matches!(attribute, Attribute::Intrinsic(Duration | TraceDuration | EventTime))
+    };
+    if let Function::Quantiles(attribute, quantiles) = &metrics.function {
+        let unit = if is_duration_of(attribute) { 1e9 } else { 1.0 };
+        let one = |q: &f64| quantile_series(&series, *q, unit, grid);
+        let mut list: Vec<CountedSeries> = quantiles.iter().map(one).collect();
+        spread_exemplars(series.exemplars, &mut list);
+        return list;
+    }
+    let sample = |(point, cell): (usize, &Cell)| {
+        let value = match &metrics.function {
+            Function::Rate => cell.n / grid.step_s(),
+            Function::Count | Function::Histogram(_) | Function::Compare { .. } => cell.n,
+            Function::Fold(..) | Function::Quantiles(..) if cell.n == 0.0 => return None,
+            Function::Fold(Aggregate::Avg, attribute) => {
+                cell.folded / cell.n / if is_duration_of(attribute) { 1e9 } else { 1.0 }
+            }
+            Function::Fold(_, attribute) | Function::Quantiles(attribute, _) => {
+                cell.folded / if is_duration_of(attribute) { 1e9 } else { 1.0 }
+            }
+        };
+        Some((grid.timestamp_ms(point), value))
+    };
+    let samples: Vec<(i64, f64)> = series.cells.iter().enumerate().filter_map(sample).collect();
+    let mut labels = series.labels;
+    if labels.is_empty() {
+        labels.push((NAME.to_owned(), Value::Text(function_name(&metrics.function).into())));
+    }
+    let exemplars = placed(series.exemplars, &samples, grid);
+    vec![CountedSeries { labels, samples, exemplars }]
+}
+
+/// Gives exemplars without a value that of their point.
+fn placed(mut exemplars: Vec<Exemplar>, samples: &[(i64, f64)], grid: Grid) -> Vec<Exemplar> {
+    for exemplar in exemplars.iter_mut().filter(|exemplar| exemplar.value.is_nan()) {
+        let point = grid.point(exemplar.timestamp_ms.saturating_mul(MS_NS).saturating_add(1));
+        let at_ms = point.map(|point| grid.timestamp_ms(point));
+        let sample = samples.iter().find(|(ms, _)| Some(*ms) == at_ms);
+        exemplar.value = sample.map_or(f64::NAN, |(_, value)| *value);
+    }
+    exemplars.retain(|exemplar| !exemplar.value.is_nan());
+    exemplars.sort_by_key(|exemplar| exemplar.timestamp_ms);
+    exemplars
+}
+
+fn function_name(function: &Function) -> String {
+    match function {
+        Function::Quantiles(..) => "quantile_over_time".to_owned(),
+        Function::Histogram(_) => "histogram_over_time".to_owned(),
+        other => other.to_string().split('(').next().unwrap_or_default().to_owned(),
+    }
+}
+
+fn quantile_series(series: &Series, q: f64, unit: f64, grid: Grid) -> CountedSeries {
+    let mut labels = series.labels.clone();
+    labels.push((QUANTILE.to_owned(), Value::Float(q)));
+    let samples = series
+        .buckets
+        .iter()
+        .map(|(point, buckets)| (grid.timestamp_ms(*point), log2_quantile(q, buckets) / unit));
+    CountedSeries { labels, samples: samples.collect(), exemplars: Vec::new() }
+}
+
+/// Each exemplar goes to the series whose values it is nearest to.
+fn spread_exemplars(exemplars: Vec<Exemplar>, list: &mut [CountedSeries]) {
+    for exemplar in exemplars {
+        let distance = |series: &CountedSeries| {
+            let next = series.samples.iter().find(|(ms, _)| exemplar.timestamp_ms <= *ms);
+            next.map_or(f64::INFINITY, |(_, value)| (value - exemplar.value).abs())
+        };
+        let nearest =
+            (0..list.len()).min_by(|a, b| distance(&list[*a]).total_cmp(&distance(&list[*b])));
+        if let Some(nearest) = nearest {
+            list[nearest].exemplars.push(exemplar);
+        }
+    }
+    for series in list {
+        series.exemplars.sort_by_key(|exemplar| exemplar.timestamp_ms);
+    }
+}
+
+/// Returns the power of two that bounds a value; what is below 2 has none, as in Tempo.
+fn bucket(value: Measured) -> Option<u64> {
+    let number = value.number;
+    if !(2.0..9.2e18).contains(&number) {
+        return None;
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "between 2 and 9.2e18"
+    )]
+    let whole = number.ceil() as u64;
+    whole.checked_next_power_of_two()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a power of two is exact")]
+fn shown(bound: u64, value: Measured) -> f64 {
+    if value.is_duration { bound as f64 / 1e9 } else { bound as f64 }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts stay below 2^53; bounds are powers of two")]
+fn log2_quantile(q: f64, buckets: &BTreeMap<u64, u64>) -> f64 {
+    let total: u64 = buckets.values().sum();
+    let wanted = (q * total as f64).ceil().max(1.0);
+    let mut below = 0.0;
+    let mut lower: Option<f64> = None;
+    for (bound, count) in buckets {
+        let (bound, count) = (*bound as f64, *count as f64);
+        if below + count >= wanted {
+            let part = (wanted - below) / count;
+            let top = bound.log2();
+            let bottom = lower.unwrap_or(top - 1.0);
+            return (bottom + (top - bottom) * part).exp2();
+        }
+        below += count;
+        lower = Some(bound.log2());
+    }
+    lower.map_or(f64::NAN, f64::exp2)
+}
+
+fn second_stage(stage: &SecondStage, series: &mut Vec<CountedSeries>) {
+    let keep_at_each = |series: &mut Vec<CountedSeries>, n: usize, is_top: bool| {
+        let mut by_point: BTreeMap<i64, Vec<(f64, usize)>> = BTreeMap::new();
+        for (idx, one) in series.iter().enumerate() {
+            for (ms, value) in &one.samples {
+                by_point.entry(*ms).or_default().push((*value, idx));
+            }
+        }
+        let mut kept: Vec<std::collections::BTreeSet<i64>> = vec![Default::default(); series.len()];
+        for (ms, mut values) in by_point {
+            values.sort_by(|a, b| {
+                let order = if is_top { b.0.total_cmp(&a.0) } else { a.0.total_cmp(&b.0) };
+                order.then(a.1.cmp(&b.1))
+            });
+            for (_, idx) in values.into_iter().take(n) {
+                kept[idx].insert(ms);
+            }
+        }
+        for (one, kept) in series.iter_mut().zip(kept) {
+            one.samples.retain(|(ms, _)| kept.contains(ms));
+        }
+    };
+    match stage {
+        SecondStage::Top(n) => keep_at_each(series, *n, true),
+        SecondStage::Bottom(n) => keep_at_each(series, *n, false),
+        SecondStage::Filter(op, bound) => {
+            for one in series.iter_mut() {
+                one.samples.retain(|(_, value)| op.holds(value.partial_cmp(bound)));
+            }
+        }
+    }
+    series.retain(|one| !one.samples.is_empty());
+}
+
+impl CountedSeries {
+    fn n_bytes(&self) -> usize {
+        let labels: usize =
+            self.labels.iter().map(|(name, value)| 48 + name.len() + value.plain().len()).sum();
+        labels + 48 * self.samples.len() + 160 * self.exemplars.len()
+    }
+}

@@ -1,0 +1,221 @@
+//! All traces of a time range, one whole trace after the other.
+//!
+//! Files are sorted by trace id, and the head's rows are sorted here; the sources are merged, so that
+//! no more is held than one batch of each and the trace under way.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+
+use super::Limits;
+use super::batch::Batch;
+use super::trace::{Row, Trace};
+use crate::query::QueryError;
+use crate::query::promql::Budget;
+use crate::storage::{HeadBatch, ReadError, Snapshot, SpanRange, SpanRows};
+
+/// What was read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Inspected {
+    /// Traces looked at.
+    pub n_traces: u64,
+    /// Spans looked at.
+    pub n_spans: u64,
+    /// Bytes of the files that were opened, and of the head.
+    pub n_bytes: u64,
+    /// Traces of which only a part was looked at, because they have too many spans.
+    pub n_cut: u64,
+}
+
+/// Hands every trace with spans in the range to `take`, until it says that it has enough.
+pub(super) fn traces(
+    snapshot: &Snapshot,
+    range: &SpanRange,
+    limits: &Limits,
+    budget: &Budget,
+    take: &mut dyn FnMut(Trace) -> Result<bool, QueryError>,
+) -> Result<Inspected, QueryError> {
+    let mut merge = Merge::open(snapshot, range)?;
+    let mut inspected = Inspected { n_bytes: merge.n_bytes, ..Inspected::default() };
+    while let Some((rows, is_cut)) = merge.next_trace(limits, budget)? {
+        inspected.n_traces += 1;
+        inspected.n_spans += rows.len() as u64;
+        inspected.n_cut += u64::from(is_cut);
+        if !take(Trace::of(rows))? {
+            break;
+        }
+    }
+    Ok(inspected)
+}
+
+struct Merge<'s> {
+    snapshot: &'s Snapshot,
+    range: &'s SpanRange,
+    sources: Vec<Source>,
+    n_bytes: u64,
+}
+
+/// Rows in the order of their traces.
+enum Source {
+    File { rows: SpanRows, batch: Option<Arc<Batch>>, at: usize },
+    Head { rows: Vec<Row>, at: usize },
+}
+
+impl<'s> Merge<'s> {
+    fn open(snapshot: &'s Snapshot, range: &'s SpanRange) -> Result<Self, QueryError> {
+        let mut merge = Self { snapshot, range, sources: Vec::new(), n_bytes: 0 };
+        merge.open_head();
+        for file in snapshot.span_files(range.min_ns, range.max_ns) {
+            let opened = snapshot.open_spans(&file, range).and_then(|rows| {
+                let mut source = Source::File { rows, batch: None, at: 0 };
+                source.advance(range)?;
+                Ok(source)
+            });
+            if let Some(source) = merge.intact(opened)? {
+                merge.n_bytes += file.size_bytes;
+                merge.sources.push(source);
+            }
+        }
+        Ok(merge)
+    }
+
+    /// Leaves out what turns out to be damaged, and notes that the answer lacks it.
+    fn intact<T>(&self, read: Result<T, ReadError>) -> Result<Option<T>, QueryError> {
+        match read {
+            Ok(read) => Ok(Some(read)),
+            Err(ReadError::Damaged { path, reason }) => {
+                self.snapshot.note_damaged(&path, &reason);
+                self.snapshot.note_missing(crate::model::Signal::Spans);
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn open_head(&mut self) {
+        let mut rows: Vec<Row> = Vec::new();
+        for HeadBatch { batch, .. } in
+            self.snapshot.span_batches(self.range.min_ns, self.range.max_ns)
+        {
+            self.n_bytes += batch.get_array_memory_size() as u64;
+            let batch = Batch::of(&projected(&batch, self.range));
+            let wanted = (0..batch.n_rows()).filter(|&row| is_wanted(&batch, row, self.range));
+            rows.extend(wanted.map(|row| (Arc::clone(&batch), row)));
+        }
+        rows.sort_by(|(a, x), (b, y)| {
+            let by_id = a.trace_id.get(*x).cmp(b.trace_id.get(*y));
+            by_id.then_with(|| a.start.value(*x).cmp(&b.start.value(*y)))
+        });
+        self.sources.push(Source::Head { rows, at: 0 });
+    }
+
+    /// Returns the rows of the next trace, in the order of their start, and whether some were left
+    /// out.
+    fn next_trace(
+        &mut self,
+        limits: &Limits,
+        budget: &Budget,
+    ) -> Result<Option<(Vec<Row>, bool)>, QueryError> {
+        budget.check()?;
+        let Some(least) = self.sources.iter().filter_map(Source::trace_id).min() else {
+            return Ok(None);
+        };
+        let least = least.to_owned();
+        let (mut rows, mut is_cut) = (Vec::new(), false);
+        let mut idx = 0;
+        while idx < self.sources.len() {
+            let taken = take_rows(&mut self.sources[idx], &least, self.range, limits, &mut rows);
+            match self.intact(taken)? {
+                Some(source_cut) => {
+                    is_cut |= source_cut;
+                    idx += 1;
+                }
+                None => drop(self.sources.swap_remove(idx)),
+            }
+        }
+        rows.sort_by_key(|(batch, row)| batch.start.value(*row));
+        Ok(Some((rows, is_cut)))
+    }
+}
+
+/// Takes the rows of one trace from a source.
+fn take_rows(
+    source: &mut Source,
+    trace_id: &str,
+    range: &SpanRange,
+    limits: &Limits,
+    rows: &mut Vec<Row>,
+) -> Result<bool, ReadError> {
+    let mut is_cut = false;
+    while source.trace_id() == Some(trace_id) {
+        if rows.len() < limits.trace_spans_max {
+            rows.extend(source.row());
+        } else {
+            is_cut = true;
+        }
+        if source.step() {
+            source.advance(range)?;
+        }
+    }
+    Ok(is_cut)
+}
+
+impl Source {
+    fn row(&self) -> Option<Row> {
+        match self {
+            Source::File { batch, at, .. } => Some((Arc::clone(batch.as_ref()?), *at)),
+            Source::Head { rows, at } => rows.get(*at).cloned(),
+        }
+    }
+
+    fn trace_id(&self) -> Option<&str> {
+        match self {
+            Source::File { batch, at, .. } => Some(batch.as_ref()?.trace_id.get(*at)),
+            Source::Head { rows, at } => rows.get(*at).map(|(batch, row)| batch.trace_id.get(*row)),
+        }
+    }
+
+    /// Goes to the next row; returns true when rows may have to be read or passed over for that.
+    fn step(&mut self) -> bool {
+        match self {
+            Source::File { at, .. } => {
+                *at += 1;
+                true
+            }
+            Source::Head { at, .. } => {
+                *at += 1;
+                false
+            }
+        }
+    }
+
+    /// Goes on to the next row in the range.
+    fn advance(&mut self, range: &SpanRange) -> Result<(), ReadError> {
+        let Source::File { rows, batch, at } = self else { return Ok(()) };
+        loop {
+            if let Some(batch) = batch {
+                while *at < batch.n_rows() {
+                    if is_wanted(batch, *at, range) {
+                        return Ok(());
+                    }
+                    *at += 1;
+                }
+            }
+            *at = 0;
+            *batch = rows.next_batch()?.map(|batch| Batch::of(&batch));
+            if batch.is_none() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn is_wanted(batch: &Batch, row: usize, range: &SpanRange) -> bool {
+    (range.min_ns..=range.max_ns).contains(&batch.start.value(row))
+}
+
+fn projected(batch: &RecordBatch, range: &SpanRange) -> RecordBatch {
+    let places: Vec<usize> =
+        range.columns.iter().filter_map(|name| batch.schema_ref().index_of(name).ok()).collect();
+    batch.project(&places).expect("the places were just found")
+}

@@ -1,0 +1,307 @@
+//! One trace as queries see it: its spans, how they stand to each other, and what can be asked of
+//! each.
+
+use std::sync::Arc;
+
+use hashbrown::{HashMap, HashSet};
+
+use super::attribute::{Attribute, Intrinsic, Scope};
+use super::batch::{Batch, Texts};
+use super::value::{KINDS, STATUSES, Value};
+use crate::model::json_read::{Json, elements, get};
+
+/// A row of a batch.
+pub(super) type Row = (Arc<Batch>, usize);
+
+/// One trace.
+#[derive(Debug)]
+pub(super) struct Trace {
+    rows: Vec<Row>,
+    /// The place of each span's parent among the spans.
+    parents: Vec<Option<usize>>,
+    children: Vec<Vec<usize>>,
+    /// The numbers of the nested sets; 0 in a span that hangs on none that is known.
+    nested: Vec<Nested>,
+    root: Option<usize>,
+    /// When its first span began, ns since 1970 UTC.
+    pub(super) start_ns: i64,
+    /// When its last span ended.
+    pub(super) end_ns: i64,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Nested {
+    left: i64,
+    right: i64,
+    parent: i64,
+}
+
+/// A span of a trace, by its place.
+pub(super) type Place = usize;
+
+impl Trace {
+    /// Puts spans in relation. A span that came twice is taken once.
+    pub(super) fn of(rows: Vec<Row>) -> Self {
+        let mut seen: HashSet<(&str, &str)> = HashSet::with_capacity(rows.len());
+        let keep: Vec<bool> = rows
+            .iter()
+            .map(|(batch, row)| seen.insert((batch.span_id.get(*row), batch.kind.get(*row))))
+            .collect();
+        drop(seen);
+        let mut keep = keep.into_iter();
+        let rows: Vec<Row> = rows.into_iter().filter(|_| keep.next().unwrap_or(true)).collect();
+        let mut trace = Self {
+            parents: vec![None; rows.len()],
+            children: vec![Vec::new(); rows.len()],
+            nested: vec![Nested::default(); rows.len()],
+            rows,
+            root: None,
+            start_ns: i64::MAX,
+            end_ns: i64::MIN,
+        };
+        trace.relate();
+        trace.number();
+        trace
+    }
+
+    fn relate(&mut self) {
+        let parents = self.parents_by_id();
+        for (place, parent) in parents.iter().enumerate() {
+            if let Some(parent) = parent {
+                self.children[*parent].push(place);
+            }
+            self.start_ns = self.start_ns.min(self.start(place));
+            self.end_ns = self.end_ns.max(self.start(place).saturating_add(self.duration(place)));
+        }
+        self.parents = parents;
+        let roots = (0..self.rows.len()).filter(|&place| self.is_root(place));
+        self.root = roots.min_by_key(|&place| self.start(place));
+    }
+
+    fn parents_by_id(&self) -> Vec<Option<usize>> {
+        let ids: HashMap<&str, usize> =
+            (0..self.rows.len()).map(|place| (self.span_id(place), place)).collect();
+        let parent_of =
+            |place: usize| ids.get(self.parent_id(place)).copied().filter(|found| *found != place);
+        (0..self.rows.len()).map(parent_of).collect()
+    }
+
+    /// Walks down from the roots. What is not reached hangs on a span that is missing, or in a ring.
+    fn number(&mut self) {
+        let mut next = 1;
+        let roots: Vec<Place> = (0..self.rows.len()).filter(|&place| self.is_root(place)).collect();
+        for root in roots {
+            self.nested[root].parent = -1;
+            let mut under_way: Vec<(Place, usize)> = vec![(root, 0)];
+            self.nested[root].left = next;
+            next += 1;
+            while let Some((place, n_done)) = under_way.pop() {
+                if let Some(&child) = self.children[place].get(n_done) {
+                    under_way.push((place, n_done + 1));
+                    self.nested[child] =
+                        Nested { left: next, parent: self.nested[place].left, right: 0 };
+                    under_way.push((child, 0));
+                } else {
+                    self.nested[place].right = next;
+                }
+                next += 1;
+            }
+        }
+    }
+
+    fn is_root(&self, place: Place) -> bool {
+        self.text(place, |batch| &batch.parent_id).is_empty()
+    }
+
+    /// Returns how many spans there are.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn text(&self, place: Place, column: impl Fn(&Batch) -> &Texts) -> &str {
+        let (batch, row) = &self.rows[place];
+        column(batch).get(*row)
+    }
+
+    fn some_text(&self, place: Place, column: impl Fn(&Batch) -> &Option<Texts>) -> &str {
+        let (batch, row) = &self.rows[place];
+        column(batch).as_ref().map_or("", |texts| texts.get(*row))
+    }
+
+    /// Returns when a span began, ns since 1970 UTC.
+    pub(super) fn start(&self, place: Place) -> i64 {
+        let (batch, row) = &self.rows[place];
+        batch.start.value(*row)
+    }
+
+    /// Returns how long it took, ns.
+    pub(super) fn duration(&self, place: Place) -> i64 {
+        let (batch, row) = &self.rows[place];
+        batch.duration.value(*row)
+    }
+
+    /// Returns its id.
+    pub(super) fn span_id(&self, place: Place) -> &str {
+        self.text(place, |batch| &batch.span_id)
+    }
+
+    /// Returns its name.
+    pub(super) fn name(&self, place: Place) -> &str {
+        self.text(place, |batch| &batch.name)
+    }
+
+    /// Returns the id of the trace.
+    pub(super) fn id(&self) -> &str {
+        self.text(0, |batch| &batch.trace_id)
+    }
+
+    /// Returns the service that a span is of.
+    pub(super) fn service(&self, place: Place) -> String {
+        match get(self.text(place, |batch| &batch.resource), "service.name").map(Json::of) {
+            Some(Json::Text(text)) => text.into_owned(),
+            _ => String::new(),
+        }
+    }
+
+    /// Returns true when it failed.
+    pub(super) fn is_error(&self, place: Place) -> bool {
+        self.text(place, |batch| &batch.status) == STATUSES[2]
+    }
+
+    /// Returns the first span without a parent; none while it has not arrived.
+    pub(super) fn root(&self) -> Option<Place> {
+        self.root
+    }
+
+    /// Returns the span that a span hangs on.
+    pub(super) fn parent(&self, place: Place) -> Option<Place> {
+        self.parents[place]
+    }
+
+    /// Returns the id that a span says its parent has, even when that one is missing.
+    pub(super) fn parent_id(&self, place: Place) -> &str {
+        self.text(place, |batch| &batch.parent_id)
+    }
+
+    /// Returns the resource of a span, a JSON object.
+    pub(super) fn resource(&self, place: Place) -> &str {
+        self.text(place, |batch| &batch.resource)
+    }
+
+    /// Returns the attributes of a span, a JSON object.
+    pub(super) fn attributes(&self, place: Place) -> &str {
+        self.some_text(place, |batch| &batch.attributes)
+    }
+
+    /// Returns the events of a span, a JSON array.
+    pub(super) fn events(&self, place: Place) -> &str {
+        self.some_text(place, |batch| &batch.events)
+    }
+
+    /// Returns the links of a span, a JSON array.
+    pub(super) fn links(&self, place: Place) -> &str {
+        self.some_text(place, |batch| &batch.links)
+    }
+
+    /// Returns the attributes of a span's scope, a JSON object.
+    pub(super) fn scope_attributes(&self, place: Place) -> &str {
+        self.some_text(place, |batch| &batch.scope_attributes)
+    }
+
+    /// Returns what a span says of an attribute.
+    pub(super) fn value(&self, place: Place, attribute: &Attribute) -> Value<'_> {
+        match attribute {
+            Attribute::Intrinsic(intrinsic) => self.intrinsic(place, *intrinsic),
+            Attribute::Named { scope, of_parent: false, name } => self.named(place, *scope, name),
+            Attribute::Named { scope, of_parent: true, name } => {
+                self.parent(place).map_or(Value::Nil, |parent| self.named(parent, *scope, name))
+            }
+        }
+    }
+
+    fn named(&self, place: Place, scope: Scope, name: &str) -> Value<'_> {
+        let one = |object| get(object, name).map_or(Value::Nil, Value::of_json);
+        match scope {
+            Scope::Span => one(self.attributes(place)),
+            Scope::Resource => one(self.resource(place)),
+            Scope::Any => match one(self.attributes(place)) {
+                Value::Nil => one(self.resource(place)),
+                found => found,
+            },
+            Scope::Event => each(self.events(place), name),
+            Scope::Link => each(self.links(place), name),
+            Scope::Instrumentation => one(self.scope_attributes(place)),
+        }
+    }
+
+    fn intrinsic(&self, place: Place, intrinsic: Intrinsic) -> Value<'_> {
+        let number = |names: &[&str], text: &str| {
+            let place = names.iter().position(|name| *name == text);
+            place.and_then(|place| u8::try_from(place).ok()).unwrap_or(0)
+        };
+        let nested = self.nested[place];
+        match intrinsic {
+            Intrinsic::Duration => Value::Duration(self.duration(place)),
+            Intrinsic::Name => text(self.name(place)),
+            Intrinsic::Status => {
+                Value::Status(number(&STATUSES, self.text(place, |batch| &batch.status)))
+            }
+            Intrinsic::Kind => Value::Kind(number(&KINDS, self.text(place, |batch| &batch.kind))),
+            Intrinsic::StatusMessage => text(self.some_text(place, |batch| &batch.status_message)),
+            Intrinsic::ChildCount => whole(self.children[place].len()),
+            Intrinsic::SpanId => text(self.span_id(place)),
+            Intrinsic::ParentId => present(self.parent_id(place)),
+            Intrinsic::TraceId => text(self.id()),
+            Intrinsic::TraceDuration => Value::Duration(self.end_ns.saturating_sub(self.start_ns)),
+            Intrinsic::RootName => self.root.map_or(Value::Nil, |root| text(self.name(root))),
+            Intrinsic::RootService => {
+                self.root.map_or(Value::Nil, |root| Value::Text(self.service(root).into()))
+            }
+            Intrinsic::NestedSetParent => Value::Int(nested.parent),
+            Intrinsic::NestedSetLeft => Value::Int(nested.left),
+            Intrinsic::NestedSetRight => Value::Int(nested.right),
+            Intrinsic::ScopeName => present(self.some_text(place, |batch| &batch.scope_name)),
+            Intrinsic::ScopeVersion => present(self.some_text(place, |batch| &batch.scope_version)),
+            Intrinsic::EventName | Intrinsic::EventTime => self.of_events(place, intrinsic),
+            Intrinsic::LinkTraceId => self.of_links(place, "trace_id"),
+            Intrinsic::LinkSpanId => self.of_links(place, "span_id"),
+        }
+    }
+
+    fn of_events(&self, place: Place, intrinsic: Intrinsic) -> Value<'_> {
+        let events = elements(self.events(place));
+        let since_start = |time: &str| {
+            let at: i64 = time.trim_matches('"').parse().unwrap_or(0);
+            Value::Duration(at.saturating_sub(self.start(place)))
+        };
+        Value::Each(match intrinsic {
+            Intrinsic::EventName => {
+                events.filter_map(|event| get(event, "name")).map(Value::of_json).collect()
+            }
+            _ => events.filter_map(|event| get(event, "time_unix_nano")).map(since_start).collect(),
+        })
+    }
+
+    fn of_links(&self, place: Place, member: &str) -> Value<'_> {
+        let links = elements(self.links(place));
+        Value::Each(links.filter_map(|link| get(link, member)).map(Value::of_json).collect())
+    }
+}
+
+fn each<'t>(list: &'t str, name: &str) -> Value<'t> {
+    let attributes = elements(list).filter_map(|item| get(item, "attributes"));
+    let found = attributes.filter_map(|object| get(object, name));
+    Value::Each(found.map(Value::of_json).filter(|value| *value != Value::Nil).collect())
+}
+
+fn text(text: &str) -> Value<'_> {
+    Value::Text(text.into())
+}
+
+fn present(found: &str) -> Value<'_> {
+    if found.is_empty() { Value::Nil } else { text(found) }
+}
+
+fn whole(count: usize) -> Value<'static> {
+    Value::Int(i64::try_from(count).unwrap_or(i64::MAX))
+}
