@@ -20,7 +20,7 @@ pub(super) fn run(command: &DoctorCommand, out: &mut dyn Write) -> Result<(), Cl
     let client = Client::new(args)?;
     let now_ms = SystemClock::new().now_ms();
     let mut exchanges = Vec::new();
-    for requests in [fixture::PROMETHEUS, fixture::TEMPO, fixture::ALERTMANAGER] {
+    for requests in [fixture::PROMETHEUS, fixture::LOKI, fixture::TEMPO, fixture::ALERTMANAGER] {
         exchanges.extend(fixture::parse(requests, now_ms).map_err(CliError::failed)?);
     }
     let n_all = exchanges.len();

@@ -30,7 +30,8 @@ async fn an_empty_store_contents_grafana() {
     api.ask = Arc::clone(&sessions) as _;
     api.logs = sessions;
 
-    let requests = [fixture::PROMETHEUS, fixture::LOKI, fixture::TEMPO].map(|text| fixture::parse(text, NOW_MS));
+    let requests = [fixture::PROMETHEUS, fixture::LOKI, fixture::TEMPO]
+        .map(|text| fixture::parse(text, NOW_MS));
     for exchange in requests.into_iter().flat_map(Result::unwrap) {
         let answer = send(guarded(api.clone(), ""), exchange_request(&exchange)).await;
         let faults = exchange.judge(answer.status, answer.text());
