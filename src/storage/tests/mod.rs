@@ -1,6 +1,7 @@
 //! The write path through its door: what is acknowledged is there exactly once, whatever happens.
 
 mod damage;
+mod series;
 
 use std::collections::BTreeMap;
 
