@@ -57,10 +57,10 @@ powercut: ## Cuts a machine's power under load, 20 times (CUTS=200: the long for
 	@COMMONWATCH_TEST_BINARY=$(abspath $(SERVER)) \
 	  $(CARGO) bench --profile dev --locked --bench powercut
 
-faults: ## Kills, broken disks and flipped bits in their long forms (many hours)
+faults: ## Kills, broken disks and flipped bits in their long forms (hours; FAULTS_MINUTES=5 ends each after five)
 	@scripts/faults
 
-soak: ## Runs the long proofs, a verdict each: 100,000 crash states (SOAK=long: a million; SEED repeats)
+soak: ## Runs the long proofs, a verdict each: crash states, kills, restarts, overload, canaries (SOAK=long; SEED)
 	@scripts/soak
 
 fuzz: ## Feeds every decoder and parser what libFuzzer invents, 60 s each; FUZZ=long takes 5 M inputs

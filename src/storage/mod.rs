@@ -548,5 +548,3 @@ pub(crate) mod fuzzing;
 mod crash_states;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod tests_of_series;

@@ -16,6 +16,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
 use crate::support::ledger::{self, Run};
+use crate::support::rounds::Rounds;
 use crate::support::wait::now_ms;
 use crate::support::{Caller, Setup, remote_write};
 
@@ -31,9 +32,11 @@ retention = "30d"
 "#;
 
 const SIGABRT: i32 = 6;
-/// Several times, because the write may be that of a new segment's header, which is not taken back.
+/// Several times, because the write may be that of a new segment's header, which is not taken back;
+/// and not at equal distances, or all of them may be.
 const FULL_NOW_AND_THEN: &str = "write.wal.before@7=error:full; write.wal.before@12=error:full; \
-     write.wal.before@17=error:full; write.wal.before@22=error:full; write.wal.before@27=error:full";
+     write.wal.before@18=error:full; write.wal.before@25=error:full; write.wal.before@33=error:full; \
+     write.wal.before@42=error:full";
 /// How long the load lasts when no point ends it; generous, because a loaded machine is not a defect.
 const LOAD_MAX: Duration = Duration::from_secs(30);
 /// How many points are tried between two looks at everything that is stored, in the short form.
@@ -83,15 +86,17 @@ fn every_point_of_the_disk_is_on_the_list_and_every_one_on_the_list_is_met() {
 #[test]
 fn the_process_may_end_at_any_point() {
     let seed = ledger::seed();
-    let rounds = std::env::var("CRASH_POINT_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
-    eprintln!("crash points: seed {seed} (COMMONWATCH_TEST_SEED repeats it), {rounds} rounds");
+    let mut rounds = Rounds::of("rounds over all points", "CRASH_POINT_ROUNDS", 1);
+    let n_rounds = rounds.n_wanted();
+    eprintln!("crash points: seed {seed} (COMMONWATCH_TEST_SEED repeats it), {n_rounds} rounds");
     let mut random = StdRng::seed_from_u64(seed);
-    for round in 0..rounds {
+    for round in rounds.by_ref() {
         let mut points = faults::points();
         points.shuffle(&mut random);
-        one_round(&points, round, &mut random, rounds > 1);
+        one_round(&points, round, &mut random, n_rounds > 1);
     }
-    eprintln!("crash points: {} points, {rounds} rounds, nothing lost", faults::points().len());
+    let (n_points, told) = (faults::points().len(), rounds.told());
+    eprintln!("crash points: {n_points} points, {told} rounds, nothing lost; seed {seed}");
 }
 
 /// Ends the process at each of the points, all over one data directory.

@@ -8,6 +8,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::support::ledger::{self, Run};
+use crate::support::rounds::Rounds;
 use crate::support::wait::pause;
 use crate::support::{Server, Setup};
 
@@ -25,11 +26,12 @@ flush_age = "150ms"
 
 #[test]
 fn what_was_acknowledged_survives_kill_9_exactly_once() {
-    let n_loops = std::env::var("KILL_LOOPS").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    let mut loops = Rounds::of("kill loops", "KILL_LOOPS", 1);
     let seed = ledger::seed();
+    let n_loops = loops.n_wanted();
     eprintln!("durability: seed {seed} (COMMONWATCH_TEST_SEED repeats it), {n_loops} loops");
-    (0..n_loops).for_each(|n| kill_loop(seed + n));
-    eprintln!("durability: {} kills, nothing lost", n_loops * u64::from(N_CYCLES));
+    loops.by_ref().for_each(|n| kill_loop(seed + n));
+    eprintln!("durability: {} loops of {N_CYCLES} kills, nothing lost; seed {seed}", loops.told());
 }
 
 fn kill_loop(seed: u64) {
@@ -59,6 +61,7 @@ fn kill_loop(seed: u64) {
     server.stop();
     let server = setup.start();
     run.check(&server.caller(), &format!("seed {seed}, after an ordinary stop"));
+    eprintln!("durability: seed {seed}: {} items were acknowledged", run.n_acknowledged());
 }
 
 /// The log is never flushed, so that every start replays all of it, and kills fall into that.
@@ -73,10 +76,11 @@ segment_size = "16KiB"
 #[test]
 fn a_restart_loop_loses_nothing_and_leaves_no_files_behind() {
     let seed = ledger::seed();
-    let n_loops = std::env::var("RESTART_LOOPS").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    let mut loops = Rounds::of("restart loops", "RESTART_LOOPS", 1);
+    let n_loops = loops.n_wanted();
     eprintln!("restart loop: seed {seed} (COMMONWATCH_TEST_SEED repeats it), {n_loops} loops");
     let mut random = StdRng::seed_from_u64(seed);
-    for n in 0..n_loops {
+    for n in loops.by_ref() {
         let setup = Setup::new("restart-loop").config(REPLAY_CONFIG);
         let run = Run::new(20).paced(Duration::from_millis(3));
         let mut server = setup.start();
@@ -97,6 +101,7 @@ fn a_restart_loop_loses_nothing_and_leaves_no_files_behind() {
         run.check(&server.caller(), &format!("seed {seed}, loop {n}"));
         check_files(&server, &setup, n_files);
     }
+    eprintln!("restart loop: {} loops of 26 ends, nothing lost; seed {seed}", loops.told());
 }
 
 /// Ends the process between two segments of the replay, wherever there is such a place.

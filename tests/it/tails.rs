@@ -11,8 +11,9 @@ use rand::{Rng, RngCore, SeedableRng};
 
 use crate::support::Setup;
 use crate::support::ledger::{self, Run};
+use crate::support::rounds::Rounds;
 
-const CHECK_EVERY: u32 = 10;
+const CHECK_EVERY: u64 = 10;
 
 /// What a crash may leave at the end of the log.
 #[derive(Debug, Clone, Copy)]
@@ -34,18 +35,19 @@ const TAILS: [Tail; 5] =
 
 #[test]
 fn what_stands_behind_the_last_frame_is_cut_off_and_nothing_else() {
-    let n_cases = std::env::var("TAIL_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(20);
+    let mut cases = Rounds::of("tails", "TAIL_CASES", 20);
     let seed = ledger::seed();
+    let n_cases = cases.n_wanted();
     eprintln!("tails: seed {seed} (COMMONWATCH_TEST_SEED repeats it), {n_cases} cases");
     let mut random = StdRng::seed_from_u64(seed);
     let setup = Setup::new("tails").config("[tagging]\nenabled = false\n");
     let run = Run::new(10);
 
     let mut server = setup.start();
-    for case in 0..n_cases {
+    for case in cases.by_ref() {
         run.send_one_of_each(&server.caller());
         server.kill_9();
-        let tail = TAILS[case as usize % TAILS.len()];
+        let tail = TAILS[usize::try_from(case).unwrap() % TAILS.len()];
         let (segment, n_bytes) = append(&setup, tail, &mut random);
         let when = format!("seed {seed}, case {case}, {tail:?} of {n_bytes} bytes");
 
@@ -61,7 +63,7 @@ fn what_stands_behind_the_last_frame_is_cut_off_and_nothing_else() {
         }
     }
     run.check(&server.caller(), &format!("seed {seed}, at the end"));
-    eprintln!("tails: {n_cases} tails cut off, nothing lost");
+    eprintln!("tails: {} tails cut off, nothing lost; seed {seed}", cases.told());
 }
 
 /// Puts a tail behind the newest segment; returns the segment's number and the tail's length.

@@ -7,7 +7,6 @@
 //! the rig would prove nothing.
 #![expect(clippy::unwrap_used, reason = "a run that cannot go on should say so at once")]
 
-mod ledger;
 mod machine;
 #[path = "../it/support/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the stories' support, of which this is a part")]
@@ -20,13 +19,20 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use ledger::{Audit, Count, Ledger};
 use machine::{Machine, Parts};
+use support::ledger::{self, Audit, Count};
 use support::wait::{now_ms, pause};
 
 const CUTS: u32 = 20;
 /// A guest without hardware help stores about a hundred batches a second; more only fills the audits.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// How many items a batch has.
+const BATCH_ITEMS: u64 = 50;
+
+fn new_ledger() -> ledger::Run {
+    ledger::Run::new(BATCH_ITEMS).paced(PAUSE)
+}
 
 fn main() -> ExitCode {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
@@ -76,7 +82,7 @@ struct Run {
     is_control: bool,
     random: StdRng,
     parts: Parts,
-    ledger: Ledger,
+    ledger: ledger::Run,
     signs: Signs,
     /// Items of stores that were lost whole, which only the control may have.
     gone: Count,
@@ -92,7 +98,7 @@ impl Run {
             is_control,
             random: StdRng::seed_from_u64(seed),
             parts: Parts::build(is_control)?,
-            ledger: Ledger::new(PAUSE),
+            ledger: new_ledger(),
             signs: Signs::default(),
             gone: Count::default(),
             found: Count::default(),
@@ -164,7 +170,7 @@ impl Run {
         self.gone += Count { acknowledged: lost, lost, ..Count::default() };
         self.found = Count::default();
         self.parts = Parts::build(self.is_control)?;
-        self.ledger = Ledger::new(PAUSE);
+        self.ledger = new_ledger();
         Ok(())
     }
 

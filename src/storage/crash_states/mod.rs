@@ -232,6 +232,9 @@ fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
+/// How often a long run says how far it is.
+const PROGRESS_EVERY: u64 = 2_500;
+
 /// Runs the histories of these seeds, one after the other in each of a few threads.
 fn run(seeds: Range<u64>) -> Seen {
     let (next, seen) = (AtomicU64::new(seeds.start), Mutex::new(Seen::default()));
@@ -243,6 +246,11 @@ fn run(seeds: Range<u64>) -> Seen {
             }
             let of_history = History::run(seed);
             *seen.lock() += of_history;
+            let n_done = seed - seeds.start + 1;
+            if n_done.is_multiple_of(PROGRESS_EVERY) {
+                let n_all = seeds.end - seeds.start;
+                eprintln!("progress: crash states: {n_done} of {n_all} histories");
+            }
         }
     };
     std::thread::scope(|scope| {

@@ -9,6 +9,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::*;
+use crate::base::clock::Clock as _;
 use crate::storage::disk::DiskRead;
 
 /// How many flips the short form makes in each kind of file.
@@ -107,10 +108,23 @@ fn flip_each(
     let files: Vec<_> = disk.files().into_iter().filter(|(path, _)| is_wanted(path)).collect();
     let n_bytes: usize = files.iter().map(|(_, len)| len).sum();
     let is_all = std::env::var("FLIPS").is_ok_and(|flips| flips == "all");
-    let step = if is_all { 1 } else { (n_bytes / N_FLIPS).max(1) };
-    let places = files.iter().flat_map(|(path, len)| (0..*len).map(move |at| (path, at)));
+    let n_wanted = if is_all { n_bytes } else { N_FLIPS.min(n_bytes) };
+    let places: Vec<_> =
+        files.iter().flat_map(|(path, len)| (0..*len).map(move |at| (path, at))).collect();
+    let limit_ns = minutes().map(|minutes| minutes * 60_000_000_000);
+    let clock = crate::base::clock::SystemClock::new();
     let mut n_flips = 0;
-    for (n, (path, at)) in places.enumerate().step_by(step) {
+    for k in 0..n_wanted {
+        // All over the files from the first flip on, so that a run that time ends was everywhere.
+        let n = if is_all { k * FAR % n_bytes } else { k * (n_bytes / n_wanted) };
+        let (path, at) = places[n];
+        if k % 10_000 == 9_999 {
+            eprintln!("progress: flips: {k} of {n_wanted}");
+        }
+        if limit_ns.is_some_and(|limit_ns| clock.monotonic_ns() > limit_ns) {
+            eprintln!("flips: time was over after {k} of {n_wanted}");
+            break;
+        }
         let mask = 1 << (n % 8);
         let when = format!("{path}, byte {at}, mask {mask:#04x}");
         let hurt = disk.crash(0); // Everything is synced, so this is a copy.
@@ -120,6 +134,14 @@ fn flip_each(
     }
     assert!(n_flips > 0, "no file was picked");
     eprintln!("flips: {n_flips} of {n_bytes} bytes in {} files, all found", files.len());
+}
+
+/// A prime larger than the store, so that steps of it meet every byte once.
+const FAR: usize = 1_000_003;
+
+/// Returns `FAULTS_MINUTES`, after which a long run ends.
+fn minutes() -> Option<u64> {
+    std::env::var("FAULTS_MINUTES").ok().map(|text| text.parse().unwrap())
 }
 
 fn file_names(disk: &SimDisk) -> BTreeSet<String> {

@@ -3,6 +3,7 @@
 mod damage;
 mod exemplars;
 mod histograms;
+mod series;
 
 use std::collections::BTreeMap;
 
