@@ -18,8 +18,11 @@ pub(super) enum DoctorCommand {
 pub(super) fn run(command: &DoctorCommand, out: &mut dyn Write) -> Result<(), CliError> {
     let DoctorCommand::Grafana(args) = command;
     let client = Client::new(args)?;
-    let exchanges = fixture::parse(fixture::PROMETHEUS, SystemClock::new().now_ms())
-        .map_err(CliError::failed)?;
+    let now_ms = SystemClock::new().now_ms();
+    let mut exchanges = Vec::new();
+    for text in [fixture::PROMETHEUS, fixture::LOKI] {
+        exchanges.extend(fixture::parse(text, now_ms).map_err(CliError::failed)?);
+    }
     let n_all = exchanges.len();
     let mut n_failed = 0;
     for exchange in &exchanges {
