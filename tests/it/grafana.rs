@@ -19,6 +19,10 @@ fn the_doctor_finds_the_data_source_well() {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}:\n{said}\n{errors}", output.status);
     assert!(!said.contains("FAIL"), "{said}");
+    assert!(
+        said.contains("ok   drilldown: volumes"),
+        "the logs' requests are replayed too:\n{said}"
+    );
     assert!(said.contains("type: prometheus"), "the provisioning is printed as well:\n{said}");
     assert!(said.contains("type: loki"), "for logs too:\n{said}");
     assert!(said.contains("type: tempo"), "and that of traces:\n{said}");

@@ -211,6 +211,12 @@ fn a_tail_shows_what_comes_and_nothing_else() {
     );
     assert_eq!(first["dropped_entries"], serde_json::json!([]));
     assert_eq!(first["streams"][0]["stream"]["app"], "fence", "{first}");
+
+    // A goodbye, masked as a client's frames are, is answered with one.
+    stream.get_mut().write_all(&[0x88, 0x80, 0, 0, 0, 0]).unwrap();
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).unwrap();
+    assert!(rest.ends_with(&[0x88, 2, 0x03, 0xe8]), "{rest:?}");
 }
 
 const TOKENS: &str = r#"

@@ -201,7 +201,11 @@ impl Running {
                         }
                         heard = Box::pin(listen(&mut reader));
                     }
-                    None => return Ok(()),
+                    None => {
+                        // A goodbye is answered; whoever is gone does not hear it.
+                        drop(websocket::send_close(&mut writer, 1000, "").await);
+                        return Ok(());
+                    }
                 },
                 _ = pings.tick() => {
                     if websocket::send_ping(&mut writer).await.is_err() {
