@@ -16,7 +16,7 @@
 //!    a store, reads finished ones through `query::sql::store`.
 //! 2. Only `base::clock` reads time.
 //! 3. Only `query` names `datafusion`.
-//! 4. Only `ingest` names OTLP and remote-write protobufs.
+//! 4. Only `ingest` names OTLP and remote-write protobufs (and remote read its own).
 //! 5. Only `auth` sees a credential; below the edges there is only a `Grant`.
 //! 6. Only `query::session` applies read permission, so no dialect can forget to.
 //! 7. Only `api::error` and `ingest` choose status codes.
