@@ -7,12 +7,12 @@ use async_trait::async_trait;
 
 use crate::base::Kind;
 use crate::model::exemplar::SeriesExemplars;
-use crate::model::{Description, Grant, Labels, Matcher};
+use crate::model::{Description, Grant, Labels, Matcher, SeriesData};
 use crate::query::promql::Answer;
 use crate::query::traceql::{
     Attribute, Counted, Counting, Found, Menu, Names, Search, Trace, Values,
 };
-use crate::query::{Param, SqlAnswer};
+use crate::query::{Param, SampleQuery, SqlAnswer};
 use crate::rules::{AlertsView, RulesFilter, RulesView};
 
 /// Why there is no answer.
@@ -137,6 +137,19 @@ pub trait Ask: Send + Sync + Debug {
 
     /// Lays PromQL out as people do.
     async fn format(&self, grant: &Grant, query: &str) -> Result<String, AskError>;
+
+    /// Returns PromQL's syntax tree as Prometheus' JSON.
+    async fn parse(&self, grant: &Grant, query: &str) -> Result<serde_json::Value, AskError>;
+
+    /// Returns which parts of PromQL there are, as Prometheus lists them.
+    fn promql_features(&self, grant: &Grant) -> serde_json::Value;
+
+    /// Returns the samples of each query as they are stored, stale markers too.
+    async fn samples(
+        &self,
+        grant: &Grant,
+        queries: Vec<SampleQuery>,
+    ) -> Result<Listed<Vec<SeriesData>>, AskError>;
 
     /// Returns the matchers of each selector.
     async fn matchers(

@@ -22,6 +22,15 @@ pub fn api_params(bytes: &[u8]) {
     }
 }
 
+/// A remote-read request as it comes: read or refused.
+pub fn remote_read(bytes: &[u8]) {
+    drop(prometheus::read::asked_of(bytes));
+    // Most bytes are no snappy: the message itself, too.
+    if let Ok(compressed) = snap::raw::Encoder::new().compress_vec(bytes) {
+        drop(prometheus::read::asked_of(&compressed));
+    }
+}
+
 /// Numbers as they stand in an answer: the text is the number.
 pub fn api_numbers(bytes: &[u8]) {
     let mut choices = Choices::new(bytes);

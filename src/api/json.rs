@@ -36,6 +36,11 @@ pub(super) fn success_value(data: &serde_json::Value) -> Response {
     success(&[], &[], 256, |out| out.push_str(&data.to_string()))
 }
 
+/// Returns a serde value as it is, for dialects without an envelope.
+pub(super) fn answer_value(value: &serde_json::Value) -> Response {
+    answer(StatusCode::OK, "application/json", Body::from(value.to_string()))
+}
+
 /// Appends `[…]` of strings.
 pub(super) fn push_strings(out: &mut String, list: &[String]) {
     push_list(out, list, |out, text| push_string(out, text));

@@ -8,12 +8,12 @@ use tracing::error;
 use super::ask::{Ask, AskError, AskOptions, Listed, Selection, chain};
 use crate::base::Kind;
 use crate::model::exemplar::SeriesExemplars;
-use crate::model::{Description, Grant, Labels, Matcher};
+use crate::model::{Description, Grant, Labels, Matcher, SeriesData};
 use crate::query::promql::Answer;
 use crate::query::traceql::{
     Attribute, Counted, Counting, Found, Menu, Names, Search, Trace, Values,
 };
-use crate::query::{self, Engine, Options, Param, QueryError, Session, SqlAnswer};
+use crate::query::{self, Engine, Options, Param, QueryError, SampleQuery, Session, SqlAnswer};
 use crate::storage::Storage;
 
 /// Answers from a store.
@@ -133,6 +133,24 @@ impl Ask for Sessions {
 
     async fn format(&self, grant: &Grant, query: &str) -> Result<String, AskError> {
         self.session(grant).format(query).await.map_err(refused)
+    }
+
+    async fn parse(&self, grant: &Grant, query: &str) -> Result<serde_json::Value, AskError> {
+        self.session(grant).parse(query).await.map_err(refused)
+    }
+
+    fn promql_features(&self, _grant: &Grant) -> serde_json::Value {
+        self.engine.promql_features()
+    }
+
+    async fn samples(
+        &self,
+        grant: &Grant,
+        queries: Vec<SampleQuery>,
+    ) -> Result<Listed<Vec<SeriesData>>, AskError> {
+        let session = self.session(grant);
+        let list = session.samples(queries).await.map_err(refused)?;
+        Ok(Listed { list, warnings: session.warnings() })
     }
 
     async fn matchers(

@@ -14,7 +14,7 @@ mod mutate;
 #[cfg(test)]
 mod tests;
 
-pub use crate::api::fuzzing::{api_numbers, api_params};
+pub use crate::api::fuzzing::{api_numbers, api_params, remote_read};
 pub use crate::auth::fuzzing::auth_header;
 pub use crate::config::fuzzing::config_parse;
 pub use crate::derive::fuzzing::derive_lines;
@@ -71,6 +71,6 @@ targets! {
     head_chunk labels_packed manifest_decode parquet_open
     scrub tagging tagging_files derive_lines
     rule_file rule_template rule_test_file
-    config_parse auth_header webhook_url api_params api_numbers
+    config_parse auth_header webhook_url api_params api_numbers remote_read
     alerting_file am_matchers
 }

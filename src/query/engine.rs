@@ -98,6 +98,11 @@ impl Engine {
         self.promql_limits.budget_of(Arc::clone(&self.clock), deadline, &self.memory)
     }
 
+    /// Returns which parts of PromQL there are, as Prometheus lists them.
+    pub fn promql_features(&self) -> serde_json::Value {
+        promql::features(self.promql_limits.parse.has_experimental)
+    }
+
     /// Counts a question that a limit refused, ended or cut off.
     pub(super) fn limited(&self, key: &'static str) {
         self.metrics.limited(key);

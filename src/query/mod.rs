@@ -41,7 +41,7 @@ pub use engine::{Engine, EngineParts};
 pub use error::QueryError;
 pub use limits::Config;
 pub use metrics::Metrics;
-pub use session::{Options, Selection, Session, may_see};
+pub use session::{Options, SampleQuery, Selection, Session, may_see};
 pub use session_logs::{LogqlAnswer, Tail};
 pub use sql::{Param, Truncated};
 pub use worker::{WorkerCommand, worker_main};

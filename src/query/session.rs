@@ -18,7 +18,7 @@ use super::promql::{self, Answer, Budget, PromqlError};
 use super::sql::{HeadRange, Param, Question};
 use super::worker::HeadSource;
 use crate::model::exemplar::SeriesExemplars;
-use crate::model::{Commons, Description, Grant, Labels, Matcher, ReadScope, Role, Signal};
+use crate::model::{Commons, Description, Grant, Labels, Matcher, ReadScope, Role, SeriesData, Signal};
 use crate::storage::{
     ExemplarRequest, FileEntry, HeadBatch, HeadFilter, LogCursor, ReadError, SeriesRequest,
     Snapshot, Storage,
@@ -46,6 +46,20 @@ pub struct Selection {
     /// At most this many results.
     pub limit: Option<usize>,
 }
+
+/// Which samples are meant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SampleQuery {
+    /// What the series must meet.
+    pub matchers: Vec<Matcher>,
+    /// First ms, inclusive.
+    pub start_ms: i64,
+    /// Last ms, inclusive.
+    pub end_ms: i64,
+}
+
+/// A sample in memory: its time and its value.
+const SAMPLE_BYTES: usize = 16;
 
 /// One caller's questions about one moment.
 #[derive(Debug, Clone)]
@@ -175,6 +189,45 @@ impl Session {
         let query = query.to_owned();
         self.read("metadata", None, move |_, budget| {
             Ok(promql::format_expr(&promql::parse(&query, &budget.limits.parse)?))
+        })
+        .await
+    }
+
+    /// Returns PromQL's syntax tree as Prometheus' JSON.
+    pub async fn parse(&self, query: &str) -> Result<serde_json::Value, QueryError> {
+        let query = query.to_owned();
+        self.read("metadata", None, move |_, budget| {
+            Ok(promql::expr_to_json(&promql::parse(&query, &budget.limits.parse)?))
+        })
+        .await
+    }
+
+    /// Returns the samples of each query as they are stored, stale markers too. The limits hold
+    /// for all of them together.
+    pub async fn samples(
+        &self,
+        queries: Vec<SampleQuery>,
+    ) -> Result<Vec<Vec<SeriesData>>, QueryError> {
+        self.read("samples", None, move |snapshot, budget| {
+            let limits = &budget.limits;
+            let mut samples_left = limits.samples_max.min(limits.memory_bytes_max / SAMPLE_BYTES);
+            let mut series_left = limits.series_max;
+            let mut found = Vec::with_capacity(queries.len());
+            for query in &queries {
+                budget.check()?;
+                let series = snapshot.select(&SeriesRequest {
+                    matchers: &query.matchers,
+                    start_ms: query.start_ms,
+                    end_ms: query.end_ms,
+                    samples_max: samples_left,
+                    series_max: series_left,
+                })?;
+                let n_samples: usize = series.iter().map(|one| one.values.len()).sum();
+                samples_left = samples_left.saturating_sub(n_samples);
+                series_left = series_left.saturating_sub(series.len());
+                found.push(series);
+            }
+            Ok(found)
         })
         .await
     }

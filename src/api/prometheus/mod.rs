@@ -3,8 +3,11 @@
 //! Sources: prometheus/prometheus `docs/querying/api.md` and `web/api/v1/api.go`; what Grafana asks
 //! of it is recorded in `tests/cases/grafana/prometheus.http`.
 
+mod cardinality;
 pub(super) mod escape;
+mod federate;
 mod query;
+pub(super) mod read;
 mod rules;
 mod select;
 mod status;
@@ -17,6 +20,7 @@ pub(super) fn add(routes: &mut Routes) {
     routes.form("/api/v1/query_range", need, query::range);
     routes.form("/api/v1/query_exemplars", need, query::exemplars);
     routes.form("/api/v1/format_query", need, query::format);
+    routes.form("/api/v1/parse_query", need, query::parse);
     routes.form("/api/v1/series", need, select::series);
     routes.form("/api/v1/labels", need, select::label_names);
     routes.get("/api/v1/label/{name}/values", need, select::label_values);
@@ -29,8 +33,14 @@ pub(super) fn add(routes: &mut Routes) {
     routes.get("/api/v1/status/buildinfo", need, status::buildinfo);
     routes.get("/api/v1/status/flags", need, status::flags);
     routes.get("/api/v1/status/runtimeinfo", need, status::runtimeinfo);
-    routes.get("/api/v1/status/tsdb", need, status::tsdb);
+    routes.get("/api/v1/status/tsdb", need, cardinality::tsdb);
     routes.get("/api/v1/status/walreplay", need, status::walreplay);
+    routes.get("/api/v1/features", need, status::features);
+    routes.form("/api/v1/cardinality/label_names", need, cardinality::label_names);
+    routes.form("/api/v1/cardinality/label_values", need, cardinality::label_values);
+    routes.form("/api/v1/cardinality/active_series", need, cardinality::active_series);
+    routes.post("/api/v1/read", need, read::read);
+    routes.get("/federate", need, federate::federate);
     routes.get("/api/v1/status/config", Need::Admin, status::config);
 }
 

@@ -145,3 +145,11 @@ pub(super) async fn format(
     let formatted = api.ask.format(&grant, params.required("query")?).await?;
     Ok(success_value(&serde_json::Value::String(formatted)))
 }
+
+pub(super) async fn parse(
+    State(api): State<Api>,
+    Extension(grant): Extension<Grant>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    Ok(success_value(&api.ask.parse(&grant, params.required("query")?).await?))
+}

@@ -14,7 +14,7 @@ use crate::query::promql::{self, Answer, Sample, Value};
 use crate::query::traceql::{
     self, Attribute, Counted, Counting, Found, Menu, Names, Search, Trace, Values,
 };
-use crate::query::{Param, SqlAnswer, Truncated};
+use crate::query::{Param, SampleQuery, SqlAnswer, Truncated};
 use crate::rules::{AlertsView, GroupView, RuleKind, RuleView, RulesFilter, RulesView};
 
 #[derive(Debug)]
@@ -153,6 +153,29 @@ impl Ask for Fake {
         let parsed = promql::parse(query, &promql::ParseLimits::default());
         let expr = parsed.map_err(|error| AskError::new(error.kind(), error.to_string()))?;
         Ok(promql::format_expr(&expr))
+    }
+
+    async fn parse(&self, _grant: &Grant, query: &str) -> Result<serde_json::Value, AskError> {
+        let parsed = promql::parse(query, &promql::ParseLimits::default());
+        let expr = parsed.map_err(|error| AskError::new(error.kind(), error.to_string()))?;
+        Ok(promql::expr_to_json(&expr))
+    }
+
+    fn promql_features(&self, _grant: &Grant) -> serde_json::Value {
+        promql::features(false)
+    }
+
+    async fn samples(
+        &self,
+        _grant: &Grant,
+        queries: Vec<SampleQuery>,
+    ) -> Result<Listed<Vec<SeriesData>>, AskError> {
+        let one = |query: &SampleQuery| SeriesData {
+            labels: up("a"),
+            timestamps_ms: vec![query.start_ms, query.end_ms],
+            values: vec![0.0, 1.0],
+        };
+        Ok(queries.iter().map(|query| vec![one(query)]).collect::<Vec<_>>().into())
     }
 
     async fn matchers(

@@ -308,3 +308,69 @@ async fn a_huge_form_is_too_large() {
 async fn a_form_that_is_no_utf8_or_no_form_is_refused() {
     assert_eq!(post_form("/api/v1/query", "query=%ff%fe&time=x").await.status, 400);
 }
+
+#[test]
+fn a_query_becomes_its_tree() {
+    check(
+        "/api/v1/parse_query",
+        "query=-a",
+        200,
+        r#"{"status":"success","data":{"type":"unaryExpr","op":"-","expr":{"type":"vectorSelector","name":"a","matchers":[{"name":"__name__","value":"a","type":"="}],"offset":0,"timestamp":null,"startOrEnd":null,"anchored":false,"smoothed":false}}}"#,
+    );
+    check(
+        "/api/v1/parse_query",
+        "query=sum(",
+        400,
+        &bad("1:5: parse error: unclosed left parenthesis"),
+    );
+}
+
+#[test]
+fn cardinality_is_in_the_shape_of_mimir_with_the_day_before() {
+    check(
+        "/api/v1/cardinality/label_names",
+        "limit=1",
+        200,
+        r#"{"label_values_count_total":3,"label_values_count_total_day_ago":3,"label_names_count":2,"cardinality":[{"label_name":"job","label_values_count":2,"label_values_count_day_ago":2}]}"#,
+    );
+    check(
+        "/api/v1/cardinality/label_values",
+        "label_names[]=job&selector=up&limit=1",
+        200,
+        r#"{"series_count_total":2,"series_count_total_day_ago":2,"labels":[{"label_name":"job","label_values_count":2,"series_count":2,"series_count_day_ago":2,"cardinality":[{"label_value":"a","series_count":1,"series_count_day_ago":1}]}]}"#,
+    );
+    check(
+        "/api/v1/cardinality/active_series",
+        "selector=up",
+        200,
+        r#"{"data":[{"__name__":"up","job":"a"},{"__name__":"up","job":"b"}]}"#,
+    );
+    check(
+        "/api/v1/cardinality/label_values",
+        "",
+        400,
+        &bad("invalid parameter \\\"label_names[]\\\": at least one must be given"),
+    );
+    check(
+        "/api/v1/cardinality/label_names",
+        "limit=501",
+        400,
+        &bad("invalid parameter \\\"limit\\\": it must be at most 500"),
+    );
+}
+
+#[tokio::test]
+async fn the_newest_samples_are_federated_as_text() {
+    let answer = get("/federate?match[]=up").await;
+
+    assert_eq!(answer.status, 200);
+    assert!(answer.header("content-type").starts_with("text/plain; version=0.0.4"));
+    assert_eq!(answer.text(), format!("# TYPE up untyped\nup{{job=\"a\"}} 1 {NOW_MS}\n"));
+}
+
+#[tokio::test]
+async fn what_is_not_remote_read_is_refused() {
+    let answer = post_form("/api/v1/read", "query=up").await;
+
+    assert_eq!(answer.status, 400, "{}", answer.text());
+}

@@ -49,7 +49,8 @@ pub use error::PromqlError;
 pub use limits::{Budget, Config, DEPTH_MAX, Limits, ParseLimits, SharedMemory};
 pub use operand::watched;
 pub use parse::{
-    Expr, ResultType, as_selector, expr_to_json, format_expr, parse, parse_selectors, selectors,
+    Expr, ResultType, as_selector, expr_to_json, features, format_expr, parse, parse_selectors,
+    selectors,
 };
 pub use source::SeriesSource;
 pub use value::{Answer, Sample, Value, format_value};

@@ -3,3 +3,4 @@
 mod otel;
 mod prometheus;
 mod promtool;
+mod readers;

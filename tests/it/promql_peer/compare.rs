@@ -67,7 +67,7 @@ fn answer_of(data: &Value) -> Answer {
             Some(values) => values.as_array().expect("points").iter().map(point).collect(),
             None => vec![point(&series["value"])],
         };
-        // An object of serde_json is sorted by name.
+        // Both send labels sorted by name.
         (series["metric"].to_string(), points)
     });
     series.collect()

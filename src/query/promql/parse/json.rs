@@ -1,11 +1,11 @@
 //! The tree as the JSON of Prometheus' `/api/v1/parse_query`, which its own page draws.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::model::{MatchOp, Matcher};
 
-use super::ast::{At, Binary, Card, Edges, Node, NodeExpr, Selector, Type, When};
-use super::functions::Function;
+use super::ast::{Aggregator, At, Binary, Card, Edges, Node, NodeExpr, Selector, Type, When};
+use super::functions::{Function, functions};
 use super::lengths::Length;
 use super::print::format_number;
 
@@ -132,4 +132,44 @@ fn edge_of(when: &When) -> Value {
         Some(At::End) => json!("end"),
         _ => Value::Null,
     }
+}
+
+/// Words of the language, true where they may be used.
+pub(super) fn features(has_experimental: bool) -> Value {
+    const WORDS: [&str; 9] = [
+        "bool",
+        "by",
+        "group_left",
+        "group_right",
+        "ignoring",
+        "offset",
+        "on",
+        "without",
+        "negative_offset",
+    ];
+    const EXPERIMENTAL_WORDS: [&str; 4] = ["duration_expr", "fill", "fill_left", "fill_right"];
+    const OPERATORS: [&str; 18] = [
+        "+", "-", "*", "/", "%", "^", "==", "!=", "<", "<=", ">", ">=", "=~", "!~", "and", "or",
+        "unless", "atan2",
+    ];
+    let all = |names: &[&str], is_on: bool| -> Map<String, Value> {
+        names.iter().map(|name| ((*name).to_owned(), Value::from(is_on))).collect()
+    };
+    let mut words = all(&WORDS, true);
+    words.extend(all(&EXPERIMENTAL_WORDS, has_experimental));
+    words.extend(all(&["anchored", "smoothed"], false));
+    let mut operators = all(&OPERATORS, true);
+    for op in Aggregator::ALL {
+        let is_on = has_experimental || !op.is_experimental();
+        operators.insert(op.as_str().to_owned(), Value::from(is_on));
+    }
+    let functions = functions().iter().map(|function| {
+        let is_on = function.is_there && (has_experimental || !function.is_experimental);
+        (function.name.to_owned(), Value::from(is_on))
+    });
+    json!({
+        "promql": words,
+        "promql_operators": operators,
+        "promql_functions": functions.collect::<Map<_, _>>(),
+    })
 }

@@ -103,6 +103,11 @@ pub fn expr_to_json(expr: &Expr) -> serde_json::Value {
     json::to_json(&expr.node)
 }
 
+/// Returns which parts of the language there are, as Prometheus' `/api/v1/features` lists them.
+pub fn features(has_experimental: bool) -> serde_json::Value {
+    json::features(has_experimental)
+}
+
 /// Returns the matchers of every selector in the query, the metric's name among them.
 pub fn selectors(expr: &Expr) -> Vec<Vec<Matcher>> {
     let mut found = Vec::new();

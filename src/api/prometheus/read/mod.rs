@@ -1,0 +1,240 @@
+//! `/api/v1/read`, remote read: raw samples for another Prometheus, in both of its forms.
+//!
+//! A request is protobuf in snappy and names which forms it takes. The first is one message with all
+//! samples; the second is a stream of frames (`length varint | crc32c u32 big-endian | message`),
+//! each a series with its samples in chunks as Prometheus keeps them (`xor`).
+//! Source: prometheus/prometheus `prompb/remote.proto`, `storage/remote/{codec,chunked}.go`.
+
+mod messages;
+pub(in crate::api) mod xor;
+
+use axum::Extension;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::response::Response;
+use http::header::CONTENT_ENCODING;
+use http::{HeaderValue, StatusCode};
+use prost::Message as _;
+
+use super::super::Api;
+use super::super::error::{ApiError, answer};
+use crate::base::Kind;
+use crate::model::{Grant, Labels, MatchOp, Matcher, SeriesData};
+use crate::query::SampleQuery;
+use messages::{
+    Chunk, ChunkedReadResponse, ChunkedSeries, Label, LabelMatcher, QueryResult, ReadRequest,
+    ReadResponse, Sample, TimeSeries,
+};
+
+/// The largest request, uncompressed.
+const REQUEST_BYTES_MAX: usize = 1 << 20;
+/// The most queries in one request.
+const QUERIES_MAX: usize = 64;
+/// The longest text of a matcher, and the most matchers in a query.
+const MATCHER_BYTES_MAX: usize = 16 << 10;
+const MATCHERS_MAX: usize = 64;
+/// The longest frame of a stream, as in Prometheus.
+const FRAME_BYTES_MAX: usize = 1 << 20;
+/// `STREAMED_XOR_CHUNKS` among the forms that a request takes.
+const STREAMED: i32 = 1;
+const STREAM_TYPE: &str = "application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse";
+
+pub(super) async fn read(
+    State(api): State<Api>,
+    Extension(grant): Extension<Grant>,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let Asked { queries, is_streamed } = asked_of(&body)?;
+    let found = api.ask.samples(&grant, queries).await?;
+    if is_streamed {
+        let frames = frames_of(&found.list);
+        return Ok(answer(StatusCode::OK, STREAM_TYPE, Body::from(frames)));
+    }
+    let message = ReadResponse { results: found.list.iter().map(|all| result_of(all)).collect() };
+    let compressed =
+        snap::raw::Encoder::new().compress_vec(&message.encode_to_vec()).map_err(|error| {
+            ApiError::new(Kind::TooLarge, format!("the answer is too long: {error}"))
+        })?;
+    let mut response = answer(StatusCode::OK, "application/x-protobuf", Body::from(compressed));
+    response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("snappy"));
+    Ok(response)
+}
+
+/// A request that makes sense.
+#[derive(Debug)]
+pub(in crate::api) struct Asked {
+    queries: Vec<SampleQuery>,
+    is_streamed: bool,
+}
+
+fn bad(what: impl Into<String>) -> ApiError {
+    ApiError::new(Kind::BadInput, what)
+}
+
+/// Reads a request.
+pub(in crate::api) fn asked_of(body: &[u8]) -> Result<Asked, ApiError> {
+    let n_bytes = snap::raw::decompress_len(body).map_err(|error| bad(error.to_string()))?;
+    if n_bytes > REQUEST_BYTES_MAX {
+        let what = format!("the request has {n_bytes} bytes of at most {REQUEST_BYTES_MAX}");
+        return Err(ApiError::new(Kind::TooLarge, what));
+    }
+    let bytes =
+        snap::raw::Decoder::new().decompress_vec(body).map_err(|error| bad(error.to_string()))?;
+    let request = ReadRequest::decode(bytes.as_slice()).map_err(|error| bad(error.to_string()))?;
+    if request.queries.len() > QUERIES_MAX {
+        let n = request.queries.len();
+        return Err(bad(format!("the request has {n} queries of at most {QUERIES_MAX}")));
+    }
+    // The first form of the list that is known; none named is the plain one.
+    let is_streamed = request.accepted_response_types.iter().find(|form| (0..=1).contains(*form))
+        == Some(&STREAMED);
+    let queries = request.queries.iter().map(|query| {
+        if query.matchers.len() > MATCHERS_MAX {
+            let n = query.matchers.len();
+            return Err(bad(format!("a query has {n} matchers of at most {MATCHERS_MAX}")));
+        }
+        Ok(SampleQuery {
+            matchers: query.matchers.iter().map(matcher_of).collect::<Result<_, _>>()?,
+            start_ms: query.start_timestamp_ms,
+            end_ms: query.end_timestamp_ms,
+        })
+    });
+    Ok(Asked { queries: queries.collect::<Result<_, _>>()?, is_streamed })
+}
+
+fn matcher_of(matcher: &LabelMatcher) -> Result<Matcher, ApiError> {
+    let op = match matcher.r#type {
+        0 => MatchOp::Eq,
+        1 => MatchOp::Ne,
+        2 => MatchOp::Re,
+        3 => MatchOp::Nre,
+        other => return Err(bad(format!("{other} is no type of a matcher"))),
+    };
+    let n_bytes = matcher.name.len() + matcher.value.len();
+    if n_bytes > MATCHER_BYTES_MAX {
+        return Err(bad(format!("a matcher has {n_bytes} bytes of at most {MATCHER_BYTES_MAX}")));
+    }
+    Matcher::new(&matcher.name, op, &matcher.value).map_err(|error| bad(error.to_string()))
+}
+
+fn labels_of(labels: &Labels) -> Vec<Label> {
+    let label = |(name, value): (&str, &str)| Label { name: name.into(), value: value.into() };
+    labels.iter().map(label).collect()
+}
+
+fn result_of(found: &[SeriesData]) -> QueryResult {
+    let series = found.iter().map(|one| {
+        let samples = one.timestamps_ms.iter().zip(&one.values);
+        let samples =
+            samples.map(|(timestamp, value)| Sample { value: *value, timestamp: *timestamp });
+        TimeSeries { labels: labels_of(&one.labels), samples: samples.collect() }
+    });
+    QueryResult { timeseries: series.collect() }
+}
+
+fn frames_of(results: &[Vec<SeriesData>]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (query_index, found) in (0..).zip(results) {
+        for one in found {
+            let labels = labels_of(&one.labels);
+            let mut chunks: Vec<Chunk> = Vec::new();
+            let mut n_bytes = 0;
+            let samples = one.timestamps_ms.chunks(xor::SAMPLES_MAX);
+            for (times, values) in samples.zip(one.values.chunks(xor::SAMPLES_MAX)) {
+                let data = xor::encode(times, values);
+                // A series that does not fit one frame goes on in the next.
+                if n_bytes + data.len() > FRAME_BYTES_MAX / 2 {
+                    push_frame(&mut out, query_index, &labels, std::mem::take(&mut chunks));
+                    n_bytes = 0;
+                }
+                n_bytes += data.len();
+                chunks.push(Chunk {
+                    min_time_ms: times.first().copied().unwrap_or_default(),
+                    max_time_ms: times.last().copied().unwrap_or_default(),
+                    r#type: xor::ENCODING,
+                    data,
+                });
+            }
+            push_frame(&mut out, query_index, &labels, chunks);
+        }
+    }
+    out
+}
+
+fn push_frame(out: &mut Vec<u8>, query_index: i64, labels: &[Label], chunks: Vec<Chunk>) {
+    let series = ChunkedSeries { labels: labels.to_vec(), chunks };
+    let message = ChunkedReadResponse { chunked_series: vec![series], query_index };
+    let bytes = message.encode_to_vec();
+    xor::push_uvarint(out, bytes.len() as u64);
+    out.extend_from_slice(&crc32c::crc32c(&bytes).to_be_bytes());
+    out.extend_from_slice(&bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use messages::Query;
+
+    fn request(forms: &[i32], matchers: Vec<LabelMatcher>) -> Vec<u8> {
+        let query = Query { start_timestamp_ms: 1, end_timestamp_ms: 9, matchers };
+        let message = ReadRequest { queries: vec![query], accepted_response_types: forms.to_vec() };
+        snap::raw::Encoder::new().compress_vec(&message.encode_to_vec()).unwrap()
+    }
+
+    fn matcher(ty: i32, name: &str, value: &str) -> LabelMatcher {
+        LabelMatcher { r#type: ty, name: name.to_owned(), value: value.to_owned() }
+    }
+
+    #[test]
+    fn a_request_says_what_it_wants_and_in_which_form() {
+        let plain = asked_of(&request(&[], vec![matcher(0, "a", "b")])).unwrap();
+        let streamed = asked_of(&request(&[1, 0], vec![matcher(3, "a", "b.*")])).unwrap();
+        let unknown = asked_of(&request(&[7, 0], Vec::new())).unwrap();
+
+        assert!(!plain.is_streamed && streamed.is_streamed && !unknown.is_streamed);
+        assert_eq!(plain.queries[0].matchers, [Matcher::equal("a", "b")]);
+        assert_eq!((plain.queries[0].start_ms, plain.queries[0].end_ms), (1, 9));
+        assert!(streamed.queries[0].matchers[0].matches("c"));
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused() {
+        let long = "a".repeat(MATCHER_BYTES_MAX + 1);
+        for body in [
+            b"not snappy".to_vec(),
+            request(&[], vec![matcher(9, "a", "b")]),
+            request(&[], vec![matcher(2, "a", "(")]),
+            request(&[], vec![matcher(0, "a", &long)]),
+            request(&[], vec![matcher(0, "a", "b"); MATCHERS_MAX + 1]),
+            snap::raw::Encoder::new().compress_vec(&vec![0; REQUEST_BYTES_MAX + 1]).unwrap(),
+        ] {
+            assert!(asked_of(&body).is_err(), "{} bytes", body.len());
+        }
+    }
+
+    #[test]
+    fn a_stream_is_frames_with_a_checksum() {
+        let labels = Labels::from_pairs([("__name__", "up")]);
+        let timestamps_ms: Vec<i64> = (0..250).map(|n| 1_000 * n).collect();
+        let values: Vec<f64> = (0..250).map(|n| f64::from(n) / 3.0).collect();
+        let one =
+            SeriesData { labels, timestamps_ms: timestamps_ms.clone(), values: values.clone() };
+
+        let stream = frames_of(&[Vec::new(), vec![one]]);
+
+        let (length, rest) = xor::split_uvarint(&stream).unwrap();
+        let (crc, message) = rest.split_at(4);
+        assert_eq!(message.len() as u64, length);
+        assert_eq!(crc, crc32c::crc32c(message).to_be_bytes());
+        let message = ChunkedReadResponse::decode(message).unwrap();
+        assert_eq!(message.query_index, 1);
+        let chunks = &message.chunked_series[0].chunks;
+        assert_eq!(
+            chunks.iter().map(|chunk| chunk.min_time_ms).collect::<Vec<_>>(),
+            [0, 120_000, 240_000]
+        );
+        let decoded: Vec<(i64, f64)> =
+            chunks.iter().flat_map(|chunk| xor::decode(&chunk.data).unwrap()).collect();
+        assert_eq!(decoded, timestamps_ms.into_iter().zip(values).collect::<Vec<_>>());
+    }
+}
