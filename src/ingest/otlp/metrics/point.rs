@@ -93,8 +93,10 @@ pub(super) struct Numbers {
     exemplars: u32,
 }
 
-/// The numbers of `NumberDataPoint` and `SummaryDataPoint`.
+/// The numbers of `NumberDataPoint`.
 pub(super) const NUMBER: Numbers = Numbers { attributes: 7, flags: 8, exemplars: 5 };
+/// The numbers of `SummaryDataPoint`, which has no exemplars: its field 5 is the sum.
+pub(super) const SUMMARY: Numbers = Numbers { attributes: 7, flags: 8, exemplars: 0 };
 /// The numbers of `HistogramDataPoint`.
 pub(super) const HISTOGRAM: Numbers = Numbers { attributes: 9, flags: 10, exemplars: 8 };
 /// The numbers of `ExponentialHistogramDataPoint`.
@@ -180,7 +182,7 @@ impl Summary {
     pub(super) fn read<'a>(&mut self, field: &Field<'a>) -> Result<Common<'a>, RowError> {
         (self.count, self.sum) = (0, 0.0);
         self.quantiles.clear();
-        walk(field, NUMBER, |field| {
+        walk(field, SUMMARY, |field| {
             match field.number {
                 4 => self.count = field.fixed64()?,
                 5 => self.sum = field.double()?,
