@@ -221,6 +221,7 @@ fn ingest(
         derive: derive.clone(),
         limits: config.sections.limits.clone(),
         retention_ms: (retention_ms != 0).then_some(retention_ms),
+        otlp: config.sections.otlp.clone(),
         metrics: ingest::Metrics::register(registry),
         clock: Arc::clone(clock),
     })

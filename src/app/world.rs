@@ -14,6 +14,9 @@ use crate::query::promql::Value;
 use crate::rules::{Row, World};
 use crate::storage::Storage;
 
+const HISTOGRAM: &str = "the expression gives native histograms, and rules work on numbers: take \
+    histogram_count, histogram_quantile or the like of them";
+
 /// The world of the rules.
 pub(super) struct RuleWorld {
     pub(super) ask: Arc<dyn Ask>,
@@ -29,6 +32,9 @@ impl World for RuleWorld {
         match answer.map_err(|error| error.to_string())?.value {
             Value::Scalar { value, .. } => Ok(vec![(Labels::empty(), value)]),
             Value::Vector(samples) => {
+                if samples.iter().any(|sample| sample.histogram.is_some()) {
+                    return Err(HISTOGRAM.to_owned());
+                }
                 Ok(samples.into_iter().map(|s| (s.labels, s.value)).collect())
             }
             Value::Matrix(_) | Value::String { .. } => {

@@ -48,6 +48,8 @@ pub struct ConfigFile {
     pub tagging: tagging::Config,
     /// What is computed on the way in.
     pub derive: derive::Config,
+    /// How OpenTelemetry's names are shown in PromQL.
+    pub otlp: ingest::otlp::Config,
     /// What a question may cost.
     pub query: query::limits::Config,
     /// How PromQL evaluates.

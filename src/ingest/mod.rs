@@ -87,6 +87,8 @@ pub struct Ingest {
     pub metrics: Metrics,
     /// Says when.
     pub clock: SharedClock,
+    /// How OpenTelemetry's names are shown.
+    pub otlp: Arc<otlp::Config>,
     /// Counts exemplars.
     pub exemplars: Arc<exemplars::Exemplars>,
     remembered: Arc<remembered::Remembered>,
@@ -105,6 +107,8 @@ pub struct Parts {
     pub limits: Limits,
     /// How long data is kept, ms; `None` keeps everything.
     pub retention_ms: Option<i64>,
+    /// The `[otlp]` of the configuration.
+    pub otlp: otlp::Config,
     /// Own counters.
     pub metrics: Metrics,
     /// Says when.
@@ -123,6 +127,7 @@ impl Ingest {
             store: parts.store,
             tagger: parts.tagger,
             derive: parts.derive,
+            otlp: Arc::new(parts.otlp),
             exemplars: Arc::new(exemplars::Exemplars::new(Arc::clone(&limits))),
             limits,
             retention_ms: parts.retention_ms,

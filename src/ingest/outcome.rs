@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::limits::OutOfBounds;
 use super::metrics::Ending;
+use crate::model::{Commons, Labels, SeriesMeta};
 use crate::storage::RegisterError;
 
 /// Why one item (sample, record, span) was not stored. The names are label values.
@@ -118,6 +119,19 @@ pub struct Refusal {
     pub reason: Reason,
     /// What was wrong with this one, which number against which limit.
     pub message: Arc<str>,
+    /// The series that its samples are added to, when a limit of series refused it.
+    pub overflow: Option<Arc<Overflow>>,
+}
+
+/// The one series that stands for all of a metric that a limit refused.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Overflow {
+    /// The commons.
+    pub commons: Commons,
+    /// Its labels: the metric, the commons, and `__overflow__`.
+    pub labels: Labels,
+    /// What the numbers are.
+    pub meta: SeriesMeta,
 }
 
 impl Refusal {
@@ -128,7 +142,7 @@ impl Refusal {
 
     /// Returns a refusal.
     pub fn new(reason: Reason, message: impl Into<Arc<str>>) -> Self {
-        Self { reason, message: message.into() }
+        Self { reason, message: message.into(), overflow: None }
     }
 }
 

@@ -11,9 +11,12 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
 
 use super::Ingest;
-use super::outcome::{Reason, Refusal};
+use super::outcome::{Overflow, Reason, Refusal};
 use super::remembered::{Folded, Recalled, Verdict};
-use crate::model::{Commons, Grant, LabelsBuilder, SeriesMeta, Tags, WriteScope};
+use crate::model::labels::{METRIC_NAME, OVERFLOW};
+use crate::model::{
+    Commons, Grant, Labels, LabelsBuilder, MetricKind, SeriesMeta, Tags, WriteScope,
+};
 use crate::storage::{Epoch, Part, SeriesRef};
 use crate::tagging::SeriesDecision;
 
@@ -154,7 +157,8 @@ impl Ingest {
         let stored_key = if is_unassigned { key ^ UNASSIGNED_KEYS } else { key };
         let series = self.store.register(stored_key, &tags.commons, &labels, &meta);
         let series = series.map_err(|error| {
-            let refusal = Refusal::new(Reason::from(&error), error.to_string());
+            let mut refusal = Refusal::new(Reason::from(&error), error.to_string());
+            refusal.overflow = overflow_of(&tags.commons, &labels, &meta);
             NotStored::Refused(self.remembered.insert_refused(key, refusal, epoch))
         })?;
         if is_unassigned {
@@ -201,6 +205,15 @@ impl Ingest {
         Err(Refusal::new(Reason::CommonsLimit, message))
     }
 
+    /// Adds samples of a series that a limit refused to the one of its metric that stands for all such:
+    /// they are refused, and the sum is not lost.
+    pub fn overflow(&self, refusal: &Refusal, key: u128, values: &[f64]) {
+        let Some(overflow) = &refusal.overflow else { return };
+        for &value in values {
+            self.derive.fold(&overflow.commons, &overflow.labels, &overflow.meta, key, value);
+        }
+    }
+
     /// Adds samples of a folded series to what `derive` gives out under its remaining labels. They
     /// count as refused by policy: what is stored of them is a derived sample, on a timer.
     pub fn fold(&self, folded: &Folded, values: &[f64]) -> Refusal {
@@ -209,6 +222,18 @@ impl Ingest {
         }
         Refusal::policy("folded")
     }
+}
+
+/// Returns the series that stands for all of a metric that a limit refused.
+fn overflow_of(commons: &Commons, labels: &Labels, meta: &SeriesMeta) -> Option<Arc<Overflow>> {
+    if labels.get(OVERFLOW).is_some() || meta.kind == MetricKind::ExpHistogram {
+        return None;
+    }
+    let kept = [(METRIC_NAME, labels.metric()), (OVERFLOW, "true")];
+    let mut builder = Labels::from_pairs(kept).to_builder();
+    builder.set("commons", labels.get("commons").unwrap_or(""));
+    let (labels, meta) = (builder.build(), meta.clone());
+    Some(Arc::new(Overflow { commons: commons.clone(), labels, meta }))
 }
 
 /// Why there is no series to store samples under.

@@ -12,6 +12,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// The label that holds a series' metric name.
 pub const METRIC_NAME: &str = "__name__";
+/// The label of the one series that stands for all of its metric that a limit refused.
+pub const OVERFLOW: &str = "__overflow__";
 /// The longest name or value that the packed form can hold.
 pub const LABEL_BYTES_MAX: usize = u16::MAX as usize;
 

@@ -40,6 +40,7 @@ use arrow::array::RecordBatch;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::base::clock::SharedClock;
+use crate::model::labels::OVERFLOW;
 use crate::model::{
     Commons, Description, ExpHistogram, Labels, Matcher, ReadScope, SeriesMeta, Signal,
 };
@@ -405,7 +406,7 @@ impl Storage {
         {
             // Most that are refused are refused here, where they keep nobody waiting.
             let registry = entry.registry.read();
-            if self.is_full(&registry, labels.metric()) && registry.find(labels).is_none() {
+            if self.is_full(&registry, labels) && registry.find(labels).is_none() {
                 return Err(self.refuse(&registry, commons, labels.metric()));
             }
         }
@@ -415,7 +416,7 @@ impl Storage {
                 registry.touch(series_idx, now_s);
                 series_idx
             }
-            None if self.is_full(&registry, labels.metric()) => {
+            None if self.is_full(&registry, labels) => {
                 return Err(self.refuse(&registry, commons, labels.metric()));
             }
             None => {
@@ -435,8 +436,13 @@ impl Storage {
         Ok(series)
     }
 
-    fn is_full(&self, registry: &Registry, metric: &str) -> bool {
+    fn is_full(&self, registry: &Registry, labels: &Labels) -> bool {
         let config = &self.shared.config;
+        let metric = labels.metric();
+        if labels.get(OVERFLOW).is_some() {
+            // It stands for those that found no room.
+            return registry.n_overflow() >= OVERFLOW_SERIES_MAX;
+        }
         registry.len() >= config.series_per_commons
             || registry.n_of_metric(metric) >= config.series_per_metric
     }
@@ -538,6 +544,9 @@ impl Storage {
         self.shared.metrics.series_bytes.set(i64::try_from(n_bytes).unwrap_or(i64::MAX));
     }
 }
+
+/// The most series of a commons that stand for others, one a metric.
+const OVERFLOW_SERIES_MAX: usize = 1_000;
 
 /// When a sender that was refused for memory should come back.
 const RETRY_AFTER_S: u32 = 5;

@@ -9,7 +9,7 @@ use super::*;
 use crate::api::ask::Listed;
 use crate::base::Kind;
 use crate::model::exemplar::{Exemplar, SeriesExemplars};
-use crate::model::{Description, Grant, Labels, Matcher, MetricKind, SeriesData};
+use crate::model::{Description, Grant, Histogram, Labels, Matcher, MetricKind, SeriesData};
 use crate::query::promql::{self, Answer, Sample, Value};
 use crate::query::traceql::{
     self, Attribute, Counted, Counting, Found, Menu, Names, Search, Trace, Values,
@@ -66,6 +66,19 @@ impl Ask for Fake {
                 infos: vec!["an info".to_owned()],
                 ..answer(Value::Vector(Vec::new()))
             },
+            "native" => {
+                let histogram = Histogram {
+                    zero_threshold: 0.5,
+                    zero_count: 1.0,
+                    count: 5.5,
+                    sum: 3.0,
+                    positive: [(1, 2.5), (2, 0.0)].into_iter().collect(),
+                    negative: [(1, 2.0)].into_iter().collect(),
+                    ..Histogram::default()
+                };
+                let native = Sample { histogram: Some(Arc::new(histogram)), ..sample("a", 0.0) };
+                answer(Value::Vector(vec![native]))
+            }
             _ => answer(Value::Vector(vec![
                 sample("a", 1.0),
                 sample("b\"", f64::NAN),

@@ -71,6 +71,29 @@ fn warnings_and_infos_come_last_and_only_when_there_are_any() {
 }
 
 #[test]
+fn native_histograms_have_buckets_with_their_bounds() {
+    check(
+        "/api/v1/query",
+        "query=native&time=7",
+        200,
+        r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"__name__":"up","job":"a"},"histogram":[7,{"count":"5.5","sum":"3","buckets":[[1,"-2","-1","2"],[3,"-0.5","0.5","1"],[0,"1","2","2.5"]]}]}]}}"#,
+    );
+}
+
+#[test]
+fn exemplars_come_with_their_series() {
+    check(
+        "/api/v1/query_exemplars",
+        "query=up&start=1&end=2",
+        200,
+        r#"{"status":"success","data":[{"seriesLabels":{"__name__":"up","job":"a"},"exemplars":[{"labels":{"trace_id":"abc"},"value":"0.5","timestamp":1}]}]}"#,
+    );
+    // Grafana's probe sends ms for seconds.
+    let probe = "query=test&start=1800000000000&end=1800000000000";
+    check("/api/v1/query_exemplars", probe, 200, r#"{"status":"success","data":[]}"#);
+}
+
+#[test]
 fn a_limit_cuts_and_says_so() {
     check(
         "/api/v1/series",

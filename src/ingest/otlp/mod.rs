@@ -12,6 +12,8 @@
 //! What single records do wrong is told in `partial_success`, and clients do not send them again;
 //! an error is for the whole request. When you read another field, also add it to `json::tables`.
 
+pub mod config;
+
 mod json;
 mod json_text;
 
@@ -39,6 +41,7 @@ use axum::routing::post;
 use super::records::{Context, Decode, Decoded};
 use super::{Encoding, Ingest, IngestError, Permit};
 use crate::model::Signal;
+pub use config::Config;
 pub(super) use over_http::tenant;
 use reply::Format;
 use resource::ResourceCache;

@@ -48,7 +48,11 @@ pub(super) fn assemble(
     let n_received = n_items(n_found) + rejected.total();
     let (epoch, series) = ingest.resolve(sender, &columns.keys, dialect.describe, |idx, why| {
         let refusal = match why {
-            NotStored::Refused(refusal) => refusal,
+            NotStored::Refused(refusal) => {
+                let values = &columns.values[columns.samples_of(idx)];
+                ingest.overflow(&refusal, columns.keys[idx], values);
+                refusal
+            }
             NotStored::Folded(folded) => {
                 ingest.fold(&folded, &columns.values[columns.samples_of(idx)])
             }

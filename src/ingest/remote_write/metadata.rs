@@ -19,7 +19,7 @@ const UNIT_MAX: usize = 64;
 const FAMILIES_MAX: usize = 20_000;
 
 /// Returns a description, its texts cut to what is kept.
-pub(super) fn description(kind: MetricKind, unit: &str, help: &str) -> Description {
+pub(in crate::ingest) fn description(kind: MetricKind, unit: &str, help: &str) -> Description {
     Description { kind, unit: Arc::from(cut(unit, UNIT_MAX)), help: Arc::from(cut(help, HELP_MAX)) }
 }
 
@@ -80,21 +80,23 @@ fn names_of(family: &str) -> [String; 4] {
 
 /// What is not known yet, by commons.
 #[derive(Debug, Default)]
-pub(super) struct News {
+pub(in crate::ingest) struct News {
     by_commons: Vec<(Commons, Vec<Described>)>,
     seen: HashSet<(Commons, Box<str>)>,
 }
 
 impl News {
     /// Adds what is said of a metric, unless it is known, or was said in this request already.
-    pub(super) fn add(
+    pub(in crate::ingest) fn add(
         &mut self,
         ingest: &Ingest,
         commons: &Commons,
         metric: &str,
         description: &Description,
     ) {
-        if !ingest.store.is_news(commons, metric, description)
+        // A name that is nothing but a suffix has no family.
+        if metric.is_empty()
+            || !ingest.store.is_news(commons, metric, description)
             || !self.seen.insert((commons.clone(), Box::from(metric)))
         {
             return;
@@ -107,7 +109,7 @@ impl News {
     }
 
     /// Returns one part a commons.
-    pub(super) fn into_parts(self) -> Vec<Part> {
+    pub(in crate::ingest) fn into_parts(self) -> Vec<Part> {
         let parts = self.by_commons.into_iter();
         parts.map(|(commons, described)| Part::Descriptions { commons, described }).collect()
     }

@@ -24,7 +24,7 @@ use tracing::debug;
 mod content;
 mod columns;
 mod histogram;
-mod metadata;
+pub(in crate::ingest) mod metadata;
 mod series;
 mod walk;
 mod walk2;

@@ -218,6 +218,14 @@ impl Rig {
 
     /// Returns a room with some limits changed.
     pub(in crate::ingest) fn with(change: impl FnOnce(&mut Limits)) -> Self {
+        Self::with_otlp(ingest::otlp::Config::default(), change)
+    }
+
+    /// Returns a room that shows OpenTelemetry's names in a way of its own.
+    pub(in crate::ingest) fn with_otlp(
+        otlp: ingest::otlp::Config,
+        change: impl FnOnce(&mut Limits),
+    ) -> Self {
         let mut limits = Limits::default();
         change(&mut limits);
         let store = Arc::new(FakeStore::default());
@@ -236,6 +244,7 @@ impl Rig {
             derive,
             limits,
             retention_ms: Some(90 * 86_400_000),
+            otlp,
             metrics: Metrics::register(&mut registry),
             clock,
         });

@@ -14,6 +14,7 @@
 use hashbrown::{HashMap, HashTable};
 use std::sync::Arc;
 
+use crate::model::labels::OVERFLOW;
 use crate::model::{Labels, Matcher, SeriesMeta};
 
 use super::metas::Metas;
@@ -59,6 +60,8 @@ pub struct Registry {
     n_of_metric: HashMap<Arc<str>, usize>,
     more_keys: HashMap<u32, Vec<u64>>,
     n_alive: usize,
+    /// Of them, those that stand for others that a limit refused.
+    n_overflow: usize,
     n_label_bytes: usize,
     /// Left in this pass or the last; the first `n_purged` are out of the inverted index.
     limbo: Vec<u32>,
@@ -81,6 +84,7 @@ impl Default for Registry {
             n_of_metric: HashMap::new(),
             more_keys: HashMap::new(),
             n_alive: 0,
+            n_overflow: 0,
             n_label_bytes: 0,
             limbo: Vec::new(),
             n_purged: 0,
@@ -101,6 +105,11 @@ impl Registry {
     /// Returns true when nothing is registered.
     pub fn is_empty(&self) -> bool {
         self.n_alive == 0
+    }
+
+    /// Returns the number of series that stand for others that a limit refused.
+    pub fn n_overflow(&self) -> usize {
+        self.n_overflow
     }
 
     /// Returns the number of series of a metric.
@@ -135,6 +144,7 @@ impl Registry {
         self.by_labels.insert_unique(id, idx, |&idx| series[idx as usize].id);
         *self.n_of_metric.entry_ref(labels.metric()).or_default() += 1;
         self.n_alive += 1;
+        self.n_overflow += usize::from(labels.get(OVERFLOW).is_some());
         self.n_label_bytes += labels.packed().len();
         idx
     }
@@ -178,7 +188,9 @@ impl Registry {
         let (id, key) = (series.id, series.key);
         let entry = self.by_labels.find_entry(id, |&other| other == idx);
         entry.expect("what is registered is in the table by labels").remove();
-        let metric = self.series[idx as usize].labels.metric();
+        let labels = &self.series[idx as usize].labels;
+        self.n_overflow -= usize::from(labels.get(OVERFLOW).is_some());
+        let metric = labels.metric();
         let n_left = self.n_of_metric.get_mut(metric).expect("it was counted when it came");
         *n_left -= 1;
         if *n_left == 0 {

@@ -14,22 +14,29 @@
 //! A point with the flag "no recorded value" ends its series with Prometheus' stale marker.
 
 mod names;
+mod exemplars;
 mod point;
+mod scope;
 mod series;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::logs::find;
 use super::resource::{Resource, ResourceCache};
 use crate::ingest::outcome::{Reason, Refusal};
 use crate::ingest::records::{Context, Decoded, RowError};
+use crate::ingest::remote_write::metadata::News;
 use crate::ingest::resolve::{NotStored, SampleParts};
 use crate::ingest::wire::{Field, Reader, WireError};
 use crate::ingest::{IngestError, Seed};
+use crate::model::exemplar::ExemplarsBuilder;
 use crate::model::metric::stale_marker;
 use crate::model::{Commons, ExpHistogram, MetricKind, Temporality};
 use crate::storage;
+use exemplars::WaitingExemplar;
 use point::{Common, Histogram, Numbers, Summary};
+use scope::Scope;
 use series::{Metric, Part};
 
 /// Samples that wait for one lookup: enough to hide its cache misses, few enough to stay in L2.
@@ -63,6 +70,9 @@ struct Walk<'c, 'a> {
     keys: Vec<u128>,
     waiting: Vec<Sample<'a>>,
     exp_waiting: Vec<ExpHistogram>,
+    exemplars_waiting: Vec<WaitingExemplar<'a>>,
+    exemplars: BTreeMap<u32, ExemplarsBuilder>,
+    news: News,
     n_samples: usize,
     last_refused_point: u64,
     /// The newest time of the resource under way; `None` before its first point.
@@ -109,6 +119,9 @@ impl<'c, 'a> Walk<'c, 'a> {
             keys: Vec::with_capacity(GROUP_MAX),
             waiting: Vec::with_capacity(GROUP_MAX),
             exp_waiting: Vec::new(),
+            exemplars_waiting: Vec::new(),
+            exemplars: BTreeMap::new(),
+            news: News::default(),
             n_samples: 0,
             last_refused_point: NO_POINT,
             resource_time_ms: None,
@@ -123,6 +136,11 @@ impl<'c, 'a> Walk<'c, 'a> {
         self.place_group();
         let epoch = self.samples.epoch();
         self.decoded.parts = self.samples.into_parts();
+        for (commons_idx, mut rows) in self.exemplars {
+            let commons = self.ctx.ingest.store.commons(commons_idx);
+            self.decoded.parts.push(storage::Part::Exemplars { commons, batch: rows.finish() });
+        }
+        self.decoded.parts.extend(self.news.into_parts());
         for (commons_idx, points) in self.exp_histograms {
             self.decoded.parts.push(storage::Part::ExpHistograms { commons_idx, epoch, points });
         }
@@ -158,7 +176,8 @@ impl<'c, 'a> Walk<'c, 'a> {
             return;
         }
         let kind = (MetricKind::Gauge, Temporality::Unspecified);
-        self.metrics.push(Metric::new(resource, (b"target_info", b""), kind, 0));
+        let info = (&b"target_info"[..], &b""[..], &b""[..]);
+        self.metrics.push(Metric::new(resource, info, Scope::default(), kind, 0));
         let place = Place { point: &[], attributes_key: 0, time_ms, is_stale: false };
         self.push_sample(place, NO_POINT, Part::TargetInfo, 1.0, 0);
     }
@@ -168,11 +187,22 @@ impl<'c, 'a> Walk<'c, 'a> {
         field: &Field<'a>,
         resource: &Result<Arc<Resource>, Refusal>,
     ) -> Result<(), IngestError> {
+        let mut scope = Scope::default();
+        if self.ctx.ingest.otlp.promote_scope_metadata {
+            let mut reader = field.message()?;
+            while let Some(field) = reader.next_field()? {
+                match field.number {
+                    1 => scope.message = field.bytes()?,
+                    3 => scope.schema_url = field.bytes()?,
+                    _ => {}
+                }
+            }
+        }
         let mut reader = field.message()?;
         while let Some(field) = reader.next_field()? {
             if field.number == 2 {
                 self.ctx.count_group(&mut self.decoded)?;
-                self.metric(&field, resource)?;
+                self.metric(&field, scope, resource)?;
             }
         }
         Ok(())
@@ -181,13 +211,16 @@ impl<'c, 'a> Walk<'c, 'a> {
     fn metric(
         &mut self,
         field: &Field<'a>,
+        scope: Scope<'a>,
         resource: &Result<Arc<Resource>, Refusal>,
     ) -> Result<(), IngestError> {
-        let (mut name, mut unit, mut data): (&[u8], &[u8], _) = (b"", b"", None);
+        let (mut name, mut help, mut unit): (&[u8], &[u8], &[u8]) = (b"", b"", b"");
+        let mut data = None;
         let mut reader = field.message()?;
         while let Some(field) = reader.next_field()? {
             match field.number {
                 1 => name = field.bytes()?,
+                2 => help = field.bytes()?,
                 3 => unit = field.bytes()?,
                 5 | 7 | 9..=11 => data = Some(field),
                 _ => {}
@@ -205,7 +238,8 @@ impl<'c, 'a> Walk<'c, 'a> {
                 if let (Ok(resource), false) = (resource, is_kept) {
                     let number = numbers_of(data.number).attributes;
                     let kind = (kind, temporality);
-                    self.metrics.push(Metric::new(resource, (name, unit), kind, number));
+                    let texts = (name, unit, help);
+                    self.metrics.push(Metric::new(resource, texts, scope, kind, number));
                     is_kept = true;
                 }
                 let outcome = match resource {
@@ -288,20 +322,23 @@ impl<'c, 'a> Walk<'c, 'a> {
         };
         let place = self.place(&common)?;
         self.push(place, Part::Value, value);
+        self.note_exemplars(&common, self.waiting.len() - 1);
         Ok(())
     }
 
     fn histogram_point(&mut self, field: &Field<'a>) -> Result<(), RowError> {
         let mut histogram = std::mem::take(&mut self.histogram);
-        let place = histogram.read(field).and_then(|common| {
+        let read = histogram.read(field).and_then(|common| {
             self.check_buckets(histogram.counts.len().max(histogram.bounds.len()))?;
-            self.place(&common)
+            Ok((self.place(&common)?, common))
         });
-        if let Ok(place) = place {
+        let outcome = read.map(|(place, common)| {
+            let from = self.waiting.len();
             self.push_histogram(place, &histogram);
-        }
+            self.note_exemplars(&common, from);
+        });
         self.histogram = histogram;
-        place.map(drop)
+        outcome
     }
 
     fn push_histogram(&mut self, place: Place<'a>, histogram: &Histogram) {
@@ -350,28 +387,39 @@ impl<'c, 'a> Walk<'c, 'a> {
         self.exp_waiting.push(histogram);
         let exp = self.exp_waiting.len();
         self.push_sample(place, self.decoded.n_received, Part::Value, count, exp);
+        self.note_exemplars(&common, self.waiting.len() - 1);
         Ok(())
     }
 
     /// Looks up the series of the group and hands its samples on.
     fn place_group(&mut self) {
         let (ctx, metrics, waiting) = (self.ctx, &self.metrics, &self.waiting);
+        let keys = &self.keys;
         let mut refusals = Vec::new();
+        let mut described = Vec::new();
         let (epoch, found) = ctx.ingest.resolve(
             ctx.sender,
             &self.keys,
             |idx| {
                 let sample: &Sample<'_> = &waiting[idx];
+                if described.last() != Some(&idx) {
+                    described.push(idx);
+                }
                 metrics[sample.metric_idx].describe(ctx, sample.point, sample.part)
             },
             |idx, why| {
                 let refusal = match why {
-                    NotStored::Refused(refusal) => refusal,
+                    NotStored::Refused(refusal) => {
+                        ctx.ingest.overflow(&refusal, keys[idx], &[waiting[idx].value]);
+                        refusal
+                    }
                     NotStored::Folded(folded) => ctx.ingest.fold(&folded, &[waiting[idx].value]),
                 };
                 refusals.push((waiting[idx].point_no, refusal));
             },
         );
+        self.place_exemplars(epoch, &found);
+        self.describe_metrics(&described, &found);
         self.note_refusals(refusals);
         self.samples.looked_up(epoch);
         for (sample, series) in self.waiting.iter().zip(found) {
@@ -391,6 +439,7 @@ impl<'c, 'a> Walk<'c, 'a> {
         self.keys.clear();
         self.waiting.clear();
         self.exp_waiting.clear();
+        self.exemplars_waiting.clear();
     }
 
     /// Counts the points of refused samples: one whose buckets are refused one by one is one point.

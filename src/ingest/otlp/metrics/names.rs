@@ -3,13 +3,51 @@
 
 use std::borrow::Cow;
 
+use crate::ingest::otlp::config::Strategy;
 use crate::ingest::outcome::{Reason, Refusal};
 use crate::model::MetricKind;
 
 use super::super::json_text::cut;
 
-/// Returns the Prometheus name of a metric, without the suffixes of its parts (`_bucket`, …).
-pub(super) fn metric_name(name: &str, unit: &str, kind: MetricKind) -> Result<String, Refusal> {
+/// Returns the name of a metric by a strategy, without the suffixes of its parts (`_bucket`, …).
+pub(super) fn metric_name(
+    name: &str,
+    unit: &str,
+    kind: MetricKind,
+    strategy: Strategy,
+) -> Result<String, Refusal> {
+    match (strategy.escapes(), strategy.has_suffixes()) {
+        (true, true) => escaped_name(name, unit, kind),
+        // Without a unit and a kind there is nothing to append.
+        (true, false) => escaped_name(name, "", MetricKind::Unknown),
+        (false, _) if name.is_empty() => escaped_name(name, unit, kind),
+        (false, false) => Ok(name.to_owned()),
+        (false, true) => Ok(suffixed_name(name, unit, kind)),
+    }
+}
+
+/// Appends unit and type to a name that stays as it is.
+fn suffixed_name(name: &str, unit: &str, kind: MetricKind) -> String {
+    let (main, per) = unit_words(unit);
+    let mut full = name.to_owned();
+    for word in
+        [main.to_string(), if per.is_empty() { String::new() } else { format!("per_{per}") }]
+    {
+        if !word.is_empty() && !full.ends_with(&word) {
+            full.push('_');
+            full.push_str(&word);
+        }
+    }
+    if kind == MetricKind::Counter {
+        full = format!("{}_total", full.strip_suffix("_total").unwrap_or(&full));
+    }
+    if unit == "1" && kind == MetricKind::Gauge {
+        full = format!("{}_ratio", full.strip_suffix("_ratio").unwrap_or(&full));
+    }
+    full
+}
+
+fn escaped_name(name: &str, unit: &str, kind: MetricKind) -> Result<String, Refusal> {
     let is_valid = |c: char| c.is_ascii_alphanumeric() || c == ':';
     let mut tokens: Vec<&str> =
         name.split(|c| !is_valid(c)).filter(|token| !token.is_empty()).collect();
@@ -118,7 +156,10 @@ fn clean(unit: &str) -> String {
 ///
 /// Repeated underscores stay, as in Prometheus; the OpenTelemetry specification would collapse
 /// them.
-pub(super) fn label_name(key: &str) -> Option<String> {
+pub(super) fn label_name(key: &str, strategy: Strategy) -> Option<String> {
+    if !strategy.escapes() {
+        return (!key.is_empty()).then(|| key.to_owned());
+    }
     let is_valid = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let name: String = key.chars().map(|c| if is_valid(c) { c } else { '_' }).collect();
     if name.bytes().all(|byte| byte == b'_') {
@@ -144,7 +185,11 @@ mod tests {
 
     #[track_caller]
     fn check(name: &str, unit: &str, kind: MetricKind, want: &str) {
-        assert_eq!(metric_name(name, unit, kind).unwrap(), want, "{name} in {unit}");
+        assert_eq!(
+            metric_name(name, unit, kind, Strategy::default()).unwrap(),
+            want,
+            "{name} in {unit}"
+        );
     }
 
     /// Cases of prometheus/otlptranslator's `metric_namer_test.go`.
@@ -191,9 +236,23 @@ mod tests {
     }
 
     #[test]
+    fn names_that_stay_get_suffixes_or_not() {
+        let name = |strategy| {
+            let unit = "By/s";
+            metric_name("net.io", unit, MetricKind::Counter, strategy).unwrap()
+        };
+        assert_eq!(name(Strategy::NoTranslation), "net.io");
+        assert_eq!(name(Strategy::NoUTF8EscapingWithSuffixes), "net.io_bytes_per_second_total");
+        assert_eq!(name(Strategy::UnderscoreEscapingWithoutSuffixes), "net_io");
+        assert!(metric_name("", "", MetricKind::Gauge, Strategy::NoTranslation).is_err());
+        assert_eq!(label_name("a.b", Strategy::NoTranslation).as_deref(), Some("a.b"));
+    }
+
+    #[test]
     fn a_name_of_which_nothing_is_left_is_refused() {
         for name in ["", "_", "...", "é"] {
-            let refusal = metric_name(name, "s", MetricKind::Counter).unwrap_err();
+            let refusal =
+                metric_name(name, "s", MetricKind::Counter, Strategy::default()).unwrap_err();
             assert_eq!(refusal.reason, Reason::NoMetricName, "{name}");
         }
     }
@@ -210,7 +269,7 @@ mod tests {
             ("", None),
             ("...", None),
         ] {
-            assert_eq!(label_name(key).as_deref(), want, "{key}");
+            assert_eq!(label_name(key, Strategy::default()).as_deref(), want, "{key}");
         }
     }
 

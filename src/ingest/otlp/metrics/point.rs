@@ -20,6 +20,8 @@ pub(super) struct Common<'a> {
     /// The time of the value, ns since 1970 UTC; 0 is unknown.
     pub(super) time_ns: u64,
     flags: u32,
+    /// The number of the field of exemplars, when there are any.
+    exemplars: u32,
     /// Where the attributes are in `bytes`, if they lie side by side.
     attributes: Span,
 }
@@ -36,6 +38,11 @@ impl<'a> Common<'a> {
     /// Returns true when the point ends its series instead of adding a value.
     pub(super) fn is_stale(&self) -> bool {
         self.flags & NO_RECORDED_VALUE != 0
+    }
+
+    /// Returns the number of the field of exemplars, when there are any.
+    pub(super) fn exemplars_number(&self) -> Option<u32> {
+        (self.exemplars != 0).then_some(self.exemplars)
     }
 
     /// Returns the bytes of the attributes, which encoders write side by side; `None` when other
@@ -67,6 +74,8 @@ fn walk<'a>(
             span.end = reader.offset() - base;
         } else if field.number == 3 {
             common.time_ns = field.fixed64()?;
+        } else if field.number == numbers.exemplars {
+            common.exemplars = field.number;
         } else if field.number == numbers.flags {
             common.flags = field.uint32()?;
         } else {
@@ -81,14 +90,17 @@ pub(super) struct Numbers {
     /// `attributes`.
     pub(super) attributes: u32,
     flags: u32,
+    exemplars: u32,
 }
 
-/// The numbers of `NumberDataPoint` and `SummaryDataPoint`.
-pub(super) const NUMBER: Numbers = Numbers { attributes: 7, flags: 8 };
+/// The numbers of `NumberDataPoint`.
+pub(super) const NUMBER: Numbers = Numbers { attributes: 7, flags: 8, exemplars: 5 };
+/// The numbers of `SummaryDataPoint`, which has no exemplars: its field 5 is the sum.
+pub(super) const SUMMARY: Numbers = Numbers { attributes: 7, flags: 8, exemplars: 0 };
 /// The numbers of `HistogramDataPoint`.
-pub(super) const HISTOGRAM: Numbers = Numbers { attributes: 9, flags: 10 };
+pub(super) const HISTOGRAM: Numbers = Numbers { attributes: 9, flags: 10, exemplars: 8 };
 /// The numbers of `ExponentialHistogramDataPoint`.
-pub(super) const EXP_HISTOGRAM: Numbers = Numbers { attributes: 1, flags: 10 };
+pub(super) const EXP_HISTOGRAM: Numbers = Numbers { attributes: 1, flags: 10, exemplars: 11 };
 
 /// Reads a `NumberDataPoint`; ints become doubles, as everywhere in Prometheus.
 pub(super) fn number<'a>(field: &Field<'a>) -> Result<(Common<'a>, Option<f64>), RowError> {
@@ -105,7 +117,7 @@ pub(super) fn number<'a>(field: &Field<'a>) -> Result<(Common<'a>, Option<f64>),
 }
 
 #[expect(clippy::cast_precision_loss, reason = "what a double can hold of an int is what is kept")]
-fn to_f64(int: i64) -> f64 {
+pub(super) fn to_f64(int: i64) -> f64 {
     int as f64
 }
 
@@ -170,7 +182,7 @@ impl Summary {
     pub(super) fn read<'a>(&mut self, field: &Field<'a>) -> Result<Common<'a>, RowError> {
         (self.count, self.sum) = (0, 0.0);
         self.quantiles.clear();
-        walk(field, NUMBER, |field| {
+        walk(field, SUMMARY, |field| {
             match field.number {
                 4 => self.count = field.fixed64()?,
                 5 => self.sum = field.double()?,

@@ -7,6 +7,8 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::names::{bound_text, label_name, metric_name};
 use super::point::Common;
+use super::scope::Scope;
+use crate::ingest::otlp::config::{Config, Strategy};
 use crate::ingest::otlp::json_text::{JsonText, cut};
 use crate::ingest::otlp::resource::{Resource, label_pair};
 use crate::ingest::outcome::{Reason, Refusal};
@@ -25,6 +27,8 @@ pub(super) struct Metric<'a> {
     pub(super) resource: Arc<Resource>,
     pub(super) name: &'a [u8],
     pub(super) unit: &'a [u8],
+    pub(super) help: &'a [u8],
+    pub(super) scope: Scope<'a>,
     pub(super) kind: MetricKind,
     pub(super) temporality: Temporality,
     /// The number of the points' `attributes` field.
@@ -75,7 +79,8 @@ impl<'a> Metric<'a> {
     /// Returns a metric with its key.
     pub(super) fn new(
         resource: &Arc<Resource>,
-        (name, unit): (&'a [u8], &'a [u8]),
+        (name, unit, help): (&'a [u8], &'a [u8], &'a [u8]),
+        scope: Scope<'a>,
         (kind, temporality): (MetricKind, Temporality),
         attributes_number: u32,
     ) -> Self {
@@ -85,9 +90,10 @@ impl<'a> Metric<'a> {
         // Neither a name's end nor a unit's can be mistaken for the other's beginning.
         hasher.update(&[0xff, kind as u8, temporality as u8]);
         hasher.update(unit);
+        scope.hash(&mut hasher);
         let key = hasher.digest128();
         let resource = Arc::clone(resource);
-        Self { resource, name, unit, kind, temporality, attributes_number, key }
+        Self { resource, name, unit, help, scope, kind, temporality, attributes_number, key }
     }
 
     /// Returns the hash of a point's attributes.
@@ -127,12 +133,15 @@ impl<'a> Metric<'a> {
         part: Part,
     ) -> Result<NewSeries, Refusal> {
         if part == Part::TargetInfo {
-            return self.describe_target_info(&ctx.rules());
+            return self.describe_target_info(&ctx.ingest.otlp, &ctx.rules());
         }
         let (name, unit) = (String::from_utf8_lossy(self.name), String::from_utf8_lossy(self.unit));
-        let name = metric_name(&name, &unit, self.kind)? + part.suffix();
-        let attributes = self.point_attributes(point, &ctx.rules())?;
-        let mut labels = labels_of(attributes, &ctx.rules())?;
+        let config = &*ctx.ingest.otlp;
+        let name =
+            metric_name(&name, &unit, self.kind, config.translation_strategy)? + part.suffix();
+        let mut attributes = self.point_attributes(point, &ctx.rules())?;
+        self.promote(config, &mut attributes, &ctx.rules())?;
+        let mut labels = labels_of(attributes, config.translation_strategy, &ctx.rules())?;
         match part {
             Part::Bucket(bound) => drop(labels.set("le", &bound_text(bound))),
             Part::Quantile(quantile) => drop(labels.set("quantile", &bound_text(quantile))),
@@ -143,6 +152,37 @@ impl<'a> Metric<'a> {
         let (kind, temporality) = (self.kind, self.temporality);
         let meta = SeriesMeta { kind, temporality, unit, ..SeriesMeta::default() };
         Ok(NewSeries { labels, meta, tags: Some(self.resource.origin.tags.clone()) })
+    }
+
+    /// Adds the resource's attributes that become labels, and the scope; the point's own win.
+    fn promote(
+        &self,
+        config: &Config,
+        attributes: &mut Vec<(String, String)>,
+        rules: &Rules<'_>,
+    ) -> Result<(), Refusal> {
+        for (key, value) in &self.resource.attributes {
+            let has = attributes.iter().any(|(known, _)| known == key);
+            if config.promotes(key) && !has && !value.is_empty() {
+                attributes.push((key.clone(), value.clone()));
+            }
+        }
+        if !config.promote_scope_metadata {
+            return Ok(());
+        }
+        let scope = self.scope.read(rules)?;
+        for (key, value) in scope {
+            if !value.is_empty() && !attributes.iter().any(|(known, _)| *known == key) {
+                attributes.push((key, value));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the name that the metric's series share, for its description.
+    pub(super) fn family(&self, strategy: Strategy) -> Option<String> {
+        let (name, unit) = (String::from_utf8_lossy(self.name), String::from_utf8_lossy(self.unit));
+        metric_name(&name, &unit, self.kind, strategy).ok()
     }
 
     fn point_attributes(
@@ -172,10 +212,16 @@ impl<'a> Metric<'a> {
     }
 
     /// Every resource has one series more that carries what its others do not: its attributes.
-    fn describe_target_info(&self, rules: &Rules<'_>) -> Result<NewSeries, Refusal> {
+    fn describe_target_info(
+        &self,
+        config: &Config,
+        rules: &Rules<'_>,
+    ) -> Result<NewSeries, Refusal> {
         let attributes = self.resource.attributes.iter();
-        let others = attributes.filter(|(key, _)| !IDENTIFYING.contains(&key.as_str())).cloned();
-        let mut labels = labels_of(others.collect(), rules)?;
+        let is_kept =
+            |key: &str| config.keep_identifying_resource_attributes || !IDENTIFYING.contains(&key);
+        let others = attributes.filter(|(key, _)| is_kept(key)).cloned();
+        let mut labels = labels_of(others.collect(), config.translation_strategy, rules)?;
         self.identify(&mut labels, "target_info");
         let meta = SeriesMeta { kind: MetricKind::Gauge, ..SeriesMeta::default() };
         Ok(NewSeries { labels, meta, tags: Some(self.resource.origin.tags.clone()) })
@@ -206,6 +252,7 @@ pub(super) fn has_target_info(resource: &Resource) -> bool {
 /// stands.
 fn labels_of(
     mut attributes: Vec<(String, String)>,
+    strategy: Strategy,
     rules: &Rules<'_>,
 ) -> Result<LabelsBuilder, Refusal> {
     let limits = rules.limits;
@@ -220,7 +267,7 @@ fn labels_of(
     }
     let mut labels = LabelsBuilder::new();
     for (key, value) in &attributes {
-        let name = label_name(key).ok_or_else(|| {
+        let name = label_name(key, strategy).ok_or_else(|| {
             let message = format!("attribute `{}` leaves no label name", cut(key));
             Refusal::new(Reason::InvalidLabels, message)
         })?;

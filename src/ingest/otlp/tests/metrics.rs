@@ -3,13 +3,14 @@ use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::B
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::summary_data_point::ValueAtQuantile;
 use opentelemetry_proto::tonic::metrics::v1::{
-    ExponentialHistogram, ExponentialHistogramDataPoint, Gauge, Histogram, HistogramDataPoint,
-    Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, Summary, SummaryDataPoint,
-    number_data_point,
+    Exemplar, ExponentialHistogram, ExponentialHistogramDataPoint, Gauge, Histogram,
+    HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, Summary,
+    SummaryDataPoint, exemplar, number_data_point,
 };
 use prost::Message as _;
 
 use super::*;
+use crate::ingest::otlp::config::{Config, Strategy};
 use crate::ingest::otlp::metrics::decode_metrics;
 use crate::ingest::outcome::Reason;
 use crate::model::metric::STALE_NAN_BITS;
@@ -217,7 +218,10 @@ async fn exponential_histograms_lose_nothing() {
     let got = stored(&rig, &request(vec![exp_histogram()])).await;
 
     assert_eq!(got, []);
-    let [Part::ExpHistograms { points, .. }] = &rig.store.others()[..] else { panic!("one part") };
+    let others = rig.store.others();
+    let [Part::Descriptions { .. }, Part::ExpHistograms { points, .. }] = &others[..] else {
+        panic!("two parts: {others:?}")
+    };
     let want = ExpHistogram {
         native: None,
         count: 9,
@@ -418,4 +422,130 @@ fn resources_without_points_count_as_well() {
     let error = decode(&rig, decode_metrics, &request.encode_to_vec()).unwrap_err();
 
     assert!(error.to_string().contains("limits.records_per_request"), "{error}");
+}
+
+fn exemplar(value: f64) -> Exemplar {
+    Exemplar {
+        filtered_attributes: vec![pair("region", text("eu")), pair("user_id", text("ada"))],
+        time_unix_nano: NOW_NS - 7,
+        span_id: SPAN_ID.to_vec(),
+        trace_id: TRACE_ID.to_vec(),
+        value: Some(exemplar::Value::AsDouble(value)),
+    }
+}
+
+/// Returns the exemplars that were stored: metric, labels of the series, value, trace, other labels.
+fn exemplars(rig: &Rig) -> Vec<Vec<String>> {
+    let columns = ["metric", "labels", "value", "trace_id", "span_id", "exemplar_labels"];
+    let others = rig.store.others();
+    let batches = others.iter().filter_map(|part| match part {
+        Part::Exemplars { batch, .. } => Some(rows(batch, &columns)),
+        _ => None,
+    });
+    batches.flatten().collect()
+}
+
+#[tokio::test]
+async fn exemplars_are_stored_with_the_bucket_they_are_in() {
+    let rig = Rig::new();
+    let point =
+        HistogramDataPoint { exemplars: vec![exemplar(0.25), exemplar(99.0)], ..histogram_point() };
+    let counter = NumberDataPoint { exemplars: vec![exemplar(3.0)], ..number(3.0, &[]) };
+
+    stored(&rig, &request(vec![histogram(point), gauge("g", vec![counter])])).await;
+
+    let want = |metric: &str, labels: &str, value: &str| {
+        [metric, labels, value, TRACE_HEX, SPAN_HEX, r#"{"region":"eu"}"#].map(str::to_owned)
+    };
+    let bucket = |le: &str| format!(r#"{{"le":"{le}","route":"/x"}}"#);
+    assert_eq!(
+        exemplars(&rig),
+        [
+            want("latency_seconds_bucket", &bucket("0.5"), "0.25"),
+            want("latency_seconds_bucket", &bucket("+Inf"), "99.0"),
+            want("g", "{}", "3.0"),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn what_a_metric_says_of_itself_is_kept_by_family() {
+    let rig = Rig::new();
+    let described = Metric { description: "how long".to_owned(), ..histogram(histogram_point()) };
+
+    stored(&rig, &request(vec![described.clone()])).await;
+    stored(&rig, &request(vec![described])).await;
+
+    let others = rig.store.others();
+    let [Part::Descriptions { described, .. }] = &others[..] else { panic!("once: {others:?}") };
+    let [(metric, description)] = &described[..] else { panic!("one: {described:?}") };
+    assert_eq!(
+        (&**metric, &*description.help, &*description.unit),
+        ("latency_seconds", "how long", "s")
+    );
+    assert_eq!(description.kind, MetricKind::Histogram);
+}
+
+fn promoting(change: impl FnOnce(&mut Config)) -> Rig {
+    let mut config = Config::default();
+    change(&mut config);
+    Rig::with_otlp(config, |_| {})
+}
+
+/// Stores a counter of a resource and a scope, and returns the series.
+async fn named(rig: &Rig) -> Vec<String> {
+    let mut request = request(vec![sum(true, 2)]);
+    let metrics = &mut request.resource_metrics[0];
+    let pairs = [("service.name", "fence"), ("host.name", "h1")];
+    metrics.resource = resource(&pairs);
+    metrics.scope_metrics[0].schema_url = "https://s".to_owned();
+    metrics.scope_metrics[0].scope = Some(InstrumentationScope {
+        version: "1.2".to_owned(),
+        attributes: vec![pair("a.b", text("c"))],
+        ..scope("lib").unwrap()
+    });
+    let Some(Data::Sum(sum)) = &mut request.resource_metrics[0].scope_metrics[0].metrics[0].data
+    else {
+        panic!("a sum")
+    };
+    sum.data_points[0].attributes = vec![pair("http.route", text("/"))];
+    let stored = stored(rig, &request).await;
+    stored.into_iter().map(|(series, _)| series).filter(|s| !s.starts_with("target_info")).collect()
+}
+
+#[tokio::test]
+async fn names_follow_the_strategy() {
+    let with = |strategy| promoting(|config| config.translation_strategy = strategy);
+    for (strategy, want) in [
+        (Strategy::UnderscoreEscapingWithSuffixes, "requests_total{"),
+        (Strategy::UnderscoreEscapingWithoutSuffixes, "requests{"),
+        (Strategy::NoUTF8EscapingWithSuffixes, "requests_total{"),
+        (Strategy::NoTranslation, "requests{"),
+    ] {
+        let series = named(&with(strategy)).await;
+        let route = if strategy.escapes() { "http_route=" } else { "http.route=" };
+        assert!(series[0].starts_with(want) && series[0].contains(route), "{series:?}");
+    }
+}
+
+#[tokio::test]
+async fn resources_and_scopes_become_labels_where_they_are_promoted() {
+    let plain = named(&Rig::new()).await;
+    assert!(!plain[0].contains("host_name") && !plain[0].contains("otel_scope"), "{plain:?}");
+
+    let all = promoting(|config| {
+        config.promote_resource_attributes = vec!["host.name".to_owned()];
+        config.promote_scope_metadata = true;
+    });
+    let series = named(&all).await;
+
+    for label in [
+        "host_name=\"h1\"",
+        "otel_scope_name=\"lib\"",
+        "otel_scope_version=\"1.2\"",
+        "otel_scope_schema_url=\"https://s\"",
+        "otel_scope_a_b=\"c\"",
+    ] {
+        assert!(series[0].contains(label), "{label} in {series:?}");
+    }
 }

@@ -301,6 +301,34 @@ async fn what_could_not_be_placed_is_placed_once_tagging_has_learned() {
 }
 
 #[tokio::test]
+async fn series_past_a_limit_are_told_and_added_up_in_one_of_their_metric() {
+    let rig = Rig::new();
+    rig.store.limit_series(1);
+    let requests = |route, time_ms, value| {
+        let labels = [("__name__", "requests_total"), ("commons", "heart"), ("route", route)];
+        series(&labels, &[(time_ms, value)])
+    };
+    let all = |time_ms, values: [f64; 3]| {
+        let routes = ["/a", "/b", "/c"].into_iter().zip(values);
+        routes.map(|(route, value)| requests(route, time_ms, value)).collect::<Vec<_>>()
+    };
+
+    let first = push(&rig, all(NOW_MS, [1.0, 5.0, 7.0])).await;
+    push(&rig, all(NOW_MS + 1, [2.0, 6.0, 9.0])).await;
+
+    assert_eq!((first.n_stored, first.rejected.told()), (1, 2));
+    assert_eq!(rig.store.samples().len(), 2, "the known one goes on");
+    let derived = rig.ingest.derive.collect();
+    let total: Vec<_> = derived
+        .iter()
+        .filter(|sample| sample.labels.metric() == "requests_total")
+        .map(|sample| (sample.labels.to_string(), sample.value))
+        .collect();
+    let name = r#"requests_total{__overflow__="true", commons="heart"}"#;
+    assert_eq!(total, [(name.to_owned(), 3.0)]);
+}
+
+#[tokio::test]
 async fn a_series_that_lost_a_telling_label_is_added_up() {
     let rig = Rig::new();
     let logins = |user: &str, time_ms, value| {

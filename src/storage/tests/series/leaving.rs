@@ -116,3 +116,22 @@ fn a_full_commons_refuses_new_series_and_takes_them_when_others_have_left() {
     register(&store, "heart", "c", 0).unwrap();
     register(&store, "heart", "a", 5).unwrap();
 }
+
+#[test]
+fn the_series_that_stand_for_others_find_room_up_to_a_number() {
+    let config = Config { series_per_commons: 1, series_per_metric: 1, ..config() };
+    let store = open_at(&SimDisk::new(), config, ManualClock::at_ms(NOW_MS));
+    let register = |pairs: &[(&str, &str)]| {
+        let labels = Labels::from_pairs(pairs.iter().copied());
+        let key = u128::from(labels.series_id());
+        store.storage.register(key, &commons("heart"), &labels, &SeriesMeta::default()).is_ok()
+    };
+
+    assert!(register(&[("__name__", "a")]) && !register(&[("__name__", "b")]));
+    let n_taken = (0..1_100)
+        .filter(|n| register(&[("__name__", &format!("m{n}")), ("__overflow__", "true")]))
+        .count();
+
+    assert_eq!(n_taken, 1_000);
+    assert!(!register(&[("__name__", "b")]));
+}
