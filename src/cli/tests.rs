@@ -172,7 +172,7 @@ fn live() -> (tokio::runtime::Runtime, String) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let router = crate::api::tests::open();
+    let router = runtime.block_on(crate::api::tests::open_live());
     let _entered = runtime.enter();
     crate::base::tasks::spawn_detached(async move {
         axum::serve(listener, router).await.unwrap();

@@ -22,7 +22,7 @@ use crate::notify::{
 };
 
 /// The most bytes of one alert's labels and annotations together.
-const ALERT_BYTES_MAX: usize = 32 << 10;
+const ALERT_BYTES_MAX: usize = 8 << 10;
 
 pub(super) async fn list(
     State(api): State<Api>,

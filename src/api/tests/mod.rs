@@ -106,6 +106,14 @@ pub(crate) fn open() -> Router {
     guarded(api(), "")
 }
 
+/// A server without tokens whose notifier runs on the caller's runtime.
+pub(crate) async fn open_live() -> Router {
+    let mut api = api();
+    let policy = notify::Policy::from(&notify::Config::default());
+    (api.notifier, api.ledger) = notify::testing::live(policy, Arc::clone(&api.clock)).await;
+    guarded(api, "")
+}
+
 struct Answered {
     status: u16,
     headers: HeaderMap,

@@ -184,7 +184,6 @@ impl Dispatcher {
         for idx in policy.routes_of(labels) {
             let own = policy.routes[idx].group_by.of(labels);
             let id = self.group_id(idx, own.clone());
-            self.tally.alerts_lumped += u64::from(id.1 != own);
             let timing = policy.routes[idx].timing;
             let changed = &mut self.changed;
             let group = self.groups.entry(id.clone()).or_insert_with(|| {
@@ -196,6 +195,7 @@ impl Dispatcher {
             if !group.alerts.insert(fingerprint) {
                 continue;
             }
+            self.tally.alerts_lumped += u64::from(id.1 != own);
             let Some(held) = self.alerts.get_mut(fingerprint) else { continue };
             held.n_groups += 1;
             let waited = held.event.starts_at_ms.saturating_add(timing.wait_ms) < now_ms;

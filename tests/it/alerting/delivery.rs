@@ -45,17 +45,24 @@ fn notifications_survive_kill_9_and_a_dead_receiver_delays_nobody() {
     for sink in [&dead, &alive] {
         until("every alert to be told", PATIENCE, || (0..N_KILLS).try_for_each(|n| names(sink, n)));
     }
-    let history =
-        ask(&server.addresses().http, Request::get("/api/v1/admin/alerts/history?limit=1000"));
-    let records = array(&history["data"]["records"]);
-    let delivered: BTreeSet<&str> = records
-        .iter()
-        .filter(|record| record["event"] == "attempt" && record["outcome"] == "delivered")
-        .filter(|record| record["desk"] == "dead/webhook[0]")
-        .map(|record| record["notification"].as_str().unwrap())
-        .collect();
-    let retried = records.iter().filter(|record| record["outcome"] == "retried").count();
-    assert!(delivered.len() >= N_KILLS && retried >= 1, "{history}");
+    let address = server.addresses().http.clone();
+    until("every delivery to be written down", PATIENCE, || {
+        let path = "/api/v1/admin/alerts/history?limit=1000";
+        let history = ask(&address, Request::get(path));
+        let attempts: Vec<&Value> = array(&history["data"]["records"])
+            .iter()
+            .filter(|record| record["event"] == "attempt" && record["desk"] == "dead/webhook[0]")
+            .collect();
+        let with = |outcome: &str| -> BTreeSet<&str> {
+            let of = attempts.iter().filter(|attempt| attempt["outcome"] == outcome);
+            of.map(|attempt| attempt["notification"].as_str().unwrap()).collect()
+        };
+        let (delivered, retried) = (with("delivered").len(), with("retried").len());
+        match delivered >= N_KILLS && retried >= 1 {
+            true => Ok(()),
+            false => Err(format!("{delivered} delivered, {retried} retried")),
+        }
+    });
 }
 
 fn names(sink: &Sink, n: usize) -> Result<(), String> {

@@ -247,20 +247,15 @@ fn alertmanager_and_we_tell_the_same_people_the_same() {
 #[track_caller]
 fn agree(theirs: &Side, ours: &Side, step: usize) -> BTreeMap<String, Vec<Value>> {
     // Two intervals of a group after the last word, nothing more is said.
-    let quiet = Duration::from_secs(5);
-    let settled = |side: &Side| {
-        until("both to be quiet", PATIENCE, || {
-            let n_before = side.sink.received().len();
-            pause(quiet);
-            match side.sink.received().len() {
-                n if n == n_before => Ok(()),
-                n => Err(format!("{n} notifications and counting")),
-            }
-        });
-        side.told()
-    };
-    let theirs = settled(theirs);
-    let ours = settled(ours);
+    let quiet = Duration::from_millis(4_500);
+    let n_told = || (theirs.sink.received().len(), ours.sink.received().len());
+    until("both to be quiet", PATIENCE, || {
+        let before = n_told();
+        pause(quiet);
+        let after = n_told();
+        if after == before { Ok(()) } else { Err(format!("{after:?} notifications and counting")) }
+    });
+    let (theirs, ours) = (theirs.told(), ours.told());
     let of = |told: &BTreeMap<String, Vec<Value>>| told.keys().cloned().collect::<Vec<_>>();
     assert_eq!(of(&ours), of(&theirs), "step {step}: which groups of which receivers");
     for (group, wanted) in &theirs {
