@@ -19,6 +19,12 @@ use super::DerivedSample;
 /// Upper bounds of request durations, in seconds: the loose thresholds of Gen3's own load tests
 /// (2, 15, 30) are bounds, and the longest an upstream is waited for is 400.
 const BOUNDS_S: [f64; 12] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 400.0];
+/// Upper bounds of spans' latencies, those of Tempo's generator.
+const SPAN_BOUNDS_S: [f64; 12] =
+    [0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.02, 2.05, 4.10];
+/// Upper bounds of calls between services, the same; calls last longer than most spans.
+const CALL_BOUNDS_S: [f64; 12] =
+    [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2, 102.4, 204.8];
 /// Bucket, sum and count series of one histogram.
 const HISTOGRAM_SERIES: usize = BOUNDS_S.len() + 3;
 /// What labels say when there are too many of them.
@@ -113,7 +119,7 @@ impl Book {
         value: f64,
     ) {
         if let Value::Histogram { counts, sum } = self.entry(family, tags, pairs) {
-            counts[BOUNDS_S.partition_point(|bound| *bound < value)] += 1;
+            counts[bounds_s(family).partition_point(|bound| *bound < value)] += 1;
             *sum += value;
         }
     }
@@ -216,7 +222,7 @@ fn new_series(family: &Family, commons: &Commons, tags: Option<&Tags>, pairs: Pa
         _ => Value::Counter(0.0),
     };
     let labels = match family.kind {
-        MetricKind::Histogram => histogram_labels(family.name, &mut builder),
+        MetricKind::Histogram => histogram_labels(family, &mut builder),
         _ => vec![builder.set(METRIC_NAME, family.name).build()],
     };
     Series { labels, meta, value, is_collected: false }
@@ -235,9 +241,18 @@ fn tag_labels(commons: &Commons, tags: Option<&Tags>) -> LabelsBuilder {
     builder
 }
 
-fn histogram_labels(name: &str, builder: &mut LabelsBuilder) -> Vec<Labels> {
+fn bounds_s(family: &Family) -> &'static [f64; BOUNDS_S.len()] {
+    match family.name {
+        name if name.starts_with("traces_spanmetrics_") => &SPAN_BOUNDS_S,
+        name if name.starts_with("traces_service_graph_") => &CALL_BOUNDS_S,
+        _ => &BOUNDS_S,
+    }
+}
+
+fn histogram_labels(family: &Family, builder: &mut LabelsBuilder) -> Vec<Labels> {
+    let name = family.name;
     builder.set(METRIC_NAME, &format!("{name}_bucket"));
-    let bounds = BOUNDS_S.iter().map(f64::to_string).chain(["+Inf".to_owned()]);
+    let bounds = bounds_s(family).iter().map(f64::to_string).chain(["+Inf".to_owned()]);
     let mut all: Vec<Labels> = bounds.map(|le| builder.set("le", &le).build()).collect();
     builder.remove("le");
     all.push(builder.set(METRIC_NAME, &format!("{name}_sum")).build());

@@ -8,7 +8,7 @@ use crate::base::units::HumanDuration;
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// False: no metric is made from logs, and series that must be added up are not stored.
+    /// False: no metric is made from logs and spans, and series that must be added up are not stored.
     pub enabled: bool,
     /// The most derived series of one commons; more are counted together under `other`.
     pub series_per_commons_max: usize,
@@ -21,6 +21,13 @@ pub struct Config {
     /// How long after a commons' first such series a new one is taken for an old one that we only
     /// now see, and not for one that was just born.
     pub fold_warm_up: HumanDuration,
+    /// The most series of one commons that are made from its spans; more are counted together under
+    /// `other`.
+    pub span_series_per_commons_max: usize,
+    /// The most halves of calls between services of one commons that wait for the other half.
+    pub edges_pending_max: usize,
+    /// How long they wait.
+    pub edge_wait: HumanDuration,
 }
 
 impl Default for Config {
@@ -32,6 +39,9 @@ impl Default for Config {
             commons_max: 1_000,
             folded_per_commons_max: 100_000,
             fold_warm_up: HumanDuration::from_secs(300),
+            span_series_per_commons_max: 10_000,
+            edges_pending_max: 10_000,
+            edge_wait: HumanDuration::from_secs(10),
         }
     }
 }

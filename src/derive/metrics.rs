@@ -24,8 +24,8 @@ impl Metrics {
         let metrics = Self::default();
         registry.register(
             "commonwatch_derive_overflows",
-            "Observations beyond a limit: counted under `other` (series) or not at all (commons, \
-             senders)",
+            "Observations beyond a limit: counted under `other` (series, span_series) or not at all \
+             (commons, senders, edges)",
             metrics.overflows.clone(),
         );
         registry.register(

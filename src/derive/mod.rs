@@ -17,6 +17,7 @@
 //! csoc_parse_errors_total{format}
 //! csoc_last_seen_timestamp_seconds{signal}
 //! ```
+//! Spans have families of their own, under Tempo's names (`spans`).
 //! Each also carries `commons`, `service`, `env` and `cluster` as the record did.
 //!
 //! Series that lost a telling label in `tagging` are added up here too ([`Derive::fold`]).
@@ -32,6 +33,7 @@ mod jobs;
 mod level;
 mod metrics;
 mod requests;
+mod spans;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 #[cfg(test)]
@@ -39,6 +41,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 
@@ -51,6 +54,7 @@ use crate::tagging::Tagger;
 use book::{Book, Family};
 use fold::Folds;
 use jobs::Jobs;
+use spans::Spans;
 
 static LOG_LINES: Family =
     Family { name: "csoc_log_lines_total", kind: MetricKind::Counter, unit: "" };
@@ -97,6 +101,7 @@ struct State {
     book: Book,
     jobs: Jobs,
     folds: Option<Folds>,
+    spans: Option<Spans>,
 }
 
 impl Derive {
@@ -135,6 +140,16 @@ impl Derive {
         state.lock().book.raise(&LAST_SEEN, &tags, &[("signal", signal.as_str())], at_s);
     }
 
+    /// Takes spans that were stored, in the schema of `model::span`. A call between services of two
+    /// commons is not put together: each commons counts its own.
+    pub fn observe_spans(&self, commons: &Commons, batch: &RecordBatch) {
+        let Some(state) = self.state_of(commons) else { return };
+        let now_ns = self.shared.clock.monotonic_ns();
+        let mut state = state.lock();
+        let new = || Spans::new(commons.clone(), &self.shared.config);
+        state.spans.get_or_insert_with(new).observe_batch(commons, batch, now_ns);
+    }
+
     /// Adds up a sample of a series that `Tagger::tag_series` folded. `labels` are what is left of
     /// its labels, `wire_id` tells the sender's series apart.
     pub fn fold(
@@ -163,11 +178,17 @@ impl Derive {
         let mut samples = Vec::new();
         for state in states {
             let mut state = state.lock();
-            let State { commons, book, folds, .. } = &mut *state;
+            let State { commons, book, folds, spans, .. } = &mut *state;
             book.collect(&mut samples);
             self.shared.metrics.overflowed("series", book.take_overflows());
             if let Some(folds) = folds {
                 folds.collect(commons, &mut samples);
+            }
+            if let Some(spans) = spans {
+                spans.collect(self.shared.clock.monotonic_ns(), &mut samples);
+                let (n_series, n_edges) = spans.take_overflows();
+                self.shared.metrics.overflowed("span_series", n_series);
+                self.shared.metrics.overflowed("edges", n_edges);
             }
         }
         self.shared.metrics.collected(samples.len());
@@ -196,6 +217,7 @@ impl Derive {
                 book: Book::new(commons.clone(), series_max, routes_max),
                 jobs: Jobs::default(),
                 folds: None,
+                spans: None,
             }))
         });
         Some(Arc::clone(state))

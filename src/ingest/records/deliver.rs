@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::AsArray as _;
+use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::TimestampNanosecondType;
 use axum::body::Body;
 
@@ -11,7 +11,8 @@ use super::decoded::{Decoded, LogRuns};
 use crate::derive::Derive;
 use crate::ingest::metrics::Ending;
 use crate::ingest::{Batch, Encoded, Ingest, IngestError, Lane, Outcome, Permit, Sender};
-use crate::model::{Grant, WriteScope};
+use crate::model::{Commons, Grant, WriteScope};
+use crate::storage::Part;
 
 /// How much longer a byte of records takes than a byte of remote write, by which `Decoding`
 /// measures: records are copied into columns, and JSON is read a byte at a time.
@@ -81,6 +82,7 @@ async fn run<D: Decode>(delivery: Arc<Delivery<D>>, body: Body) -> Result<Outcom
         })
         .await??;
     let (batch, logs, commons) = take_apart(decoded);
+    let spans = spans_of(&batch);
     // The rows in their columns stay, until they are synced.
     permit.hold(encoded.len() + batch.n_bytes());
     let ingest = &delivery.ingest;
@@ -89,17 +91,27 @@ async fn run<D: Decode>(delivery: Arc<Delivery<D>>, body: Body) -> Result<Outcom
     for commons in &commons {
         ingest.derive.observe_signal(commons, delivery.lane.signal, ingest.clock.now_ns());
     }
-    if !logs.is_empty() {
+    if !logs.is_empty() || !spans.is_empty() {
         let derive = ingest.derive.clone();
-        ingest
-            .decoding
-            .run(n_bytes, move || logs.iter().for_each(|runs| observe(&derive, runs)))
-            .await?;
+        let observe_all = move || {
+            logs.iter().for_each(|runs| observe(&derive, runs));
+            spans.iter().for_each(|(commons, batch)| derive.observe_spans(commons, batch));
+        };
+        ingest.decoding.run(n_bytes, observe_all).await?;
     }
     Ok(outcome)
 }
 
-fn take_apart(decoded: Decoded) -> (Batch, Vec<LogRuns>, Vec<crate::model::Commons>) {
+/// Returns the span batches of a request; cloning one copies no rows.
+fn spans_of(batch: &Batch) -> Vec<(Commons, RecordBatch)> {
+    let spans = batch.parts.iter().filter_map(|part| match part {
+        Part::Spans { commons, batch } => Some((commons.clone(), batch.clone())),
+        _ => None,
+    });
+    spans.collect()
+}
+
+fn take_apart(decoded: Decoded) -> (Batch, Vec<LogRuns>, Vec<Commons>) {
     let Decoded { parts, n_received, rejected, logs, commons, .. } = decoded;
     (Batch { parts, n_received, rejected }, logs, commons)
 }
