@@ -18,7 +18,9 @@ use super::promql::{self, Answer, Budget, PromqlError};
 use super::sql::{HeadRange, Param, Question};
 use super::worker::HeadSource;
 use crate::model::exemplar::SeriesExemplars;
-use crate::model::{Commons, Description, Grant, Labels, Matcher, ReadScope, Role, SeriesData, Signal};
+use crate::model::{
+    Commons, Description, Grant, Labels, Matcher, ReadScope, Role, SeriesData, Signal,
+};
 use crate::storage::{
     ExemplarRequest, FileEntry, HeadBatch, HeadFilter, LogCursor, ReadError, SeriesRequest,
     Snapshot, Storage,

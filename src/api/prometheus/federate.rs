@@ -13,7 +13,7 @@ use super::super::error::{ApiError, answer};
 use super::super::number::push_sample_value;
 use super::super::params::Params;
 use crate::model::metric::is_stale;
-use crate::model::{Grant, Labels, MetricKind, SeriesMeta};
+use crate::model::{Description, Grant, Labels, MetricKind};
 use crate::query::SampleQuery;
 
 /// How old a sample may be, as the lookback of a query.
@@ -41,11 +41,11 @@ pub(super) async fn federate(
             newest.insert(series.labels, (*time_ms, *value));
         }
     }
-    let metas: HashMap<String, SeriesMeta> = api.ask.metadata(&grant).await?.into_iter().collect();
+    let metas: HashMap<String, Description> = api.ask.metadata(&grant).await?.into_iter().collect();
     Ok(answer(StatusCode::OK, TEXT, Body::from(text_of(&newest, &metas))))
 }
 
-fn text_of(newest: &BTreeMap<Labels, (i64, f64)>, metas: &HashMap<String, SeriesMeta>) -> String {
+fn text_of(newest: &BTreeMap<Labels, (i64, f64)>, metas: &HashMap<String, Description>) -> String {
     type Newest<'a> = (&'a Labels, &'a (i64, f64));
     let mut by_metric: BTreeMap<&str, Vec<Newest<'_>>> = BTreeMap::new();
     for (labels, sample) in newest {
@@ -114,7 +114,7 @@ mod tests {
             (series(&[("__name__", "up")]), (1_500, 0.5)),
             (series(&[("job", "nameless")]), (1, 1.0)),
         ]);
-        let counter = SeriesMeta { kind: MetricKind::Counter, ..SeriesMeta::default() };
+        let counter = Description { kind: MetricKind::Counter, ..Description::default() };
 
         let text = text_of(&newest, &HashMap::from([("http.requests".to_owned(), counter)]));
 

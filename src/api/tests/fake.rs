@@ -187,6 +187,7 @@ impl Ask for Fake {
             labels: up("a"),
             timestamps_ms: vec![query.start_ms, query.end_ms],
             values: vec![0.0, 1.0],
+            ..SeriesData::default()
         };
         Ok(queries.iter().map(|query| vec![one(query)]).collect::<Vec<_>>().into())
     }

@@ -217,8 +217,12 @@ mod tests {
         let labels = Labels::from_pairs([("__name__", "up")]);
         let timestamps_ms: Vec<i64> = (0..250).map(|n| 1_000 * n).collect();
         let values: Vec<f64> = (0..250).map(|n| f64::from(n) / 3.0).collect();
-        let one =
-            SeriesData { labels, timestamps_ms: timestamps_ms.clone(), values: values.clone() };
+        let one = SeriesData {
+            labels,
+            timestamps_ms: timestamps_ms.clone(),
+            values: values.clone(),
+            ..SeriesData::default()
+        };
 
         let stream = frames_of(&[Vec::new(), vec![one]]);
 
