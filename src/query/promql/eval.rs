@@ -13,6 +13,7 @@ use super::limits::Budget;
 use super::parse::place::Place;
 use super::plan::{Op, RangeCall, RangeOf, RangeSource, ScalarNode, Selector, SortBy, VectorNode};
 use super::table::{Column, Meter, RowRef, SAME_LABELSET, Sink, Table};
+use super::threads::{self, Task};
 use super::window::{Samples, Windows, newest};
 use super::{binary, elements, labelling, range};
 
@@ -243,17 +244,38 @@ impl<'q> Eval<'q> {
         self.check_params(call, &params)?;
         let windows =
             Windows { grid: *grid, shift: call.source.shift, range_ms: call.source.range_ms };
+        let params: Vec<&[f64]> = params.iter().map(|column| column.as_slice()).collect();
         let is_nameless = !call.func.keeps_name();
-        let mut column = Column::room(&self.meter, grid.n)?;
-        let mut work = Work::new(self.budget);
-        self.each_series(&call.source, &mut |labels, samples| {
-            range::column(call.func, &params, samples, &windows, &mut column, &mut work)?;
+        let mut hand_on = |labels: &Labels, column: &[f64]| {
             if column.iter().all(|value| is_absent(*value)) {
                 return Ok(());
             }
             self.inform_of_gauge(call, labels);
-            sink(RowRef { labels, is_nameless, values: &column })
-        })
+            sink(RowRef { labels, is_nameless, values: column })
+        };
+        let RangeOf::Selector(selector) = &call.source.of else {
+            let mut column = Column::room(&self.meter, grid.n)?;
+            let mut work = Work::new(self.budget);
+            return self.each_series(&call.source, &mut |labels, samples| {
+                range::column(call.func, &params, samples, &windows, &mut column, &mut work)?;
+                hand_on(labels, &column)
+            });
+        };
+        let series = self.fetches.get(selector.fetch_idx)?;
+        let mut share = self.meter.share();
+        // Where memory is short, a block is small.
+        let n_fit = self.meter.left_bytes() / 4 / size_of::<f64>() / grid.n.max(1);
+        let n_block = n_fit.min(series.len()).clamp(1, threads::SERIES_A_BLOCK);
+        share.grow::<f64>(grid.n.saturating_mul(n_block))?;
+        let task =
+            Task { func: call.func, params: &params, windows: &windows, budget: self.budget };
+        for block in series.chunks(n_block) {
+            let columns = threads::columns(block, task)?;
+            for (one, column) in block.iter().zip(&columns) {
+                hand_on(&one.labels, column)?;
+            }
+        }
+        Ok(())
     }
 
     fn sort(&self, by: &SortBy, inner: &VectorNode, grid: &Grid) -> Result<Table, PromqlError> {
@@ -281,7 +303,7 @@ pub(super) fn loses_name(op: Op, is_bool: bool) -> bool {
     is_bool || !op.is_comparison()
 }
 
-fn each_fresh(
+pub(super) fn each_fresh(
     one: &SeriesData,
     each: &mut dyn FnMut(&Labels, Samples<'_>) -> Result<(), PromqlError>,
 ) -> Result<(), PromqlError> {

@@ -39,6 +39,7 @@ mod labelling;
 mod range;
 mod sets;
 mod table;
+mod threads;
 mod window;
 
 pub use engine::Engine;
