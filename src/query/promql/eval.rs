@@ -14,6 +14,7 @@ use super::native::{Pool, has_float};
 use super::parse::place::Place;
 use super::plan::{Op, RangeCall, RangeOf, RangeSource, ScalarNode, Selector, SortBy, VectorNode};
 use super::table::{Column, Meter, RowRef, SAME_LABELSET, Sink, Table};
+use super::threads::{self, Task};
 use super::window::{Samples, Windows, newest};
 use super::{binary, elements, labelling, range};
 
@@ -258,23 +259,55 @@ impl<'q> Eval<'q> {
         self.check_params(call, &params)?;
         let windows =
             Windows { grid: *grid, shift: call.source.shift, range_ms: call.source.range_ms };
+        let params: Vec<&[f64]> = params.iter().map(|column| column.as_slice()).collect();
         let is_nameless = !call.func.keeps_name();
-        let mut column = Column::room(&self.meter, grid.n)?;
-        let mut work = Work::new(self.budget);
-        self.each_series(&call.source, &mut |labels, samples| {
-            if self.pool.has_one(samples.values) {
-                let series = (labels, samples);
-                self.native_range(call, &params, series, &windows, &mut column)?;
-            } else {
-                range::column(call.func, &params, samples, &windows, &mut column, &mut work)?;
-            }
+        let mut hand_on = |labels: &Labels, column: &[f64]| {
             if column.iter().all(|value| is_absent(*value)) {
                 return Ok(());
             }
-            if self.pool.is_empty() || has_float(&self.pool, &column) {
+            if self.pool.is_empty() || has_float(&self.pool, column) {
                 self.inform_of_gauge(call, labels);
             }
-            sink(RowRef { labels, is_nameless, values: &column })
+            sink(RowRef { labels, is_nameless, values: column })
+        };
+        let selector = match &call.source.of {
+            RangeOf::Selector(selector) if self.pool.is_empty() => selector,
+            _ => return self.range_call_in_turn(call, &params, &windows, &mut hand_on),
+        };
+        let series = self.fetches.get(selector.fetch_idx)?;
+        let mut share = self.meter.share();
+        // Where memory is short, a block is small.
+        let n_fit = self.meter.left_bytes() / 4 / size_of::<f64>() / grid.n.max(1);
+        let n_block = n_fit.min(series.len()).clamp(1, threads::SERIES_A_BLOCK);
+        share.grow::<f64>(grid.n.saturating_mul(n_block))?;
+        let task =
+            Task { func: call.func, params: &params, windows: &windows, budget: self.budget };
+        for block in series.chunks(n_block) {
+            let columns = threads::columns(block, task)?;
+            for (one, column) in block.iter().zip(&columns) {
+                hand_on(&one.labels, column)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Computes one series after the other: what a subquery yields, and what may be histograms.
+    fn range_call_in_turn(
+        &self,
+        call: &RangeCall,
+        params: &[&[f64]],
+        windows: &Windows,
+        hand_on: &mut dyn FnMut(&Labels, &[f64]) -> Result<(), PromqlError>,
+    ) -> Result<(), PromqlError> {
+        let mut column = Column::room(&self.meter, windows.grid.n)?;
+        let mut work = Work::new(self.budget);
+        self.each_series(&call.source, &mut |labels, samples| {
+            if self.pool.has_one(samples.values) {
+                self.native_range(call, params, (labels, samples), windows, &mut column)?;
+            } else {
+                range::column(call.func, params, samples, windows, &mut column, &mut work)?;
+            }
+            hand_on(labels, &column)
         })
     }
 
@@ -307,7 +340,7 @@ pub(super) fn loses_name(op: Op, is_bool: bool) -> bool {
     is_bool || !op.is_comparison()
 }
 
-fn each_fresh(
+pub(super) fn each_fresh(
     one: &SeriesData,
     each: &mut dyn FnMut(&Labels, Samples<'_>) -> Result<(), PromqlError>,
 ) -> Result<(), PromqlError> {

@@ -41,6 +41,7 @@ mod labelling;
 mod range;
 mod sets;
 mod table;
+mod threads;
 mod window;
 mod yields;
 

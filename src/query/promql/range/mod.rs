@@ -26,7 +26,7 @@ pub(super) use spread::quantile;
 /// Writes the function's value at every step, absent where it has none.
 pub(super) fn column(
     func: RangeFn,
-    params: &[Column],
+    params: &[&[f64]],
     samples: Samples<'_>,
     windows: &Windows,
     out: &mut Vec<f64>,
@@ -78,7 +78,7 @@ pub(super) fn column(
 /// The functions that need every sample of every window.
 fn whole_windows(
     func: RangeFn,
-    params: &[Column],
+    params: &[&[f64]],
     samples: Samples<'_>,
     windows: &Windows,
     out: &mut Vec<f64>,

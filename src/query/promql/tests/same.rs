@@ -146,3 +146,37 @@ proptest! {
         prop_assert_eq!(got, want);
     }
 }
+
+#[test]
+fn many_series_are_answered_as_each_of_them_alone() {
+    // Enough for several blocks, and for more than one thread.
+    let n_series = 600_u32;
+    let mut source = MemorySource::new();
+    for series in 0..n_series {
+        let b = series.to_string();
+        let labels = Labels::from_pairs([("__name__", "m"), ("b", &*b)]);
+        for n in 0..300_u32 {
+            let value = f64::from((n * (series + 7)) % 101);
+            source.push(&labels, i64::from(n) * 15_000, value);
+        }
+    }
+    let budget = budget_of(&Limits::default());
+    let ask = |query: &str| {
+        let expr = parse_ok(query);
+        let answer =
+            Engine::default().range(&source, &expr, 60_000, 4_500_000, 60_000, &budget).unwrap();
+        let Value::Matrix(series) = answer.value else { panic!("not a matrix") };
+        series
+    };
+
+    let together = ask("rate(m[5m]) + quantile_over_time(0.3, m[2m])");
+
+    assert_eq!(together.len(), 600);
+    for one in [0, 255, 256, 257, 511, 512, 599] {
+        let b = one.to_string();
+        let alone =
+            ask(&format!("rate(m{{b=\"{b}\"}}[5m]) + quantile_over_time(0.3, m{{b=\"{b}\"}}[2m])"));
+        let same = together.iter().find(|series| series.labels.get("b") == Some(&b)).unwrap();
+        assert_eq!(std::slice::from_ref(same), alone.as_slice());
+    }
+}
