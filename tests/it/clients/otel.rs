@@ -19,6 +19,7 @@ fn sql_gives_back_what_the_sdk_sent() {
 
     for protocol in ["grpc", "http"] {
         check_spans(&caller, protocol, array(&sent[protocol]["spans"]));
+        check_trace(&caller, protocol, array(&sent[protocol]["spans"]));
         check_logs(&caller, protocol, array(&sent[protocol]["logs"]));
         check_metrics(&caller, protocol, array(&sent[protocol]["metrics"]));
     }
@@ -73,6 +74,33 @@ fn check_spans(caller: &Caller, protocol: &str, sent: &[Value]) {
             assert!(same(&stored[column], value), "{protocol}: {column}: {stored:?}, sent {span}");
         }
     }
+}
+
+/// Tempo's API gives the trace back as one, finds it, and counts it.
+#[track_caller]
+fn check_trace(caller: &Caller, protocol: &str, sent: &[Value]) {
+    let root = sent.iter().find(|span| span["name"] == "parent").unwrap();
+    let id = root["trace_id"].as_str().unwrap();
+
+    let trace = caller.get(&format!("/tempo/api/v2/traces/{id}")).json();
+    let scope = &trace["trace"]["resourceSpans"][0]["scopeSpans"][0];
+    assert_eq!(
+        scope["scope"],
+        serde_json::json!({"name": "story", "version": "1.0"}),
+        "{protocol}"
+    );
+    let n_sent = sent.iter().filter(|span| span["trace_id"] == id).count();
+    assert_eq!(array(&scope["spans"]).len(), n_sent, "{protocol}: {trace}");
+
+    let query = "%7Bname%3D%22parent%22%7D%3E%7Bstatus%3Derror%26%26span.number%3E4%7D";
+    let found = caller.get(&format!("/tempo/api/search?q={query}")).json();
+    let found =
+        array(&found["traces"]).iter().find(|found| found["traceID"] == id.trim_start_matches('0'));
+    let found = found.unwrap_or_else(|| panic!("{protocol}: {id} is not found"));
+    assert_eq!(
+        (&found["rootTraceName"], &found["spanSets"][0]["matched"]),
+        (&"parent".into(), &3.into())
+    );
 }
 
 #[track_caller]

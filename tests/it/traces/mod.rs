@@ -1,5 +1,6 @@
 //! Traces through their own doors: what comes in as OTLP goes out through Tempo's API.
 
 mod by_id;
+mod hostile;
 mod random;
 mod search;
