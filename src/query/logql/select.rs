@@ -150,6 +150,8 @@ fn take_piece(
         let mut chunk = chunk.to_vec();
         chunk.sort_unstable_by_key(|place| place.row_idx);
         take_lines(scan, pipeline, piece, &chunk, kept)?;
+        // Rows come in the piece's order: only now is known how far the answer reaches.
+        kept.settle();
     }
     Ok(())
 }
