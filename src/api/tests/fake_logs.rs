@@ -34,7 +34,12 @@ fn parse(query: &str) -> Result<logql::Expr, AskError> {
 
 /// The constant of "save and test", and nothing else.
 fn numbers(query: &str, steps: Steps) -> Answer {
-    let sample = Sample { labels: Labels::empty(), timestamp_ms: steps.start_ms, value: 2.0 };
+    let sample = Sample {
+        labels: Labels::empty(),
+        timestamp_ms: steps.start_ms,
+        value: 2.0,
+        histogram: None,
+    };
     let value = match steps.step_ms {
         Some(_) => Value::Matrix(Vec::new()),
         None if query == "vector(1)+vector(1)" => Value::Vector(vec![sample]),

@@ -36,6 +36,9 @@ pub(super) struct Eval<'q> {
     pub(super) pool: Rc<Pool>,
 }
 
+/// Takes the column of one series.
+type HandOn<'a> = dyn FnMut(&Labels, &[f64]) -> Result<(), PromqlError> + 'a;
+
 impl<'q> Eval<'q> {
     pub(super) fn new(fetches: Fetches<'q>, budget: &'q Budget, lookback_ms: i64) -> Self {
         let meter = Rc::clone(&fetches.meter);
@@ -297,7 +300,7 @@ impl<'q> Eval<'q> {
         call: &RangeCall,
         params: &[&[f64]],
         windows: &Windows,
-        hand_on: &mut dyn FnMut(&Labels, &[f64]) -> Result<(), PromqlError>,
+        hand_on: &mut HandOn<'_>,
     ) -> Result<(), PromqlError> {
         let mut column = Column::room(&self.meter, windows.grid.n)?;
         let mut work = Work::new(self.budget);

@@ -13,7 +13,6 @@ use super::super::grid::{ABSENT, is_absent, seconds};
 use super::super::parse::quoting::quoted;
 use super::super::plan::{RangeCall, RangeFn};
 use super::super::range;
-use super::super::table::Column;
 use super::super::window::{Samples, Window, Windows};
 use super::Pool;
 use super::add::{divide, is_same, join, scale};
@@ -24,7 +23,7 @@ impl Eval<'_> {
     pub(in super::super) fn native_range(
         &self,
         call: &RangeCall,
-        params: &[Column],
+        params: &[&[f64]],
         (labels, samples): (&Labels, Samples<'_>),
         windows: &Windows,
         out: &mut Vec<f64>,
@@ -45,7 +44,7 @@ impl Eval<'_> {
     fn floats_of_range(
         &self,
         call: &RangeCall,
-        params: &[Column],
+        params: &[&[f64]],
         (labels, samples): (&Labels, Samples<'_>),
         windows: &Windows,
         out: &mut Vec<f64>,
