@@ -141,7 +141,10 @@ fn of_selector(selector: &[Matcher], client: &Client) -> Result<Option<String>, 
 }
 
 fn shown(selector: &[Matcher]) -> String {
-    let texts: Vec<String> = selector.iter().map(Matcher::to_string).collect();
+    // The name, wherever it was written, is what a reader looks for first.
+    let mut matchers: Vec<&Matcher> = selector.iter().collect();
+    matchers.sort_by_key(|matcher| matcher.name != "__name__");
+    let texts: Vec<String> = matchers.into_iter().map(Matcher::to_string).collect();
     format!("{{{}}}", texts.join(", "))
 }
 

@@ -55,6 +55,8 @@ pub(super) fn evaluate(
     check_steps(&steps, budget)?;
     let query = rewrite(expr);
     let text_limits = promql::ParseLimits {
+        // LogQL has functions of its own name that PromQL only has behind a flag.
+        has_experimental: true,
         text_bytes_max: usize::MAX,
         tokens_max: usize::MAX,
         ..budget.limits.parse

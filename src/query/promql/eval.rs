@@ -273,11 +273,14 @@ impl<'q> Eval<'q> {
             }
             sink(RowRef { labels, is_nameless, values: column })
         };
-        let selector = match &call.source.of {
-            RangeOf::Selector(selector) if self.pool.is_empty() => selector,
-            _ => return self.range_call_in_turn(call, &params, &windows, &mut hand_on),
+        let series = match &call.source.of {
+            RangeOf::Selector(selector) => Some(self.fetches.get(selector.fetch_idx)?),
+            RangeOf::Subquery { .. } => None,
         };
-        let series = self.fetches.get(selector.fetch_idx)?;
+        // Whether there are histograms is known once the series are read.
+        let Some(series) = series.filter(|_| self.pool.is_empty()) else {
+            return self.range_call_in_turn(call, &params, &windows, &mut hand_on);
+        };
         let mut share = self.meter.share();
         // Where memory is short, a block is small.
         let n_fit = self.meter.left_bytes() / 4 / size_of::<f64>() / grid.n.max(1);

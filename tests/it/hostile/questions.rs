@@ -298,7 +298,7 @@ fn paths() -> Vec<Case> {
         "/cgi-bin/luci",
         "/api/v1/admin/tsdb/delete_series",
         "/api/v1/write/",
-        "/loki/api/v1/query?query=x",
+        "/loki/api/v1/nothing?query=x",
         "/wp-login.php",
         "/server-status",
         "/api/v1/sql/../../metrics",

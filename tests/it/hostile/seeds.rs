@@ -167,7 +167,8 @@ fn remote_write_seed() -> Endpoint {
         content_type: PROTOBUF,
         dialect: Dialect::Text,
         packing: Packing::Snappy,
-        body: remote_write::WriteRequest { timeseries: series.collect() }.encode_to_vec(),
+        body: remote_write::WriteRequest { timeseries: series.collect(), metadata: Vec::new() }
+            .encode_to_vec(),
         takes_empty: true,
     }
 }

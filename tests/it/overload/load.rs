@@ -174,7 +174,8 @@ fn samples(number: u64) -> Request {
         remote_write::series(&labels, &samples)
     });
     remote_write::write_bytes(
-        &remote_write::WriteRequest { timeseries: series.collect() }.encode_to_vec(),
+        &remote_write::WriteRequest { timeseries: series.collect(), metadata: Vec::new() }
+            .encode_to_vec(),
     )
 }
 

@@ -25,7 +25,7 @@ fn selectors() -> Vec<Case> {
     let labels: Vec<String> = (0..700).map(|n| format!("l{n}=\"v\"")).collect();
     vec![
         case("17 KiB", format!("up{{a=\"{}\"}}", "x".repeat(17 << 10)), "query.promql_text_max"),
-        case("braces", "{".repeat(65), "query.promql_depth_max"),
+        case("braces", "{".repeat(65), "unexpected left brace"),
         case("700 labels", format!("up{{{}}}", labels.join(",")), "query.promql_tokens_max"),
         case(
             "a long pattern",
@@ -35,8 +35,8 @@ fn selectors() -> Vec<Case> {
         case("a large program", "up{a=~\"(a{1000}){1000}\"}", "query.regex_program_max"),
         case("65 patterns", format!("up{{{many}}}"), "64 regular expressions"),
         case("a wrong pattern", "up{a=~\"(\"}", "regular expression"),
-        case("a bad escape", "up{a=\"\\xzz\"}", "character"),
-        case("an endless string", "up{a=\"", "never closed"),
+        case("a bad escape", "up{a=\"\\xzz\"}", "invalid syntax"),
+        case("an endless string", "up{a=\"", "unterminated quoted string"),
         case("two names", "up{__name__=\"down\"}", "must not be set twice"),
         case("nothing", "{a=~\".*\"}", ""),
     ]
@@ -49,7 +49,7 @@ fn queries() -> Vec<Case> {
     let mut cases = vec![
         case("parentheses", "(".repeat(15_000), "query.promql_depth_max"),
         case("65 calls", calls(65), "query.promql_depth_max"),
-        case("brackets", "x[".repeat(100), "query.promql_depth_max"),
+        case("brackets", "x[".repeat(100), "unexpected character"),
         case(
             "sub-queries",
             format!("{}x{}", "max_over_time(".repeat(65), "[5m:])".repeat(65)),

@@ -9,6 +9,20 @@ use super::http::Request;
 pub(crate) struct WriteRequest {
     #[prost(message, repeated, tag = "1")]
     pub(crate) timeseries: Vec<TimeSeries>,
+    #[prost(message, repeated, tag = "3")]
+    pub(crate) metadata: Vec<Metadata>,
+}
+
+/// What is said of a metric.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Metadata {
+    /// 1 is a counter, 2 a gauge.
+    #[prost(int32, tag = "1")]
+    pub(crate) kind: i32,
+    #[prost(string, tag = "2")]
+    pub(crate) metric: String,
+    #[prost(string, tag = "4")]
+    pub(crate) help: String,
 }
 
 /// One series with its samples.
@@ -56,7 +70,7 @@ pub(crate) fn series<N: AsRef<[u8]>, V: AsRef<[u8]>>(
 
 /// Returns the request that carries these series.
 pub(crate) fn write(timeseries: Vec<TimeSeries>) -> Request {
-    write_bytes(&WriteRequest { timeseries }.encode_to_vec())
+    write_bytes(&WriteRequest { timeseries, metadata: Vec::new() }.encode_to_vec())
 }
 
 /// Returns a remote-write request with `message` as its uncompressed body.

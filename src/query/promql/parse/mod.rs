@@ -155,5 +155,7 @@ pub fn parse_selectors(
         }
         selectors.push(selector);
     }
+    // Each is short enough; all of them share the limits of one query.
+    lex::lex(&texts.join("\n"), limits)?;
     Ok(selectors)
 }

@@ -45,24 +45,50 @@ pub(in crate::storage) use state::FaultBackend;
 pub const PLACES: &[(&str, &[&str])] = &[
     // What changes the disk.
     ("create_dir", &["wal_dir", "parquet_dir", "day_dir", "quarantine_dir"]),
-    ("create", &["wal", "parquet_temp", "manifest_temp", "manifest_copy_temp", "quarantine_temp"]),
+    (
+        "create",
+        &[
+            "wal",
+            "parquet_temp",
+            "manifest_temp",
+            "manifest_copy_temp",
+            "descriptions_temp",
+            "quarantine_temp",
+        ],
+    ),
     (
         "write",
-        &["wal", "parquet_temp", "manifest_temp", "manifest_copy_temp", "quarantine_temp", "state"],
+        &[
+            "wal",
+            "parquet_temp",
+            "manifest_temp",
+            "manifest_copy_temp",
+            "descriptions_temp",
+            "quarantine_temp",
+            "state",
+        ],
     ),
     (
         "sync",
-        &["wal", "parquet_temp", "manifest_temp", "manifest_copy_temp", "quarantine_temp", "state"],
+        &[
+            "wal",
+            "parquet_temp",
+            "manifest_temp",
+            "manifest_copy_temp",
+            "descriptions_temp",
+            "quarantine_temp",
+            "state",
+        ],
     ),
     ("truncate", &["wal", "state"]),
-    ("rename", &["parquet", "manifest", "manifest_copy", "quarantine"]),
+    ("rename", &["parquet", "manifest", "manifest_copy", "descriptions", "quarantine"]),
     ("remove", &["wal", "parquet", "parquet_temp"]),
     ("sync_file", &["wal"]),
     ("sync_dir", &["root", "wal_dir", "parquet_dir", "day_dir", "quarantine_dir"]),
     // What only reads: start, replay and questions.
     ("list", &["wal_dir", "parquet_dir", "day_dir", "quarantine_dir"]),
-    ("open", &["wal", "parquet", "manifest", "manifest_copy"]),
-    ("read", &["wal", "parquet", "manifest", "manifest_copy", "state"]),
+    ("open", &["wal", "parquet", "manifest", "manifest_copy", "descriptions"]),
+    ("read", &["wal", "parquet", "manifest", "manifest_copy", "descriptions", "state"]),
 ];
 
 /// Returns the names of all points.
@@ -113,6 +139,8 @@ fn class_of(path: &str) -> &'static str {
         ("parquet", "manifest.json") => "manifest",
         ("parquet", "manifest.copy.json.tmp") => "manifest_copy_temp",
         ("parquet", "manifest.copy.json") => "manifest_copy",
+        ("parquet", "descriptions.json.tmp") => "descriptions_temp",
+        ("parquet", "descriptions.json") => "descriptions",
         ("parquet", _) if is_temporary => "parquet_temp",
         ("parquet", file) if file.ends_with(".parquet") => "parquet",
         ("parquet", _) => "day_dir",

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use prost::Message;
 use serde_json::{Map, Value};
 
 use super::Signal;
@@ -27,7 +28,17 @@ impl Items {
         let ids = self.ids(batch);
         let resource = || otlp::resource(&[("service.name", "ledger")]);
         match signal {
-            Signal::Samples => remote_write::write(ids.map(|id| self.series(id)).collect()),
+            Signal::Samples => {
+                let timeseries = ids.map(|id| self.series(id)).collect();
+                // Other words each time, so that every flush has a description to write.
+                let metadata = vec![remote_write::Metadata {
+                    kind: 2,
+                    metric: "ledger_samples".to_owned(),
+                    help: format!("batch {batch}"),
+                }];
+                let request = remote_write::WriteRequest { timeseries, metadata };
+                remote_write::write_bytes(&request.encode_to_vec())
+            }
             Signal::Logs => {
                 let records = ids.map(|id| otlp::record(self.at_ns(id), &line(id))).collect();
                 otlp::post("/v1/logs", &otlp::logs(resource(), records))
