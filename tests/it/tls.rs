@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::hostile::closed;
+use crate::support::http;
 use crate::support::otlp;
 use crate::support::tls::{Client, Connection, case, install};
 use crate::support::wait::{PATIENCE, now_ns, pause, until};
@@ -111,13 +112,17 @@ fn a_flood_without_handshakes_is_refused_and_passes_while_it_lasts() {
     until("a new client to be served", PATIENCE, || {
         Client::new().open(&caller.otlp_http).map(drop).map_err(|error| error.to_string())
     });
+    good.send();
+    drop(flood);
+    until("a place for whoever reads the metrics", PATIENCE, || {
+        let answer = http::send(&caller.http, &Request::get("/-/healthy"));
+        answer.map(drop).map_err(|error| error.to_string())
+    });
     let refused = caller.own_metric(
         "commonwatch_server_refused_connections_total",
         &[("reason", "connections_max")],
     );
     assert!(refused >= 100.0, "handshakes count among the connections: {refused}");
-    good.send();
-    drop(flood);
 }
 
 #[test]

@@ -52,13 +52,16 @@ pub(super) fn instant_ms(params: &Params, now_ms: i64) -> Result<i64, ApiError> 
     Ok(time_ns.map_or(now_ms, |ns| ns.div_euclid(MS_NS)))
 }
 
-/// Returns start and end, ns since 1970 UTC: the last hour unless something else is said.
+/// Returns start and end, ns since 1970 UTC: the last hour unless something else is said. Neither is
+/// before 1970, when nobody logged here, so that their difference always is a number.
 pub(super) fn times_ns(params: &Params, now_ms: i64) -> Result<(i64, i64), ApiError> {
     let now_ns = now_ms.saturating_mul(MS_NS);
-    let end_ns = time_ns(params, "end")?.unwrap_or(now_ns);
+    let end_ns = time_ns(params, "end")?.unwrap_or(now_ns).max(0);
     let since_ns = params.duration_ms("since")?.map_or(HOUR_NS, |ms| ms.saturating_mul(MS_NS));
     // As in Loki, an open start is before the end, and before now.
-    let start_ns = time_ns(params, "start")?.unwrap_or(end_ns.min(now_ns) - since_ns);
+    let start_ns = time_ns(params, "start")?
+        .unwrap_or_else(|| end_ns.min(now_ns).saturating_sub(since_ns))
+        .max(0);
     if end_ns < start_ns {
         return Err(ApiError::parameter(
             "end",

@@ -8,6 +8,7 @@ mod bodies;
 mod bytes;
 mod calls;
 mod case;
+mod doors;
 mod frames;
 mod heads;
 mod identity;
@@ -106,6 +107,7 @@ fn all() -> Vec<Case> {
     cases.extend(frames::cases());
     cases.extend(calls::cases());
     cases.extend(questions::cases());
+    cases.extend(doors::cases());
     cases
 }
 
