@@ -73,9 +73,13 @@ fn heads_that_never_end_are_cut_and_honest_senders_served() {
     slow.into_iter().map(wait_for_end).for_each(drop);
 
     honest.send();
-    // On a busy machine the first byte may come too late to begin a head.
-    let (slow, silent) = (closed(&caller, "header_timeout"), closed(&caller, "idle_timeout"));
-    assert!(slow >= 16.0 && slow + silent >= 24.0, "{slow} {silent}");
+    // The count comes behind the end. On a busy machine the first byte may come too late to begin a
+    // head.
+    until("the count", PATIENCE, || {
+        let (slow, silent) = (closed(&caller, "header_timeout"), closed(&caller, "idle_timeout"));
+        let is_right = slow >= 16.0 && slow + silent >= 24.0;
+        is_right.then_some(()).ok_or_else(|| format!("{slow} {silent}"))
+    });
 }
 
 #[test]
@@ -119,7 +123,10 @@ fn a_connection_that_asks_for_nothing_is_closed_politely() {
 
     assert_eq!(answer.status, 200);
     assert_eq!(wait_for_end(stream), b"", "nothing but the end comes behind the answer");
-    assert!(closed(&caller, "idle_timeout") >= 1.0);
+    until("the count", PATIENCE, || match closed(&caller, "idle_timeout") {
+        n if n >= 1.0 => Ok(()),
+        n => Err(n.to_string()),
+    });
 }
 
 /// Stores `n` lines of 240 KiB, which is more than the sockets between us and a client hold.

@@ -40,6 +40,17 @@ use rule::{Action, Rule};
 
 pub(in crate::storage) use state::FaultBackend;
 
+/// The classes of files that are written, and then synced.
+const WRITTEN: &[&str] = &[
+    "wal",
+    "parquet_temp",
+    "manifest_temp",
+    "manifest_copy_temp",
+    "descriptions_temp",
+    "quarantine_temp",
+    "state",
+];
+
 /// Every operation and the classes of files that it is done to. A test holds this list against what
 /// the process really does: a place that is missing here, or is never met, fails it.
 pub const PLACES: &[(&str, &[&str])] = &[
@@ -56,30 +67,8 @@ pub const PLACES: &[(&str, &[&str])] = &[
             "quarantine_temp",
         ],
     ),
-    (
-        "write",
-        &[
-            "wal",
-            "parquet_temp",
-            "manifest_temp",
-            "manifest_copy_temp",
-            "descriptions_temp",
-            "quarantine_temp",
-            "state",
-        ],
-    ),
-    (
-        "sync",
-        &[
-            "wal",
-            "parquet_temp",
-            "manifest_temp",
-            "manifest_copy_temp",
-            "descriptions_temp",
-            "quarantine_temp",
-            "state",
-        ],
-    ),
+    ("write", WRITTEN),
+    ("sync", WRITTEN),
     ("truncate", &["wal", "state"]),
     ("rename", &["parquet", "manifest", "manifest_copy", "descriptions", "quarantine"]),
     ("remove", &["wal", "parquet", "parquet_temp"]),
