@@ -57,6 +57,29 @@ struct Series {
     is_collected: bool,
 }
 
+/// Values of one histogram on their way into the book.
+#[derive(Debug, Clone)]
+pub(super) struct Tally {
+    family: &'static Family,
+    bounds_s: &'static [f64; BOUNDS_S.len()],
+    counts: [u64; BOUNDS_S.len() + 1],
+    sum: f64,
+}
+
+impl Tally {
+    /// Returns a tally without a value.
+    pub(super) fn new(family: &'static Family) -> Self {
+        let counts = [0; BOUNDS_S.len() + 1];
+        Self { family, bounds_s: bounds_s(family), counts, sum: 0.0 }
+    }
+
+    /// Adds a value.
+    pub(super) fn add(&mut self, value: f64) {
+        self.counts[self.bounds_s.partition_point(|bound| *bound < value)] += 1;
+        self.sum += value;
+    }
+}
+
 /// The derived series of one commons.
 #[derive(Debug)]
 pub(super) struct Book {
@@ -92,7 +115,19 @@ impl Book {
         pairs: Pairs<'_>,
         by: f64,
     ) {
-        if let Value::Counter(total) = self.entry(family, tags, pairs) {
+        self.count_all(family, tags, pairs, 1, by);
+    }
+
+    /// Adds what `n` observations come to.
+    pub(super) fn count_all(
+        &mut self,
+        family: &'static Family,
+        tags: &Tags,
+        pairs: Pairs<'_>,
+        n: u64,
+        by: f64,
+    ) {
+        if let Value::Counter(total) = self.entry(family, tags, pairs, n) {
             *total += by;
         }
     }
@@ -105,7 +140,7 @@ impl Book {
         pairs: Pairs<'_>,
         value: f64,
     ) {
-        if let Value::Gauge(last) = self.entry(family, tags, pairs) {
+        if let Value::Gauge(last) = self.entry(family, tags, pairs, 1) {
             *last = last.max(value);
         }
     }
@@ -118,9 +153,17 @@ impl Book {
         pairs: Pairs<'_>,
         value: f64,
     ) {
-        if let Value::Histogram { counts, sum } = self.entry(family, tags, pairs) {
-            counts[bounds_s(family).partition_point(|bound| *bound < value)] += 1;
-            *sum += value;
+        let mut tally = Tally::new(family);
+        tally.add(value);
+        self.observe_all(&tally, tags, pairs);
+    }
+
+    /// Adds the values of a tally to its histogram.
+    pub(super) fn observe_all(&mut self, tally: &Tally, tags: &Tags, pairs: Pairs<'_>) {
+        let n = tally.counts.iter().sum();
+        if let Value::Histogram { counts, sum } = self.entry(tally.family, tags, pairs, n) {
+            counts.iter_mut().zip(tally.counts).for_each(|(count, more)| *count += more);
+            *sum += tally.sum;
         }
     }
 
@@ -158,7 +201,14 @@ impl Book {
         }
     }
 
-    fn entry(&mut self, family: &'static Family, tags: &Tags, pairs: Pairs<'_>) -> &mut Value {
+    /// Returns what `n` observations are added to.
+    fn entry(
+        &mut self,
+        family: &'static Family,
+        tags: &Tags,
+        pairs: Pairs<'_>,
+        n: u64,
+    ) -> &mut Value {
         let mut key = self.key_of(family, Some(tags), pairs);
         let is_new = !self.series.contains_key(&key);
         let n_new = if family.kind == MetricKind::Histogram { HISTOGRAM_SERIES } else { 1 };
@@ -166,7 +216,7 @@ impl Book {
         if is_new && fits {
             self.insert(key, family, Some(tags), pairs);
         } else if is_new {
-            self.n_overflows += 1;
+            self.n_overflows += n;
             let others: Vec<_> = pairs.iter().map(|(name, _)| (*name, OTHER)).collect();
             key = self.key_of(family, None, &others);
             if !self.series.contains_key(&key) {
