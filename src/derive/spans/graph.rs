@@ -133,7 +133,7 @@ impl Graph {
         match self.waiting.entry(key_of(span.trace_id, call)) {
             Entry::Occupied(other) if other.get().side != side => {
                 let other = other.remove();
-                let this = Half { peer: None, ..half(party, span, side, outcome) };
+                let this = half(party, span, side, outcome);
                 let (client, server) =
                     if side == Side::Client { (this, other) } else { (other, this) };
                 let is_messaging = client.is_messaging || server.is_messaging;
