@@ -1,23 +1,49 @@
 //! What goes wrong, when, and who has to hear of it.
 //!
-//! Each scenario has a place in every hour since the start. It names the alerts it must trip, so
-//! that a test can hold the rules to it, and what an operator sees is what was announced.
+//! Each scenario has a place on the timeline and names the alerts it must trip, so that a test can
+//! hold the rules to it, and what an operator sees is what was announced.
+
+mod stories;
 
 use std::time::Duration;
 
+use stories::{STORIES, Story};
+
 const MINUTE: u64 = 60;
 
-/// Something that goes wrong.
+/// Something that goes wrong. `stories` says what, where and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Scenario {
-    /// A: fence of genome has no database connection left, and answers 502 and 503.
+    /// A: fence has no database connection left.
     FenceDatabase,
-    /// B: the identity provider RAS fails, so heart's users come back from it without a login.
+    /// B: an identity provider fails.
     RasOutage,
-    /// J: the Alloy of imaging's cluster sends nothing, then all it kept, out of order.
+    /// C: usersync fails, and in the end people lack access.
+    UsersyncDies,
+    /// D: the ETL does nothing and says that it succeeded.
+    EtlFalseSuccess,
+    /// E: Elasticsearch is red and slow.
+    SearchIll,
+    /// F: somebody crawls the index.
+    IndexCrawl,
+    /// G: workspaces are accepted and do not start.
+    LaunchFailure,
+    /// H: a certificate is about to expire.
+    OldCertificate,
+    /// I: nobody reads the audit queue.
+    AuditStuck,
+    /// J: an Alloy sends nothing, then all it kept, out of order.
     SilentShipper,
-    /// N: imaging's staging twin fails all the time. Nobody may be woken.
+    /// K: a label that is different for each request.
+    LabelBomb,
+    /// L: tokens are too large for a header.
+    TokenGrowth,
+    /// M: a chart that was not rendered.
+    UnrenderedLabel,
+    /// N: staging fails all the time. Nobody may be woken.
     StagingNoise,
+    /// O: a commons moves from one namespace to another.
+    BlueGreen,
 }
 
 /// An alert that a scenario must trip.
@@ -33,79 +59,65 @@ pub struct Expected {
     pub severity: &'static str,
 }
 
-const fn page(alert: &'static str, commons: &'static str, detail: &'static str) -> Expected {
-    Expected { alert, commons, detail, severity: "page" }
-}
-
-const GENOME: &str = "genome.data.example";
-const IMAGING: &str = "imaging.commons.example";
-
-const FENCE_DATABASE: &[Expected] = &[
-    page("UpstreamUnreachable", GENOME, "backend=fence"),
-    page("UpstreamUnreachable", GENOME, "backend=presigned-url-fence"),
-    page("High5xxRatio", GENOME, "backend=fence"),
-    page("High5xxRatio", GENOME, "backend=presigned-url-fence"),
-    page("TokenEndpointErrors", GENOME, ""),
-    page("PresignedUrlErrors", GENOME, ""),
-];
-const RAS_OUTAGE: &[Expected] =
-    &[page("LoginCallbackFailures", "heart.commons.example", "idp=ras")];
-const SILENT_SHIPPER: &[Expected] = &[page("CommonsSilent", IMAGING, "")];
-const STAGING_NOISE: &[Expected] = &[
-    Expected { severity: "ticket", ..page("UpstreamUnreachable", IMAGING, "backend=guppy") },
-    Expected { severity: "ticket", ..page("High5xxRatio", IMAGING, "backend=guppy") },
-    Expected { severity: "ticket", ..page("PodCrashLoop", IMAGING, "container=guppy") },
-    Expected {
-        severity: "ticket",
-        ..page("CriticalServiceNoReplicas", IMAGING, "deployment=guppy-deployment")
-    },
-];
-
 impl Scenario {
-    /// All of them.
-    pub const ALL: [Scenario; 4] = [
+    /// All of them, by their letters.
+    pub const ALL: [Scenario; 15] = [
         Scenario::FenceDatabase,
         Scenario::RasOutage,
+        Scenario::UsersyncDies,
+        Scenario::EtlFalseSuccess,
+        Scenario::SearchIll,
+        Scenario::IndexCrawl,
+        Scenario::LaunchFailure,
+        Scenario::OldCertificate,
+        Scenario::AuditStuck,
         Scenario::SilentShipper,
+        Scenario::LabelBomb,
+        Scenario::TokenGrowth,
+        Scenario::UnrenderedLabel,
         Scenario::StagingNoise,
+        Scenario::BlueGreen,
     ];
+
+    fn story(self) -> &'static Story {
+        let found = STORIES.iter().find(|story| story.scenario == self);
+        found.expect("every scenario has a story")
+    }
+
+    /// Returns the scenario of a letter, of either case.
+    pub fn of_letter(letter: char) -> Option<Self> {
+        let is_it = |story: &&Story| story.letter == letter.to_ascii_uppercase();
+        STORIES.iter().find(is_it).map(|story| story.scenario)
+    }
 
     /// Returns its letter in the list of scenarios.
     pub fn letter(self) -> char {
-        match self {
-            Scenario::FenceDatabase => 'A',
-            Scenario::RasOutage => 'B',
-            Scenario::SilentShipper => 'J',
-            Scenario::StagingNoise => 'N',
-        }
+        self.story().letter
     }
 
     /// Returns what happens, in a sentence.
     pub fn title(self) -> &'static str {
-        match self {
-            Scenario::FenceDatabase => {
-                "fence of genome.data.example runs out of database connections: 502 and 503"
-            }
-            Scenario::RasOutage => {
-                "the identity provider RAS fails: logins at heart.commons.example do not come back"
-            }
-            Scenario::SilentShipper => {
-                "the Alloy of imaging.commons.example stops, then sends what it kept, out of order"
-            }
-            Scenario::StagingNoise => {
-                "staging of imaging.commons.example fails all the time: tickets, no page"
-            }
-        }
+        self.story().title
     }
 
     /// Returns the alerts it must trip.
     pub fn expected(self) -> &'static [Expected] {
-        match self {
-            Scenario::FenceDatabase => FENCE_DATABASE,
-            Scenario::RasOutage => RAS_OUTAGE,
-            Scenario::SilentShipper => SILENT_SHIPPER,
-            Scenario::StagingNoise => STAGING_NOISE,
-        }
+        self.story().expected
+    }
+
+    /// Returns the host whose services it befalls.
+    pub fn hostname(self) -> &'static str {
+        self.story().hostname
+    }
+
+    /// Returns how long all must have been well before it.
+    pub fn lead(self) -> Duration {
+        Duration::from_secs(self.story().lead_min * MINUTE)
+    }
+
+    /// Returns how long it lasts.
+    pub fn lasts(self) -> Duration {
+        Duration::from_secs(self.story().lasts_min * MINUTE)
     }
 }
 
@@ -130,19 +142,19 @@ pub struct Schedule {
 }
 
 impl Default for Schedule {
-    /// One after the other, once an hour.
+    /// One after the other, once an hour: those that an hour can show.
     fn default() -> Self {
-        let planned = |scenario, after_min, lasts_min| Planned {
+        let planned = |scenario: Scenario, after_min| Planned {
             scenario,
             after: Duration::from_secs(after_min * MINUTE),
-            lasts: Duration::from_secs(lasts_min * MINUTE),
+            lasts: scenario.lasts(),
         };
         // `CommonsSilent` fires 15 minutes after the last signal, at its next evaluation.
         let plan = vec![
-            planned(Scenario::FenceDatabase, 3, 12),
-            planned(Scenario::RasOutage, 20, 15),
-            planned(Scenario::SilentShipper, 40, 18),
-            planned(Scenario::StagingNoise, 0, 60),
+            planned(Scenario::FenceDatabase, 3),
+            planned(Scenario::RasOutage, 20),
+            planned(Scenario::SilentShipper, 40),
+            planned(Scenario::StagingNoise, 0),
         ];
         Self { plan, repeat: Duration::from_secs(60 * MINUTE) }
     }
@@ -154,15 +166,34 @@ impl Schedule {
         Self { plan: Vec::new(), repeat: Duration::from_secs(60 * MINUTE) }
     }
 
+    /// Returns a plan in which these happen side by side, each after its lead.
+    pub fn of(scenarios: &[Scenario]) -> Self {
+        const REST: Duration = Duration::from_secs(30 * MINUTE);
+        let planned = |scenario: &Scenario| Planned {
+            scenario: *scenario,
+            after: scenario.lead(),
+            lasts: scenario.lasts(),
+        };
+        let plan: Vec<Planned> = scenarios.iter().map(planned).collect();
+        let end = plan.iter().map(|planned| planned.after + planned.lasts).max();
+        Self { plan, repeat: end.unwrap_or_default() + REST }
+    }
+
     /// Returns true when a scenario is under way, `since_start_ms` after the start.
     pub fn is_active(&self, scenario: Scenario, since_start_ms: i64) -> bool {
-        let Ok(since_ms) = u128::try_from(since_start_ms) else { return false };
-        let at_ms = since_ms % self.repeat.as_millis().max(1);
-        let covers = |planned: &Planned| {
-            let from_ms = planned.after.as_millis();
-            (from_ms..from_ms + planned.lasts.as_millis()).contains(&at_ms)
-        };
-        self.plan.iter().any(|planned| planned.scenario == scenario && covers(planned))
+        self.active_for(scenario, since_start_ms).is_some()
+    }
+
+    /// Returns for how long a scenario has been under way, `since_start_ms` after the start.
+    pub fn active_for(&self, scenario: Scenario, since_start_ms: i64) -> Option<Duration> {
+        let since_start = Duration::from_millis(u64::try_from(since_start_ms).ok()?);
+        let at_ms = since_start.as_millis() % self.repeat.as_millis().max(1);
+        let of_it = self.plan.iter().filter(|planned| planned.scenario == scenario);
+        let passed = of_it.filter_map(|planned| {
+            let passed_ms = at_ms.checked_sub(planned.after.as_millis())?;
+            (passed_ms < planned.lasts.as_millis()).then_some(passed_ms)
+        });
+        passed.max().map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(u64::MAX)))
     }
 }
 
@@ -204,10 +235,31 @@ mod tests {
     }
 
     #[test]
+    fn letters_go_from_a_to_o() {
+        let letters: String = Scenario::ALL.iter().map(|scenario| scenario.letter()).collect();
+
+        assert_eq!(letters, "ABCDEFGHIJKLMNO");
+        for scenario in Scenario::ALL {
+            assert_eq!(Scenario::of_letter(scenario.letter()), Some(scenario));
+        }
+        assert_eq!(Scenario::of_letter('c'), Some(Scenario::UsersyncDies));
+        assert_eq!(Scenario::of_letter('P'), None);
+    }
+
+    #[test]
+    fn a_plan_of_some_begins_each_after_its_lead() {
+        let schedule = Schedule::of(&[Scenario::FenceDatabase, Scenario::EtlFalseSuccess]);
+        let passed = |scenario, minute: i64| schedule.active_for(scenario, minute * 60_000);
+
+        assert_eq!(passed(Scenario::FenceDatabase, 4), None);
+        assert_eq!(passed(Scenario::FenceDatabase, 6), Some(Duration::from_secs(60)));
+        assert_eq!(passed(Scenario::EtlFalseSuccess, 100), Some(Duration::from_secs(40 * 60)));
+        assert_eq!(passed(Scenario::RasOutage, 6), None);
+    }
+
+    #[test]
     fn staging_wakes_nobody() {
-        let staging = |planned: &Planned| planned.scenario == Scenario::StagingNoise;
-        let mut schedule = Schedule::default();
-        schedule.plan.retain(staging);
+        let schedule = Schedule::of(&[Scenario::StagingNoise]);
 
         assert_eq!(expected_pages(&schedule), []);
         assert_ne!(expected_alerts(&schedule), []);
