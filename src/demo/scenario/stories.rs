@@ -157,7 +157,7 @@ pub(super) static STORIES: [Story; 15] = [
         title: "the user data library of heart.commons.example exposes 50,000 series",
         hostname: HEART,
         lead_min: 5,
-        lasts_min: 15,
+        lasts_min: 10,
         expected: &[ticket("CardinalityBomb", HEART, "service=gen3-user-data-library")],
     },
     Story {
