@@ -119,7 +119,8 @@ fn login(user: u64, idp: &str) -> LabelList {
     vec![
         ("user_sub", user.to_string()),
         ("idp", idp.to_owned()),
-        ("client_id", "None".to_owned()),
+        // Some come from another site that lets people log in through this one.
+        ("client_id", if user.is_multiple_of(5) { "mesh-portal" } else { "None" }.to_owned()),
         ("upstream_idp", "None".to_owned()),
         ("shib_idp", "None".to_owned()),
     ]

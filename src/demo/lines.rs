@@ -166,6 +166,10 @@ impl Writer<'_> {
         let user = request.visitor.user.unwrap_or(1);
         let at = time(request.at_ns, "%Y/%m/%d %H:%M:%S");
         let line = match request.meaning {
+            // Paid for by the user: into the cloud's own container service.
+            Meaning::Launch if user.is_multiple_of(4) => format!(
+                "{at} Launched ECS workspace service at lb-{user:03}.cloud.example for user researcher{user:03}@people.example"
+            ),
             Meaning::Launch => format!(
                 "{at} Launched pod hatchery-researcher{user:03}-40people-2eexample for user researcher{user:03}@people.example. Image: quay.io/demo/jupyter:1.4, CPU 1.0, Memory 2Gi"
             ),

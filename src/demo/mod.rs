@@ -9,7 +9,7 @@
 //! catalogue, routes, people     who there is and what is asked
 //! scenario                      what goes wrong, when, and which alerts it must trip
 //! traffic -> lines, counters, traces      a request and what is said about it
-//! jobs, kube, ambient           what happens by itself
+//! jobs, kube, platform, probes, ambient      what happens by itself
 //! world -> wire -> ship         all of it, encoded, sent
 //! ```
 //!
@@ -24,7 +24,9 @@ mod jobs;
 mod kube;
 mod lines;
 mod people;
+mod platform;
 mod pods;
+mod probes;
 mod routes;
 mod scenario;
 mod scrape;

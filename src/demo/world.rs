@@ -12,7 +12,7 @@ use super::pods::{Pods, cluster_idx};
 use super::scenario::Scenario;
 use super::scrape::{Sample, Scrape};
 use super::traffic::{Traffic, Trouble};
-use super::{Config, ambient, jobs, kube, traces};
+use super::{Config, ambient, jobs, kube, platform, probes, traces};
 
 /// What one cluster's Alloy collected.
 #[derive(Debug, Default)]
@@ -115,10 +115,13 @@ impl World {
                 let failing = trouble.is_guppy_down.then_some("guppy");
                 kube::scrape_site(place.site, &place.pods, failing, &mut scrape);
                 jobs::scrape(place.site, at_ms, &mut scrape);
+                platform::scrape_site(place.site, &place.pods, &mut scrape);
+                probes::scrape(place.site, &mut scrape);
                 place.counters.scrape(place.site, &place.pods, &mut scrape);
             }
             let project = here().next().map_or("", |place| place.site.project);
             kube::scrape_nodes(cluster, project, &mut scrape);
+            platform::scrape_nodes(cluster, project, &mut scrape);
             shipment.samples.append(&mut scrape.samples);
         }
     }
