@@ -43,6 +43,10 @@ pub(super) fn write(
         let entries = streams.entry(events_stream(site)).or_default();
         entries.push((at_ms * 1_000_000, event(dice)));
     }
+    for at_ms in multiples(EVENTS_EVERY_MS, from_ms, to_ms) {
+        let entries = streams.entry(events_stream(site)).or_default();
+        entries.push((at_ms * 1_000_000, event(dice)));
+    }
     for at_ms in multiples(VITALS_EVERY_MS, from_ms, to_ms) {
         if site.runs("portal") {
             let entries = streams.entry(faro_stream(site)).or_default();

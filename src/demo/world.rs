@@ -100,6 +100,11 @@ impl World {
         Self { config, places, inference, start_ms, now_ms: start_ms }
     }
 
+    /// Returns the clusters, in the order of what [`World::tick`] returns.
+    pub fn clusters() -> &'static [&'static str] {
+        &CLUSTERS
+    }
+
     /// Moves the world to `now_ms` and returns what each cluster collected on the way, in the order
     /// of the clusters. A time that is not later gives nothing.
     pub fn tick(&mut self, now_ms: i64) -> Vec<Shipment> {

@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use commonwatch::base::{Clock, ManualClock};
 use commonwatch::demo::{self, Shipment};
 use commonwatch::derive::{self, Derive, Folding};
-use commonwatch::model::{AlertEvent, Commons, Grant, Labels, LabelsBuilder, SeriesMeta, Signal, Tags};
+use commonwatch::model::{
+    AlertEvent, Commons, Grant, Labels, LabelsBuilder, SeriesMeta, Signal, Tags,
+};
 use commonwatch::query::promql::testing::MemorySource;
 use commonwatch::query::promql::{self, Budget, Engine, Expr, ParseLimits, Value};
 use commonwatch::rules::{self, AlertState, Context, Defaults, Row, RuleSet};
@@ -130,10 +132,7 @@ impl Pipeline {
     /// Returns what fires.
     pub(super) fn firing(&self) -> BTreeSet<Alert> {
         let alerts = self.rules.alerts_view(&|_| true).alerts.into_iter();
-        alerts
-            .filter(|alert| alert.state == AlertState::Firing)
-            .map(|alert| alert.labels)
-            .collect()
+        alerts.filter(|alert| alert.state == AlertState::Firing).map(|alert| alert.labels).collect()
     }
 
     /// Returns the commons that lines and samples were placed in.
@@ -297,7 +296,9 @@ impl rules::World for Store {
         let source = self.source.lock();
         let answer = self.engine.instant(&*source, &expr, time_ms, &budget);
         match answer.map_err(|error| error.to_string())?.value {
-            Value::Vector(samples) => Ok(samples.into_iter().map(|s| (s.labels, s.value)).collect()),
+            Value::Vector(samples) => {
+                Ok(samples.into_iter().map(|s| (s.labels, s.value)).collect())
+            }
             other => Err(format!("not a vector: {other:?}")),
         }
     }
