@@ -22,6 +22,7 @@ mod params;
 mod prometheus;
 mod readiness;
 mod route;
+mod runbooks;
 mod sessions;
 mod sql;
 mod tempo;
@@ -80,6 +81,7 @@ fn routes() -> route::Routes {
     alertmanager::add(&mut routes);
     alert_history::add(&mut routes);
     inventory::add(&mut routes);
+    runbooks::add(&mut routes);
     routes
 }
 

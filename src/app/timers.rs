@@ -11,11 +11,15 @@ use super::own_metrics;
 use super::samples::{self, OwnSample};
 use crate::base::clock::SharedClock;
 use crate::derive::Derive;
+use crate::model::labels::METRIC_NAME;
+use crate::model::{Commons, LabelsBuilder, MetricKind, SeriesMeta};
 use crate::rules::RuleSet;
 use crate::storage::{StateStore, Storage};
 
 /// How often derived and own metrics are stored.
 pub(super) const COLLECT_EVERY: Duration = Duration::from_secs(15);
+/// Services of one commons whose series are counted.
+const SERVICES_SHOWN: usize = 100;
 /// How often the clock is looked at; it may run faster than the world.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How often the alerts' state is saved when no alert changes.
@@ -58,6 +62,7 @@ pub(super) async fn collect(
         storage.note_series();
         let mut samples = own_metrics::samples(&registry, now_ms);
         samples.extend(derived_samples(&derive, now_ms));
+        samples.extend(series_samples(&storage, now_ms));
         let storage = storage.clone();
         async move {
             if let Err(error) = samples::store(&storage, samples).await {
@@ -66,6 +71,28 @@ pub(super) async fn collect(
         }
     })
     .await;
+}
+
+/// Of each commons, which service has how many series: where cardinality grows. What is named after
+/// nobody's service is one series more, so their number is that of services, which senders make up;
+/// the largest of each commons are shown.
+fn series_samples(storage: &Storage, now_ms: i64) -> Vec<OwnSample> {
+    let mut counts = storage.series_by("service");
+    counts.sort_unstable_by(|a, b| (&a.0, b.2, &a.1).cmp(&(&b.0, a.2, &b.1)));
+    let of_one_commons = counts.chunk_by(|a, b| a.0 == b.0);
+    let shown = of_one_commons.flat_map(|services| services.iter().take(SERVICES_SHOWN));
+    let sample = |(commons, service, n): &(Commons, String, usize)| {
+        let mut labels = LabelsBuilder::new();
+        labels.set(METRIC_NAME, "csoc_series").set("service", service);
+        if !commons.is_unassigned() {
+            labels.set("commons", commons.as_str());
+        }
+        #[expect(clippy::cast_precision_loss, reason = "there are far fewer series than 2^53")]
+        let value = *n as f64;
+        let meta = SeriesMeta { kind: MetricKind::Gauge, ..SeriesMeta::default() };
+        OwnSample { labels: labels.build(), meta, timestamp_ms: now_ms, value }
+    };
+    shown.map(sample).collect()
 }
 
 // A counter that appears with 5 has grown by 5: without a 0 before it, `increase()` would not know.

@@ -1,5 +1,6 @@
 //! `commonwatch rules check|test|backtest`: rule files before they are in force.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -112,6 +113,8 @@ pub(super) fn read_policy(path: &Path) -> Result<Policy, CliError> {
 
 fn test(paths: &[PathBuf], out: &mut dyn Write) -> Result<(), CliError> {
     let mut n_failed = 0;
+    let parsed = Parsed::default();
+    let make_world = |series| make_world(series, Arc::clone(&parsed));
     for path in paths {
         let shown = path.display().to_string();
         let text = std::fs::read_to_string(path)
@@ -143,16 +146,32 @@ pub(super) fn formatted(expr: &str) -> Result<String, String> {
 struct MemoryWorld {
     source: Mutex<MemorySource>,
     engine: Engine,
+    parsed: Parsed,
 }
 
-fn make_world(series: Vec<SeriesData>) -> Arc<dyn World> {
+/// Expressions that were asked before: a rule is evaluated again and again.
+type Parsed = Arc<Mutex<HashMap<String, Arc<promql::Expr>>>>;
+
+fn make_world(series: Vec<SeriesData>, parsed: Parsed) -> Arc<dyn World> {
     let mut source = MemorySource::new();
     for one in &series {
         for (&timestamp_ms, &value) in one.timestamps_ms.iter().zip(&one.values) {
             source.push(&one.labels, timestamp_ms, value);
         }
     }
-    Arc::new(MemoryWorld { source: Mutex::new(source), engine: Engine::default() })
+    Arc::new(MemoryWorld { source: Mutex::new(source), engine: Engine::default(), parsed })
+}
+
+impl MemoryWorld {
+    fn parse(&self, text: &str) -> Result<Arc<promql::Expr>, String> {
+        if let Some(expr) = self.parsed.lock().get(text) {
+            return Ok(Arc::clone(expr));
+        }
+        let expr = promql::parse(text, &ParseLimits::experimental());
+        let expr = Arc::new(expr.map_err(|error| error.to_string())?);
+        self.parsed.lock().insert(text.to_owned(), Arc::clone(&expr));
+        Ok(expr)
+    }
 }
 
 /// One expression of a unit test that runs longer is a mistake in the test.
@@ -162,7 +181,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 impl World for MemoryWorld {
     async fn ask(&self, expr: &str, time_ms: i64) -> Result<Vec<(Labels, f64)>, String> {
         let shown = |error: promql::PromqlError| error.to_string();
-        let expr = promql::parse(expr, &ParseLimits::experimental()).map_err(shown)?;
+        let expr = self.parse(expr)?;
         let budget = Budget::new(Arc::new(SystemClock::new()), TIMEOUT);
         let source = self.source.lock();
         let answer = self.engine.instant(&*source, &expr, time_ms, &budget).map_err(shown)?;

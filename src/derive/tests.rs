@@ -9,14 +9,14 @@ use crate::base::ManualClock;
 use crate::base::units::HumanDuration;
 
 const NOW_MS: i64 = 1_787_000_000_000;
-const NOW_NS: i64 = NOW_MS * 1_000_000;
+pub(super) const NOW_NS: i64 = NOW_MS * 1_000_000;
 
-fn derive_with(config: Config) -> Derive {
+pub(super) fn derive_with(config: Config) -> Derive {
     let tagger = Tagger::load(&crate::tagging::Config::default()).unwrap();
     Derive::new(config, Arc::new(tagger), ManualClock::at_ms(NOW_MS), Metrics::default())
 }
 
-fn tags(service: &str) -> Tags {
+pub(super) fn tags(service: &str) -> Tags {
     Tags {
         commons: Commons::new("heart.commons.example").unwrap(),
         service: Some(Arc::from(service)),
@@ -24,6 +24,12 @@ fn tags(service: &str) -> Tags {
         cluster: Some(Arc::from("shared-east")),
         rule: "hostname",
     }
+}
+
+/// A line that comes and is stored.
+pub(super) fn observe(derive: &Derive, tags: &Tags, app: Option<&str>, at_ns: i64, body: &str) {
+    let line = derive.read_line(tags, app, body);
+    derive.observe_log(tags, at_ns, body, &line);
 }
 
 /// A line as nginx writes it; sheepdog's `noproxy` and so on are told by the caller.
@@ -44,7 +50,7 @@ fn values(derive: &Derive) -> BTreeMap<String, f64> {
 fn check_request(line: &str, backend: &str, route: &str, status: &str) {
     let derive = derive_with(Config::default());
 
-    derive.observe_log(&tags("revproxy"), Some("revproxy"), NOW_NS, line);
+    observe(&derive, &tags("revproxy"), Some("revproxy"), NOW_NS, line);
 
     let values = values(&derive);
     let found: Vec<_> =
@@ -121,7 +127,7 @@ fn strange_names_are_not_labels() {
 fn one_request_gives_the_whole_set() {
     let derive = derive_with(Config::default());
 
-    derive.observe_log(&tags("revproxy"), None, NOW_NS, &get("/user/user", "fence", ""));
+    observe(&derive, &tags("revproxy"), None, NOW_NS, &get("/user/user", "fence", ""));
 
     let values = values(&derive);
     let buckets = "csoc_http_request_duration_seconds_bucket{backend=\"fence\"";
@@ -134,20 +140,21 @@ fn one_request_gives_the_whole_set() {
     ] {
         assert_eq!(values.get(&key), Some(&want), "{key} in {values:#?}");
     }
-    assert_eq!(values.len(), 1 + 15 + 1 + 1, "{values:#?}");
+    let n_users = 2; // An hour's, a day's.
+    assert_eq!(values.len(), 1 + 15 + 1 + 1 + n_users, "{values:#?}");
 }
 
 #[test]
 fn samples_carry_all_tags() {
     let derive = derive_with(Config::default());
 
-    derive.observe_log(&tags("fence"), Some("fence"), NOW_NS, "[x][fence][  ERROR] y");
+    observe(&derive, &tags("x"), Some("fence"), NOW_NS, "[2026-08-21 10:11:12,345][x][  ERROR] y");
 
     let sample = &derive.collect()[0];
     assert_eq!(
         sample.labels.to_string(),
         "csoc_log_lines_total{cluster=\"shared-east\", commons=\"heart.commons.example\", \
-         env=\"prod\", level=\"error\", service=\"fence\"}"
+         env=\"prod\", level=\"error\", service=\"x\"}"
     );
     assert_eq!(
         (sample.meta.kind, sample.commons.as_str()),
@@ -159,7 +166,7 @@ fn samples_carry_all_tags() {
 fn check_login(path: &str, status: u16, want: Option<(&str, &str, &str)>) {
     let derive = derive_with(Config::default());
 
-    derive.observe_log(&tags("revproxy"), None, NOW_NS, &line("GET", path, status, "fence", ""));
+    observe(&derive, &tags("revproxy"), None, NOW_NS, &line("GET", path, status, "fence", ""));
 
     let values = values(&derive);
     let found = values.keys().find(|key| key.starts_with("csoc_login_total")).cloned();
@@ -184,7 +191,7 @@ fn logins_are_counted_by_provider_stage_and_outcome() {
 fn check_access(verb: &str, path: &str, status: u16, want: &str) {
     let derive = derive_with(Config::default());
 
-    derive.observe_log(&tags("revproxy"), None, NOW_NS, &line(verb, path, status, "fence", ""));
+    observe(&derive, &tags("revproxy"), None, NOW_NS, &line(verb, path, status, "fence", ""));
 
     let values = values(&derive);
     assert_eq!(values.get(&format!("csoc_data_access_total{{{want}}}")), Some(&1.0), "{values:#?}");
@@ -205,7 +212,7 @@ fn data_access_is_counted_by_kind_and_outcome() {
 fn the_portals_own_log_of_the_same_request_is_not_counted_again() {
     let derive = derive_with(Config::default());
 
-    derive.observe_log(&tags("portal"), Some("portal"), NOW_NS, &get("/", "", ""));
+    observe(&derive, &tags("portal"), Some("portal"), NOW_NS, &get("/", "", ""));
 
     assert_eq!(values(&derive).len(), 1, "only csoc_log_lines_total");
 }
@@ -215,13 +222,14 @@ fn a_cut_line_is_counted_as_a_request_and_as_an_error() {
     let derive = derive_with(Config::default());
     let whole = get("/user/user", "fence", "");
 
-    derive.observe_log(
+    observe(
+        &derive,
         &tags("revproxy"),
         None,
         NOW_NS,
         &whole[..whole.find("http_upstream").unwrap()],
     );
-    derive.observe_log(&tags("revproxy"), None, NOW_NS, r#"{"gen3log": "ng"#);
+    observe(&derive, &tags("revproxy"), None, NOW_NS, r#"{"gen3log": "ng"#);
 
     let values = values(&derive);
     assert_eq!(values.get(r#"csoc_parse_errors_total{format="revproxy"}"#), Some(&2.0));
@@ -233,7 +241,8 @@ fn a_cut_line_is_counted_as_a_request_and_as_an_error() {
 fn lines_of_other_formats_are_no_errors() {
     let derive = derive_with(Config::default());
 
-    derive.observe_log(
+    observe(
+        &derive,
         &tags("revproxy"),
         None,
         NOW_NS,
@@ -246,17 +255,34 @@ fn lines_of_other_formats_are_no_errors() {
 #[test]
 fn a_counter_is_born_once() {
     let derive = derive_with(Config::default());
-    derive.observe_log(&tags("fence"), None, NOW_NS, "x");
-    derive.observe_signal(&tags("fence").commons, Signal::Logs, NOW_NS);
+    observe(&derive, &tags("x"), None, NOW_NS, "x");
+    derive.observe_signal(&tags("x").commons, Signal::Logs, NOW_NS);
     let born = |samples: Vec<DerivedSample>| {
         samples.iter().filter(|s| s.born).map(|s| s.labels.metric().to_owned()).collect::<Vec<_>>()
     };
 
     let first = born(derive.collect());
-    derive.observe_log(&tags("fence"), None, NOW_NS, "x");
+    observe(&derive, &tags("x"), None, NOW_NS, "x");
     let second = born(derive.collect());
 
     assert_eq!((first, second), (vec!["csoc_log_lines_total".to_owned()], vec![]));
+}
+
+#[test]
+fn what_may_be_counted_is_there_before_it_happens() {
+    let derive = derive_with(Config::default());
+
+    observe(&derive, &tags("audit"), None, NOW_NS, "Sleeping for 300 seconds...");
+    observe(&derive, &tags("job:usersync"), None, NOW_NS, "begin");
+
+    let values = values(&derive);
+    for key in [
+        r#"csoc_audit_errors_total{side="pull"}"#,
+        r#"csoc_job_runs_total{job="usersync", outcome="false_success"}"#,
+        r#"csoc_log_events_total{event="sync_partial"}"#,
+    ] {
+        assert_eq!(values.get(key), Some(&0.0), "{key} in {values:#?}");
+    }
 }
 
 #[test]
@@ -281,7 +307,7 @@ fn series_are_bounded_and_the_total_stays_right() {
     for n in 0..100 {
         let mut tags = tags("x");
         tags.env = Some(Arc::from(format!("env{n}")));
-        derive.observe_log(&tags, None, NOW_NS, "x");
+        observe(&derive, &tags, None, NOW_NS, "x");
     }
 
     let samples = derive.collect();
@@ -295,7 +321,7 @@ fn series_are_bounded_and_the_total_stays_right() {
 fn routes_are_bounded_but_templates_always_fit() {
     let derive = derive_with(Config { routes_per_commons_max: 3, ..Config::default() });
     let ask = |path: &str| {
-        derive.observe_log(&tags("revproxy"), None, NOW_NS, &get(path, "indexd", ""));
+        observe(&derive, &tags("revproxy"), None, NOW_NS, &get(path, "indexd", ""));
     };
 
     for n in 0..10 {
@@ -328,11 +354,13 @@ fn check_job(service: &str, lines: &[&str], want: &[&str]) {
     let derive = derive_with(Config::default());
 
     for line in lines {
-        derive.observe_log(&tags(service), Some("gen3job"), NOW_NS, line);
+        observe(&derive, &tags(service), Some("gen3job"), NOW_NS, line);
     }
 
     let values = values(&derive);
-    let runs = values.iter().filter(|(key, _)| key.starts_with("csoc_job_runs_total"));
+    let is_run =
+        |(key, value): &(&String, &f64)| key.starts_with("csoc_job_runs_total") && **value > 0.0;
+    let runs = values.iter().filter(is_run);
     let found: Vec<String> = runs.map(|(key, value)| format!("{key} {value}")).collect();
     let want: Vec<String> = want
         .iter()
@@ -359,7 +387,7 @@ fn a_job_that_says_0_after_it_failed_is_a_false_success() {
 fn the_last_success_of_a_job_is_known() {
     let derive = derive_with(Config::default());
 
-    derive.observe_log(&tags("job:usersync"), None, NOW_NS, "Exit code: 0");
+    observe(&derive, &tags("job:usersync"), None, NOW_NS, "Exit code: 0");
 
     let key = "csoc_job_last_success_timestamp_seconds{job=\"usersync\"}";
     assert_eq!(values(&derive).get(key), Some(&1_787_000_000.0));
@@ -371,14 +399,16 @@ fn folded_series_come_out_as_one() {
         derive_with(Config { fold_warm_up: HumanDuration::from_secs(0), ..Config::default() });
     let labels = Labels::from_pairs([("__name__", "gen3_fence_login_total"), ("idp", "google")]);
     let send = |wire_id, value| {
-        derive.fold(&tags("x").commons, &labels, &SeriesMeta::default(), wire_id, value);
+        let series = Folding { labels: &labels, meta: &SeriesMeta::default(), observed: None };
+        derive.fold(&tags("x").commons, &series, wire_id, value);
     };
 
     send(1, 2.0);
     send(2, 3.0);
     send(1, 4.0);
 
-    let samples = derive.collect();
+    let mut samples = derive.collect();
+    samples.retain(|sample| sample.labels.metric() != "csoc_folded_series");
     assert_eq!(samples.len(), 1);
     assert_eq!((samples[0].value, samples[0].born), (7.0, true));
     assert_eq!(samples[0].labels, labels);
@@ -388,7 +418,7 @@ fn folded_series_come_out_as_one() {
 fn nothing_is_derived_when_it_is_off() {
     let derive = derive_with(Config { enabled: false, ..Config::default() });
 
-    derive.observe_log(&tags("fence"), None, NOW_NS, "x");
+    observe(&derive, &tags("fence"), None, NOW_NS, "x");
     derive.observe_signal(&tags("fence").commons, Signal::Logs, NOW_NS);
 
     assert_eq!(derive.collect(), []);
@@ -398,7 +428,8 @@ fn nothing_is_derived_when_it_is_off() {
 fn people_do_not_become_labels() {
     let derive = derive_with(Config::default());
 
-    derive.observe_log(
+    observe(
+        &derive,
         &tags("revproxy"),
         None,
         NOW_NS,
@@ -419,8 +450,8 @@ proptest! {
         let derive = derive_with(Config::default());
         let text = String::from_utf8_lossy(&bytes);
         for body in [text.to_string(), format!("{{\"gen3log\": \"nginx\", {text}")] {
-            derive.observe_log(&tags("revproxy"), None, NOW_NS, &body);
-            derive.observe_log(&tags("job:etl-cronjob"), None, i64::MIN, &body);
+            observe(&derive, &tags("revproxy"), None, NOW_NS, &body);
+            observe(&derive, &tags("job:etl-cronjob"), None, i64::MIN, &body);
         }
         derive.collect();
     }

@@ -589,8 +589,10 @@ fn the_rule_files_we_ship_are_without_mistakes() {
         let subject = path.file_stem().unwrap().to_str().unwrap().to_owned();
         assert!(subject == "recording" || names.contains(&subject.as_str()), "{subject}");
     }
-    let n_alerts = names.iter().filter(|name| !name.contains(':')).count();
-    assert_eq!(glob::glob("alerts/tests/*.yml").unwrap().count(), n_alerts + 1);
+    // An alert may have a rule for each of its severities.
+    let alerts: std::collections::BTreeSet<_> =
+        names.iter().filter(|name| !name.contains(':')).collect();
+    assert_eq!(glob::glob("alerts/tests/*.yml").unwrap().count(), alerts.len() + 1);
 }
 
 #[test]

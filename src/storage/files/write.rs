@@ -280,9 +280,16 @@ fn properties(target: &Target, row_group_rows: usize) -> WriterProperties {
 fn without_bounds(signal: Signal) -> &'static [&'static str] {
     match signal {
         Signal::Metrics => &["labels", "kind", "unit", "temporality", "tag_rule"],
-        Signal::Logs => {
-            &["body", "attributes", "resource", "scope_name", "span_id", "flags", "tag_rule"]
-        }
+        Signal::Logs => &[
+            "body",
+            "attributes",
+            "resource",
+            "scope_name",
+            "span_id",
+            "flags",
+            "tag_rule",
+            "http_size_bytes",
+        ],
         Signal::Exemplars => &["span_id", "exemplar_labels", "labels", "tag_rule"],
         Signal::Spans => &[
             "span_id",

@@ -1,4 +1,4 @@
-//! Reads a line of the revproxy's access log.
+//! Reads a line of the revproxy's access log, and of the portal's, which is much like it.
 //!
 //! The line looks like JSON and mostly is. nginx writes it without `escape=json`: a quote, a
 //! backslash or a byte outside ASCII in a user agent becomes `\x22`, `\x5C`, `\xC3`, which strict
@@ -6,20 +6,7 @@
 //! driver. So this reader takes what it can and never fails on bytes; it walks the line once and
 //! copies nothing.
 
-/// The fields of a line that metrics are made from. Texts are as written, escapes included.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(super) struct AccessLine<'a> {
-    pub(super) verb: Option<&'a str>,
-    /// The request's path and query.
-    pub(super) path: Option<&'a str>,
-    pub(super) status: Option<u16>,
-    pub(super) duration_s: Option<f64>,
-    pub(super) size_bytes: Option<f64>,
-    pub(super) upstream: Option<&'a str>,
-    pub(super) proxy_service: Option<&'a str>,
-    /// False when the line stops before its closing brace.
-    pub(super) is_complete: bool,
-}
+use super::Request;
 
 /// How far into a line its first key is looked for: log drivers put little before it.
 const FIRST_KEY_BYTES_MAX: usize = 96;
@@ -33,28 +20,29 @@ pub(super) fn find(body: &str) -> Option<&str> {
     body.get(brace..)
 }
 
-/// Reads a line that begins with its brace.
-pub(super) fn parse(line: &str) -> AccessLine<'_> {
-    let mut found = AccessLine::default();
+/// Reads a line that begins with its brace. False when it stops before its closing brace.
+pub(super) fn parse(line: &str) -> (Request<'_>, bool) {
+    let mut found = Request::default();
     let mut reader = Reader { text: line, at: 0 };
     reader.skip(b'{');
     while let Some((name, value)) = reader.pair() {
         found.take(name, value);
     }
-    found.is_complete = reader.peek() == Some(b'}');
-    found
+    (found, reader.peek() == Some(b'}'))
 }
 
-impl<'a> AccessLine<'a> {
+impl<'a> Request<'a> {
     fn take(&mut self, name: &str, value: &'a str) {
         match name {
             "http_verb" => self.verb = Some(value),
             "http_request" => self.path = Some(value),
             "http_status_code" => self.status = value.parse().ok(),
-            "response_secs" => self.duration_s = number(value),
+            // The portal's own nginx has another name for it, and quotes around it.
+            "response_secs" | "http_response_time" => self.duration_s = number(value),
             "network_bytes_write" => self.size_bytes = number(value),
             "http_upstream" => self.upstream = Some(value),
             "proxy_service" => self.proxy_service = Some(value),
+            "user_id" => self.user = Some(value),
             "message" => self.take_message(value),
             _ => {}
         }
@@ -151,17 +139,18 @@ mod tests {
 
     #[track_caller]
     fn check(line: &str, want: Option<(&str, u16)>) {
-        let found = find(line).map(parse).unwrap_or_default();
+        let (found, _) = find(line).map(parse).unwrap_or_default();
         assert_eq!(found.path.zip(found.status), want, "{line}");
     }
 
     #[test]
     fn every_field_is_read() {
-        let line = parse(find(LINE).unwrap());
+        let (line, is_whole) = parse(find(LINE).unwrap());
 
+        assert!(is_whole);
         assert_eq!(
             line,
-            AccessLine {
+            Request {
                 verb: Some("GET"),
                 path: Some("/user/user?x=1"),
                 status: Some(200),
@@ -169,7 +158,7 @@ mod tests {
                 size_bytes: Some(812.0),
                 upstream: Some("http://fence-service.default.svc.cluster.local"),
                 proxy_service: Some("fence"),
-                is_complete: true,
+                user: Some("uid:null,unknown@unknown"),
             }
         );
     }
@@ -181,27 +170,27 @@ mod tests {
 
             assert!(serde_json::from_str::<serde_json::Value>(&line).is_err(), "{agent}");
             check(&line, Some(("/user/user?x=1", 200)));
-            assert_eq!(parse(&line).proxy_service, Some("fence"), "{agent}");
+            assert_eq!(parse(&line).0.proxy_service, Some("fence"), "{agent}");
         }
     }
 
     #[test]
     fn a_bare_backslash_costs_what_follows_and_no_more() {
         let text = LINE.replace("Mozilla/5.0", "\\");
-        let line = parse(&text);
+        let (line, is_whole) = parse(&text);
 
-        assert_eq!((line.status, line.proxy_service, line.is_complete), (Some(200), None, false));
+        assert_eq!((line.status, line.proxy_service, is_whole), (Some(200), None, false));
     }
 
     #[test]
     fn odd_numbers_are_absent_not_wrong() {
         let line = LINE.replace("0.012", "-").replace("812", "");
-        let found = parse(&line);
+        let (found, _) = parse(&line);
 
         assert_eq!((found.duration_s, found.size_bytes, found.status), (None, None, Some(200)));
-        assert_eq!(parse(&LINE.replace("0.012", "1e999")).duration_s, None);
-        assert_eq!(parse(&LINE.replace("0.012", "-1")).duration_s, None);
-        assert_eq!(parse(&LINE.replace(": 200", ": 99999")).status, None);
+        assert_eq!(parse(&LINE.replace("0.012", "1e999")).0.duration_s, None);
+        assert_eq!(parse(&LINE.replace("0.012", "-1")).0.duration_s, None);
+        assert_eq!(parse(&LINE.replace(": 200", ": 99999")).0.status, None);
     }
 
     #[test]
@@ -212,9 +201,9 @@ mod tests {
     #[test]
     fn a_cut_line_gives_what_it_has() {
         let cut = &LINE[..LINE.find("Mozilla").unwrap() + 3];
-        let found = parse(cut);
+        let (found, is_whole) = parse(cut);
 
-        assert_eq!((found.status, found.verb, found.is_complete), (Some(200), Some("GET"), false));
+        assert_eq!((found.status, found.verb, is_whole), (Some(200), Some("GET"), false));
         assert_eq!(found.proxy_service, None);
     }
 

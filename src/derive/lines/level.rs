@@ -53,7 +53,8 @@ fn among_words(head: &str) -> Option<&'static str> {
         .find_map(|word| level(word.trim_end_matches(':')))
 }
 
-fn level(word: &str) -> Option<&'static str> {
+/// Returns the level that a word names, in any case of letters.
+pub(super) fn level(word: &str) -> Option<&'static str> {
     const WORDS: [(&str, &str); 14] = [
         ("info", "info"),
         ("error", "error"),
