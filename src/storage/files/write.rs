@@ -156,6 +156,24 @@ impl FileWriter {
             .map_err(|source| WriteError::Encode { path: self.path.clone(), source })
     }
 
+    /// Appends rows of several batches of log records, spans or exemplars, each by its batch and its
+    /// place there; they sort after those before. All calls for a file should name the same batches.
+    pub fn write_places(
+        &mut self,
+        batches: &[&RecordBatch],
+        places: &[(usize, usize)],
+    ) -> Result<(), WriteError> {
+        let times: Vec<&[i64]> = batches.iter().map(|batch| times_ns(batch)).collect();
+        for &(batch, row) in places {
+            let ns = times[batch][row];
+            (self.min_ns, self.max_ns) = (self.min_ns.min(ns), self.max_ns.max(ns));
+        }
+        self.n_rows += places.len() as u64;
+        self.writer
+            .write_places(batches, places)
+            .map_err(|source| WriteError::Encode { path: self.path.clone(), source })
+    }
+
     /// Writes the row group under way when its encoders hold more than `n_bytes`.
     pub fn end_row_group_past(&mut self, n_bytes: usize) -> Result<(), WriteError> {
         if self.writer.memory_size() <= n_bytes {
