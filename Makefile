@@ -7,7 +7,7 @@ SERVER := $(TARGET)/release/commonwatch
 OVERLOAD_TESTS := overload:: neighbours::
 
 .DEFAULT_GOAL := help
-.PHONY: help run test overload bench peers cardinality promql canaries faults powercut soak fuzz fmt clippy clean
+.PHONY: help run test overload bench search peers cardinality promql canaries faults powercut soak fuzz fmt clippy clean
 
 help: ## Lists what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -30,6 +30,10 @@ overload: ## Ten times the load for ten minutes in a cage of 1 GiB, and a noisy 
 bench: ## Measures ingest with the server on one core; BENCH=long takes the full load
 	@echo "==> building the release binary and the load generator (several minutes the first time)"
 	@$(CARGO) bench --locked --bench bench
+
+search: ## Measures searches among a million log lines and spans; BENCH=long takes ten million of each
+	@echo "==> building the release binary and the load generator (several minutes the first time)"
+	@$(CARGO) bench --locked --bench bench -- search
 
 cardinality: ## Sends a million new series to one commons of the release build; CARDINALITY_SERIES, CARDINALITY_CAP
 	@echo "==> building the release binary and the tests (several minutes the first time)"

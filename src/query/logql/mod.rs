@@ -14,6 +14,7 @@ pub mod error;
 pub mod syntax;
 
 mod clusters;
+mod columns;
 mod detect;
 mod explore;
 mod fields;
@@ -21,6 +22,7 @@ mod follow;
 mod level;
 mod metric;
 mod pipeline;
+mod prune;
 mod rewrite;
 mod scan;
 mod select;
