@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::load::{Defaults, RuleFile, parse};
-use super::template::{Data, OUTPUT_BYTES_MAX, Template};
+use super::text::{Data, OUTPUT_BYTES_MAX, Template};
 use super::unit_test::TestFile;
 use super::{Config, RulesError};
 use crate::model::Labels;

@@ -11,8 +11,9 @@ use crate::model::{AlertEvent, Labels};
 use super::alert::{Alert, AlertState, Alerts, Found, Timing};
 use super::load::{AlertDef, GroupDef, RecordDef, RuleDef};
 use super::set::Context;
-use super::template::{self, Data};
+use super::text::Data;
 use super::{Row, STALE_BITS, record};
+use crate::template;
 
 /// How the last evaluation of a rule went.
 #[derive(Debug, Clone, Default, PartialEq)]

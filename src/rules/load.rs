@@ -10,7 +10,7 @@ use serde_saphyr::Spanned;
 
 use crate::base::units;
 
-use super::template::Template;
+use super::text::Template;
 use super::yaml::{self, mapping};
 use super::{Config, RulesError};
 

@@ -19,7 +19,7 @@ mod record;
 mod schedule;
 mod set;
 mod state;
-pub mod template;
+pub mod text;
 pub mod unit_test;
 mod view;
 mod yaml;
@@ -28,6 +28,8 @@ mod yaml;
 pub(crate) mod fuzzing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod text_tests;
 
 use async_trait::async_trait;
 

@@ -10,7 +10,8 @@ use crate::model::Labels;
 use super::alert::{Alert, AlertState};
 use super::group::{Group, Health, Rule};
 use super::load::{GroupDef, RuleDef};
-use super::template::{Template, format_float_exponent};
+use super::text::Template;
+use crate::template::format_float_exponent;
 
 /// `data` of `/api/v1/rules`.
 #[derive(Debug, Clone, PartialEq, Serialize)]

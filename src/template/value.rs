@@ -6,7 +6,7 @@ use crate::model::Labels;
 
 use super::Stop;
 
-/// A value of Go's, as far as rule templates meet them.
+/// A value of Go's, as far as templates meet them.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Value {
     /// `nil`, and what a missing argument is.
@@ -21,11 +21,19 @@ pub(crate) enum Value {
     Record(Arc<Vec<(&'static str, Value)>>),
     /// What `args` makes; a missing name is `nil`.
     Args(Arc<Vec<Value>>),
+    /// A map of anything; a missing name is `nil`.
+    Map(Arc<Vec<(String, Value)>>),
     List(Arc<Vec<Value>>),
-    /// A point in time, seconds since 1970 UTC.
-    Time(f64),
+    /// What the host's data is as a whole; its fields are the host's to know.
+    Root,
+    /// A point in time, ns since 1970 UTC.
+    Time(i64),
+    /// A point in time as it is in a zone.
+    Zoned(i64, chrono_tz::Tz),
     /// A length of time in ns.
     Duration(i64),
+    /// A text that is HTML already.
+    Safe(Arc<str>),
 }
 
 impl Value {
@@ -48,11 +56,12 @@ impl Value {
             Value::Bool(value) => *value,
             Value::Int(value) => *value != 0,
             Value::Float(value) => *value != 0.0,
-            Value::Text(text) => !text.is_empty(),
+            Value::Text(text) | Value::Safe(text) => !text.is_empty(),
             Value::Labels(labels) => !labels.is_empty(),
             Value::Args(values) | Value::List(values) => !values.is_empty(),
+            Value::Map(map) => !map.is_empty(),
             Value::Duration(ns) => *ns != 0,
-            Value::Record(_) | Value::Time(_) => true,
+            Value::Record(_) | Value::Root | Value::Time(_) | Value::Zoned(..) => true,
         }
     }
 
@@ -67,6 +76,10 @@ impl Value {
             Value::Args(values) => {
                 let idx = name.strip_prefix("arg").and_then(|n| n.parse::<usize>().ok());
                 Ok(idx.and_then(|idx| values.get(idx)).cloned().unwrap_or(Value::Nil))
+            }
+            Value::Map(map) => {
+                let found = map.iter().find(|(own, _)| own == name);
+                Ok(found.map_or(Value::Nil, |(_, value)| value.clone()))
             }
             Value::Nil => Stop::fail(format!("nil data; no entry for key {name:?}")),
             other => {
@@ -85,9 +98,11 @@ impl Value {
             Value::Text(_) => "string",
             Value::Labels(_) => "map[string]string",
             Value::Record(_) => "struct",
-            Value::Args(_) => "map[string]interface {}",
+            Value::Args(_) | Value::Map(_) => "map[string]interface {}",
+            Value::Root => "struct",
             Value::List(_) => "template.queryResult",
-            Value::Time(_) => "*time.Time",
+            Value::Time(_) | Value::Zoned(..) => "*time.Time",
+            Value::Safe(_) => "template.HTML",
             Value::Duration(_) => "time.Duration",
         }
     }
@@ -114,7 +129,7 @@ impl Value {
     /// Returns the text, or a mistake naming the function that wanted one.
     pub(crate) fn as_text(&self) -> Result<&str, Stop> {
         match self {
-            Value::Text(text) => Ok(text),
+            Value::Text(text) | Value::Safe(text) => Ok(text),
             other => Stop::fail(format!(
                 "wrong type for value; expected string; got {}",
                 other.type_name()

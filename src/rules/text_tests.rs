@@ -1,7 +1,8 @@
 //! The cases under `tests/cases/rules/template.txt` were recorded from promtool.
-use super::*;
+use super::text::*;
+use crate::model::Labels;
 
-const CASES: &str = include_str!("../../../tests/cases/rules/template.txt");
+const CASES: &str = include_str!("../../tests/cases/rules/template.txt");
 
 fn data(value: f64) -> Data {
     Data {

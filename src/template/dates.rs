@@ -1,9 +1,7 @@
 //! Times in Go's layouts, which show a moment of 2006 as it should look.
 
-use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, Timelike, Utc};
-
-/// How Go prints a time that it is not told how to print.
-pub(super) const GO_STRING: &str = "2006-01-02 15:04:05.999999999 -0700 MST";
+use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, Offset as _, Timelike};
+use chrono_tz::Tz;
 
 /// The pieces of a layout, the longer ones first.
 const PIECES: [&str; 28] = [
@@ -61,9 +59,9 @@ fn piece(layout: &str) -> Option<&'static str> {
     found.or_else(|| ["1", "2", "3", "4", "5"].into_iter().find(|piece| layout.starts_with(piece)))
 }
 
-/// Writes a time (ns since 1970) in UTC.
-pub(super) fn format(layout: &str, ns: i64) -> String {
-    let time = DateTime::from_timestamp_nanos(ns);
+/// Writes a time (ns since 1970) as it is in a zone.
+pub(crate) fn format(layout: &str, ns: i64, zone: Tz) -> String {
+    let time = DateTime::from_timestamp_nanos(ns).with_timezone(&zone);
     let mut out = String::with_capacity(layout.len() + 8);
     let mut rest = layout;
     while let Some(c) = rest.chars().next() {
@@ -81,16 +79,17 @@ pub(super) fn format(layout: &str, ns: i64) -> String {
     out
 }
 
-fn push_piece(out: &mut String, piece: &str, time: &DateTime<Utc>) {
+fn push_piece(out: &mut String, piece: &str, time: &DateTime<Tz>) {
     let month = MONTHS[time.month0() as usize % 12];
     let weekday = time.format("%A").to_string();
     let hour12 = time.hour12().1;
+    let is_utc = time.offset().fix().local_minus_utc() == 0;
     let text = match piece {
         "January" => month.to_owned(),
         "Jan" => month[..3].to_owned(),
         "Monday" => weekday,
         "Mon" => weekday[..3].to_owned(),
-        "MST" => "UTC".to_owned(),
+        "MST" => time.format("%Z").to_string(),
         "2006" => format!("{:04}", time.year()),
         "06" => format!("{:02}", time.year().rem_euclid(100)),
         "01" => format!("{:02}", time.month()),
@@ -108,10 +107,10 @@ fn push_piece(out: &mut String, piece: &str, time: &DateTime<Utc>) {
         "5" => time.second().to_string(),
         "PM" => if time.hour() < 12 { "AM" } else { "PM" }.to_owned(),
         "pm" => if time.hour() < 12 { "am" } else { "pm" }.to_owned(),
-        "-0700" => "+0000".to_owned(),
-        "-07:00" => "+00:00".to_owned(),
-        "-07" => "+00".to_owned(),
-        "Z07:00" | "Z0700" => "Z".to_owned(),
+        "Z07:00" | "Z0700" if is_utc => "Z".to_owned(),
+        "-0700" | "Z0700" => time.format("%z").to_string(),
+        "-07:00" | "Z07:00" => time.format("%:z").to_string(),
+        "-07" => time.format("%z").to_string()[..3].to_owned(),
         fraction => fraction_text(fraction, time.nanosecond() % 1_000_000_000),
     };
     out.push_str(&text);
@@ -131,7 +130,7 @@ fn fraction_text(piece: &str, ns: u32) -> String {
 }
 
 /// Reads a time; one that does not fit its layout is Go's zero time, as near as it can be said.
-pub(super) fn parse(layout: &str, text: &str) -> i64 {
+pub(crate) fn parse(layout: &str, text: &str) -> i64 {
     try_parse(layout, text).unwrap_or(i64::MIN)
 }
 

@@ -1,13 +1,12 @@
 //! Makes a tree of a template's tokens.
 //!
-//! Unknown functions and variables are refused here, so that a rule file with a typing error is
-//! refused when it is loaded and not when it pages. Nesting is limited, since the walk is recursive.
+//! Unknown functions and variables are refused here, so that a file with a typing error is refused when
+//! it is loaded and not when it pages. Nesting is limited, since the walk is recursive.
 
 use std::collections::HashMap;
 
-use super::Value;
 use super::lex::{self, Mistake, Piece, Placed, Token};
-use super::{builtin, functions};
+use super::{Kind, Value, builtin};
 
 /// The deepest nesting of blocks and parentheses.
 const DEPTH_MAX: usize = 50;
@@ -57,17 +56,29 @@ pub(super) enum Base {
 
 /// A template and those it defines.
 #[derive(Debug)]
-pub(super) struct Program {
+pub(crate) struct Program {
     pub(super) main: Vec<Node>,
     pub(super) defined: HashMap<String, Vec<Node>>,
 }
 
-/// Reads a template.
-pub(super) fn parse(text: &str) -> Result<Program, Mistake> {
+impl Program {
+    /// Reads a template of a kind, or says on which line it is wrong, and why.
+    pub(crate) fn parse(text: &str, kind: Kind) -> Result<Self, (usize, String)> {
+        parse(text, kind)
+    }
+
+    /// Walks the names of the templates that it defines.
+    pub(crate) fn defined(&self) -> impl Iterator<Item = &str> {
+        self.defined.keys().map(String::as_str)
+    }
+}
+
+fn parse(text: &str, kind: Kind) -> Result<Program, Mistake> {
     let pieces = lex::pieces(text)?;
     let mut parser = Parser {
+        kind,
         pieces: pieces.into_iter(),
-        variables: PRESET_VARIABLES.map(str::to_owned).to_vec(),
+        variables: kind.variables.iter().map(|name| (*name).to_owned()).collect(),
         defined: HashMap::new(),
         depth: 0,
         n_loops: 0,
@@ -81,11 +92,8 @@ pub(super) fn parse(text: &str) -> Result<Program, Mistake> {
     }
 }
 
-/// What Prometheus declares before the text of every template.
-pub(super) const PRESET_VARIABLES: [&str; 5] =
-    ["$", "$labels", "$externalLabels", "$externalURL", "$value"];
-
 struct Parser {
+    kind: Kind,
     pieces: std::vec::IntoIter<Piece>,
     variables: Vec<String>,
     defined: HashMap<String, Vec<Node>>,
@@ -363,7 +371,9 @@ impl Reader<'_> {
             "true" => Ok(Base::Literal(Value::Bool(true))),
             "false" => Ok(Base::Literal(Value::Bool(false))),
             "nil" => Ok(Base::Literal(Value::Nil)),
-            _ if builtin::is_known(&name) || functions::is_known(&name) => Ok(Base::Function(name)),
+            _ if builtin::is_known(&name) || self.parser.kind.knows(&name) => {
+                Ok(Base::Function(name))
+            }
             _ => Err((self.line, format!("function {name:?} not defined"))),
         }
     }

@@ -4,7 +4,7 @@
 
 use std::cmp::Ordering;
 
-use super::functions::{query_escape, want};
+use super::texts::{query_escape, want};
 use super::{Stop, Value, format};
 
 const NAMES: [&str; 19] = [
@@ -60,11 +60,13 @@ fn equal(a: &Value, b: &Value) -> Result<bool, Stop> {
     match (a, b) {
         (Value::Nil, Value::Nil) => Ok(true),
         (Value::Bool(a), Value::Bool(b)) => Ok(a == b),
-        (Value::Int(a), Value::Int(b)) | (Value::Duration(a), Value::Duration(b)) => Ok(a == b),
-        (Value::Float(a), Value::Float(b)) | (Value::Time(a), Value::Time(b)) => Ok(a == b),
+        (Value::Int(a), Value::Int(b))
+        | (Value::Duration(a), Value::Duration(b))
+        | (Value::Time(a), Value::Time(b)) => Ok(a == b),
+        (Value::Float(a), Value::Float(b)) => Ok(a == b),
         (Value::Text(a), Value::Text(b)) => Ok(a == b),
-        (Value::Labels(_) | Value::List(_) | Value::Args(_), _)
-        | (_, Value::Labels(_) | Value::List(_) | Value::Args(_)) => {
+        (Value::Labels(_) | Value::List(_) | Value::Args(_) | Value::Map(_), _)
+        | (_, Value::Labels(_) | Value::List(_) | Value::Args(_) | Value::Map(_)) => {
             Stop::fail("non-comparable types")
         }
         _ => Stop::fail("incompatible types for comparison"),
@@ -74,7 +76,9 @@ fn equal(a: &Value, b: &Value) -> Result<bool, Stop> {
 fn compared(arguments: &[Value], holds: fn(Ordering) -> bool) -> Result<Value, Stop> {
     let [a, b] = want::<2>(arguments)?;
     let order = match (a, b) {
-        (Value::Int(a), Value::Int(b)) | (Value::Duration(a), Value::Duration(b)) => Some(a.cmp(b)),
+        (Value::Int(a), Value::Int(b))
+        | (Value::Duration(a), Value::Duration(b))
+        | (Value::Time(a), Value::Time(b)) => Some(a.cmp(b)),
         (Value::Float(a), Value::Float(b)) => a.partial_cmp(b),
         (Value::Text(a), Value::Text(b)) => Some(a.cmp(b)),
         (Value::Bool(_) | Value::Nil, _) => return Stop::fail("invalid type for comparison"),
@@ -89,6 +93,7 @@ fn length(value: &Value) -> Result<Value, Stop> {
         Value::Text(text) => text.len(),
         Value::Labels(labels) => labels.len(),
         Value::List(values) | Value::Args(values) => values.len(),
+        Value::Map(map) => map.len(),
         other => return Stop::fail(format!("len of type {}", other.type_name())),
     };
     Ok(Value::Int(i64::try_from(len).unwrap_or(i64::MAX)))
@@ -107,7 +112,7 @@ fn index(arguments: &[Value]) -> Result<Value, Stop> {
 
 fn index_one(value: &Value, key: &Value) -> Result<Value, Stop> {
     match (value, key) {
-        (Value::Labels(_) | Value::Args(_), Value::Text(name)) => value.field(name),
+        (Value::Labels(_) | Value::Args(_) | Value::Map(_), Value::Text(name)) => value.field(name),
         (Value::List(values), Value::Int(idx)) => {
             let found = usize::try_from(*idx).ok().and_then(|idx| values.get(idx));
             found.cloned().map_or_else(|| Stop::fail(format!("index out of range: {idx}")), Ok)
@@ -185,7 +190,8 @@ fn printf(arguments: &[Value]) -> Result<Value, Stop> {
     }
 }
 
-fn escape_html(text: &str) -> String {
+/// Escapes a text for HTML, as Go does.
+pub(crate) fn escape_html(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

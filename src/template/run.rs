@@ -1,57 +1,86 @@
 //! Walks a template's tree and writes its text.
 
-use std::sync::Arc;
-
 use super::parse::{Base, Node, NodeKind, Operand, Pipeline, Program};
-use super::{Answers, Data, OUTPUT_BYTES_MAX, STEPS_MAX, Stop, Value, builtin, format, functions};
+use super::{Stop, Value, builtin, format};
 
 /// The deepest chain of templates that call each other.
 const CALLS_MAX: usize = 20;
 
-/// Expands a template once; see [`Stop`] for how it may end early.
-pub(super) fn run(
-    name: &str,
-    program: &Program,
-    data: &Data,
-    answers: &Answers,
-) -> Result<String, Stop> {
-    let root = root(data);
-    let mut run = Run {
-        program,
-        data,
-        answers,
-        output: String::new(),
-        variables: preset(&root),
-        steps_left: STEPS_MAX,
-        n_calls: 0,
-        line: 1,
-    };
-    match run.list(&program.main, &root) {
-        Ok(_) => Ok(run.output),
-        Err(Stop::Fail(reason)) => Stop::fail(format!("template: {name}:{}: {reason}", run.line)),
-        Err(stop) => Err(stop),
+/// How far one run may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// The most bytes it may write.
+    pub(crate) output_bytes_max: usize,
+    /// The most steps it may take; a step is a node, a call or an iteration.
+    pub(crate) steps_max: u32,
+}
+
+/// Whoever runs a template.
+pub(crate) trait Host {
+    /// Calls a function that is not Go's own; the kind of the template says which there are.
+    fn call(&self, run: &mut Run<'_>, name: &str, arguments: &[Value]) -> Result<Value, Stop>;
+
+    /// Calls a method of a value, or returns `None` when it has none of that name.
+    fn method(
+        &self,
+        _of: &Value,
+        _name: &str,
+        _arguments: &[Value],
+    ) -> Option<Result<Value, Stop>> {
+        None
+    }
+
+    /// Returns a field of [`Value::Root`].
+    fn root_field(&self, name: &str) -> Result<Value, Stop> {
+        Stop::fail(format!("can't evaluate field {name} in type struct"))
+    }
+
+    /// Returns what [`Value::Root`] is as a whole.
+    fn root(&self) -> Value {
+        Value::Nil
+    }
+
+    /// Returns a template that others defined.
+    fn defined(&self, _name: &str) -> Option<&Program> {
+        None
+    }
+
+    /// Returns whether the text around is HTML: what is printed into it is escaped.
+    fn is_html(&self) -> bool {
+        false
+    }
+
+    /// Writes a template that needs no text of its own.
+    fn written(&self, _name: &str, _argument: &Value) -> Option<Result<String, Stop>> {
+        None
     }
 }
 
-fn root(data: &Data) -> Value {
-    Value::Record(Arc::new(vec![
-        ("Labels", Value::Labels(data.labels.clone())),
-        ("Value", Value::Float(data.value)),
-        ("ExternalLabels", Value::Labels(data.external_labels.clone())),
-        ("ExternalURL", Value::text(&data.external_url)),
-    ]))
-}
-
-/// The variables of [`super::parse::PRESET_VARIABLES`] with their values.
-fn preset(root: &Value) -> Vec<(String, Value)> {
-    let field = |name| root.field(name).unwrap_or(Value::Nil);
-    vec![
-        ("$".to_owned(), root.clone()),
-        ("$labels".to_owned(), field("Labels")),
-        ("$externalLabels".to_owned(), field("ExternalLabels")),
-        ("$externalURL".to_owned(), field("ExternalURL")),
-        ("$value".to_owned(), field("Value")),
-    ]
+impl Program {
+    /// Runs the template once; see [`Stop`] for how it may end early. A failure comes with its line.
+    /// The variables are those of its kind, with their values.
+    pub(crate) fn run(
+        &self,
+        host: &dyn Host,
+        limits: Limits,
+        dot: &Value,
+        variables: Vec<(String, Value)>,
+    ) -> Result<String, (usize, Stop)> {
+        let mut run = Run {
+            program: self,
+            host,
+            limits,
+            output: String::new(),
+            variables,
+            steps_left: limits.steps_max,
+            n_calls: 0,
+            line: 1,
+        };
+        match run.list(&self.main, dot) {
+            Ok(_) => Ok(run.output),
+            Err(stop) => Err((run.line, stop)),
+        }
+    }
 }
 
 /// How a list of nodes ended.
@@ -62,10 +91,11 @@ enum Flow {
     Continue,
 }
 
-pub(super) struct Run<'a> {
+/// A run under way.
+pub(crate) struct Run<'a> {
     program: &'a Program,
-    pub(super) data: &'a Data,
-    pub(super) answers: &'a Answers,
+    host: &'a dyn Host,
+    limits: Limits,
     output: String,
     variables: Vec<(String, Value)>,
     steps_left: u32,
@@ -73,21 +103,38 @@ pub(super) struct Run<'a> {
     line: usize,
 }
 
-impl Run<'_> {
-    pub(super) fn step(&mut self) -> Result<(), Stop> {
+impl<'a> Run<'a> {
+    /// Takes one step of the fuel.
+    pub(crate) fn step(&mut self) -> Result<(), Stop> {
         self.steps_left = match self.steps_left.checked_sub(1) {
             Some(left) => left,
-            None => return Stop::fail(format!("more than {STEPS_MAX} steps")),
+            None => return Stop::fail(format!("more than {} steps", self.limits.steps_max)),
         };
         Ok(())
     }
 
     fn write(&mut self, text: &str) -> Result<(), Stop> {
-        if self.output.len() + text.len() > OUTPUT_BYTES_MAX {
-            return Stop::fail(format!("more than {OUTPUT_BYTES_MAX} bytes of output"));
+        let max = self.limits.output_bytes_max;
+        if self.output.len() + text.len() > max {
+            return Stop::fail(format!("more than {max} bytes of output"));
         }
         self.output.push_str(text);
         Ok(())
+    }
+
+    fn print(&mut self, value: &Value) -> Result<(), Stop> {
+        match value {
+            Value::Text(text) if !self.host.is_html() => self.write(text),
+            Value::Safe(text) => self.write(text),
+            other => {
+                let root = matches!(other, Value::Root).then(|| self.host.root());
+                let text = format::print(root.as_ref().unwrap_or(other));
+                match self.host.is_html() {
+                    true => self.write(&builtin::escape_html(&text)),
+                    false => self.write(&text),
+                }
+            }
+        }
     }
 
     fn list(&mut self, nodes: &[Node], dot: &Value) -> Result<Flow, Stop> {
@@ -108,8 +155,7 @@ impl Run<'_> {
             NodeKind::Print(pipeline) => {
                 let value = self.pipeline(pipeline, dot)?;
                 if pipeline.variables.is_empty() {
-                    let text = format::print(&value);
-                    self.write(&text)?;
+                    self.print(&value)?;
                 }
             }
             NodeKind::If { condition, then, otherwise } => {
@@ -162,7 +208,7 @@ impl Run<'_> {
     ) -> Result<Flow, Stop> {
         let n_outer = self.variables.len();
         let subject = self.commands(&over.commands, dot)?;
-        let items = items(&subject)?;
+        let items = items(&subject, self.limits.steps_max)?;
         if items.is_empty() {
             return self.list(otherwise, dot);
         }
@@ -185,11 +231,17 @@ impl Run<'_> {
         Ok(Flow::Next)
     }
 
-    /// Runs a template of this file with its own variables, where it stands in the output.
+    /// Runs a template of this file or of the host with its own variables, where it stands in the
+    /// output.
     fn call_template(&mut self, name: &str, argument: Value) -> Result<(), Stop> {
-        let program = self.program;
-        let Some(nodes) = program.defined.get(name) else {
-            return Stop::fail(format!("template {name:?} not defined"));
+        let (program, host): (&'a Program, &'a dyn Host) = (self.program, self.host);
+        let own = program.defined.get(name);
+        let found = own.or_else(|| host.defined(name).and_then(|other| other.defined.get(name)));
+        let Some(nodes) = found else {
+            return match host.written(name, &argument) {
+                Some(text) => self.write(&text?),
+                None => Stop::fail(format!("template {name:?} not defined")),
+            };
         };
         if self.n_calls == CALLS_MAX {
             return Stop::fail(format!("templates call each other more than {CALLS_MAX} deep"));
@@ -203,8 +255,8 @@ impl Run<'_> {
         result.map(|_| ())
     }
 
-    /// Runs a template of this file and returns what it wrote: the function `tmpl`.
-    pub(super) fn template_text(&mut self, name: &str, argument: Value) -> Result<String, Stop> {
+    /// Runs a template and returns what it wrote: the function `tmpl`.
+    pub(crate) fn template_text(&mut self, name: &str, argument: Value) -> Result<String, Stop> {
         let outer = std::mem::take(&mut self.output);
         let result = self.call_template(name, argument);
         let text = std::mem::replace(&mut self.output, outer);
@@ -248,21 +300,40 @@ impl Run<'_> {
             [] => return Ok(Value::Nil),
         };
         let Base::Function(name) = &first.base else {
-            if !rest.is_empty() {
-                return Stop::fail("can't give argument to non-function");
+            if rest.is_empty() {
+                return self.operand(first, dot);
             }
-            return self.operand(first, dot);
+            let Some((method, before)) = first.fields.split_last() else {
+                return Stop::fail("can't give argument to non-function");
+            };
+            let of = self.base(&first.base, dot)?;
+            let of = self.fields(of, before)?;
+            let arguments = self.operands(rest, dot)?;
+            return self.method(&of, method, &arguments);
         };
         if matches!(name.as_str(), "and" | "or") {
             return self.first_decisive(name == "or", rest, handed, dot);
         }
-        let mut arguments = Vec::with_capacity(rest.len() + 1);
-        for operand in rest {
-            arguments.push(self.operand(operand, dot)?);
-        }
+        let mut arguments = self.operands(rest, dot)?;
         arguments.extend(handed);
         let value = self.call(name, &arguments)?;
         self.fields(value, &first.fields)
+    }
+
+    fn operands(&mut self, operands: &[Operand], dot: &Value) -> Result<Vec<Value>, Stop> {
+        let mut values = Vec::with_capacity(operands.len() + 1);
+        for operand in operands {
+            values.push(self.operand(operand, dot)?);
+        }
+        Ok(values)
+    }
+
+    fn method(&mut self, of: &Value, name: &str, arguments: &[Value]) -> Result<Value, Stop> {
+        self.step()?;
+        match self.host.method(of, name, arguments) {
+            Some(done) => done,
+            None => Stop::fail(format!("{name} has arguments but cannot be invoked as function")),
+        }
     }
 
     /// `and` and `or`: evaluates only as far as the answer is open.
@@ -290,19 +361,29 @@ impl Run<'_> {
     fn call(&mut self, name: &str, arguments: &[Value]) -> Result<Value, Stop> {
         let result = match builtin::call(name, arguments) {
             Some(result) => result,
-            None => functions::call(self, name, arguments),
+            None => {
+                self.step()?;
+                let host = self.host;
+                host.call(self, name, arguments)
+            }
         };
+        let max = self.limits.output_bytes_max;
         match result {
             Err(Stop::Fail(reason)) => Stop::fail(format!("error calling {name}: {reason}")),
-            Ok(Value::Text(text)) if text.len() > OUTPUT_BYTES_MAX => {
-                Stop::fail(format!("error calling {name}: more than {OUTPUT_BYTES_MAX} bytes"))
+            Ok(Value::Text(text)) if text.len() > max => {
+                Stop::fail(format!("error calling {name}: more than {max} bytes"))
             }
             other => other,
         }
     }
 
     fn operand(&mut self, operand: &Operand, dot: &Value) -> Result<Value, Stop> {
-        let base = match &operand.base {
+        let base = self.base(&operand.base, dot)?;
+        self.fields(base, &operand.fields)
+    }
+
+    fn base(&mut self, base: &Base, dot: &Value) -> Result<Value, Stop> {
+        Ok(match base {
             Base::Dot => dot.clone(),
             Base::Variable(name) => {
                 let kept = self.variables.iter().rev().find(|(n, _)| n == name);
@@ -311,21 +392,24 @@ impl Run<'_> {
             Base::Literal(value) => value.clone(),
             Base::Function(name) => self.call(name, &[])?,
             Base::Parenthesis(pipeline) => self.pipeline(pipeline, dot)?,
-        };
-        self.fields(base, &operand.fields)
+        })
     }
 
     fn fields(&mut self, mut value: Value, fields: &[String]) -> Result<Value, Stop> {
         for name in fields {
             self.step()?;
-            value = value.field(name)?;
+            value = match (self.host.method(&value, name, &[]), &value) {
+                (Some(done), _) => done?,
+                (None, Value::Root) => self.host.root_field(name)?,
+                (None, value) => value.field(name)?,
+            };
         }
         Ok(value)
     }
 }
 
 /// Returns what `range` walks over.
-fn items(subject: &Value) -> Result<Vec<(Value, Value)>, Stop> {
+fn items(subject: &Value, items_max: u32) -> Result<Vec<(Value, Value)>, Stop> {
     match subject {
         Value::List(values) => {
             let keys = (0_i64..).map(Value::Int);
@@ -334,12 +418,17 @@ fn items(subject: &Value) -> Result<Vec<(Value, Value)>, Stop> {
         Value::Labels(labels) => {
             Ok(labels.iter().map(|(n, v)| (Value::text(n), Value::text(v))).collect())
         }
+        Value::Map(map) => {
+            Ok(map.iter().map(|(name, value)| (Value::text(name), value.clone())).collect())
+        }
         Value::Args(values) => {
             let named = values.iter().enumerate();
             Ok(named.map(|(i, v)| (Value::text(&format!("arg{i}")), v.clone())).collect())
         }
         Value::Int(n) => {
-            Ok((0..*n).take(STEPS_MAX as usize).map(|i| (Value::Int(i), Value::Int(i))).collect())
+            // One more than there is fuel for: the run ends for want of it.
+            let n = (*n).min(i64::from(items_max).saturating_add(1));
+            Ok((0..n).map(|i| (Value::Int(i), Value::Int(i))).collect())
         }
         Value::Nil => Ok(Vec::new()),
         other => Stop::fail(format!("range can't iterate over {}", format::print(other))),

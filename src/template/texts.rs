@@ -1,20 +1,13 @@
-//! The functions that Prometheus adds to Go's.
+//! The functions that Prometheus and Alertmanager add to Go's, as far as they need nothing but their
+//! arguments.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use crate::base::units;
 
-use super::run::Run;
 use super::{Stop, Value, humanize};
 
-const NAMES: [&str; 32] = [
-    "query",
-    "first",
-    "label",
-    "value",
-    "strvalue",
-    "args",
+pub(super) const NAMES: &[&str] = &[
     "reReplaceAll",
     "safeHtml",
     "match",
@@ -23,7 +16,6 @@ const NAMES: [&str; 32] = [
     "toLower",
     "graphLink",
     "tableLink",
-    "sortByLabel",
     "stripPort",
     "stripDomain",
     "humanize",
@@ -33,11 +25,7 @@ const NAMES: [&str; 32] = [
     "humanizeTimestamp",
     "toTime",
     "toDuration",
-    "now",
-    "pathPrefix",
-    "externalURL",
     "parseDuration",
-    "tmpl",
     "urlQueryEscape",
     "toJson",
     "quoteMeta",
@@ -47,34 +35,16 @@ const NAMES: [&str; 32] = [
 const PATTERN_BYTES_MAX: usize = 4 << 10;
 const PROGRAM_BYTES_MAX: usize = 1 << 20;
 
-/// Returns whether a template may name this function.
-pub(super) fn is_known(name: &str) -> bool {
-    NAMES.contains(&name)
-}
-
 /// Checks the number of arguments.
-pub(super) fn want<const N: usize>(arguments: &[Value]) -> Result<&[Value; N], Stop> {
+pub(crate) fn want<const N: usize>(arguments: &[Value]) -> Result<&[Value; N], Stop> {
     arguments
         .try_into()
         .map_err(|_| Stop::Fail(format!("wrong number of args: want {N} got {}", arguments.len())))
 }
 
-/// Calls a function of Prometheus'.
-pub(super) fn call(run: &mut Run<'_>, name: &str, arguments: &[Value]) -> Result<Value, Stop> {
-    run.step()?;
+/// Calls one of these functions.
+pub(crate) fn call(name: &str, arguments: &[Value]) -> Result<Value, Stop> {
     match name {
-        "query" => query(run, arguments),
-        "tmpl" => {
-            let [template, argument] = want::<2>(arguments)?;
-            let text = run.template_text(template.as_text()?, argument.clone())?;
-            Ok(Value::text(&text))
-        }
-        #[expect(clippy::cast_precision_loss, reason = "ms since 1970 fit a double")]
-        "now" => want::<0>(arguments).map(|_| Value::Float(run.data.now_ms as f64 / 1e3)),
-        "externalURL" => want::<0>(arguments).map(|_| Value::text(&run.data.external_url)),
-        "pathPrefix" => want::<0>(arguments).map(|_| Value::text(path(&run.data.external_url))),
-        "args" => Ok(Value::Args(Arc::new(arguments.to_vec()))),
-        "first" | "label" | "value" | "strvalue" | "sortByLabel" => samples(name, arguments),
         "match" | "reReplaceAll" => patterns(name, arguments),
         "toTime" | "toDuration" | "humanizeTimestamp" | "parseDuration" => times(name, arguments),
         "humanize" | "humanize1024" | "humanizeDuration" | "humanizePercentage" => {
@@ -82,43 +52,6 @@ pub(super) fn call(run: &mut Run<'_>, name: &str, arguments: &[Value]) -> Result
         }
         _ => texts(name, arguments),
     }
-}
-
-fn query(run: &Run<'_>, arguments: &[Value]) -> Result<Value, Stop> {
-    let [expr] = want::<1>(arguments)?;
-    let expr = expr.as_text()?;
-    let Some(found) = run.answers.get(expr) else {
-        return Err(Stop::NeedsQuery(expr.to_owned()));
-    };
-    let samples = found.iter().map(|(labels, value)| Value::sample(labels, *value)).collect();
-    Ok(Value::List(Arc::new(samples)))
-}
-
-fn samples(name: &str, arguments: &[Value]) -> Result<Value, Stop> {
-    match (name, arguments) {
-        ("first", [Value::List(samples)]) => match samples.first() {
-            Some(sample) => Ok(sample.clone()),
-            None => Stop::fail("first() called on vector with no elements"),
-        },
-        ("value", [sample @ Value::Record(_)]) => sample.field("Value"),
-        ("strvalue", [sample @ Value::Record(_)]) => sample.field("Labels")?.field("__value__"),
-        ("label", [Value::Text(label), sample @ Value::Record(_)]) => {
-            sample.field("Labels")?.field(label)
-        }
-        ("sortByLabel", [Value::Text(label), Value::List(samples)]) => sorted(label, samples),
-        (_, []) => Stop::fail("wrong number of args: got 0"),
-        (_, [.., last]) => Stop::fail(format!("wrong type for value; got {}", last.type_name())),
-    }
-}
-
-fn sorted(label: &str, samples: &[Value]) -> Result<Value, Stop> {
-    let mut keyed = Vec::with_capacity(samples.len());
-    for sample in samples {
-        let key = sample.field("Labels")?.field(label)?;
-        keyed.push((key.as_text()?.to_owned(), sample.clone()));
-    }
-    keyed.sort_by(|(a, _), (b, _)| a.cmp(b));
-    Ok(Value::List(Arc::new(keyed.into_iter().map(|(_, sample)| sample).collect())))
 }
 
 fn patterns(name: &str, arguments: &[Value]) -> Result<Value, Stop> {
@@ -164,8 +97,9 @@ fn times(name: &str, arguments: &[Value]) -> Result<Value, Stop> {
     #[expect(clippy::cast_possible_truncation, reason = "checked above")]
     Ok(match name {
         "toDuration" => Value::Duration(ns as i64),
-        "toTime" => Value::Time(secs),
-        _ => Value::text(&super::format::time(secs)),
+        // Prometheus' times are of whole ms.
+        "toTime" => Value::Time((secs * 1e3) as i64 * 1_000_000),
+        _ => Value::text(&super::format::time((secs * 1e3) as i64 * 1_000_000)),
     })
 }
 
@@ -199,7 +133,7 @@ fn texts(name: &str, arguments: &[Value]) -> Result<Value, Stop> {
 }
 
 /// Returns the path of a URL, without its last slash.
-fn path(url: &str) -> &str {
+pub(crate) fn path_of(url: &str) -> &str {
     let after_scheme = url.find("://").map_or(0, |at| at + 3);
     match url[after_scheme..].find('/') {
         Some(at) => url[after_scheme + at..].trim_end_matches('/'),
@@ -218,7 +152,7 @@ pub fn table_link(expr: &str) -> String {
 }
 
 /// Escapes a text for the query part of a URL, as Go's `url.QueryEscape` does.
-pub(super) fn query_escape(text: &str) -> String {
+pub fn query_escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {

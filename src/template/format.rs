@@ -2,16 +2,19 @@
 
 use chrono::{DateTime, Timelike};
 
-use super::{OUTPUT_BYTES_MAX, Value};
+use super::Value;
+
+/// The most bytes that one `printf` may write, and the widest field.
+const PRINTF_BYTES_MAX: usize = 64 << 10;
 
 /// Returns the value as `{{ . }}` prints it.
-pub(super) fn print(value: &Value) -> String {
+pub(crate) fn print(value: &Value) -> String {
     match value {
         Value::Nil => "<no value>".to_owned(),
         Value::Bool(value) => value.to_string(),
         Value::Int(value) => value.to_string(),
         Value::Float(value) => float_g(*value, None),
-        Value::Text(text) => text.to_string(),
+        Value::Text(text) | Value::Safe(text) => text.to_string(),
         Value::Labels(labels) => {
             let pairs: Vec<String> = labels.iter().map(|(n, v)| format!("{n}:{v}")).collect();
             format!("map[{}]", pairs.join(" "))
@@ -25,11 +28,20 @@ pub(super) fn print(value: &Value) -> String {
             let pairs: Vec<String> = named.map(|(i, v)| format!("arg{i}:{}", print(v))).collect();
             format!("map[{}]", pairs.join(" "))
         }
+        Value::Map(map) => {
+            let pairs: Vec<String> = map.iter().map(|(n, v)| format!("{n}:{}", print(v))).collect();
+            format!("map[{}]", pairs.join(" "))
+        }
+        // A run puts the host's data in its place before it is printed.
+        Value::Root => "{}".to_owned(),
         Value::List(values) => {
             let values: Vec<String> = values.iter().map(print).collect();
             format!("[{}]", values.join(" "))
         }
-        Value::Time(secs) => time(*secs),
+        Value::Time(ns) => time(*ns),
+        Value::Zoned(ns, zone) => {
+            super::dates::format("2006-01-02 15:04:05.999999999 -0700 MST", *ns, *zone)
+        }
         Value::Duration(ns) => duration(*ns),
     }
 }
@@ -85,10 +97,9 @@ pub(super) fn float_g(value: f64, precision: Option<usize>) -> String {
     format!("{:.*}", decimals, format!("{digits}e{exponent}").parse().unwrap_or(value))
 }
 
-/// Writes a time as Go prints it in UTC; Prometheus keeps whole ms only.
-pub(super) fn time(secs: f64) -> String {
-    #[expect(clippy::cast_possible_truncation, reason = "who makes a time checks that it fits")]
-    let time = DateTime::from_timestamp_millis((secs * 1e3) as i64).unwrap_or_default();
+/// Writes a time as Go prints it in UTC.
+pub(super) fn time(ns: i64) -> String {
+    let time = DateTime::from_timestamp_nanos(ns);
     let fraction = format!("{:09}", time.nanosecond());
     let fraction = fraction.trim_end_matches('0');
     let dot = if fraction.is_empty() { "" } else { "." };
@@ -165,7 +176,7 @@ pub(super) fn printf(format: &str, arguments: &[Value]) -> String {
                 output.push_str(&pad(&directive, &formatted(&directive, verb, argument)));
             }
         }
-        if output.len() > OUTPUT_BYTES_MAX {
+        if output.len() > PRINTF_BYTES_MAX {
             return output; // The caller refuses it.
         }
     }
@@ -204,7 +215,7 @@ fn directive(text: &str) -> (Directive, &str) {
 fn count(text: &str) -> (usize, &str) {
     let n_digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let value = text[..n_digits].parse().unwrap_or(if n_digits == 0 { 0 } else { usize::MAX });
-    (value.min(OUTPUT_BYTES_MAX), &text[n_digits..])
+    (value.min(PRINTF_BYTES_MAX), &text[n_digits..])
 }
 
 fn pad(directive: &Directive, text: &str) -> String {
