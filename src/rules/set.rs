@@ -17,8 +17,8 @@ use tracing::{info, warn};
 use crate::base::clock::SharedClock;
 use crate::model::Labels;
 
+use super::def::GroupDef;
 use super::group::{Group, Leftover};
-use super::load::GroupDef;
 use super::state::{self, SavedGroup};
 use super::view::{AlertsView, GroupView, RulesFilter, RulesView};
 use super::{Config, Metrics, RulesError, STALE_BITS, World, schedule};

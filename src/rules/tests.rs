@@ -15,19 +15,27 @@ type Answer = Result<Vec<(Labels, f64)>, String>;
 
 /// Answers an expression with the samples put under it, or with the latest records of that name.
 #[derive(Default)]
-struct Fake {
+pub(super) struct Fake {
     answers: Mutex<BTreeMap<String, Answer>>,
     records: Mutex<Vec<Row>>,
     fired: Mutex<Vec<AlertEvent>>,
     /// Everything in order, as a word each: `ask x`, `record x`, `fire`.
     calls: Mutex<Vec<String>>,
+    /// What was asked in which language.
+    questions: Mutex<Vec<String>>,
     is_full: Mutex<bool>,
     asked: tokio::sync::Notify,
 }
 
 #[async_trait]
 impl World for Fake {
-    async fn ask(&self, expr: &str, time_ms: i64) -> Result<Vec<(Labels, f64)>, String> {
+    async fn ask(
+        &self,
+        question: Question<'_>,
+        time_ms: i64,
+    ) -> Result<Vec<(Labels, f64)>, String> {
+        self.questions.lock().push(format!("{} {question}", question.dialect.as_str()));
+        let expr = question.text;
         self.calls.lock().push(format!("ask {expr}@{time_ms}"));
         self.asked.notify_one();
         if let Some(answer) = self.answers.lock().get(expr) {
@@ -62,6 +70,22 @@ impl Fake {
         self.answers.lock().insert(expr.to_owned(), Ok(samples.iter().map(one).collect()));
     }
 
+    pub(super) fn put_of_commons(&self, expr: &str, samples: &[(&str, f64)]) {
+        let one =
+            |(commons, value): &(&str, f64)| (Labels::from_pairs([("commons", *commons)]), *value);
+        self.answers.lock().insert(expr.to_owned(), Ok(samples.iter().map(one).collect()));
+    }
+
+    /// Returns how many questions were asked.
+    pub(super) fn n_asked(&self) -> usize {
+        self.questions.lock().len()
+    }
+
+    /// Returns the questions in their order.
+    pub(super) fn languages(&self) -> Vec<String> {
+        self.questions.lock().clone()
+    }
+
     fn fail(&self, expr: &str) {
         self.answers.lock().insert(expr.to_owned(), Err("query timed out".to_owned()));
     }
@@ -91,30 +115,30 @@ impl Fake {
 }
 
 /// Refuses what ends with an operator; formats by trimming.
-fn check_expr(expr: &str) -> Result<String, String> {
+fn check_expr(_: Dialect, expr: &str) -> Result<String, String> {
     match expr.trim_end().ends_with("==") {
         true => Err(format!("no such thing: `{expr}`")),
         false => Ok(expr.trim().to_owned()),
     }
 }
 
-fn groups(text: &str) -> Vec<GroupDef> {
+pub(super) fn groups(text: &str) -> Vec<GroupDef> {
     let file = RuleFile { path: "r.yml".to_owned(), text: text.to_owned() };
     parse(&[file], Defaults::from(&Config::default()), &check_expr).unwrap()
 }
 
-struct Bench {
-    world: Arc<Fake>,
+pub(super) struct Bench {
+    pub(super) world: Arc<Fake>,
     clock: Arc<ManualClock>,
     set: RuleSet,
 }
 
 impl Bench {
-    fn new(text: &str) -> Self {
+    pub(super) fn new(text: &str) -> Self {
         Self::over(Arc::default(), text)
     }
 
-    fn over(world: Arc<Fake>, text: &str) -> Self {
+    pub(super) fn over(world: Arc<Fake>, text: &str) -> Self {
         let clock = ManualClock::at_ms(0);
         let context = Context::new(
             &Config::default(),
@@ -126,12 +150,12 @@ impl Bench {
         Self { world, clock, set: RuleSet::new(context, groups(text)) }
     }
 
-    fn at(&self, minute: i64) {
+    pub(super) fn at(&self, minute: i64) {
         self.clock.set_ms(minute * MIN);
         block_on(self.set.evaluate_all(minute * MIN));
     }
 
-    fn rules(&self) -> Vec<RuleView> {
+    pub(super) fn rules(&self) -> Vec<RuleView> {
         let view = self.set.rules_view(&RulesFilter::default(), &|_| true);
         view.groups.into_iter().flat_map(|group| group.rules).collect()
     }
@@ -554,7 +578,7 @@ fn mistakes_of_all_files_are_reported_together() {
     assert_eq!(
         error.to_string(),
         "2 mistakes in the rule files:\n  31.yml:1: group 1: a group needs a `name`\n  \
-         9.yml: unknown key `group`; known are groups"
+         9.yml: unknown key `group`; known are groups, overrides, objectives"
     );
 }
 

@@ -9,6 +9,7 @@
 
 mod tokens;
 mod statements;
+mod judge;
 mod context;
 mod functions;
 mod json_get;
@@ -28,6 +29,8 @@ mod judged;
 pub(super) mod tests;
 
 use datafusion::scalar::ScalarValue;
+
+pub use judge::check_sql;
 
 pub(super) use heads::{HeadRange, HeadRequest, HeadRows, Heads};
 pub(super) use run::{Limits, Question, Sink, run};
