@@ -155,7 +155,7 @@ impl Life {
     async fn restart(self) -> Self {
         let saved = self.rules.save();
         let next = Self::begin(&self.clock, &self.world, &self.memory).await;
-        next.rules.restore(&saved, self.clock.now_ms()).await.unwrap();
+        next.rules.restore(&saved, self.clock.now_ms(), None).await.unwrap();
         next
     }
 }

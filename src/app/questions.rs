@@ -120,7 +120,14 @@ fn samples(value: Value) -> Result<Vec<(Labels, f64)>, String> {
 fn counted_sample(series: &CountedSeries) -> Option<(Labels, f64)> {
     let (_, value) = series.samples.last()?;
     let labels = series.labels.iter();
-    let labels = labels.map(|(name, value)| (label_of_attribute(name), value.to_string()));
+    let labels = labels.map(|(name, value)| {
+        let text = match value {
+            // Shown, a text has its quotes.
+            traceql::Value::Text(text) => text.to_string(),
+            other => other.to_string(),
+        };
+        (label_of_attribute(name), text)
+    });
     Some((labels.filter(|(name, _)| name != "__name__").collect(), *value))
 }
 

@@ -80,7 +80,7 @@ impl Rooms {
             grant: rules_grant(),
             external_url: sections.alerting.external_url.trim_end_matches('/').into(),
         };
-        let rules = rules(config, clock, world, &state, &mut registry).await?;
+        let (rules, memo) = rules(config, clock, world, &state, &mut registry).await?;
         let unread = api::Unread::register(sections.server.unread_answers_max, &mut registry);
         let tails = api::Tails::new(sections.query.tails_max, &mut registry);
         let watched = crate::inventory::Metrics::register(&mut registry);
@@ -105,7 +105,7 @@ impl Rooms {
         if sections.inventory.enabled {
             rooms.watch_inventory(clock, &state, tasks, watched);
         }
-        rooms.start(clock, storage, derive, state, tasks);
+        rooms.start(clock, storage, derive, (state, memo), tasks);
         Ok(rooms)
     }
 
@@ -114,7 +114,7 @@ impl Rooms {
         clock: &SharedClock,
         storage: &Storage,
         derive: Derive,
-        state: Arc<StateStore>,
+        (state, memo): (Arc<StateStore>, rules::Memo),
         tasks: &Tasks,
     ) {
         let stop = || tasks.shutdown();
@@ -122,7 +122,8 @@ impl Rooms {
         let shutdown = stop();
         tasks.spawn("rules", async move { rules.run(shutdown).await });
         tasks.spawn("return-state", timers::return_state(Arc::clone(&state), stop()));
-        tasks.spawn("save-alerts", timers::save_alerts(Arc::clone(&self.rules), state, stop()));
+        let save = timers::save_alerts(Arc::clone(&self.rules), state, memo, stop());
+        tasks.spawn("save-alerts", save);
         let registry = Arc::clone(&self.registry);
         let collect = timers::collect(Arc::clone(clock), storage.clone(), derive, registry, stop());
         tasks.spawn("collect", collect);
@@ -304,7 +305,7 @@ async fn rules(
     world: RuleWorld,
     state: &StateStore,
     registry: &mut Registry,
-) -> Result<Arc<RuleSet>, AppError> {
+) -> Result<(Arc<RuleSet>, rules::Memo), AppError> {
     let groups = read_rules(config)?;
     let context = rules::Context::new(
         &config.sections.rules,
@@ -314,6 +315,6 @@ async fn rules(
         rules::Metrics::register(registry),
     );
     let rules = Arc::new(RuleSet::new(context, groups));
-    timers::restore_alerts(&rules, state, clock.now_ms()).await;
-    Ok(rules)
+    let memo = timers::restore_alerts(&rules, state, clock.now_ms()).await;
+    Ok((rules, memo))
 }

@@ -305,3 +305,26 @@ impl World for MemoryWorld {
 
     async fn fire(&self, _events: Vec<AlertEvent>) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_objectives_that_we_ship_become_rules_of_prometheus_format() {
+        let mut out = Vec::new();
+        objectives(&["alerts/objectives/gen3.yml".to_owned()], &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+
+        let file = rules::RuleFile { path: "compiled.yml".to_owned(), text };
+        let groups = rules::parse(&[file], Defaults::from(&Config::default()), &formatted).unwrap();
+
+        let names: Vec<&str> = groups.iter().map(|group| group.name.as_str()).collect();
+        let want = ["availability", "latency", "login success", "download success"];
+        assert_eq!(names, want.map(|name| format!("objective {name}")));
+        let n_alerts = |group: &GroupDef| {
+            group.rules.iter().filter(|rule| matches!(rule, RuleDef::Alert(_))).count()
+        };
+        assert!(groups.iter().all(|group| n_alerts(group) == 4), "two pages and two tickets each");
+    }
+}

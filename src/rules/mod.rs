@@ -51,7 +51,7 @@ pub use dialect::{Asked, Dialect, Question};
 pub use load::{parse, read_files};
 pub use metrics::Metrics;
 pub use overrides::{Override, Overrides, Threshold};
-pub use set::{Context, RuleSet};
+pub use set::{Context, Memo, RuleSet};
 pub use view::{
     AlertView, AlertsView, GroupView, OverrideView, RuleKind, RuleView, RulesFilter, RulesView,
 };

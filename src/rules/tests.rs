@@ -411,7 +411,7 @@ fn alerts_survive_a_restart_and_the_break_does_not_count() {
     bench.world.fired();
 
     let bench = Bench::over(bench.world, text);
-    block_on(bench.set.restore(&saved, 33 * MIN)).unwrap();
+    block_on(bench.set.restore(&saved, 33 * MIN, None)).unwrap();
     let states: Vec<_> = bench.rules().iter().map(|rule| rule.state).collect();
     assert_eq!(states, [Some(AlertState::Pending), Some(AlertState::Firing)]);
 
@@ -425,6 +425,36 @@ fn alerts_survive_a_restart_and_the_break_does_not_count() {
 }
 
 #[test]
+fn only_groups_whose_alerts_changed_are_saved_again() {
+    let bench = Bench::new(
+        "groups: [{name: a, rules: [{alert: A, expr: x, for: 5m}]}, {name: b, rules: [{alert: B, expr: y}]}]",
+    );
+    let mut memo = Memo::default();
+    bench.world.put("x", &[("a", 1.0)]);
+    bench.world.put("y", &[("b", 1.0)]);
+    bench.at(0);
+    let first = bench.set.save_changed(&mut memo, false);
+    assert_eq!(first.len(), 2);
+
+    bench.at(1);
+    assert_eq!(bench.set.save_changed(&mut memo, false), [], "no state changed");
+    assert_eq!(bench.set.save_changed(&mut memo, true).len(), 2, "their times did");
+    bench.at(5);
+    let fires = bench.set.save_changed(&mut memo, false);
+    assert_eq!(fires.len(), 1, "A fires now");
+    block_on(bench.set.reload(Vec::new()));
+    let gone = bench.set.save_changed(&mut memo, false);
+    assert!(gone.len() == 2 && gone.iter().all(|(_, value)| value.is_none()), "{gone:?}");
+
+    let other = Bench::new("groups: [{name: a, rules: [{alert: A, expr: x, for: 5m}]}]");
+    let stored = fires[0].1.clone().unwrap();
+    block_on(other.set.restore(&stored, 6 * MIN, None)).unwrap();
+    assert!(other.set.has_alerts());
+    let mut memo = Memo::of_stored([&fires[0].0].into_iter());
+    assert_eq!(other.set.save_changed(&mut memo, false).len(), 1, "another process's is over");
+}
+
+#[test]
 fn after_a_short_break_a_pending_alert_keeps_its_start() {
     let text = "groups: [{name: g, rules: [{alert: P, expr: p, for: 5m}]}]";
     let bench = Bench::new(text);
@@ -433,7 +463,7 @@ fn after_a_short_break_a_pending_alert_keeps_its_start() {
     let saved = bench.set.save();
 
     let bench = Bench::over(bench.world, text);
-    block_on(bench.set.restore(&saved, 5 * MIN)).unwrap();
+    block_on(bench.set.restore(&saved, 5 * MIN, None)).unwrap();
     bench.at(5);
 
     let alerts = bench.rules()[0].alerts.clone().unwrap();
@@ -449,7 +479,7 @@ fn after_a_long_break_pending_alerts_start_anew() {
     let saved = bench.set.save();
 
     let bench = Bench::over(bench.world, text);
-    block_on(bench.set.restore(&saved, 62 * MIN)).unwrap();
+    block_on(bench.set.restore(&saved, 62 * MIN, None)).unwrap();
 
     assert_eq!(bench.rules()[0].state, Some(AlertState::Inactive));
 }
@@ -458,7 +488,7 @@ fn after_a_long_break_pending_alerts_start_anew() {
 fn a_state_that_cannot_be_read_is_refused() {
     let bench = Bench::new(TWO);
     for bytes in ["", "{}", r#"{"version":9,"saved_at_ms":0,"groups":[]}"#] {
-        assert!(block_on(bench.set.restore(bytes.as_bytes(), 0)).is_err(), "{bytes}");
+        assert!(block_on(bench.set.restore(bytes.as_bytes(), 0, None)).is_err(), "{bytes}");
     }
 }
 

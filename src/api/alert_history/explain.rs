@@ -45,10 +45,11 @@ pub(super) async fn explain(
     let wanted = wanted(&api, &params)?;
     let shown = if let Some(name) = params.get("rule") {
         let span = (wanted.start_ms, wanted.end_ms.min(api.clock.now_ms()));
+        let times = Times::within(span);
         let (group, rule) = rule_named(&api, &grant, name).await.ok_or_else(|| {
             ApiError::new(Kind::NotFound, format!("there is no alerting rule {name}"))
         })?;
-        json!({ "rule": explain_rule(&api, &grant, &group, &rule, None, span).await })
+        json!({ "rule": explain_rule(&api, &grant, &group, &rule, None, times).await })
     } else {
         let started_ms = params.get("started").map(|_| params.time_ms("started", 0)).transpose()?;
         explain_alert(&api, &grant, &wanted, started_ms).await?
@@ -90,7 +91,12 @@ async fn explain_alert(
     };
     let span = (wanted.start_ms, wanted.end_ms.min(api.clock.now_ms()));
     let view = firing(api, grant, fingerprint).await?;
-    let rule = rule_of(api, grant, labels, span).await;
+    // What was kept has the evaluations around its beginning; else they are asked for now.
+    let times = match (&kept, begun) {
+        (None, Some(at_ms)) => Times::around(at_ms, span.1),
+        _ => Times::within(span),
+    };
+    let rule = rule_of(api, grant, labels, times).await;
     let policy = api.notifier.policy().await?;
     let others: Vec<&String> = found.alerts.keys().skip(1).collect();
     let mut shown = json!({
@@ -159,17 +165,24 @@ pub(crate) async fn to_keep(
         "endsAt": ends_at_ms.map(time::rfc3339),
         "keptAt": time::rfc3339(now_ms),
         "routes": api.notifier.policy().await?.explained(labels, *starts_at_ms),
-        "rule": rule_of(api, grant, labels, span).await,
+        "rule": rule_of(api, grant, labels, Times::around(*starts_at_ms, span.1)).await,
+        "ruleAtEnd": match ends_at_ms {
+            // Of one that was short, the beginning shows the end as well.
+            Some(at_ms) if at_ms.saturating_sub(*starts_at_ms) > LEAD_MS => {
+                rule_of(api, grant, labels, Times::around(*at_ms, now_ms)).await
+            }
+            _ => Value::Null,
+        },
         "records": of_alert(&found.records, fingerprint),
     });
     evidence::add(api, grant, labels, *starts_at_ms, &mut shown).await;
     Ok(shown)
 }
 
-async fn rule_of(api: &Api, grant: &Grant, labels: &Labels, span: (i64, i64)) -> Value {
+async fn rule_of(api: &Api, grant: &Grant, labels: &Labels, times: Times) -> Value {
     let name = labels.get("alertname").unwrap_or_default();
     match rule_named(api, grant, name).await {
-        Some((group, rule)) => explain_rule(api, grant, &group, &rule, Some(labels), span).await,
+        Some((group, rule)) => explain_rule(api, grant, &group, &rule, Some(labels), times).await,
         None => Value::Null, // From outside, or of a rule that is gone.
     }
 }
@@ -220,10 +233,10 @@ async fn explain_rule(
     group: &GroupView,
     rule: &RuleView,
     of: Option<&Labels>,
-    span: (i64, i64),
+    times: Times,
 ) -> Value {
     let left = compared(rule);
-    let asked = |query| asked_again(rule, query, span, group.interval);
+    let asked = |query| asked_again(rule, query, times, group.interval);
     let evaluations = series(api, grant, asked(&rule.query), of).await;
     let operand = match &left {
         Some(left) => series(api, grant, asked(left), of).await,
@@ -266,17 +279,43 @@ struct Again<'a> {
     times: (i64, i64, i64),
 }
 
-fn asked_again<'a>(
-    rule: &RuleView,
-    query: &'a str,
-    (start_ms, end_ms): (i64, i64),
-    interval_s: f64,
-) -> Again<'a> {
+/// At which times an expression is asked again.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    start_ms: i64,
+    end_ms: i64,
+    /// An evaluation, around which every one is shown.
+    around_ms: Option<i64>,
+}
+
+impl Times {
+    /// Spreads the moments over a time.
+    fn within((start_ms, end_ms): (i64, i64)) -> Self {
+        Self { start_ms, end_ms, around_ms: None }
+    }
+
+    /// Takes every evaluation before and after one, none later than the end.
+    fn around(at_ms: i64, end_ms: i64) -> Self {
+        Self { start_ms: i64::MIN, end_ms, around_ms: Some(at_ms) }
+    }
+
+    /// Returns start, end and step.
+    fn of_interval(self, interval_ms: i64) -> (i64, i64, i64) {
+        let half_ms = interval_ms.saturating_mul(MOMENTS_MAX / 2);
+        if let Some(at_ms) = self.around_ms {
+            let end_ms = self.end_ms.min(at_ms.saturating_add(half_ms));
+            return (at_ms.saturating_sub(half_ms), end_ms.max(at_ms), interval_ms);
+        }
+        let Self { start_ms, end_ms, .. } = self;
+        let step_ms = interval_ms.max((end_ms - start_ms) / MOMENTS_MAX).max(1_000);
+        (start_ms.max(end_ms - step_ms * MOMENTS_MAX), end_ms, step_ms)
+    }
+}
+
+fn asked_again<'a>(rule: &RuleView, query: &'a str, times: Times, interval_s: f64) -> Again<'a> {
     #[expect(clippy::cast_possible_truncation, reason = "an interval is far below 2^53 ms")]
-    let interval_ms = (interval_s * 1e3) as i64;
-    let step_ms = interval_ms.max((end_ms - start_ms) / MOMENTS_MAX).max(1_000);
-    let start_ms = start_ms.max(end_ms - step_ms * MOMENTS_MAX);
-    Again { language: rule.language, query, times: (start_ms, end_ms, step_ms) }
+    let interval_ms = ((interval_s * 1e3) as i64).max(1);
+    Again { language: rule.language, query, times: times.of_interval(interval_ms) }
 }
 
 /// Asks an expression again; of an alert, only the series it came from.

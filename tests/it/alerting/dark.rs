@@ -180,11 +180,14 @@ fn a_commons_that_goes_dark_is_told_by_signal_and_late_data_ends_it_without_pagi
         "{told:?}"
     );
 
-    // The partition ends: everything of the outage comes at once, the probe down all the while.
+    // The partition ends: everything of the outage comes at once. The probe was down all the while, but
+    // for the last minutes, further back than an instant query reaches.
     let n_told = world.told("firing").len();
+    let now_ms = world.clock.now_ms();
     let mut at_ms = last_ms + 30_000;
-    while at_ms < world.clock.now_ms() {
-        world.send(&world.heart, at_ms, 0.0);
+    while at_ms <= now_ms {
+        let is_past = now_ms - at_ms > 6 * 60_000;
+        world.send(&world.heart, at_ms, if is_past { 0.0 } else { 1.0 });
         at_ms += 30_000;
     }
     world.pass_until(&[&world.heart, &world.canine], 20, || {
