@@ -235,6 +235,7 @@ async fn explain_rule(
     of: Option<&Labels>,
     times: Times,
 ) -> Value {
+    let rule = &narrowed(rule, grant, of);
     let left = compared(rule);
     let asked = |query| asked_again(rule, query, times, group.interval);
     let evaluations = series(api, grant, asked(&rule.query), of).await;
@@ -261,6 +262,23 @@ async fn explain_rule(
         "comparedValues": operand,
         "why": why(rule, &evaluations, &operand),
     })
+}
+
+/// Returns a rule without the alerts and overrides that are not asked about: of an alert, those of others;
+/// of a rule, those that the caller may not see. What is kept of an alert is asked for by one who sees
+/// everything and read by those who do not.
+fn narrowed(rule: &RuleView, grant: &Grant, of: Option<&Labels>) -> RuleView {
+    let mut rule = rule.clone();
+    let sees = |commons: &str| may_see(grant, &Labels::from_pairs([("commons", commons)]));
+    match of {
+        Some(of) => {
+            let is_it = |own: &Labels| own.iter().all(|(name, value)| of.get(name) == Some(value));
+            rule.alerts.iter_mut().for_each(|alerts| alerts.retain(|alert| is_it(&alert.labels)));
+            rule.overrides.retain(|one| of.get("commons") == Some(one.commons.as_str()));
+        }
+        None => rule.overrides.retain(|one| sees(&one.commons)),
+    }
+    rule
 }
 
 /// Returns what an alerting expression watches: the left side of its comparison.
