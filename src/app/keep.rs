@@ -22,6 +22,8 @@ use crate::storage::StateStore;
 
 /// How often the ledger is read on.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How long a line may take from its decision into the ledger.
+const LAG_MS: i64 = 2_000;
 /// How many lines of it at once.
 const LINES_MAX: usize = 10_000;
 /// Where explanations are kept, by the time and the name of their alert; and how far the ledger was read.
@@ -115,8 +117,9 @@ pub(super) async fn keep(keeper: Keeper, clock: SharedClock, shutdown: Cancellat
 
 impl Keeper {
     async fn look(&self, memory: &mut Memory, grant: &Grant, now_ms: i64) {
-        // Of the ms that is under way more may come.
-        let records = self.api.ledger.records(memory.read_until_ms, now_ms, LINES_MAX).await;
+        // What was decided a moment ago may still be on its way into the ledger.
+        let until_ms = now_ms.saturating_sub(LAG_MS);
+        let records = self.api.ledger.records(memory.read_until_ms, until_ms, LINES_MAX).await;
         let records = match records {
             Ok(records) => records,
             Err(error) => return warn!(%error, "the ledger was not read"),
@@ -135,9 +138,9 @@ impl Keeper {
             warn!(n_skipped, "alerts were not kept: there were too many at once");
         }
         if !records.is_empty() {
-            self.write(CURSOR.0, CURSOR.1.to_owned(), now_ms.to_string().into_bytes()).await;
+            self.write(CURSOR.0, CURSOR.1.to_owned(), until_ms.to_string().into_bytes()).await;
         }
-        memory.read_until_ms = now_ms;
+        memory.read_until_ms = until_ms.max(memory.read_until_ms);
         if now_ms >= memory.next_trim_ms {
             memory.next_trim_ms = now_ms.saturating_add(TRIM_EVERY_MS);
             self.trim(now_ms).await;
