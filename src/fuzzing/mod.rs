@@ -23,7 +23,9 @@ pub use crate::ingest::fuzzing::{
     otlp_metrics_json, otlp_metrics_pb, otlp_traces_json, otlp_traces_pb, rw1_snappy, rw1_walk,
     rw2_walk, zstd_gzip_limit,
 };
-pub use crate::notify::fuzzing::{alerting_file, am_matchers, webhook_url};
+pub use crate::notify::fuzzing::{
+    alerting_file, am_matchers, mail_dialog, notify_text, webhook_url,
+};
 pub use crate::query::fuzzing::{
     logql_parse, logql_pipeline, logql_template, promql_eval, promql_notation, promql_parse,
     sql_gate, sql_json_get, sql_tokens, traceql, worker_frames,
@@ -72,5 +74,5 @@ targets! {
     scrub tagging tagging_files derive_lines line_read
     rule_file rule_template rule_test_file
     config_parse auth_header webhook_url api_params api_numbers remote_read
-    alerting_file am_matchers
+    alerting_file am_matchers notify_text mail_dialog
 }
