@@ -41,7 +41,7 @@ fn rules(scale: &Scale) -> String {
                  labels: {{severity: page}}, annotations: {{summary: '{{{{ $labels.commons }}}} {{{{ $value }}}}'}}}}\n",
                 n % METRICS,
                 // One rule in a hundred has an alert for every commons.
-                if n % 100 == 0 { "0.001" } else { "1e9" },
+                if n.is_multiple_of(100) { "0.001" } else { "1e9" },
             ));
         }
     }

@@ -144,7 +144,7 @@ impl Pipeline {
 fn shipped_rules() -> Vec<rules::GroupDef> {
     let files = concat!(env!("CARGO_MANIFEST_DIR"), "/alerts/*.yml").to_owned();
     let files = rules::read_files(&[files]).unwrap();
-    let as_it_is = |expr: &str| Ok(expr.to_owned());
+    let as_it_is = |_: rules::Dialect, expr: &str| Ok(expr.to_owned());
     rules::parse(&files, Defaults::from(&rules::Config::default()), &as_it_is).unwrap()
 }
 
@@ -289,8 +289,12 @@ impl Store {
 
 #[async_trait]
 impl rules::World for Store {
-    async fn ask(&self, expr: &str, time_ms: i64) -> Result<Vec<(Labels, f64)>, String> {
-        let expr = self.parse(expr);
+    async fn ask(
+        &self,
+        question: rules::Question<'_>,
+        time_ms: i64,
+    ) -> Result<Vec<(Labels, f64)>, String> {
+        let expr = self.parse(question.text);
         let budget =
             Budget::new(Arc::new(commonwatch::base::SystemClock::new()), Duration::from_secs(60));
         let source = self.source.lock();
