@@ -152,12 +152,12 @@ impl DictionaryChunk {
         sources
     }
 
-    /// Appends a row with a text of no dictionary; returns true when it ended a page.
+    /// Appends a row with a text of no dictionary.
     pub(super) fn push_text(
         &mut self,
         text: Option<&[u8]>,
         compressor: &mut Compressor,
-    ) -> Result<bool> {
+    ) -> Result<()> {
         let key = match text {
             None => NULL,
             Some(text) => {
@@ -168,8 +168,12 @@ impl DictionaryChunk {
                 self.last_key
             }
         };
-        self.push_run(key, 1, compressor)?;
-        Ok(self.page.n_rows == 0)
+        self.push_run(key, 1, compressor)
+    }
+
+    /// Ends the page of keys under way, if there is one.
+    pub(super) fn end_keys(&mut self, compressor: &mut Compressor) -> Result<()> {
+        if self.page.n_rows > 0 { self.end_page(compressor) } else { Ok(()) }
     }
 
     /// Appends a page of texts that are not in the dictionary.
@@ -273,9 +277,7 @@ impl DictionaryChunk {
 
     /// Ends the chunk.
     pub(super) fn finish(mut self, compressor: &mut Compressor) -> Result<EncodedChunk> {
-        if self.page.n_rows > 0 {
-            self.end_page(compressor)?;
-        }
+        self.end_keys(compressor)?;
         let n_values = self.values.len();
         let body = compressor.compress(self.compression, &self.values.into_page())?;
         self.pages.finish(self.descr, self.compression, Some((body, n_values)))

@@ -85,9 +85,10 @@ impl TextChunk {
                 Ok(())
             };
         };
-        let has_ended_page = self.chunk.push_text(text, compressor)?;
-        // A page of keys is as wide as the dictionary at its end, so it is not left half-way.
-        if has_ended_page && self.chunk.dictionary_bytes() >= bytes_max {
+        self.chunk.push_text(text, compressor)?;
+        // Looked at after every row: a page's worth of long texts could be a gigabyte.
+        if self.chunk.dictionary_bytes() >= bytes_max {
+            self.chunk.end_keys(compressor)?;
             self.dictionary = Dictionary::Full;
         }
         Ok(())
