@@ -68,6 +68,8 @@ fn scrape_pod(site: &'static Site, pod: &Pod, is_failing: bool, into: &mut Scrap
     if is_failing {
         let reason = [container.as_slice(), &[("reason", "CrashLoopBackOff")]].concat();
         into.kube("kube_pod_container_status_waiting_reason", site, &reason, 1.0);
+        let ended = [container.as_slice(), &[("reason", "Error")]].concat();
+        into.kube("kube_pod_container_status_last_terminated_reason", site, &ended, 1.0);
     }
     let serves_metrics = site.has_fence_metrics && pod.service == "fence";
     let is_up =
