@@ -37,8 +37,6 @@ mod spans;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 #[cfg(test)]
-mod cases;
-#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

@@ -34,8 +34,8 @@ const DASHBOARDS: [(&str, bool); 10] = [
 ];
 /// The commons that has everything: every service, fence's metrics, traces.
 const SHOWN: &str = "heart.commons.example";
-/// What a panel looks at: the last five minutes, a point a minute.
-const RANGE_MS: i64 = 300_000;
+/// What a panel looks at: the last ten minutes, a point a minute.
+const RANGE_MS: i64 = 600_000;
 const STEP_S: &str = "60";
 
 /// Kinds of panels that show nothing of their own.
@@ -82,7 +82,7 @@ fn filled(expr: &str, shows_all: bool) -> String {
         .replace("$commons", commons)
         .replace("$service", ".*")
         .replace("$env", ".*");
-    assert!(!filled.contains("$__") && !filled.contains("\"$"), "a variable is left: {filled}");
+    assert!(!filled.contains("$__") && !filled.contains("${"), "a variable is left: {filled}");
     filled
 }
 
@@ -202,38 +202,6 @@ fn every_panel_shows_something_of_the_demos_data() {
     let wrong: Vec<String> =
         shown.filter_map(|question| Asker::at(&simulation).check(question).err()).collect();
     assert!(wrong.is_empty(), "{} panels show nothing: {wrong:#?}", wrong.len());
-    check_that_lines_have_columns(&simulation);
-}
-
-/// What the services write is read into columns, whoever writes it.
-fn check_that_lines_have_columns(simulation: &Simulation) {
-    let rows = simulation.caller.sql(
-        "SELECT format, count(*) AS n, count(http_status) AS n_requests, count(http_route) AS n_routes \
-         FROM logs WHERE format IS NOT NULL GROUP BY format ORDER BY format",
-    );
-    let formats: Vec<_> = rows.iter().map(|row| row["format"].as_str().unwrap()).collect();
-    let wanted = [
-        "apex",
-        "cdislogging",
-        "faro",
-        "glog",
-        "go",
-        "guppy",
-        "kubernetes",
-        "launch_test",
-        "nginx",
-        "portal",
-        "revproxy",
-    ];
-    assert_eq!(formats, wanted, "{rows:?}");
-    let of = |format: &str| rows.iter().find(|row| row["format"] == format).unwrap();
-    for (format, column) in
-        [("revproxy", "n_requests"), ("revproxy", "n_routes"), ("nginx", "n_requests")]
-    {
-        assert_eq!(of(format)[column], of(format)["n"], "{format}: {column}");
-    }
-    let counted = simulation.caller.promql("sum(csoc_http_requests_total)", simulation.now_ms());
-    assert_eq!(counted[0].value, of("revproxy")["n"].to_string(), "lines and metrics agree");
 }
 
 /// Nobody asks for what nobody sends; and what is not a panel's is at least understood.

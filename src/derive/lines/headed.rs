@@ -71,7 +71,7 @@ pub(super) fn go(body: &str) -> Option<Line<'_>> {
     let line = Line::new(Format::Go, rest);
     if let Some((word, message)) = rest.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
         let level = level::level(word).unwrap_or("unknown");
-        return Some(Line { level, logger: "nginx", message, ..line });
+        return Some(Line { level, message, ..line });
     }
     let (logger, rest) = place(rest).unwrap_or(("", rest));
     let (level, message) = go_level(rest);

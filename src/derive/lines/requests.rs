@@ -5,13 +5,20 @@ use super::{Format, Line, Request};
 /// How long an address may be at most: IPv6 with a zone.
 const ADDRESS_BYTES_MAX: usize = 64;
 
-/// Returns true when a line begins with an address, as a combined one does: `10.0.3.7 - `.
+/// Returns true when a line begins with an address, as a combined one does: `10.0.3.7 - `. An IPv6
+/// address may have a zone.
 pub(super) fn has_address(body: &str) -> bool {
     let head = &body.as_bytes()[..body.len().min(ADDRESS_BYTES_MAX + 3)];
-    let is_address = |byte: &u8| byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':' | b'%');
-    let len = head.iter().take_while(|byte| is_address(byte)).count();
+    let is_digit = |byte: &u8| byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':');
+    let len = head.iter().take_while(|byte| is_digit(byte)).count();
+    let zone = head[len..].iter().enumerate();
+    let is_zone = |(idx, byte): &(usize, &u8)| match idx {
+        0 => **byte == b'%',
+        _ => byte.is_ascii_alphanumeric(),
+    };
+    let end = len + zone.take_while(is_zone).count();
     let has_mark = head[..len].iter().any(|byte| matches!(byte, b'.' | b':'));
-    has_mark && head[len..].starts_with(b" - ")
+    has_mark && head[end..].starts_with(b" - ")
 }
 
 /// `10.0.3.7 - - [21/Aug/2026:10:11:12 +0000] "GET /x HTTP/1.1" 200 812 "-" "agent" "203.0.113.9"`

@@ -1,5 +1,7 @@
 //! Lines in, samples out, through the door.
 
+mod cases;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -9,14 +11,14 @@ use crate::base::ManualClock;
 use crate::base::units::HumanDuration;
 
 const NOW_MS: i64 = 1_787_000_000_000;
-pub(super) const NOW_NS: i64 = NOW_MS * 1_000_000;
+const NOW_NS: i64 = NOW_MS * 1_000_000;
 
-pub(super) fn derive_with(config: Config) -> Derive {
+fn derive_with(config: Config) -> Derive {
     let tagger = Tagger::load(&crate::tagging::Config::default()).unwrap();
     Derive::new(config, Arc::new(tagger), ManualClock::at_ms(NOW_MS), Metrics::default())
 }
 
-pub(super) fn tags(service: &str) -> Tags {
+fn tags(service: &str) -> Tags {
     Tags {
         commons: Commons::new("heart.commons.example").unwrap(),
         service: Some(Arc::from(service)),
@@ -27,7 +29,7 @@ pub(super) fn tags(service: &str) -> Tags {
 }
 
 /// A line that comes and is stored.
-pub(super) fn observe(derive: &Derive, tags: &Tags, app: Option<&str>, at_ns: i64, body: &str) {
+fn observe(derive: &Derive, tags: &Tags, app: Option<&str>, at_ns: i64, body: &str) {
     let line = derive.read_line(tags, app, body);
     derive.observe_log(tags, at_ns, body, &line);
 }
@@ -397,7 +399,7 @@ fn the_last_success_of_a_job_is_known() {
 fn folded_series_come_out_as_one() {
     let derive =
         derive_with(Config { fold_warm_up: HumanDuration::from_secs(0), ..Config::default() });
-    let labels = Labels::from_pairs([("__name__", "gen3_fence_login_total"), ("idp", "google")]);
+    let labels = Labels::from_pairs([("__name__", "gen3_other_total"), ("idp", "google")]);
     let send = |wire_id, value| {
         let series = Folding { labels: &labels, meta: &SeriesMeta::default(), observed: None };
         derive.fold(&tags("x").commons, &series, wire_id, value);

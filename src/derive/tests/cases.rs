@@ -13,9 +13,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::lines::{self, Line};
-use super::tests::{NOW_NS, derive_with, observe, tags};
 use super::*;
+use crate::derive::lines::{self, Line};
 
 #[derive(Debug, Default)]
 struct Case {
