@@ -13,6 +13,7 @@ pub mod ipc;
 pub mod json;
 pub mod json_read;
 pub mod labels;
+pub mod level;
 pub mod log;
 pub mod matcher;
 pub mod metric;
@@ -26,7 +27,7 @@ pub use alert::AlertEvent;
 pub use grant::{Grant, ReadScope, Role, WriteScope};
 pub use histogram::{Histogram, HistogramPoints, Native, ResetHint};
 pub use labels::{Labels, LabelsBuilder};
-pub use log::{LogRow, LogsBuilder};
+pub use log::{LineFields, LogRow, LogsBuilder};
 pub use matcher::{
     MatchOp, Matcher, REGEX_PROGRAM_BYTES_CEILING, REGEX_PROGRAM_BYTES_MAX, compile_label_regex,
 };

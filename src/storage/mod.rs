@@ -50,6 +50,7 @@ pub use descriptions::Described;
 pub use disk::{Disk, RealDisk};
 pub use exemplars::ExemplarRequest;
 pub use files::checked::{Checked, Seal};
+pub use files::grams::LineNeed;
 pub use files::read_spans::{SpanRange, SpanRows};
 pub use head::raw_keys::Epoch;
 pub use keeper::Keeper;
@@ -533,6 +534,17 @@ impl Storage {
     /// Returns the disk, for readers of whole files.
     pub fn disk(&self) -> Arc<dyn Disk> {
         Arc::clone(&self.shared.disk)
+    }
+
+    /// Returns how many series each commons has of each value of a label.
+    pub fn series_by(&self, label: &str) -> Vec<(Commons, String, usize)> {
+        let mut all = Vec::new();
+        for entry in self.shared.commons.all() {
+            let registry = entry.registry.read();
+            let counts = registry.counts(label);
+            all.extend(counts.map(|(value, n)| (entry.name.clone(), value.to_owned(), n)));
+        }
+        all
     }
 
     /// Refreshes the gauge of the memory that series take; called now and then.

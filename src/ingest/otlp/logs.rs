@@ -111,6 +111,7 @@ impl<'c> Walk<'c> {
         let severity_text = text_of(raw.severity_text);
         let event_name = text_of(raw.event_name);
         let (trace_id, span_id) = (HexId::trace(raw.trace_id), HexId::span(raw.span_id));
+        let read = origin.read_line(&self.ctx.ingest.derive, &body);
         let row = LogRow {
             timestamp_ns,
             observed_ns,
@@ -124,9 +125,11 @@ impl<'c> Walk<'c> {
             trace_id: trace_id.as_str(),
             span_id: span_id.as_str(),
             flags: raw.flags,
+            line: read.fields(&body),
         };
         self.decoded.n_built_bytes += row.body.len() + row.attributes.len();
         self.batches.of(&origin).push(&origin.tags, &row);
+        self.batches.keep(read);
         Ok(())
     }
 

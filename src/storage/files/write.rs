@@ -141,6 +141,7 @@ impl FileWriter {
         let properties = properties(&target, row_group_rows);
         let writer = RowGroups::new(Summing::new(file), schema, properties)
             .map_err(|source| WriteError::Encode { path: path.clone(), source })?;
+        let writer = if target.signal == Signal::Logs { writer.with_grams() } else { writer };
         let has_exp = schema.column_with_name("exp_scale").is_some();
         Ok(Self { path, target, writer, n_rows: 0, min_ns: i64::MAX, max_ns: i64::MIN, has_exp })
     }
@@ -298,9 +299,16 @@ fn properties(target: &Target, row_group_rows: usize) -> WriterProperties {
 fn without_bounds(signal: Signal) -> &'static [&'static str] {
     match signal {
         Signal::Metrics => &["labels", "kind", "unit", "temporality", "tag_rule"],
-        Signal::Logs => {
-            &["body", "attributes", "resource", "scope_name", "span_id", "flags", "tag_rule"]
-        }
+        Signal::Logs => &[
+            "body",
+            "attributes",
+            "resource",
+            "scope_name",
+            "span_id",
+            "flags",
+            "tag_rule",
+            "http_size_bytes",
+        ],
         Signal::Exemplars => &["span_id", "exemplar_labels", "labels", "tag_rule"],
         Signal::Spans => &[
             "span_id",

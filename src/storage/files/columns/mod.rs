@@ -27,6 +27,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 
+use super::grams;
 use chunk::DictionaryChunk;
 use interned::Form;
 use pages::Compressor;
@@ -40,6 +41,14 @@ pub struct RowGroups<W: Write + Send> {
     rows_max: usize,
     open: Option<OpenGroup>,
     compressor: Compressor,
+    lines: Option<Lines>,
+}
+
+/// What is written about the lines of each row group.
+struct Lines {
+    builder: grams::Builder,
+    /// Where each row group's section begins, and its length.
+    sections: Vec<(u64, u64)>,
 }
 
 /// The row group under way.
@@ -75,7 +84,15 @@ impl<W: Write + Send> RowGroups<W> {
             rows_max,
             open: None,
             compressor: Compressor::default(),
+            lines: None,
         })
+    }
+
+    /// Has what may stand in the lines written behind each row group, when the schema has lines.
+    pub fn with_grams(mut self) -> Self {
+        let builder = grams::Builder::of(&self.schema);
+        self.lines = builder.map(|builder| Lines { builder, sections: Vec::new() });
+        self
     }
 
     /// Appends rows.
@@ -84,7 +101,11 @@ impl<W: Write + Send> RowGroups<W> {
         while from < batch.num_rows() {
             let mut group = self.open_group()?;
             let n = (batch.num_rows() - from).min(self.rows_max - group.n_rows);
-            group.write(&self.schema, &batch.slice(from, n), &mut self.compressor)?;
+            let rows = batch.slice(from, n);
+            group.write(&self.schema, &rows, &mut self.compressor)?;
+            if let Some(lines) = &mut self.lines {
+                lines.builder.push(&rows);
+            }
             from += n;
             self.put_back(group)?;
         }
@@ -124,7 +145,9 @@ impl<W: Write + Send> RowGroups<W> {
 
     /// Returns the bytes that the row group under way holds in memory.
     pub fn memory_size(&self) -> usize {
-        self.open.iter().flat_map(|group| &group.columns).map(Column::memory_size).sum()
+        let columns = self.open.iter().flat_map(|group| &group.columns).map(Column::memory_size);
+        let lines = self.lines.iter().map(|lines| lines.builder.memory_size());
+        columns.chain(lines).sum()
     }
 
     /// Writes the row group under way, if there is one.
@@ -145,12 +168,23 @@ impl<W: Write + Send> RowGroups<W> {
             }
         }
         row_group.close()?;
+        if let Some(lines) = &mut self.lines {
+            let section = lines.builder.end_group();
+            let offset = self.writer.bytes_written() as u64;
+            self.writer.write_all(&section)?;
+            lines.sections.push((offset, section.len() as u64));
+        }
         Ok(())
     }
 
     /// Ends the row groups; what `tail` returns for the writer below is a key of the footer.
     pub fn start_tail(&mut self, tail: impl FnOnce(&mut W) -> KeyValue) -> Result<()> {
         self.end_row_group()?;
+        if let Some(Lines { sections, .. }) = &self.lines {
+            let places = serde_json::to_string(sections).expect("numbers are JSON");
+            let key = KeyValue::new(grams::KEY.to_owned(), places);
+            self.writer.append_key_value_metadata(key);
+        }
         // What is still in the crate's buffer would be taken for a part of the tail.
         self.writer.flush()?;
         let key = tail(self.writer.inner_mut());
