@@ -18,8 +18,9 @@ use std::io::Write;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::interleave;
+use arrow::compute::{interleave, interleave_record_batch};
 use arrow::datatypes::{DataType, Field, Int32Type, SchemaRef, UInt64Type};
+use arrow::error::ArrowError;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::errors::{ParquetError, Result};
@@ -119,6 +120,11 @@ impl<W: Write + Send> RowGroups<W> {
         batches: &[&RecordBatch],
         mut places: &[(usize, usize)],
     ) -> Result<()> {
+        if self.lines.is_some() {
+            // What is written about lines is made of whole rows.
+            let rows = interleave_record_batch(batches, places).map_err(arrow_error)?;
+            return self.write(&rows);
+        }
         while !places.is_empty() {
             let mut group = self.open_group()?;
             let n = places.len().min(self.rows_max - group.n_rows);
@@ -302,8 +308,7 @@ impl Column {
             }
             Column::Dictionary(_) | Column::Other(_) => {
                 let arrays: Vec<&dyn Array> = arrays.iter().map(|array| array.as_ref()).collect();
-                let gathered = interleave(&arrays, places)
-                    .map_err(|error| ParquetError::ArrowError(error.to_string()))?;
+                let gathered = interleave(&arrays, places).map_err(arrow_error)?;
                 self.write(field, &gathered, compressor)
             }
         }
@@ -316,4 +321,8 @@ impl Column {
             Column::Other(column) => column.memory_size(),
         }
     }
+}
+
+fn arrow_error(error: ArrowError) -> ParquetError {
+    ParquetError::ArrowError(error.to_string())
 }

@@ -17,6 +17,7 @@ use proptest::prelude::*;
 use super::RowGroups;
 use crate::model::dictionary::DictionaryColumn;
 use crate::model::metric::dictionary_utf8;
+use crate::model::{LogRow, LogsBuilder, Tags, log};
 
 type Row = (Option<String>, String, u64);
 
@@ -228,6 +229,32 @@ fn the_bloom_filter_knows_the_texts_that_are_there() {
     let pages = metadata.offset_index().unwrap()[0][6].page_locations();
     let first_rows: Vec<i64> = pages.iter().map(|page| page.first_row_index).collect();
     assert_eq!(first_rows, [0, 7, 107, 207, 307, 407], "the dictionary is full after seven rows");
+}
+
+#[test]
+fn what_is_written_about_lines_is_the_same_in_whichever_way_rows_come() {
+    let batch = |words: &[&str]| {
+        let mut builder = LogsBuilder::new();
+        for body in words {
+            let row = LogRow { body, attributes: "{}", resource: "{}", ..LogRow::default() };
+            builder.push(&Tags::unassigned(), &row);
+        }
+        builder.finish()
+    };
+    let batches = [batch(&["connection refused", "ok"]), batch(&["upstream timed out"])];
+    let batches: Vec<_> = batches.iter().collect();
+    let places = [(1, 0), (0, 1), (0, 0)];
+    let with_lines = |write: &dyn Fn(&mut RowGroups<Vec<u8>>)| {
+        let groups = RowGroups::new(Vec::new(), &log::schema(), properties(10, 10)).unwrap();
+        let mut groups = groups.with_grams();
+        write(&mut groups);
+        end(groups)
+    };
+
+    let by_places = with_lines(&|groups| groups.write_places(&batches, &places).unwrap());
+
+    let rows = arrow::compute::interleave_record_batch(&batches, &places).unwrap();
+    assert_eq!(by_places, with_lines(&|groups| groups.write(&rows).unwrap()));
 }
 
 #[test]
