@@ -104,7 +104,8 @@ fn store_spans(server: &Server, n_spans: u64, end_ns: u64) -> io::Result<(u64, R
     let mut load = spans::load(n_rounds * (SPANS_PER_ROUND / 1_000));
     load.round_ms = DAY_NS / 1_000_000 / n_rounds.max(1);
     let start_ms = (end_ns - DAY_NS) / 1_000_000;
-    send(&mut load, server.address(load.port), 0..n_rounds, start_ms)?;
+    let address = server.address(load.port);
+    send(&mut load, address, 0..n_rounds, start_ms)?;
     Ok((n_rounds * SPANS_PER_ROUND, end_ns - DAY_NS..end_ns))
 }
 
