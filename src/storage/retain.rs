@@ -46,8 +46,7 @@ pub fn replace(
     gone: &[Arc<FileEntry>],
 ) -> Result<(), CatalogError> {
     next.doomed.extend(gone.iter().map(|file| file.path.clone()));
-    next.write(&*shared.disk)?;
-    *manifest = next;
+    shared.put_manifest(&mut manifest, next)?;
     let files = Arc::new(files_of(&manifest));
     shared.note_files(&files);
     let mut version = shared.version.write();
@@ -64,6 +63,9 @@ pub fn replace(
 
 /// Removes doomed files that no reader holds any more.
 pub fn sweep(shared: &Shared) {
+    if !shared.may_remove() {
+        return;
+    }
     // One holder is the list itself; a snapshot or an older version is another.
     let is_read = |file: &Arc<FileEntry>| Arc::strong_count(file) > 1;
     shared.doomed.lock().retain(|file| is_read(file) || !is_removed(shared, &file.path));
@@ -72,6 +74,9 @@ pub fn sweep(shared: &Shared) {
 
 /// Removes files that had left the catalog when the process ended.
 pub fn remove_doomed(shared: &Shared) {
+    if !shared.may_remove() {
+        return;
+    }
     let doomed = shared.manifest.lock().doomed.clone();
     for path in &doomed {
         is_removed(shared, path);
