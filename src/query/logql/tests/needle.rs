@@ -62,7 +62,7 @@ fn a_needle_costs_a_few_pages() {
         let n_read = world.n_bytes_read() - before;
         let found = found.unwrap();
         assert_eq!(found.lines.len(), 1, "line {n}");
-        assert!(n_read < n_stored / 3, "line {n}: {n_read} of {n_stored} bytes were read");
+        assert!(n_read < n_stored * 2 / 5, "line {n}: {n_read} of {n_stored} bytes were read");
         let (n_lines, n_out) = (found.stats.n_lines, found.stats.n_rows_ruled_out);
         assert!(n_lines < N_ROWS / 5, "line {n}: {n_lines} lines were looked at");
         assert_eq!(n_out + n_lines, N_ROWS, "line {n}: every other row was ruled out");
@@ -88,7 +88,8 @@ fn the_newest_lines_of_a_service_cost_a_few_pages() {
     let found = world.lines("{service=\"guppy\"}", everything(100)).unwrap();
     let (n_read, n_stored) = (world.n_bytes_read() - before, world.n_bytes_stored());
 
-    assert_eq!((found.lines.len(), found.stats.n_lines), (100, 100));
+    assert_eq!(found.lines.len(), 100);
+    assert!(found.stats.n_lines <= 200, "{} lines, of two pages", found.stats.n_lines);
     assert!(n_read < n_stored / 4, "{n_read} of {n_stored} bytes were read");
 }
 
