@@ -48,8 +48,10 @@ pub(super) struct OpenRecord {
 enum Place {
     /// Python: the first line, a frame or its code.
     Frames,
-    /// Python: the exception, or what links it to the next traceback.
+    /// Python: the exception.
     Exception,
+    /// Python: what links it to the next traceback.
+    Chain,
     /// Java: perhaps an exception, perhaps a line like any other.
     Header,
     /// Java: a frame.
@@ -104,8 +106,10 @@ impl Place {
         match self {
             Place::Frames if is_indented || text.is_empty() => Some(Place::Frames),
             Place::Frames => is_exception(line).then_some(Place::Exception),
-            Place::Exception if text.is_empty() || CHAINS.contains(&text) => Some(Place::Exception),
-            Place::Exception => (text == TRACEBACK).then_some(Place::Frames),
+            Place::Exception | Place::Chain if CHAINS.contains(&text) => Some(Place::Chain),
+            Place::Exception | Place::Chain if text.is_empty() => Some(self),
+            Place::Exception => None,
+            Place::Chain => (text == TRACEBACK).then_some(Place::Frames),
             Place::Header => is_java_frame(line).then_some(Place::Frame),
             Place::Frame if is_java_frame(line) || is_java_cause(line) => Some(Place::Frame),
             Place::Frame => None,

@@ -152,7 +152,7 @@ fn take_piece(
     while rest.first().is_some_and(|first| !kept.is_past(first.ts_ns)) {
         let (chunk, behind) = rest.split_at((*n_rows).min(rest.len()));
         rest = behind;
-        if chunk.len() == *n_rows {
+        if chunk.len() == *n_rows && !pipeline.keeps_all() {
             // More from now on, in the pieces behind this one too: too few were kept so far.
             *n_rows = (*n_rows * 4).min(CHUNK_ROWS_MAX);
         }

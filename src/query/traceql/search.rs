@@ -337,7 +337,7 @@ impl Kept<'_> {
     fn may_take(&self, trace: &Trace) -> bool {
         self.wanted.limit > 0
             && (self.traces.len() < 2 * self.wanted.limit
-                || self.traces.iter().any(|kept| kept.start_ns < trace.start_ns))
+                || self.traces.iter().any(|kept| kept.start_ns <= trace.start_ns))
     }
 
     fn take(&mut self, trace: FoundTrace) {

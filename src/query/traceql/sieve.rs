@@ -59,7 +59,7 @@ impl Sieve {
     /// Returns the sieve of a query, or `None` when any trace may match.
     pub(super) fn of(query: &Query) -> Option<Self> {
         let test = of_stages(&query.stages)?;
-        let mut columns = vec!["start_time"];
+        let mut columns = Vec::new();
         test.add_columns(&mut columns);
         Some(Self { test, columns })
     }

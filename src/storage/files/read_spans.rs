@@ -262,15 +262,23 @@ fn open(
         };
     };
     let column = column_of(&footer, TRACE_ID)?;
-    let groups: Vec<usize> = groups
-        .into_iter()
-        .filter(|&idx| one_may_be(footer.metadata().row_group(idx), column, traces))
-        .collect();
-    if groups.is_empty() {
+    let (mut left, mut wanted) = (Vec::new(), BTreeSet::new());
+    for group in groups {
+        if !one_may_be(footer.metadata().row_group(group), column, traces) {
+            continue;
+        }
+        let of_group = passing_bloom(&file, &footer, group, column, traces)?;
+        if !of_group.is_empty() {
+            left.push(group);
+            wanted.extend(of_group);
+        }
+    }
+    if left.is_empty() {
         return Ok(None);
     }
+    let groups = left;
     let footer = with_page_index(&footer, &file)?;
-    let rows = rows_of_any(footer.metadata(), &groups, column, traces)?;
+    let rows = rows_of_any(footer.metadata(), &groups, column, &wanted)?;
     let filter = traces_filter(&footer, Arc::clone(traces));
     let reader = reader(groups, footer).with_row_selection(rows).with_row_filter(filter);
     Ok(Some(reader.build()?))
@@ -284,6 +292,26 @@ fn one_may_be(group: &RowGroupMetaData, column: usize, traces: &BTreeSet<String>
         }
         _ => true,
     }
+}
+
+/// More traces than this are not looked for in bloom filters: most pages would be read anyway.
+const BLOOM_TRACES_MAX: usize = 4_096;
+
+/// Returns those of some traces that a group's bloom filter lets through.
+fn passing_bloom(
+    file: &Reader,
+    footer: &ArrowReaderMetadata,
+    group: usize,
+    column: usize,
+    traces: &BTreeSet<String>,
+) -> Result<BTreeSet<String>, Fault> {
+    if traces.len() > BLOOM_TRACES_MAX {
+        return Ok(traces.clone());
+    }
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file.clone(), footer.clone());
+    let bloom = builder.get_row_group_column_bloom_filter(group, column)?;
+    let may_be = |id: &&String| bloom.as_ref().is_none_or(|bloom| bloom.check(&id.as_str()));
+    Ok(traces.iter().filter(may_be).cloned().collect())
 }
 
 /// Returns true when one of the texts lies between two.

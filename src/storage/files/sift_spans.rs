@@ -41,7 +41,7 @@ pub fn sift(
                 continue;
             }
             let rows = sifted_rows(&file, &footer, group, range, passes)?;
-            if !rows.is_empty() && !ids_of(&file, &footer, group, rows, each)? {
+            if !rows.is_empty() && !ids_of(&file, &footer, group, rows, range, each)? {
                 break;
             }
         }
@@ -50,7 +50,7 @@ pub fn sift(
     read.map_err(|source| fault(&entry.path, &checked, source))
 }
 
-/// Returns the rows of a group that are in the range and pass.
+/// Returns the rows of a group that pass.
 fn sifted_rows(
     file: &Reader,
     footer: &ArrowReaderMetadata,
@@ -68,10 +68,7 @@ fn sifted_rows(
     for batch in reader {
         let batch = batch?;
         let passed = passes(&batch);
-        for (row, &start_ns) in times_ns(&batch).iter().enumerate() {
-            if !passed[row] || !(range.min_ns..=range.max_ns).contains(&start_ns) {
-                continue;
-            }
+        for row in (0..batch.num_rows()).filter(|&row| passed[row]) {
             match rows.last_mut() {
                 Some(last) if last.end == first + row => last.end += 1,
                 _ => rows.push(first + row..first + row + 1),
@@ -82,12 +79,13 @@ fn sifted_rows(
     Ok(rows)
 }
 
-/// Hands the ids and starts of some rows on; returns false when `each` has enough.
+/// Hands the ids and starts of some rows on that are in the range; returns false when `each` has enough.
 fn ids_of(
     file: &Reader,
     footer: &ArrowReaderMetadata,
     group: usize,
     rows: Vec<Range<usize>>,
+    range: &SpanRange,
     each: &mut dyn FnMut(&str, i64) -> bool,
 ) -> Result<bool, Fault> {
     let n_rows = usize::try_from(footer.metadata().row_group(group).num_rows())?;
@@ -102,7 +100,8 @@ fn ids_of(
         let batch = batch?;
         let ids = batch.column_by_name(TRACE_ID).ok_or("no ids")?.as_string::<i32>();
         for (row, &start_ns) in times_ns(&batch).iter().enumerate() {
-            if !each(ids.value(row), start_ns) {
+            let is_in_range = (range.min_ns..=range.max_ns).contains(&start_ns);
+            if is_in_range && !each(ids.value(row), start_ns) {
                 return Ok(false);
             }
         }

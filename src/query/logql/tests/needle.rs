@@ -47,22 +47,22 @@ fn everything(limit: usize) -> LogRange {
 
 #[test]
 fn a_needle_costs_a_few_pages() {
-    const N_ROWS: u64 = 60_000;
+    const N_ROWS: u64 = 120_000;
     let world = World::with_row_groups(1 << 20);
     world.store_as_one(&(0..N_ROWS).map(access).collect::<Vec<_>>());
     world.flush();
     let n_stored = world.n_bytes_stored();
-    assert!(n_stored > 3_000_000, "{n_stored} bytes in files");
+    assert!(n_stored > 4_000_000, "{n_stored} bytes in files");
     // The footer is kept from then on.
     world.lines("{app=\"revproxy\"} |= `of no line`", everything(1)).unwrap();
 
-    for n in [0, 12_345, 30_000, N_ROWS - 1] {
+    for n in [0, 12_345, 70_000, N_ROWS - 1] {
         let before = world.n_bytes_read();
         let found = world.lines(&format!("{{app=\"revproxy\"}} |= `{}`", id(n)), everything(100));
         let n_read = world.n_bytes_read() - before;
         let found = found.unwrap();
         assert_eq!(found.lines.len(), 1, "line {n}");
-        assert!(n_read < n_stored / 3, "line {n}: {n_read} of {n_stored} bytes were read");
+        assert!(n_read < n_stored * 2 / 5, "line {n}: {n_read} of {n_stored} bytes were read");
         let (n_lines, n_out) = (found.stats.n_lines, found.stats.n_rows_ruled_out);
         assert!(n_lines < N_ROWS / 5, "line {n}: {n_lines} lines were looked at");
         assert_eq!(n_out + n_lines, N_ROWS, "line {n}: every other row was ruled out");
@@ -78,7 +78,7 @@ fn a_needle_costs_a_few_pages() {
 
 #[test]
 fn the_newest_lines_of_a_service_cost_a_few_pages() {
-    const N_ROWS: u64 = 150_000;
+    const N_ROWS: u64 = 100_000;
     let world = World::with_row_groups(1 << 20);
     world.store_as_one(&(0..N_ROWS).map(access).collect::<Vec<_>>());
     world.flush();
@@ -88,7 +88,8 @@ fn the_newest_lines_of_a_service_cost_a_few_pages() {
     let found = world.lines("{service=\"guppy\"}", everything(100)).unwrap();
     let (n_read, n_stored) = (world.n_bytes_read() - before, world.n_bytes_stored());
 
-    assert_eq!((found.lines.len(), found.stats.n_lines), (100, 100));
+    assert_eq!(found.lines.len(), 100);
+    assert!(found.stats.n_lines <= 200, "{} lines, of two pages", found.stats.n_lines);
     assert!(n_read < n_stored / 4, "{n_read} of {n_stored} bytes were read");
 }
 

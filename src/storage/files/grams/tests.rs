@@ -5,12 +5,18 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
+use parquet::arrow::ArrowWriter;
 use proptest::prelude::*;
 
 use super::need::rows_for;
 use super::section::{Block, decode};
 use super::{Builder, LineNeed};
-use crate::model::{LogRow, LogsBuilder, Tags, level, log};
+use crate::model::{Commons, LogRow, LogsBuilder, Signal, Tags, level, log};
+use crate::storage::FileEntry;
+use crate::storage::disk::Disk as _;
+use crate::storage::disk::sim::SimDisk;
+use crate::storage::files::read::Footers;
+use crate::storage::files::rows_read::narrow;
 
 /// A row: body, attributes, resource, severity's text and number.
 type Row<'a> = (&'a str, &'a str, &'a str, &'a str, i32);
@@ -170,6 +176,36 @@ fn all_and_any_mean_what_they_say() {
     ] {
         assert_eq!(!rows_for(&need, &blocks).is_empty(), want, "{need:?}");
     }
+}
+
+/// A file as versions wrote it that knew no grams, and as other programs do.
+#[test]
+fn of_files_without_grams_nothing_is_known() {
+    let disk = SimDisk::new();
+    let rows = batch(&[("a line of text", "{}", "{}", "", 0); 3]);
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, rows.schema(), None).unwrap();
+    writer.write(&rows).unwrap();
+    writer.close().unwrap();
+    let entry = FileEntry {
+        path: "old.parquet".to_owned(),
+        signal: Signal::Logs,
+        commons: Commons::own(),
+        day: 0,
+        n_rows: 3,
+        size_bytes: bytes.len() as u64,
+        min_ns: 0,
+        max_ns: 0,
+        has_exp: false,
+        seal: None,
+    };
+    disk.create(&entry.path).unwrap().write_all(&bytes).unwrap();
+
+    let need = LineNeed::text(b"nothing of the kind stands in there");
+    let found = narrow(&disk, &Footers::default(), &entry, 0, &need);
+
+    assert_ne!(need, LineNeed::Nothing);
+    assert_eq!(found.unwrap(), None);
 }
 
 #[test]

@@ -34,7 +34,8 @@ fn table(rng: &mut SmallRng) -> (&'static str, &'static str) {
             "metric, value, labels['shared'] AS shared",
         ),
         (
-            "promql('last_over_time({__name__=~\"scoped_total|other_total|canary.*total\"}[1h])', now(), now(), 1) AS t",
+            "promql('last_over_time({__name__=~\"scoped_total|other_total|canary.*total\"}[1h])', \
+             now(), now(), 1) AS t",
             "timestamp, metric, value, labels",
         ),
         ("logs AS t", "timestamp, body, attributes"),
