@@ -1,12 +1,14 @@
 //! One binary for everything that is measured, a module a subject.
 //!
 //! `cargo bench --bench bench -- logs` runs only the ingest loads whose names contain `logs`;
-//! `cargo bench --bench bench -- peers` runs ours beside Prometheus and VictoriaMetrics. `BENCH=long`
+//! `cargo bench --bench bench -- peers` runs ours beside Prometheus and VictoriaMetrics, `… -- search`
+//! asks for lines and traces among a million of each. `BENCH=long`
 //! and `PEERS=long` take loads that last.
 
 mod ingest;
 mod load;
 mod peers;
+mod search;
 mod servers;
 
 use std::process::ExitCode;
@@ -18,6 +20,7 @@ fn main() -> ExitCode {
     load::remote_write::self_check();
     let result = match words.split_first() {
         Some((first, wanted)) if first == "peers" => peers::run(wanted, is_long("PEERS")),
+        Some((first, _)) if first == "search" => search::run(is_long("BENCH")),
         _ => ingest::run(&words, is_long("BENCH")),
     };
     match result {

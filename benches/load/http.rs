@@ -21,13 +21,18 @@ impl Poster {
 
     /// Posts a body and waits for a 2xx.
     pub(crate) fn post(&mut self, body: &[u8]) -> io::Result<()> {
+        self.ask(body).map(drop)
+    }
+
+    /// Posts a body and returns what a 2xx brings.
+    pub(crate) fn ask(&mut self, body: &[u8]) -> io::Result<Vec<u8>> {
         let head = format!("{}{}\r\n\r\n", self.head, body.len());
         let stream = self.stream.get_mut();
         stream.write_all(head.as_bytes())?;
         stream.write_all(body)?;
         let (status, answer) = self.read_answer()?;
         if (200..300).contains(&status) {
-            return Ok(());
+            return Ok(answer);
         }
         Err(io::Error::other(format!("{status}: {}", String::from_utf8_lossy(&answer))))
     }

@@ -4,9 +4,9 @@
 //! of what reading them does, so that the generator is never what is measured.
 
 pub(crate) mod http;
-mod mix;
+pub(crate) mod mix;
 mod patch;
-mod records;
+pub(crate) mod records;
 pub(crate) mod send;
 
 pub(crate) mod logs;
@@ -15,7 +15,7 @@ pub(crate) mod remote_write;
 pub(crate) mod spans;
 
 /// What OTLP/HTTP needs.
-const OTLP_HEADERS: &str = "Content-Type: application/x-protobuf\r\n";
+pub(crate) const OTLP_HEADERS: &str = "Content-Type: application/x-protobuf\r\n";
 
 /// Which listener takes the load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -91,6 +91,15 @@ impl Template {
     }
 }
 
+/// Returns the id of the trace that a record is of.
+pub(super) fn trace_id(record: u64) -> [u8; 16] {
+    let trace = record / 8;
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&(mix(trace) | 1).to_le_bytes());
+    id[8..].copy_from_slice(&(mix(!trace) | 1).to_le_bytes());
+    id
+}
+
 fn wanted(record: u64, content: Content) -> Vec<u8> {
     match content {
         Content::TraceId => sentinel_16(record, content),
@@ -106,11 +115,7 @@ fn write(place: &mut [u8], content: Content, record: u64, time_ns: u64) {
         Content::EndTime => eight(place, time_ns + mix(record) % 250_000_000),
         Content::SpanId => eight(place, mix(record) | 1),
         Content::ParentId => eight(place, mix(record.wrapping_sub(1)) | 1),
-        Content::TraceId => {
-            let trace = record / 8;
-            eight(place, mix(trace) | 1);
-            eight(&mut place[8..], mix(!trace) | 1);
-        }
+        Content::TraceId => place[..16].copy_from_slice(&trace_id(record)),
         Content::Digits => {
             let mut rest = mix(record) % 1_000_000_000_000;
             for digit in place[..12].iter_mut().rev() {

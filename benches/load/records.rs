@@ -66,12 +66,12 @@ impl Batch for Records {
 }
 
 /// Returns a string value.
-pub(super) fn text(value: &str) -> AnyValue {
+pub(crate) fn text(value: &str) -> AnyValue {
     AnyValue { value: Some(any_value::Value::StringValue(value.to_owned())) }
 }
 
 /// Returns a string attribute.
-pub(super) fn attribute(key: &str, value: &str) -> KeyValue {
+pub(crate) fn attribute(key: &str, value: &str) -> KeyValue {
     KeyValue { key: key.to_owned(), value: Some(text(value)), ..KeyValue::default() }
 }
 

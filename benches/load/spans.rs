@@ -6,12 +6,17 @@ use prost::Message;
 
 use super::Load;
 use super::mix::{mix, pick};
-use super::patch::{Content, Template, sentinel, sentinel_16, sentinel_digits};
+use super::patch::{self, Content, Template, sentinel, sentinel_16, sentinel_digits};
 use super::records::{self, PER_REQUEST, attribute, resource};
 
 /// Returns a load of `n_requests`.
 pub(crate) fn load(n_requests: u64) -> Load {
     records::load("/v1/traces", n_requests, template)
+}
+
+/// Returns the id of the trace that a span of the load is of, in hex.
+pub(crate) fn trace_id(record: u64) -> String {
+    patch::trace_id(record).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn template(number: u64) -> Template {

@@ -161,6 +161,39 @@ impl Server {
         Self::spawn(kind, home)
     }
 
+    /// Stops the server in order, which writes all it holds to files, and starts it again.
+    pub(crate) fn restart(self) -> io::Result<Self> {
+        let Self { kind, process, home, .. } = self;
+        process.stop()?;
+        let mut server = Self::spawn(kind, home)?;
+        server.wait_until_ready()?;
+        Ok(server)
+    }
+
+    /// The same, and the kernel forgets what it knows of our files before the start.
+    pub(crate) fn restart_cold(self) -> io::Result<Self> {
+        let Self { kind, process, home, .. } = self;
+        process.stop()?;
+        for file in files_below(&home.path().join("data/parquet")) {
+            // With a count of 0 this reads nothing and drops what is cached of the file.
+            let status = std::process::Command::new("dd")
+                .arg(format!("if={}", file.display()))
+                .args(["iflag=nocache", "count=0", "status=none"])
+                .status()?;
+            if !status.success() {
+                return Err(io::Error::other(format!("dd ended with {status}")));
+            }
+        }
+        let mut server = Self::spawn(kind, home)?;
+        server.wait_until_ready()?;
+        Ok(server)
+    }
+
+    /// Returns how large our files of a signal are.
+    pub(crate) fn n_bytes_in_files(&self, signal: &str) -> u64 {
+        size_of(&self.home.path().join("data/parquet").join(signal))
+    }
+
     /// Returns how many items our server says it has stored: a 200 to OTLP may hide refusals.
     pub(crate) fn n_stored(&self) -> io::Result<u64> {
         let metrics = get(&self.http, "/metrics")?;
@@ -228,6 +261,11 @@ fn on_disk(kind: Kind, data: &Path) -> io::Result<OnDisk> {
             OnDisk { data: snapshots, log }
         }
     })
+}
+
+fn files_below(path: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }
 
 /// Returns the bytes of all files below a folder, 0 if there is none.

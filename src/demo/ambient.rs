@@ -6,7 +6,9 @@ use super::catalogue::Site;
 use super::dice::Dice;
 use super::lines::Streams;
 use super::pods::{Pods, stream};
+use super::scenario::Scenario;
 use super::text::{cdis, time};
+use super::trouble::Trouble;
 
 const PROBE_EVERY_MS: i64 = 10_000;
 const CUT_EVERY_MS: i64 = 120_000;
@@ -19,6 +21,7 @@ pub(super) fn write(
     site: &'static Site,
     pods: &Pods,
     (from_ms, to_ms): (i64, i64),
+    trouble: &Trouble,
     streams: &mut Streams,
     dice: &mut Dice,
 ) {
@@ -32,7 +35,13 @@ pub(super) fn write(
     }
     for at_ms in multiples(QUEUE_EVERY_MS, from_ms, to_ms) {
         put(pods, site, "ssjdispatcher", at_ms, queue(at_ms, dice), streams);
-        put(pods, site, "audit", at_ms, audit(at_ms), streams);
+        if !trouble.is(Scenario::AuditStuck) {
+            put(pods, site, "audit", at_ms, audit(at_ms), streams);
+        }
+    }
+    for at_ms in multiples(EVENTS_EVERY_MS, from_ms, to_ms) {
+        let entries = streams.entry(events_stream(site)).or_default();
+        entries.push((at_ms * 1_000_000, event(dice)));
     }
     for at_ms in multiples(EVENTS_EVERY_MS, from_ms, to_ms) {
         let entries = streams.entry(events_stream(site)).or_default();

@@ -63,6 +63,11 @@ impl Histogram {
         self.sum += value * n;
     }
 
+    fn add_all(&mut self, other: &Histogram) {
+        self.counts.iter_mut().zip(other.counts).for_each(|(count, more)| *count += more);
+        self.sum += other.sum;
+    }
+
     /// Returns cumulative buckets, sum and count: the values of `histogram_labels`.
     pub(super) fn samples(&self) -> impl Iterator<Item = f64> {
         let mut total = 0.0;
@@ -90,6 +95,28 @@ struct Series {
     meta: SeriesMeta,
     value: Value,
     is_collected: bool,
+}
+
+/// Values of one histogram on their way into the book.
+#[derive(Debug, Clone)]
+pub(super) struct Tally {
+    family: &'static Family,
+    bounds: &'static [f64; BOUNDS_S.len()],
+    values: Histogram,
+    n: u64,
+}
+
+impl Tally {
+    /// Returns a tally without a value.
+    pub(super) fn new(family: &'static Family) -> Self {
+        Self { family, bounds: bounds(family.name), values: Histogram::default(), n: 0 }
+    }
+
+    /// Adds a value.
+    pub(super) fn add(&mut self, value: f64) {
+        self.values.add(self.bounds, value, 1.0);
+        self.n += 1;
+    }
 }
 
 /// The derived series of one commons.
@@ -127,8 +154,20 @@ impl Book {
         pairs: Pairs<'_>,
         by: f64,
     ) -> bool {
+        self.count_all(family, tags, pairs, 1, by)
+    }
+
+    /// Adds what `n` observations come to. Returns true when the series is new.
+    pub(super) fn count_all(
+        &mut self,
+        family: &'static Family,
+        tags: &Tags,
+        pairs: Pairs<'_>,
+        n: u64,
+        by: f64,
+    ) -> bool {
         let n_before = self.series.len();
-        if let Value::Counter(total) = self.entry(family, tags, pairs) {
+        if let Value::Counter(total) = self.entry(family, tags, pairs, n) {
             *total += by;
         }
         self.series.len() > n_before
@@ -142,7 +181,7 @@ impl Book {
         pairs: Pairs<'_>,
         value: f64,
     ) {
-        if let Value::Gauge(last) = self.entry(family, tags, pairs) {
+        if let Value::Gauge(last) = self.entry(family, tags, pairs, 1) {
             *last = value;
         }
     }
@@ -155,7 +194,7 @@ impl Book {
         pairs: Pairs<'_>,
         value: f64,
     ) {
-        if let Value::Gauge(last) = self.entry(family, tags, pairs) {
+        if let Value::Gauge(last) = self.entry(family, tags, pairs, 1) {
             *last = last.max(value);
         }
     }
@@ -168,8 +207,15 @@ impl Book {
         pairs: Pairs<'_>,
         value: f64,
     ) {
-        if let Value::Histogram(histogram) = self.entry(family, tags, pairs) {
-            histogram.add(bounds(family.name), value, 1.0);
+        let mut tally = Tally::new(family);
+        tally.add(value);
+        self.observe_all(&tally, tags, pairs);
+    }
+
+    /// Adds the values of a tally to its histogram.
+    pub(super) fn observe_all(&mut self, tally: &Tally, tags: &Tags, pairs: Pairs<'_>) {
+        if let Value::Histogram(values) = self.entry(tally.family, tags, pairs, tally.n) {
+            values.add_all(&tally.values);
         }
     }
 
@@ -214,7 +260,14 @@ impl Book {
         }
     }
 
-    fn entry(&mut self, family: &'static Family, tags: &Tags, pairs: Pairs<'_>) -> &mut Value {
+    /// Returns what `n` observations are added to.
+    fn entry(
+        &mut self,
+        family: &'static Family,
+        tags: &Tags,
+        pairs: Pairs<'_>,
+        n: u64,
+    ) -> &mut Value {
         let mut key = self.key_of(family, Some(tags), pairs);
         let is_new = !self.series.contains_key(&key);
         let n_new = if family.kind == MetricKind::Histogram { HISTOGRAM_SERIES } else { 1 };
@@ -222,7 +275,7 @@ impl Book {
         if is_new && fits {
             self.insert(key, family, Some(tags), pairs);
         } else if is_new {
-            self.n_overflows += 1;
+            self.n_overflows += n;
             let others: Vec<_> = pairs.iter().map(|(name, _)| (*name, OTHER)).collect();
             key = self.key_of(family, None, &others);
             if !self.series.contains_key(&key) {

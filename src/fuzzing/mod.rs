@@ -23,15 +23,17 @@ pub use crate::ingest::fuzzing::{
     otlp_metrics_json, otlp_metrics_pb, otlp_traces_json, otlp_traces_pb, rw1_snappy, rw1_walk,
     rw2_walk, zstd_gzip_limit,
 };
-pub use crate::notify::fuzzing::{alerting_file, am_matchers, webhook_url};
+pub use crate::notify::fuzzing::{
+    alerting_file, am_matchers, mail_dialog, notify_text, webhook_url,
+};
 pub use crate::query::fuzzing::{
     logql_parse, logql_pipeline, logql_template, promql_eval, promql_notation, promql_parse,
     sql_gate, sql_json_get, sql_tokens, traceql, worker_frames,
 };
 pub use crate::rules::fuzzing::{rule_file, rule_template, rule_test_file};
 pub use crate::storage::fuzzing::{
-    head_chunk, labels_packed, manifest_decode, parquet_open, wal_decode, wal_payload, wal_replay,
-    wal_roundtrip,
+    grams_section, head_chunk, labels_packed, manifest_decode, parquet_open, wal_decode,
+    wal_payload, wal_replay, wal_roundtrip,
 };
 pub use crate::tagging::fuzzing::{scrub, tagging, tagging_files};
 pub use amplify::amplify;
@@ -68,9 +70,9 @@ targets! {
     logql_parse logql_pipeline logql_template
     sql_tokens sql_gate sql_json_get traceql worker_frames
     wal_decode wal_payload wal_roundtrip wal_replay
-    head_chunk labels_packed manifest_decode parquet_open
+    head_chunk labels_packed manifest_decode parquet_open grams_section
     scrub tagging tagging_files derive_lines line_read
     rule_file rule_template rule_test_file
     config_parse auth_header webhook_url api_params api_numbers remote_read
-    alerting_file am_matchers
+    alerting_file am_matchers notify_text mail_dialog
 }

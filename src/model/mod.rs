@@ -13,6 +13,7 @@ pub mod ipc;
 pub mod json;
 pub mod json_read;
 pub mod labels;
+pub mod level;
 pub mod log;
 pub mod matcher;
 pub mod metric;

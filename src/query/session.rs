@@ -15,7 +15,7 @@ use super::answer::SqlAnswer;
 use super::engine::Engine;
 use super::error::QueryError;
 use super::promql::{self, Answer, Budget, PromqlError};
-use super::sql::{HeadRange, Param, Question};
+use super::sql::{Failure, HeadRange, Param, PromqlRequest, Question, promql_failure, promql_rows};
 use super::worker::HeadSource;
 use crate::model::exemplar::SeriesExemplars;
 use crate::model::{
@@ -336,7 +336,13 @@ impl Session {
         deadline: Duration,
     ) -> Result<SqlAnswer, QueryError> {
         // The snapshot lives until the answer is there, and with it the files it names.
-        let head: Arc<dyn HeadSource> = Arc::new(self.snapshot.clone());
+        let budget = Arc::new(self.engine.budget(deadline));
+        let _stop = StopOnDrop(Arc::clone(&budget));
+        let head: Arc<dyn HeadSource> = Arc::new(OfWorker {
+            snapshot: self.snapshot.clone(),
+            promql: self.engine.promql.clone(),
+            budget,
+        });
         loop {
             question.files = self.files()?;
             match self.engine.pool.ask(question, &head, deadline).await {
@@ -440,21 +446,39 @@ impl Drop for StopOnDrop {
     }
 }
 
-impl HeadSource for Snapshot {
+/// What a worker may ask the server for while it answers one question: nothing but the caller's
+/// snapshot.
+#[derive(Debug)]
+struct OfWorker {
+    snapshot: Snapshot,
+    promql: promql::Engine,
+    budget: Arc<Budget>,
+}
+
+impl HeadSource for OfWorker {
     fn rows(
         &self,
         signal: Signal,
         filter: HeadFilter,
     ) -> Box<dyn Iterator<Item = HeadBatch> + Send> {
-        self.head(signal, filter)
+        self.snapshot.head(signal, filter)
+    }
+
+    fn promql(&self, request: &PromqlRequest) -> Result<Vec<RecordBatch>, Failure> {
+        let &PromqlRequest { ref query, start_ms, end_ms, step_ms } = request;
+        let answer = promql::parse(query, &self.budget.limits.parse).and_then(|expr| {
+            self.promql.range(&self.snapshot, &expr, start_ms, end_ms, step_ms, &self.budget)
+        });
+        promql_rows(answer.map_err(|error| promql_failure(&error))?)
     }
 
     fn metric_ranges(&self) -> Vec<HeadRange> {
-        let ranges = self.head_time_ranges_ms().into_iter().map(|(commons, first_ms, last_ms)| {
-            let (min_ns, max_ns) =
-                (first_ms.saturating_mul(1_000_000), last_ms.saturating_mul(1_000_000));
-            HeadRange { commons, min_ns, max_ns }
-        });
+        let ranges =
+            self.snapshot.head_time_ranges_ms().into_iter().map(|(commons, first_ms, last_ms)| {
+                let (min_ns, max_ns) =
+                    (first_ms.saturating_mul(1_000_000), last_ms.saturating_mul(1_000_000));
+                HeadRange { commons, min_ns, max_ns }
+            });
         ranges.collect()
     }
 }

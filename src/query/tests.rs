@@ -8,6 +8,7 @@ use prometheus_client::registry::Registry;
 
 use super::*;
 use crate::base::clock::SharedClock;
+use crate::base::units::HumanSize;
 use crate::base::{Kind, ManualClock};
 use crate::model::{Commons, Grant, Labels, ReadScope, Role, SeriesMeta};
 use crate::query::promql::Value;
@@ -162,8 +163,15 @@ async fn no_dialect_shows_what_is_outside_the_scope() {
     let session = world.session(Role::Developer, ReadScope::Only(BTreeSet::from([heart])));
     let mut said = String::new();
 
-    for sql in ["SELECT * FROM metrics", "SELECT * FROM logs", "SELECT CAST(body AS INT) FROM logs"]
-    {
+    let promql = "SELECT * FROM promql('up', 1767312000, 1767312030, 15)";
+    let fault = "SELECT * FROM promql('label_replace(up, \"a\", \"$1\", \"b\", \"(\")', 1767312000, 1767312030, 15)";
+    for sql in [
+        "SELECT * FROM metrics",
+        "SELECT * FROM logs",
+        "SELECT CAST(body AS INT) FROM logs",
+        promql,
+        fault,
+    ] {
         match session.sql(sql, Vec::new(), Options::default()).await {
             Ok(answer) => said += &answer.to_json().unwrap(),
             Err(error) => said += &error.to_string(),
@@ -178,6 +186,46 @@ async fn no_dialect_shows_what_is_outside_the_scope() {
 
     assert!(said.contains("heart.example"), "{said}");
     assert!(!said.contains("canary") && !said.contains("lung"), "{said}");
+}
+
+#[tokio::test]
+async fn sql_asks_promql_of_the_same_moment_and_scope() {
+    let world = World::new();
+    let (heart, lung) = (commons("heart.example"), commons("lung.example"));
+    for (commons, value) in [(&heart, 1.0), (&lung, 7.0)] {
+        world.sample(commons, "a", 0, value).await;
+        world.log(commons, "a line").await;
+        world.flush().await;
+        world.sample(commons, "a", 30_000, 2.0 * value).await;
+    }
+    let sql = "SELECT l.commons, l.body, p.value, p.labels['job'] AS job FROM logs l JOIN \
+               promql('max_over_time(up[1m])', 1767312030, 1767312030, 15) p ON p.commons = l.commons \
+               ORDER BY 1";
+    let ask = async |read| {
+        let session = world.session(Role::Developer, read);
+        session.sql(sql, Vec::new(), Options::default()).await.unwrap().to_csv().unwrap()
+    };
+
+    let all = ask(ReadScope::All).await;
+    let one = ask(ReadScope::Only(BTreeSet::from([lung]))).await;
+
+    let heart = "heart.example,a line,2.0,a\r\n";
+    let lung = "lung.example,a line,14.0,a\r\n";
+    assert_eq!(all, format!("commons,body,value,job\r\n{heart}{lung}"));
+    assert_eq!(one, format!("commons,body,value,job\r\n{lung}"));
+}
+
+#[tokio::test]
+async fn what_promql_holds_for_sql_is_limited() {
+    let config = Config { memory: HumanSize(64 << 10), ..Config::default() };
+    let world = World::with(config);
+    world.sample(&commons("heart.example"), "a", 0, 1.0).await;
+    let session = world.session(Role::Developer, ReadScope::All);
+    let sql = "SELECT count(*) FROM promql('vector(1)', 1767312000, 1767322000, 1)";
+
+    let refusal = session.sql(sql, Vec::new(), Options::default()).await.unwrap_err();
+
+    assert!(refusal.to_string().contains("query.memory"), "{refusal}");
 }
 
 #[tokio::test]

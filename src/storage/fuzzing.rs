@@ -11,6 +11,8 @@ use super::catalog;
 use super::config::Config;
 use super::disk::Disk;
 use super::disk::sim::SimDisk;
+use super::files::grams::need::rows_for;
+use super::files::grams::{LineNeed, section};
 use super::files::read::{Footers, Selection, Sink, read_series};
 use super::head::chunk::{Arena, Chunk};
 use super::metrics::Metrics;
@@ -18,6 +20,7 @@ use super::open::{self, Progress};
 use super::wal::frame::{
     FRAME_HEADER_BYTES, Found, Frames, SEGMENT_HEADER_BYTES, push_frame, segment_header,
 };
+use super::wal::packed::Packer;
 use super::wal::payload::{self, Payload};
 use super::wal::replay::read_segment;
 use super::{FileEntry, HeadFilter, ReadError, SeriesRequest, Snapshot, flush, wal};
@@ -83,9 +86,15 @@ fn push_payload(out: &mut Vec<u8>, commons: &Commons, payload: &Payload) {
             let points: Vec<_> = points.iter().map(|(slot, ms, h)| (*slot, *ms, h)).collect();
             payload::push_exp_histograms(out, commons, &points);
         }
-        Payload::Logs(batch) => payload::push_rows(out, commons, Signal::Logs, batch),
-        Payload::Spans(batch) => payload::push_rows(out, commons, Signal::Spans, batch),
-        Payload::Exemplars(batch) => payload::push_rows(out, commons, Signal::Exemplars, batch),
+        Payload::Logs(batch) => {
+            payload::push_rows(out, &mut Packer::default(), commons, Signal::Logs, batch);
+        }
+        Payload::Spans(batch) => {
+            payload::push_rows(out, &mut Packer::default(), commons, Signal::Spans, batch);
+        }
+        Payload::Exemplars(batch) => {
+            payload::push_rows(out, &mut Packer::default(), commons, Signal::Exemplars, batch);
+        }
         Payload::Descriptions(described) => payload::push_descriptions(out, commons, described),
     }
 }
@@ -353,6 +362,19 @@ pub fn parquet_open(bytes: &[u8]) {
         let selection = Selection { matchers, start_ms: 0, end_ms: i64::MAX };
         drop(read_series(&disk, &Footers::default(), &entry, selection, &mut Count(0)));
     }
+}
+
+/// A section of grams of any bytes: it covers its rows or says nothing, and rules out none that it
+/// does not cover.
+pub fn grams_section(bytes: &[u8]) {
+    let n_rows = bytes.first().map_or(0, |byte| usize::from(*byte) * 64);
+    let section = bytes::Bytes::copy_from_slice(bytes.get(1..).unwrap_or_default());
+    let Some(blocks) = section::decode(&section, n_rows) else { return };
+    let all = rows_for(&LineNeed::Nothing, &blocks);
+    assert_eq!(all.iter().map(ExactSizeIterator::len).sum::<usize>(), n_rows);
+    let some = rows_for(&LineNeed::text(b"0d9f3c7ab1e24f6680aa11bb22cc33dd"), &blocks);
+    assert!(some.iter().all(|rows| rows.start < rows.end && rows.end <= n_rows));
+    assert!(some.is_sorted_by(|a, b| a.end < b.start), "apart from each other");
 }
 
 /// Bytes as a label set: what is one says so again.

@@ -7,8 +7,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, UInt64Array};
+use arrow::compute::take_record_batch;
 
+use super::files::grams::LineNeed;
+use super::files::page_prune::intersection;
 use super::files::rows_read::{self, Bounds, GroupFilter};
 use super::head::rows::RowBatch;
 use super::head::{CommonsHead, Generation};
@@ -64,6 +67,12 @@ impl LogPiece {
     pub fn is_in_memory(&self) -> bool {
         matches!(self.place, Place::Head(_))
     }
+
+    /// Returns how many of its rows may be wanted.
+    pub fn n_rows_wanted(&self) -> usize {
+        let n_in = |rows: &Vec<Range<usize>>| rows.iter().map(ExactSizeIterator::len).sum();
+        self.rows.as_ref().map_or(self.n_rows, n_in)
+    }
 }
 
 impl Snapshot {
@@ -98,6 +107,44 @@ impl Snapshot {
         Ok(pieces)
     }
 
+    /// Returns a piece without the rows that cannot meet a need, or `None` when none can. Only a few
+    /// bytes a row are read for that.
+    pub fn narrow_log_piece(
+        &self,
+        piece: &LogPiece,
+        need: &LineNeed,
+    ) -> Result<Option<LogPiece>, ReadError> {
+        let Place::File { entry, group_idx } = &piece.place else { return Ok(Some(piece.clone())) };
+        if *need == LineNeed::Nothing {
+            return Ok(Some(piece.clone()));
+        }
+        let may = rows_read::narrow(self.disk(), self.footers(), entry, *group_idx, need)?;
+        let Some(may) = may else { return Ok(Some(piece.clone())) };
+        let rows = match &piece.rows {
+            Some(rows) => intersection(rows, &may),
+            None => may,
+        };
+        Ok((!rows.is_empty()).then(|| LogPiece { rows: Some(rows), ..piece.clone() }))
+    }
+
+    /// Returns a piece in pieces that cover little time each, as far as an index tells.
+    pub fn split_log_piece(&self, piece: LogPiece) -> Result<Vec<LogPiece>, ReadError> {
+        let Place::File { entry, group_idx } = &piece.place else { return Ok(vec![piece]) };
+        let all = 0..piece.n_rows;
+        let rows = piece.rows.as_deref().unwrap_or(std::slice::from_ref(&all));
+        let pages = rows_read::pages(self.disk(), self.footers(), entry, *group_idx, rows)?;
+        if pages.is_empty() {
+            return Ok(vec![piece]);
+        }
+        let of_page = |page: super::files::page_prune::Timed| LogPiece {
+            min_ns: page.min_ns,
+            max_ns: page.max_ns,
+            rows: Some(page.rows),
+            ..piece.clone()
+        };
+        Ok(pages.into_iter().map(of_page).collect())
+    }
+
     /// Hands columns of a piece's rows on, a batch at a time, until `each` has enough. Rows are
     /// half-open ranges, sorted and apart from each other. The columns come in the schema's order.
     pub fn read_log_piece(
@@ -114,17 +161,7 @@ impl Snapshot {
                 let places: Vec<usize> =
                     columns.iter().filter_map(|name| schema.index_of(name).ok()).collect();
                 let batch = batch.project(&places).expect("the places are the schema's");
-                let all = 0..batch.num_rows();
-                for range in rows.unwrap_or(std::slice::from_ref(&all)) {
-                    let mut at = range.start;
-                    while at < range.end {
-                        let n_rows = batch_rows.max(1).min(range.end - at);
-                        if !each(batch.slice(at, n_rows)) {
-                            return Ok(());
-                        }
-                        at += n_rows;
-                    }
-                }
+                rows_in_memory(&batch, rows, batch_rows.max(1), each);
                 Ok(())
             }
             Place::File { entry, group_idx } => {
@@ -200,6 +237,34 @@ impl Snapshot {
         overlaps: &dyn Fn(&FileEntry) -> bool,
     ) -> Vec<Arc<FileEntry>> {
         self.live_files(Signal::Logs, commons, overlaps)
+    }
+}
+
+/// Hands rows of a batch on: as they lie where they follow each other, else gathered, because a batch
+/// a row would cost far more than the row.
+fn rows_in_memory(
+    batch: &RecordBatch,
+    rows: Option<&[Range<usize>]>,
+    batch_rows: usize,
+    each: &mut dyn FnMut(RecordBatch) -> bool,
+) {
+    let all = 0..batch.num_rows();
+    let rows = rows.unwrap_or(std::slice::from_ref(&all));
+    if let [range] = rows {
+        let starts = range.clone().step_by(batch_rows);
+        for start in starts {
+            if !each(batch.slice(start, batch_rows.min(range.end - start))) {
+                return;
+            }
+        }
+        return;
+    }
+    let places: Vec<u64> = rows.iter().cloned().flatten().map(|row| row as u64).collect();
+    for places in places.chunks(batch_rows) {
+        let places = UInt64Array::from(places.to_vec());
+        if !each(take_record_batch(batch, &places).expect("the rows are the batch's")) {
+            return;
+        }
     }
 }
 

@@ -50,6 +50,7 @@ pub use descriptions::Described;
 pub use disk::{Disk, RealDisk};
 pub use exemplars::ExemplarRequest;
 pub use files::checked::{Checked, Seal};
+pub use files::grams::LineNeed;
 pub use files::read_spans::{SpanRange, SpanRows};
 pub use head::raw_keys::Epoch;
 pub use keeper::Keeper;

@@ -7,6 +7,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Schema, SchemaRef};
 
 use super::files::read_spans::{SpanRange, SpanRows, read_trace};
+use super::files::sift_spans::{SpanTest, sift};
 use super::head::CommonsHead;
 use super::shared::Shared;
 use super::{FileEntry, HeadBatch, ReadError, Snapshot};
@@ -99,6 +100,19 @@ impl Snapshot {
     pub fn open_spans(&self, file: &FileEntry, range: &SpanRange) -> Result<SpanRows, ReadError> {
         let Shared { disk, footers, .. } = &*self.shared;
         SpanRows::open(&**disk, footers, file, range, &projected(&range.columns))
+    }
+
+    /// Hands the trace and the start of every span of a file on that is in the range and passes a
+    /// test of the range's columns, until `each` has enough.
+    pub fn sift_spans(
+        &self,
+        file: &FileEntry,
+        range: &SpanRange,
+        passes: &mut SpanTest<'_>,
+        each: &mut dyn FnMut(&str, i64) -> bool,
+    ) -> Result<(), ReadError> {
+        let Shared { disk, footers, .. } = &*self.shared;
+        sift(&**disk, footers, file, range, passes, each)
     }
 
     /// Returns the head's batches that may have spans which began in a time range, in arrival

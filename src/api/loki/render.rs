@@ -117,7 +117,7 @@ fn push_stats(out: &mut String, stats: &ScanStats, n_returned: usize, took_ns: u
     let took_s = Duration::from_nanos(took_ns.max(1)).as_secs_f64();
     let mut took = String::new();
     push_sample_value(&mut took, took_s);
-    let ScanStats { n_lines, n_bytes, n_pieces, n_in_memory, n_kept } = *stats;
+    let ScanStats { n_lines, n_bytes, n_pieces, n_in_memory, n_kept, .. } = *stats;
     let per_second = |n: u64| (n as f64 / took_s).round();
     let mut rates = [String::new(), String::new()];
     push_sample_value(&mut rates[0], per_second(n_bytes));

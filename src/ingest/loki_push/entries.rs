@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::stacks::OpenRecord;
 use crate::ingest::IngestError;
 use crate::ingest::limits::OutOfBounds;
 use crate::ingest::outcome::{Reason, Refusal};
@@ -23,6 +24,8 @@ pub(super) struct Collect<'c> {
     decoded: Decoded,
     attributes: String,
     retagged: Retagged,
+    /// The last record of the stream under way, while more lines may belong to it.
+    open: Option<OpenRecord>,
 }
 
 /// A stream that is decided.
@@ -53,6 +56,7 @@ impl<'c> Collect<'c> {
             decoded: Decoded::default(),
             attributes: String::new(),
             retagged: Retagged::default(),
+            open: None,
         }
     }
 
@@ -111,15 +115,48 @@ impl<'c> Collect<'c> {
     /// Adds an entry of a stream, or counts why not.
     pub(super) fn entry(&mut self, stream: &Stream, entry: &Entry<'_>) -> Result<(), IngestError> {
         self.ctx.count_record(&mut self.decoded)?;
-        if let Err(refusal) = self.write(stream, entry) {
+        let decided = stream.decision.as_ref().map(|_| ()).map_err(Clone::clone);
+        if let Err(refusal) = decided.and_then(|()| self.check(stream, entry)) {
             self.decoded.rejected.add_refusal(refusal, 1);
+            return Ok(());
+        }
+        let Entry { time_ns, line, metadata } = entry;
+        let bytes_max = self.ctx.ingest.limits.log_line.bytes();
+        if let Some(open) = &mut self.open
+            && open.take(*time_ns, line, metadata, bytes_max)
+        {
+            return Ok(());
+        }
+        self.end_record(stream);
+        self.open = OpenRecord::of(*time_ns, line, metadata);
+        if self.open.is_none() {
+            self.note(stream, entry, 1);
         }
         Ok(())
     }
 
+    /// Ends a stream: what comes behind it belongs to no record of it.
+    pub(super) fn end_stream(&mut self, stream: &Stream) {
+        self.end_record(stream);
+    }
+
+    fn end_record(&mut self, stream: &Stream) {
+        let Some(OpenRecord { time_ns, text, metadata, n_lines, .. }) = self.open.take() else {
+            return;
+        };
+        let entry = Entry { time_ns, line: Cow::Owned(text), metadata: &metadata };
+        self.note(stream, &entry, n_lines);
+    }
+
+    /// Writes a record of so many lines, or counts why not.
+    fn note(&mut self, stream: &Stream, entry: &Entry<'_>, n_lines: u64) {
+        if let Err(refusal) = self.write(stream, entry) {
+            self.decoded.rejected.add_refusal(refusal, n_lines);
+        }
+    }
+
     fn write(&mut self, stream: &Stream, entry: &Entry<'_>) -> Result<(), Refusal> {
         let origin = stream.decision.as_ref().map_err(Clone::clone)?;
-        self.check(stream, entry)?;
         self.write_attributes(entry.metadata)?;
         let in_metadata = |name: &str| {
             entry.metadata.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_ref())
@@ -224,6 +261,7 @@ impl<'c> Collect<'c> {
 
     /// Returns all that was collected.
     pub(super) fn finish(mut self) -> Decoded {
+        debug_assert!(self.open.is_none(), "every stream was ended");
         self.batches.into_logs(&mut self.decoded);
         self.decoded
     }

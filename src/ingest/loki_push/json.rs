@@ -46,7 +46,11 @@ fn read_push(collect: &mut Collect<'_>, text: &str) -> Result<(), Fault> {
         parser.array(|parser, _| {
             let labels = read_labels(&mut parser.clone(), collect.labels_max())?;
             match collect.stream(&label_text(&labels), labels) {
-                Ok(stream) => read_values(parser, collect, &stream, &mut fault),
+                Ok(stream) => {
+                    let read = read_values(parser, collect, &stream, &mut fault);
+                    collect.end_stream(&stream);
+                    read
+                }
                 Err(error) => Err(stop(parser, &mut fault, error)),
             }
         })

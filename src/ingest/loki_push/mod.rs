@@ -9,6 +9,7 @@ mod entries;
 mod json;
 mod labels;
 mod protobuf;
+mod stacks;
 
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;

@@ -46,6 +46,7 @@ fn read_stream(collect: &mut Collect<'_>, field: &Field<'_>) -> Result<(), Inges
             collect.entry(&stream, &Entry { time_ns, line, metadata: &metadata })?;
         }
     }
+    collect.end_stream(&stream);
     Ok(())
 }
 

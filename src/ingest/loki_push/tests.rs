@@ -384,3 +384,30 @@ async fn streams_without_entries_count_as_well() {
 
     assert!(text.contains("limits.records_per_request"), "{status} {text}");
 }
+
+#[tokio::test]
+async fn a_traceback_is_stored_as_one_record_and_every_line_is_counted() {
+    let rig = Rig::new();
+    let lines = [
+        "ERROR request failed",
+        "Traceback (most recent call last):",
+        "  File \"/fence/data.py\", line 12, in get",
+        "    raise NotFound(guid)",
+        "fence.errors.NotFound: no file",
+        "INFO next",
+    ];
+    let entries = || lines.iter().map(|line| entry(line, &[])).collect::<Vec<_>>();
+    let mut two_streams = push(r#"{app="fence"}"#, entries());
+    // What a stream leaves open ends with it.
+    two_streams.streams.push(push(r#"{app="other"}"#, entries()[1..3].to_vec()).streams.remove(0));
+    two_streams.streams.push(push(r#"{app="last"}"#, entries()[3..4].to_vec()).streams.remove(0));
+
+    assert_eq!(send_push(&rig, &two_streams).await.0, 204);
+
+    let rows = rows(&rig);
+    let bodies: Vec<&str> = rows.iter().map(|row| row.split('|').nth(3).unwrap()).collect();
+    let traceback = lines[1..5].join("\n");
+    assert_eq!(bodies, [lines[0], &traceback, lines[5], &lines[1..3].join("\n"), lines[3]]);
+    let stored = "commonwatch_ingest_stored_items_total{signal=\"logs\",protocol=\"loki\"}";
+    assert_eq!(rig.metric(stored), 9, "every line counts");
+}

@@ -1,8 +1,8 @@
 //! Following the log: the lines that have come since the last look.
 
+use super::columns::rows_of;
 use super::error::LogqlError;
 use super::pipeline::{Entry, Pipeline, Wanted};
-use super::scan::rows_of;
 use super::select::LogLine;
 use super::syntax::LogExpr;
 use crate::model::Commons;
@@ -39,7 +39,7 @@ impl Follower {
                 let metadata = lines.metadata(row, &stream);
                 let mut entry = Entry::new(ts_ns, lines.body(row), &stream.labels);
                 if self.pipeline.run(&mut entry, &metadata) {
-                    Pipeline::complete(&mut entry, &metadata);
+                    self.pipeline.complete(&mut entry, &metadata);
                     found.push(LogLine::of(&entry));
                 }
             }

@@ -34,7 +34,7 @@ pub fn logql_pipeline(bytes: &[u8]) {
     let metadata = Metadata { attributes: line, ..Metadata::default() };
     let mut entry = Entry::new(1_763_730_000_000_000_000, line, &stream);
     if pipeline.run(&mut entry, &metadata) {
-        Pipeline::complete(&mut entry, &metadata);
+        pipeline.complete(&mut entry, &metadata);
         drop(entry.fields.labels());
     }
 }

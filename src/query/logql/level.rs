@@ -4,6 +4,7 @@
 //! line; the names are Loki's: `trace debug info warn error critical fatal unknown`.
 
 use super::fields::Fields;
+use crate::model::level::{of_number, of_word};
 
 /// Labels and metadata that say it, as Loki looks for them.
 const NAMES: [&str; 6] = ["level", "LEVEL", "severity", "severity_text", "lvl", "log_level"];
@@ -18,35 +19,6 @@ pub(super) fn of(fields: &Fields<'_>, text: &str, number: i32, line: &str) -> &'
     }
     let named = NAMES.iter().filter_map(|name| fields.get(name)).find_map(of_word);
     named.or_else(|| of_line(line)).unwrap_or("unknown")
-}
-
-/// Returns the level of an OTLP severity.
-fn of_number(number: i32) -> Option<&'static str> {
-    Some(match number {
-        1..=4 => "trace",
-        5..=8 => "debug",
-        9..=12 => "info",
-        13..=16 => "warn",
-        17..=20 => "error",
-        21..=24 => "fatal",
-        _ => return None,
-    })
-}
-
-/// Returns the level of a word.
-pub(super) fn of_word(word: &str) -> Option<&'static str> {
-    let is = |names: &[&str]| names.iter().any(|name| word.eq_ignore_ascii_case(name));
-    Some(match word {
-        "" => return None,
-        _ if is(&["trace", "trc"]) => "trace",
-        _ if is(&["debug", "dbg"]) => "debug",
-        _ if is(&["info", "inf", "information", "notice"]) => "info",
-        _ if is(&["warn", "wrn", "warning"]) => "warn",
-        _ if is(&["error", "err", "eror"]) => "error",
-        _ if is(&["critical", "crit", "emerg", "alert"]) => "critical",
-        _ if is(&["fatal", "panic"]) => "fatal",
-        _ => return None,
-    })
 }
 
 /// How much of a line is looked at for words.

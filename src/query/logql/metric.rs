@@ -10,10 +10,12 @@ use std::collections::HashMap;
 
 use parking_lot::Mutex;
 
+use super::columns::Lines;
 use super::error::{KEY_MEMORY, KEY_SERIES, LogqlError};
 use super::pipeline::{Entry, Metadata, Pipeline, Sample, Wanted};
+use super::prune::need;
 use super::rewrite::{Leaf, LeafKind, rewrite};
-use super::scan::{Lines, Place, Scan, ScanStats};
+use super::scan::{Place, Scan, ScanStats};
 use super::stream::Stream;
 use super::syntax::MetricExpr;
 use super::syntax::ast::{Grouping, RangeFunc};
@@ -72,6 +74,7 @@ pub(super) fn evaluate(
         stats.n_bytes += of_leaf.n_bytes;
         stats.n_pieces += of_leaf.n_pieces;
         stats.n_in_memory += of_leaf.n_in_memory;
+        stats.n_rows_ruled_out += of_leaf.n_rows_ruled_out;
     }
     let source = Made(Mutex::new(series));
     // A leaf that counts has a value at each step and nothing between them.
@@ -162,18 +165,19 @@ fn run_leaf(
     // A window is open on the left and closed on the right.
     let times = (to_ns(first_ms).saturating_add(1), to_ns(last_ms));
     let sets = [call.lines.matchers.clone()];
-    let mut scan = Scan::new(snapshot, budget, &sets, times);
+    let mut scan = Scan::new(snapshot, budget, &sets, times).through(&pipeline, need(&call.lines));
     let mut series = Series::new(leaf, steps, budget, used);
     for piece in &scan.pieces()? {
+        let Some(piece) = &scan.narrow(piece)? else { continue };
         let places = scan.places(piece)?;
         if series.needs_no_line(&pipeline) {
             series.count_places(&places, &scan)?;
             continue;
         }
-        let of_piece = scan.streams_of(&places);
+        let streams = scan.streams();
         scan.lines(piece, &places, &mut |places, lines| {
             for (row, place) in places.iter().enumerate() {
-                let stream = &of_piece[&place.stream_idx];
+                let stream = &streams[place.stream_idx];
                 series.take(&pipeline, place, lines, row, stream)?;
             }
             Ok(true)
@@ -264,14 +268,14 @@ impl<'l> Series<'l> {
     ) -> Result<(), LogqlError> {
         let metadata: Metadata<'_> = lines.metadata(row, stream);
         let mut entry = Entry::new(place.ts_ns, lines.body(row), &stream.labels);
-        if !pipeline.run(&mut entry, &metadata) {
+        if !pipeline.run_rest(&mut entry, &metadata) {
             return Ok(());
         }
         let Some(sample) = pipeline.unwrap(&mut entry, &metadata) else { return Ok(()) };
         let is_of_nothing =
             matches!(&self.leaf.grouping, Some(g) if !g.is_without && g.labels.is_empty());
         if !is_of_nothing {
-            Pipeline::complete(&mut entry, &metadata);
+            pipeline.complete(&mut entry, &metadata);
         }
         if let Some(error) = entry.fields.error() {
             let (error, series) = (error.to_owned(), entry.fields.labels().to_string());

@@ -14,6 +14,7 @@ pub mod error;
 pub mod syntax;
 
 mod clusters;
+mod columns;
 mod detect;
 mod explore;
 mod fields;
@@ -21,12 +22,14 @@ mod follow;
 mod level;
 mod metric;
 mod pipeline;
+mod prune;
 mod rewrite;
 mod scan;
 mod select;
 mod stream;
 mod template;
 mod units;
+mod yields;
 
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
@@ -41,6 +44,7 @@ pub use metric::Steps;
 pub use scan::ScanStats;
 pub use select::{LogAnswer, LogLine, LogRange, Pairs};
 pub use syntax::{Expr, ParseLimits, parse, parse_log, parse_selector};
+pub use yields::{labels_yielded, lines_counted};
 
 use super::promql::{self, Budget};
 use crate::storage::Snapshot;

@@ -1,39 +1,31 @@
 //! Walking the records of a snapshot that a selector may mean.
 //!
-//! Pieces are pruned by commons, time and service before anything is read. Of a piece the small
-//! columns come first: they say which rows are of a wanted stream and time. The lines and what
-//! belongs to them are read for those rows alone.
+//! Pieces are pruned by commons, time and service before anything is read, and then by what their
+//! lines hold. Of a piece the small columns come first: they say which rows are of a wanted stream
+//! and time. Then the lines of those rows, if the query begins with line filters, and what else
+//! belongs to a line only for the lines that are left.
 
 use std::collections::HashMap;
 use std::ops::Range;
 use std::rc::Rc;
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Int32Type, TimestampNanosecondType};
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, StringArray};
+use arrow::compute::{concat, filter};
 
+use super::columns::{BODY, KEY_COLUMNS, Keys, Lines, column};
 use super::error::LogqlError;
-use super::pipeline::Metadata;
+use super::pipeline::{LineTest, Pipeline, keeps};
 use super::stream::{Parts, Stream};
 use crate::model::{Commons, MatchOp, Matcher};
 use crate::query::promql::Budget;
-use crate::storage::{LogPiece, LogsWanted, Snapshot};
+use crate::storage::{LineNeed, LogPiece, LogsWanted, Snapshot};
 
-/// Columns that say which stream and time a row is of.
-const KEY_COLUMNS: [&str; 5] = ["timestamp", "service", "env", "cluster", "resource"];
-/// Columns that a pipeline looks at.
-const LINE_COLUMNS: [&str; 8] = [
-    "timestamp",
-    "severity_number",
-    "severity_text",
-    "body",
-    "attributes",
-    "scope_name",
-    "trace_id",
-    "span_id",
-];
 /// Rows decoded at a time.
 const KEY_ROWS: usize = 65_536;
 const LINE_ROWS: usize = 8_192;
+/// Lines that passed the first filters and wait for their metadata: as many, or as large.
+const PASSED_ROWS: usize = 32_768;
+const PASSED_BYTES: usize = 16 << 20;
 
 /// What a walk has cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -46,6 +38,8 @@ pub struct ScanStats {
     pub n_pieces: u64,
     /// Of them, those that were in memory.
     pub n_in_memory: u64,
+    /// Rows left out because of what their lines cannot hold.
+    pub n_rows_ruled_out: u64,
     /// Lines of the answer before its limit.
     pub n_kept: u64,
 }
@@ -68,6 +62,10 @@ pub(super) struct Scan<'s> {
     max_ns: i64,
     sets: &'s [Vec<Matcher>],
     streams: Streams,
+    need: LineNeed,
+    test: LineTest,
+    /// The columns of metadata that are looked at.
+    columns: Vec<&'static str>,
     pub(super) stats: ScanStats,
 }
 
@@ -83,8 +81,37 @@ impl<'s> Scan<'s> {
         sets: &'s [Vec<Matcher>],
         (min_ns, max_ns): (i64, i64),
     ) -> Self {
-        let stats = ScanStats::default();
-        Self { snapshot, budget, min_ns, max_ns, sets, streams: Streams::default(), stats }
+        Self {
+            snapshot,
+            budget,
+            min_ns,
+            max_ns,
+            sets,
+            streams: Streams::default(),
+            need: LineNeed::Nothing,
+            test: LineTest::default(),
+            columns: Vec::new(),
+            stats: ScanStats::default(),
+        }
+    }
+
+    /// Lets only lines through that a pipeline's first filters keep, with the metadata it looks at;
+    /// rows are left out that the need rules out.
+    pub(super) fn through(self, pipeline: &Pipeline, need: LineNeed) -> Self {
+        Self { need, test: pipeline.line_test(), columns: pipeline.columns(), ..self }
+    }
+
+    /// Returns a piece without the rows that the need rules out, or `None` when it rules out all.
+    pub(super) fn narrow(&mut self, piece: &LogPiece) -> Result<Option<LogPiece>, LogqlError> {
+        let narrowed = self.snapshot.narrow_log_piece(piece, &self.need)?;
+        let n_left = narrowed.as_ref().map_or(0, LogPiece::n_rows_wanted);
+        self.stats.n_rows_ruled_out += (piece.n_rows_wanted() - n_left) as u64;
+        Ok(narrowed)
+    }
+
+    /// Returns a piece in pieces that cover little time each.
+    pub(super) fn split(&self, piece: LogPiece) -> Result<Vec<LogPiece>, LogqlError> {
+        Ok(self.snapshot.split_log_piece(piece)?)
     }
 
     /// Returns the pieces that may hold wanted rows, in no particular order.
@@ -126,13 +153,9 @@ impl<'s> Scan<'s> {
         Rc::clone(&self.streams.all[stream_idx])
     }
 
-    /// Returns the streams of some places by their indexes.
-    pub(super) fn streams_of(&self, places: &[Place]) -> HashMap<usize, Rc<Stream>> {
-        let mut found = HashMap::new();
-        for place in places {
-            found.entry(place.stream_idx).or_insert_with(|| self.stream(place.stream_idx));
-        }
-        found
+    /// Returns the streams that were met so far, by their indexes.
+    pub(super) fn streams(&self) -> Vec<Rc<Stream>> {
+        self.streams.all.clone()
     }
 
     /// Returns the wanted rows of a piece, in the piece's order.
@@ -179,7 +202,8 @@ impl<'s> Scan<'s> {
         Ok(found)
     }
 
-    /// Hands the lines of some places on, in the order of their rows, until `each` has enough.
+    /// Hands the lines of some places on that pass the first filters, in the order of their rows,
+    /// until `each` has enough.
     pub(super) fn lines(
         &mut self,
         piece: &LogPiece,
@@ -189,23 +213,141 @@ impl<'s> Scan<'s> {
         if places.is_empty() {
             return Ok(());
         }
-        let rows = ranges(places);
+        if self.test.is_empty() {
+            self.all(piece, places, each)
+        } else {
+            self.passing(piece, places, each)
+        }
+    }
+
+    /// Reads the lines and their metadata together.
+    fn all(
+        &mut self,
+        piece: &LogPiece,
+        places: &[Place],
+        each: &mut EachLines<'_>,
+    ) -> Result<(), LogqlError> {
+        let columns: Vec<&str> = self.columns.iter().copied().chain([BODY]).collect();
         let mut at = 0;
         let mut ended = Ok(());
         let (budget, stats) = (self.budget, &mut self.stats);
         let mut take = |batch: RecordBatch| {
             let of_batch = &places[at..at + batch.num_rows()];
             at += batch.num_rows();
-            let lines = Lines::of(&batch);
-            stats.n_lines += of_batch.len() as u64;
-            stats.n_bytes += lines.n_bytes() as u64;
+            let bodies = column(&batch, BODY).as_string::<i32>();
+            stats.note_lines(bodies);
+            let lines = Lines::of(bodies.clone(), Some(&batch));
             let wants_more = budget.check().map_err(LogqlError::from);
             let wants_more = wants_more.and_then(|()| each(of_batch, &lines));
             let goes_on = matches!(wants_more, Ok(true));
             ended = wants_more.map(drop);
             goes_on
         };
-        self.snapshot.read_log_piece(piece, &LINE_COLUMNS, Some(&rows), LINE_ROWS, &mut take)?;
+        let rows = ranges(places);
+        self.snapshot.read_log_piece(piece, &columns, Some(&rows), LINE_ROWS, &mut take)?;
+        ended
+    }
+
+    /// Reads the lines first, and the metadata of those that pass.
+    fn passing(
+        &mut self,
+        piece: &LogPiece,
+        places: &[Place],
+        each: &mut EachLines<'_>,
+    ) -> Result<(), LogqlError> {
+        let mut at = 0;
+        let mut ended = Ok(true);
+        let (budget, stats, snapshot) = (self.budget, &mut self.stats, self.snapshot);
+        let (test, columns) = (&self.test, self.columns.as_slice());
+        let mut passed = Passed::default();
+        let mut take = |batch: RecordBatch| {
+            let of_batch = &places[at..at + batch.num_rows()];
+            at += batch.num_rows();
+            let bodies = column(&batch, BODY).as_string::<i32>();
+            stats.note_lines(bodies);
+            passed.take(of_batch, bodies, test);
+            ended = budget.check().map_err(LogqlError::from).map(|()| true);
+            if ended.is_ok() && passed.is_full() {
+                ended = passed.hand_on(snapshot, piece, columns, each);
+            }
+            matches!(ended, Ok(true))
+        };
+        let rows = ranges(places);
+        snapshot.read_log_piece(piece, &[BODY], Some(&rows), LINE_ROWS, &mut take)?;
+        if ended? {
+            passed.hand_on(snapshot, piece, columns, each)?;
+        }
+        Ok(())
+    }
+}
+
+impl ScanStats {
+    fn note_lines(&mut self, bodies: &StringArray) {
+        self.n_lines += bodies.len() as u64;
+        let ends = bodies.value_offsets();
+        let n_bytes = ends.last().zip(ends.first()).map_or(0, |(end, start)| end - start);
+        self.n_bytes += u64::try_from(n_bytes).unwrap_or(0);
+    }
+}
+
+/// Lines that passed the first filters.
+#[derive(Default)]
+struct Passed {
+    places: Vec<Place>,
+    bodies: Vec<StringArray>,
+    n_bytes: usize,
+}
+
+impl Passed {
+    fn take(&mut self, places: &[Place], bodies: &StringArray, test: &LineTest) {
+        let is_kept: Vec<bool> =
+            (0..bodies.len()).map(|row| keeps(test, bodies.value(row))).collect();
+        if !is_kept.contains(&true) {
+            return;
+        }
+        let kept = places.iter().zip(&is_kept).filter(|(_, kept)| **kept);
+        self.places.extend(kept.map(|(place, _)| *place));
+        let kept = filter(bodies, &BooleanArray::from(is_kept)).expect("a boolean a row");
+        let kept = kept.as_string::<i32>().clone();
+        self.n_bytes += kept.value_data().len();
+        self.bodies.push(kept);
+    }
+
+    fn is_full(&self) -> bool {
+        self.places.len() >= PASSED_ROWS || self.n_bytes >= PASSED_BYTES
+    }
+
+    /// Reads the metadata that belongs to the lines, if any is wanted, and hands all on; returns
+    /// whether more is wanted.
+    fn hand_on(
+        &mut self,
+        snapshot: &Snapshot,
+        piece: &LogPiece,
+        columns: &[&str],
+        each: &mut EachLines<'_>,
+    ) -> Result<bool, LogqlError> {
+        let Self { places, bodies, .. } = std::mem::take(self);
+        if places.is_empty() {
+            return Ok(true);
+        }
+        let bodies: Vec<&dyn Array> = bodies.iter().map(|bodies| bodies as &dyn Array).collect();
+        // At most some megabytes more than a batch may have.
+        let bodies = concat(&bodies).expect("texts, far less than 2 GiB of them");
+        let bodies = bodies.as_string::<i32>();
+        if columns.is_empty() {
+            return each(&places, &Lines::of(bodies.clone(), None));
+        }
+        let mut at = 0;
+        let mut ended = Ok(true);
+        let mut take = |batch: RecordBatch| {
+            let of_batch = at..at + batch.num_rows();
+            at = of_batch.end;
+            let bodies = bodies.slice(of_batch.start, of_batch.len());
+            ended = each(&places[of_batch], &Lines::of(bodies, Some(&batch)));
+            matches!(ended, Ok(true))
+        };
+        let rows = ranges(&places);
+        snapshot.read_log_piece(piece, columns, Some(&rows), PASSED_ROWS, &mut take)?;
         ended
     }
 }
@@ -252,103 +394,4 @@ impl Streams {
         self.known.insert(key, place);
         place
     }
-}
-
-/// The small columns of a batch.
-struct Keys<'b> {
-    timestamps: &'b [i64],
-    columns: [&'b dyn Array; 4],
-}
-
-impl<'b> Keys<'b> {
-    fn of(batch: &'b RecordBatch) -> Self {
-        let column = |name| column(batch, name);
-        Self {
-            timestamps: column("timestamp").as_primitive::<TimestampNanosecondType>().values(),
-            columns: ["service", "env", "cluster", "resource"].map(column),
-        }
-    }
-
-    fn key(&self, row: usize) -> [i32; 4] {
-        self.columns.map(|column| {
-            let dictionary = column.as_dictionary::<Int32Type>();
-            if dictionary.is_null(row) { -1 } else { dictionary.keys().value(row) }
-        })
-    }
-
-    fn parts(&self, row: usize, commons: &'b Commons) -> Parts<'b> {
-        let [service, env, cluster, resource] = self.columns.map(|column| text(column, row));
-        Parts { commons, service, env, cluster, resource }
-    }
-}
-
-/// The columns of a batch that a pipeline looks at.
-pub(super) struct Lines<'b> {
-    bodies: &'b arrow::array::StringArray,
-    columns: [&'b dyn Array; 5],
-    severities: &'b arrow::array::Int32Array,
-}
-
-impl<'b> Lines<'b> {
-    pub(super) fn of(batch: &'b RecordBatch) -> Self {
-        let names = ["attributes", "trace_id", "span_id", "severity_text", "scope_name"];
-        Self {
-            bodies: column(batch, "body").as_string(),
-            columns: names.map(|name| column(batch, name)),
-            severities: column(batch, "severity_number").as_primitive(),
-        }
-    }
-
-    /// Returns a row's line.
-    pub(super) fn body(&self, row: usize) -> &'b str {
-        self.bodies.value(row)
-    }
-
-    /// Returns what a row has beside its line.
-    pub(super) fn metadata(&self, row: usize, stream: &'b Stream) -> Metadata<'b> {
-        let [attributes, trace_id, span_id, severity_text, scope_name] =
-            self.columns.map(|column| text(column, row));
-        Metadata {
-            attributes,
-            trace_id,
-            span_id,
-            severity_text,
-            severity_number: self.severities.value(row),
-            scope_name,
-            of_resource: &stream.metadata,
-        }
-    }
-
-    fn n_bytes(&self) -> usize {
-        let ends = self.bodies.value_offsets();
-        let n_bytes = ends.last().zip(ends.first()).map_or(0, |(end, start)| end - start);
-        usize::try_from(n_bytes).unwrap_or(0)
-    }
-}
-
-fn column<'b>(batch: &'b RecordBatch, name: &str) -> &'b dyn Array {
-    batch.column_by_name(name).expect("the column was asked for").as_ref()
-}
-
-/// Returns a text of a column, empty for null.
-fn text(column: &dyn Array, row: usize) -> &str {
-    match column.data_type() {
-        DataType::Dictionary(..) => {
-            let dictionary = column.as_dictionary::<Int32Type>();
-            dictionary.key(row).map_or("", |key| dictionary.values().as_string::<i32>().value(key))
-        }
-        _ if column.is_null(row) => "",
-        _ => column.as_string::<i32>().value(row),
-    }
-}
-
-/// Takes a batch of the head apart for a follower of the log: its streams and lines.
-pub(super) fn rows_of<'b>(
-    commons: &'b Commons,
-    batch: &'b RecordBatch,
-) -> (impl Fn(usize) -> (i64, Stream) + 'b, Lines<'b>) {
-    let keys = Keys::of(batch);
-    let lines = Lines::of(batch);
-    let row = move |row: usize| (keys.timestamps[row], Stream::new(&keys.parts(row, commons)));
-    (row, lines)
 }

@@ -4,10 +4,14 @@
 //! can hold a line that would still be shown. Within a piece the rows nearest to the wanted end come
 //! first, few at first and more as long as a filter lets too few through.
 
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+
 use super::LogLimits;
 use super::error::{KEY_LINES, LogqlError};
 use super::fields::Source;
 use super::pipeline::{Entry, Pipeline, Wanted};
+use super::prune::need;
 use super::scan::{Place, Scan, ScanStats};
 use super::syntax::LogExpr;
 use crate::query::promql::Budget;
@@ -104,17 +108,22 @@ pub(super) fn select(
     let pipeline = Pipeline::new(log, Wanted::All, now_ns)?;
     let sets = [log.matchers.clone()];
     let times = (range.start_ns, range.end_ns.saturating_sub(1));
-    let mut scan = Scan::new(snapshot, budget, &sets, times);
-    let mut pieces = scan.pieces()?;
-    pieces.sort_by_key(|piece| if range.is_backward { -piece.max_ns } else { piece.min_ns });
+    let mut scan = Scan::new(snapshot, budget, &sets, times).through(&pipeline, need(log));
     let n_kept_max = if range.interval_ns > 0 { limits.lines_max } else { range.limit };
     let mut kept = Kept::new(range.is_backward, n_kept_max, limits.result_bytes_max);
-    for piece in &pieces {
-        let nearest = if range.is_backward { piece.max_ns } else { piece.min_ns };
-        if kept.is_past(nearest) {
-            break;
+    let mut left = Left::new(scan.pieces()?, range.is_backward);
+    let mut n_rows = match pipeline.keeps_all() {
+        true => kept.n_max.clamp(1, CHUNK_ROWS_MAX),
+        false => CHUNK_ROWS_MIN.max(kept.n_max.min(CHUNK_ROWS_MAX)),
+    };
+    while let Some(Next { piece, is_whole, .. }) = left.next(&kept) {
+        if is_whole {
+            if let Some(piece) = scan.narrow(&piece)? {
+                left.put(scan.split(piece)?);
+            }
+        } else {
+            take_piece(&mut scan, &pipeline, &piece, &mut kept, &mut n_rows)?;
         }
-        take_piece(&mut scan, &pipeline, piece, &mut kept)?;
     }
     let mut lines = kept.finish();
     if range.interval_ns > 0 {
@@ -130,6 +139,7 @@ fn take_piece(
     pipeline: &Pipeline,
     piece: &LogPiece,
     kept: &mut Kept,
+    n_rows: &mut usize,
 ) -> Result<(), LogqlError> {
     let mut places = scan.places(piece)?;
     // Of equal times the order of arrival stands, or its reverse.
@@ -138,15 +148,14 @@ fn take_piece(
         places.reverse();
     }
     places.sort_by_key(key);
-    let mut n_rows = match pipeline.keeps_all() {
-        true => kept.n_max.clamp(1, CHUNK_ROWS_MAX),
-        false => CHUNK_ROWS_MIN.max(kept.n_max.min(CHUNK_ROWS_MAX)),
-    };
     let mut rest = places.as_slice();
     while rest.first().is_some_and(|first| !kept.is_past(first.ts_ns)) {
-        let (chunk, behind) = rest.split_at(n_rows.min(rest.len()));
+        let (chunk, behind) = rest.split_at((*n_rows).min(rest.len()));
         rest = behind;
-        n_rows = (n_rows * 4).min(CHUNK_ROWS_MAX);
+        if chunk.len() == *n_rows {
+            // More from now on, in the pieces behind this one too: too few were kept so far.
+            *n_rows = (*n_rows * 4).min(CHUNK_ROWS_MAX);
+        }
         let mut chunk = chunk.to_vec();
         chunk.sort_unstable_by_key(|place| place.row_idx);
         take_lines(scan, pipeline, piece, &chunk, kept)?;
@@ -163,23 +172,93 @@ fn take_lines(
     places: &[Place],
     kept: &mut Kept,
 ) -> Result<(), LogqlError> {
-    let streams = scan.streams_of(places);
+    let streams = scan.streams();
     scan.lines(piece, places, &mut |places, lines| {
         for (row, place) in places.iter().enumerate() {
             if kept.is_past(place.ts_ns) {
                 continue;
             }
-            let stream = &streams[&place.stream_idx];
+            let stream = &streams[place.stream_idx];
             let metadata = lines.metadata(row, stream);
             let mut entry = Entry::new(place.ts_ns, lines.body(row), &stream.labels);
-            if pipeline.run(&mut entry, &metadata) {
-                Pipeline::complete(&mut entry, &metadata);
+            if pipeline.run_rest(&mut entry, &metadata) {
+                pipeline.complete(&mut entry, &metadata);
                 kept.push(LogLine::of(&entry))?;
             }
         }
         Ok(true)
     })
 }
+
+/// The pieces that were not looked at, the nearest to the wanted end first. Whole ones are narrowed
+/// and split when it is their turn, so that an answer of a few lines reads no more than it needs.
+struct Left {
+    is_backward: bool,
+    pieces: BinaryHeap<Next>,
+    n_put: usize,
+}
+
+struct Next {
+    /// The nearest time that it may hold; the larger, the nearer.
+    nearest: i64,
+    /// Of equally near ones the first put comes first.
+    turn: Reverse<usize>,
+    /// Nothing has been done to it yet.
+    is_whole: bool,
+    piece: LogPiece,
+}
+
+impl Left {
+    fn new(pieces: Vec<LogPiece>, is_backward: bool) -> Self {
+        let mut left = Self { is_backward, pieces: BinaryHeap::new(), n_put: 0 };
+        left.push(pieces, true);
+        left
+    }
+
+    fn push(&mut self, pieces: impl IntoIterator<Item = LogPiece>, is_whole: bool) {
+        for piece in pieces {
+            // A time may be the smallest there is, which has no positive.
+            let nearest = if self.is_backward { piece.max_ns } else { !piece.min_ns };
+            self.n_put += 1;
+            self.pieces.push(Next { nearest, turn: Reverse(self.n_put), is_whole, piece });
+        }
+    }
+
+    /// Puts back what became of a whole piece.
+    fn put(&mut self, mut pieces: Vec<LogPiece>) {
+        if self.is_backward {
+            pieces.reverse();
+        }
+        self.push(pieces, false);
+    }
+
+    /// Returns the nearest piece, unless none that is left can hold a line that would be shown.
+    fn next(&mut self, kept: &Kept) -> Option<Next> {
+        let next = self.pieces.pop()?;
+        let nearest_ns = if self.is_backward { next.nearest } else { !next.nearest };
+        (!kept.is_past(nearest_ns)).then_some(next)
+    }
+}
+
+impl Ord for Next {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.nearest, self.turn).cmp(&(other.nearest, other.turn))
+    }
+}
+
+impl PartialOrd for Next {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Next {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Next {}
 
 /// The lines that would be shown if nothing else came.
 struct Kept {

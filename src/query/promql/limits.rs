@@ -12,7 +12,7 @@ use crate::base::clock::SharedClock;
 use crate::base::units::HumanDuration;
 use crate::model::{Labels, REGEX_PROGRAM_BYTES_MAX};
 
-use super::error::{KEY_RESULT, PromqlError};
+use super::error::{KEY_MEMORY, KEY_RESULT, PromqlError};
 
 /// How PromQL evaluates.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -208,6 +208,46 @@ fn signed(bytes: usize) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
+/// What a query of another dialect holds in memory; given back when it is dropped.
+#[derive(Debug)]
+pub(in crate::query) struct Held<'b> {
+    budget: &'b Budget,
+    bytes: usize,
+}
+
+/// How much is taken or given back at a time, so that a query seldom touches what all share.
+const HELD_PIECE_BYTES: usize = 1 << 20;
+
+impl Held<'_> {
+    /// Says how much is held from now on; fails when that is more than the query may hold
+    /// (`query.memory`), or more than is left of what all share (`query.memory_all`).
+    pub(in crate::query) fn set(&mut self, bytes: usize) -> Result<(), PromqlError> {
+        let max = self.budget.limits.memory_bytes_max;
+        if bytes > max {
+            return Err(PromqlError::Limit {
+                what: "bytes held in memory",
+                n: bytes as u64,
+                max: max as u64,
+                key: KEY_MEMORY,
+            });
+        }
+        let pieces = bytes.next_multiple_of(HELD_PIECE_BYTES);
+        if pieces > self.bytes {
+            self.budget.shared.take(pieces - self.bytes)?;
+        } else if pieces < self.bytes {
+            self.budget.shared.give_back(self.bytes - pieces);
+        }
+        self.bytes = pieces;
+        Ok(())
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.budget.shared.give_back(self.bytes);
+    }
+}
+
 /// What one query may use, and the switch that stops it.
 #[derive(Debug)]
 pub struct Budget {
@@ -231,6 +271,11 @@ impl Budget {
     /// Asks the query to end with [`PromqlError::Canceled`]; callable from any thread.
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns a part of the memory of the query, and of that which all share, that holds nothing yet.
+    pub(in crate::query) fn hold(&self) -> Held<'_> {
+        Held { budget: self, bytes: 0 }
     }
 
     /// Fails once the query was canceled or its time is up.

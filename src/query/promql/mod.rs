@@ -47,6 +47,7 @@ mod yields;
 
 pub use engine::Engine;
 pub use error::PromqlError;
+pub(in crate::query) use limits::Held;
 pub use limits::{Budget, Config, DEPTH_MAX, Limits, ParseLimits, SharedMemory};
 pub use operand::watched;
 pub use parse::{

@@ -19,6 +19,7 @@ use datafusion::prelude::SessionConfig;
 use super::functions;
 use super::heads::Heads;
 use super::json_get::{JsonAccess, json_get};
+use super::promql;
 use super::store::ReadOnlyStore;
 use super::table::{ScopedTable, store_url};
 use crate::model::Signal;
@@ -58,6 +59,7 @@ pub(super) fn session(parts: Parts<'_>) -> Result<SessionState> {
         .with_scalar_functions(functions::scalar())
         .with_aggregate_functions(functions::aggregate())
         .with_window_functions(functions::window())
+        .with_table_function_list(vec![promql::function(&parts.heads)])
         .build())
 }
 

@@ -12,13 +12,14 @@ use datafusion::arrow::array::{
     new_null_array,
 };
 use datafusion::arrow::datatypes::{Int32Type, SchemaRef};
-use datafusion::common::Result;
+use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
-use futures::stream::{BoxStream, StreamExt, TryStreamExt};
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
+use super::promql::PromqlRequest;
 use crate::model::{Commons, Signal};
 use crate::storage::HeadFilter;
 
@@ -55,6 +56,13 @@ pub(crate) trait Heads: Debug + Send + Sync {
 
     /// Returns the time range of each commons that has samples in the head.
     async fn metric_ranges(&self) -> Result<Vec<HeadRange>>;
+
+    /// Answers a PromQL question, in the columns of [`super::promql::schema`]. Where there is a head
+    /// and nobody who evaluates, it fails.
+    fn promql(&self, _: PromqlRequest) -> BoxStream<'static, Result<RecordBatch>> {
+        let error = DataFusionError::Plan("promql() is answered by a server only".to_owned());
+        stream::once(async { Err(error) }).boxed()
+    }
 }
 
 /// One scan of the head, as the plan sees it.

@@ -5,13 +5,15 @@
 //! lets queries through, `plan` walks the logical plan against an allow-list of operators, tables and
 //! functions. `table` shows a
 //! snapshot's files and head rows as tables; `dedupe` lets a sample through once; `json_get` is
-//! `attributes['key']`.
+//! `attributes['key']`; `promql` is the one table function, whose rows the server makes.
 
 mod tokens;
 mod statements;
+mod judge;
 mod context;
 mod functions;
 mod json_get;
+mod promql;
 mod plan;
 mod table;
 mod filter;
@@ -29,7 +31,10 @@ pub(super) mod tests;
 
 use datafusion::scalar::ScalarValue;
 
+pub use judge::check_sql;
+
 pub(super) use heads::{HeadRange, HeadRequest, HeadRows, Heads};
+pub(super) use promql::{Asked, PromqlRequest, failure as promql_failure, rows as promql_rows};
 pub(super) use run::{Limits, Question, Sink, run};
 
 /// The value of a parameter `$1`, `$2`, … as JSON says it.

@@ -11,6 +11,7 @@ use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use super::functions;
+use super::promql::PromqlTable;
 use super::table::ScopedTable;
 use super::tokens::JOINS_MAX;
 
@@ -74,7 +75,8 @@ fn check_node(node: &LogicalPlan, may_explain: bool) -> Result<()> {
         | LogicalPlan::Unnest(_) => Ok(()),
         LogicalPlan::TableScan(scan) => {
             let provider = source_as_provider(&scan.source)?;
-            if (provider.as_ref() as &dyn std::any::Any).is::<ScopedTable>() {
+            let provider = provider.as_ref() as &dyn std::any::Any;
+            if provider.is::<ScopedTable>() || provider.is::<PromqlTable>() {
                 Ok(())
             } else {
                 plan_err!("`{}` is not one of the tables metrics, logs and spans", scan.table_name)

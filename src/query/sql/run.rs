@@ -20,6 +20,7 @@ use futures::StreamExt;
 
 use super::context::{self, Parts};
 use super::heads::Heads;
+use super::promql::Asked;
 use super::table::{ScopeFault, store};
 use super::{Failure, FailureKind, Param, Truncated, plan, statements, tokens};
 use crate::storage::FileEntry;
@@ -232,6 +233,11 @@ fn plain(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch> {
 
 /// Sorts DataFusion's errors by what they ask of the caller.
 fn failure(error: DataFusionError) -> Failure {
+    if let DataFusionError::External(source) = error.find_root()
+        && let Some(Asked(failure)) = source.downcast_ref()
+    {
+        return failure.clone();
+    }
     let kind = match error.find_root() {
         DataFusionError::ResourcesExhausted(_) => FailureKind::Memory,
         DataFusionError::SQL(..)

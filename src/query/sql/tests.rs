@@ -12,17 +12,19 @@ use datafusion::arrow::array::{
     UInt64Array, new_null_array,
 };
 use datafusion::arrow::datatypes::{Int32Type, SchemaRef};
-use datafusion::common::Result;
+use datafusion::common::{DataFusionError, Result};
 use datafusion::parquet::arrow::ArrowWriter;
 use futures::stream::{self, BoxStream, StreamExt};
 use proptest::prelude::*;
 
 use super::*;
+use crate::base::ManualClock;
 use crate::model::{
-    Commons, Labels, LogRow, LogsBuilder, Signal, SpanRow, SpansBuilder, Tags, metric,
+    Commons, Labels, LogRow, LogsBuilder, SeriesData, Signal, SpanRow, SpansBuilder, Tags, metric,
 };
 use crate::query::answer::SqlAnswer;
-use crate::storage::FileEntry;
+use crate::query::promql::{self, Budget};
+use crate::storage::{FileEntry, ReadError, SeriesRequest};
 
 /// 2026-01-02T00:00:00Z
 pub(crate) const START_MS: i64 = 1_767_312_000_000;
@@ -63,6 +65,53 @@ impl Heads for ListedHeads {
     async fn metric_ranges(&self) -> Result<Vec<HeadRange>> {
         Ok(self.ranges())
     }
+
+    fn promql(&self, request: PromqlRequest) -> BoxStream<'static, Result<RecordBatch>> {
+        let rows =
+            promql(&request).map_err(|failure| DataFusionError::External(Asked(failure).into()));
+        match rows {
+            Ok(batches) => stream::iter(batches.into_iter().map(Ok)).boxed(),
+            Err(error) => stream::once(async { Err(error) }).boxed(),
+        }
+    }
+}
+
+/// Series of one commons, a sample each 15 s.
+struct SomeSeries;
+
+impl promql::SeriesSource for SomeSeries {
+    fn select(
+        &self,
+        request: &SeriesRequest<'_>,
+    ) -> std::result::Result<Vec<SeriesData>, ReadError> {
+        let one = |service: &str, per_step: f64| SeriesData {
+            labels: Labels::from_pairs([
+                ("__name__", "requests_total"),
+                ("commons", "heart.example"),
+                ("service", service),
+                ("job", "node"),
+            ]),
+            timestamps_ms: (0..5).map(|n| START_MS + n * 15_000).collect(),
+            values: (0..5).map(|n| f64::from(n) * per_step).collect(),
+            ..SeriesData::default()
+        };
+        let all = [one("fence", 15.0), one("indexd", 30.0)];
+        let is_wanted = |series: &SeriesData| {
+            let value = |name: &str| series.labels.get(name).unwrap_or("").to_owned();
+            request.matchers.iter().all(|matcher| matcher.matches(&value(&matcher.name)))
+        };
+        Ok(all.into_iter().filter(is_wanted).collect())
+    }
+}
+
+/// Answers as the server does, but over [`SomeSeries`].
+pub(crate) fn promql(request: &PromqlRequest) -> std::result::Result<Vec<RecordBatch>, Failure> {
+    let budget = Budget::new(ManualClock::at_ms(START_MS), std::time::Duration::from_secs(60));
+    let engine = promql::Engine { lookback_ms: 300_000, subquery_step_ms: 60_000 };
+    let PromqlRequest { query, start_ms, end_ms, step_ms } = request;
+    let answer = promql::parse(query, &budget.limits.parse)
+        .and_then(|expr| engine.range(&SomeSeries, &expr, *start_ms, *end_ms, *step_ms, &budget));
+    promql_rows(answer.map_err(|error| promql_failure(&error))?)
 }
 
 impl ListedHeads {

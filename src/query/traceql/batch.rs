@@ -17,7 +17,7 @@ pub(super) struct Texts {
 }
 
 impl Texts {
-    fn of(column: &ArrayRef) -> Self {
+    pub(super) fn of(column: &ArrayRef) -> Self {
         match column.as_dictionary_opt::<Int32Type>() {
             Some(dictionary) => Self {
                 keys: Some(dictionary.keys().clone()),
@@ -25,6 +25,12 @@ impl Texts {
             },
             None => Self { keys: None, values: column.as_string::<i32>().clone() },
         }
+    }
+
+    /// Returns the place of a row's text in the dictionary, if there is one.
+    pub(super) fn key(&self, row: usize) -> Option<usize> {
+        let keys = self.keys.as_ref().filter(|keys| !keys.is_null(row))?;
+        Some(keys.value(row).unsigned_abs() as usize)
     }
 
     /// Returns a row's text, empty for null.
@@ -57,6 +63,8 @@ pub(super) struct Batch {
     pub(super) scope_name: Option<Texts>,
     pub(super) scope_version: Option<Texts>,
     pub(super) scope_attributes: Option<Texts>,
+    /// What it holds in memory.
+    pub(super) n_bytes: usize,
 }
 
 /// The columns that every question reads.
@@ -94,6 +102,7 @@ impl Batch {
             scope_name: some("scope_name"),
             scope_version: some("scope_version"),
             scope_attributes: some("scope_attributes"),
+            n_bytes: batch.get_array_memory_size(),
         })
     }
 

@@ -337,7 +337,7 @@ fn borrowed<'t>(value: &'t Value<'static>) -> Value<'t> {
     }
 }
 
-fn matches(value: &Value<'_>, regex: &regex::Regex, is_negated: bool) -> bool {
+pub(super) fn matches(value: &Value<'_>, regex: &regex::Regex, is_negated: bool) -> bool {
     match value {
         Value::Text(text) => regex.is_match(text) != is_negated,
         Value::Each(list) => list.iter().any(|one| matches(one, regex, is_negated)),

@@ -97,6 +97,7 @@ pub(in crate::query) fn count(
         min_ns: grid.start_ns.saturating_add(1),
         max_ns: grid.end_ns(),
         columns: needs.columns(),
+        traces: None,
     };
     let exemplars = exemplars_of(&query, wanted.exemplars);
     let mut counter = Counter::new(metrics, grid, exemplars, limits);

@@ -24,6 +24,7 @@ mod needs;
 mod parse;
 mod scan;
 mod search;
+mod sieve;
 mod tags;
 mod trace;
 mod value;

@@ -11,7 +11,7 @@ use super::Limits;
 use super::batch::Batch;
 use super::trace::{Row, Trace};
 use crate::query::QueryError;
-use crate::query::promql::Budget;
+use crate::query::promql::{Budget, Held, PromqlError};
 use crate::storage::{HeadBatch, ReadError, Snapshot, SpanRange, SpanRows};
 
 /// What was read.
@@ -37,7 +37,9 @@ pub(super) fn traces(
 ) -> Result<Inspected, QueryError> {
     let mut merge = Merge::open(snapshot, range)?;
     let mut inspected = Inspected { n_bytes: merge.n_bytes, ..Inspected::default() };
-    while let Some((rows, is_cut)) = merge.next_trace(limits, budget)? {
+    let n_current = merge.sources.iter().map(Source::n_bytes).sum();
+    let mut memory = Memory { held: budget.hold(), n_current, n_kept: 0, failed: None };
+    while let Some((rows, is_cut)) = merge.next_trace(limits, budget, &mut memory)? {
         inspected.n_traces += 1;
         inspected.n_spans += rows.len() as u64;
         inspected.n_cut += u64::from(is_cut);
@@ -46,6 +48,32 @@ pub(super) fn traces(
         }
     }
     Ok(inspected)
+}
+
+/// What a merge holds.
+struct Memory<'b> {
+    held: Held<'b>,
+    /// A batch of each source.
+    n_current: usize,
+    /// Batches that only rows of the trace under way keep.
+    n_kept: usize,
+    failed: Option<PromqlError>,
+}
+
+impl Memory<'_> {
+    /// Begins a trace.
+    fn begin(&mut self) -> Result<(), PromqlError> {
+        self.n_kept = 0;
+        self.held.set(self.n_current)
+    }
+
+    /// Notes that a source went on to its next batch; returns false when that was one too many.
+    fn note(&mut self, old_bytes: usize, new_bytes: usize) -> bool {
+        self.n_current = self.n_current - old_bytes + new_bytes;
+        self.n_kept += old_bytes;
+        self.failed = self.held.set(self.n_current + self.n_kept).err();
+        self.failed.is_none()
+    }
 }
 
 struct Merge<'s> {
@@ -99,7 +127,9 @@ impl<'s> Merge<'s> {
         {
             self.n_bytes += batch.get_array_memory_size() as u64;
             let batch = Batch::of(&projected(&batch, self.range));
-            let wanted = (0..batch.n_rows()).filter(|&row| is_wanted(&batch, row, self.range));
+            let wanted = (0..batch.n_rows()).filter(|&row| {
+                is_wanted(&batch, row, self.range) && is_of_trace(&batch, row, self.range)
+            });
             rows.extend(wanted.map(|row| (Arc::clone(&batch), row)));
         }
         rows.sort_by(|(a, x), (b, y)| {
@@ -115,8 +145,10 @@ impl<'s> Merge<'s> {
         &mut self,
         limits: &Limits,
         budget: &Budget,
+        memory: &mut Memory<'_>,
     ) -> Result<Option<(Vec<Row>, bool)>, QueryError> {
         budget.check()?;
+        memory.begin()?;
         let Some(least) = self.sources.iter().filter_map(Source::trace_id).min() else {
             return Ok(None);
         };
@@ -124,13 +156,20 @@ impl<'s> Merge<'s> {
         let (mut rows, mut is_cut) = (Vec::new(), false);
         let mut idx = 0;
         while idx < self.sources.len() {
-            let taken = take_rows(&mut self.sources[idx], &least, self.range, limits, &mut rows);
+            let source = &mut self.sources[idx];
+            let taken = take_rows(source, &least, self.range, limits, &mut rows, memory);
+            if let Some(error) = memory.failed.take() {
+                return Err(error.into());
+            }
             match self.intact(taken)? {
                 Some(source_cut) => {
                     is_cut |= source_cut;
                     idx += 1;
                 }
-                None => drop(self.sources.swap_remove(idx)),
+                None => {
+                    let source = self.sources.swap_remove(idx);
+                    memory.n_current -= source.n_bytes();
+                }
             }
         }
         rows.sort_by_key(|(batch, row)| batch.start.value(*row));
@@ -145,6 +184,7 @@ fn take_rows(
     range: &SpanRange,
     limits: &Limits,
     rows: &mut Vec<Row>,
+    memory: &mut Memory<'_>,
 ) -> Result<bool, ReadError> {
     let mut is_cut = false;
     while source.trace_id() == Some(trace_id) {
@@ -154,13 +194,33 @@ fn take_rows(
             is_cut = true;
         }
         if source.step() {
+            let (before, n_bytes) = (source.batch_ptr(), source.n_bytes());
             source.advance(range)?;
+            if source.batch_ptr() != before && !memory.note(n_bytes, source.n_bytes()) {
+                break;
+            }
         }
     }
     Ok(is_cut)
 }
 
 impl Source {
+    fn n_bytes(&self) -> usize {
+        match self {
+            Source::File { batch, .. } => batch.as_ref().map_or(0, |batch| batch.n_bytes),
+            // The texts are the head's own.
+            Source::Head { rows, .. } => size_of_val(rows.as_slice()),
+        }
+    }
+
+    /// Tells a batch from the one after it.
+    fn batch_ptr(&self) -> Option<*const Batch> {
+        match self {
+            Source::File { batch, .. } => batch.as_ref().map(Arc::as_ptr),
+            Source::Head { .. } => None,
+        }
+    }
+
     fn row(&self) -> Option<Row> {
         match self {
             Source::File { batch, at, .. } => Some((Arc::clone(batch.as_ref()?), *at)),
@@ -212,6 +272,10 @@ impl Source {
 
 fn is_wanted(batch: &Batch, row: usize, range: &SpanRange) -> bool {
     (range.min_ns..=range.max_ns).contains(&batch.start.value(row))
+}
+
+fn is_of_trace(batch: &Batch, row: usize, range: &SpanRange) -> bool {
+    range.traces.as_ref().is_none_or(|traces| traces.contains(batch.trace_id.get(row)))
 }
 
 fn projected(batch: &RecordBatch, range: &SpanRange) -> RecordBatch {

@@ -1,9 +1,16 @@
 //! Traces that match, the newest first.
 //!
-//! All traces of the range are looked at, because which are the newest is known only then; of those
-//! that match no more are kept than were asked for.
+//! Where a query says what a single span must be like, a [`Sieve`] finds those in a few columns, one
+//! file after the other, the newest first, and only the traces they are of are put together. A trace
+//! begins no later than any of its spans, so the search ends when as many as were asked for began
+//! after all that is left. Other queries look at all traces of the range. Of those that match no
+//! more are kept than were asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use arrow::array::AsArray;
+use arrow::datatypes::TimestampNanosecondType;
 
 use super::Limits;
 use super::ast::Query;
@@ -12,11 +19,12 @@ use super::error::TraceqlError;
 use super::eval::{Set, run};
 use super::needs::Needs;
 use super::scan::{Inspected, traces};
-use super::trace::{Place, Trace};
+use super::sieve::Sieve;
+use super::trace::{Place as SpanPlace, Trace};
 use super::value::Value;
 use crate::query::QueryError;
-use crate::query::promql::Budget;
-use crate::storage::{Snapshot, SpanRange};
+use crate::query::promql::{Budget, Held};
+use crate::storage::{FileEntry, HeadBatch, ReadError, Snapshot, SpanRange};
 
 /// What a search asks.
 #[derive(Debug, Clone)]
@@ -99,6 +107,27 @@ pub(in crate::query) fn search(
     limits: &Limits,
     budget: &Budget,
 ) -> Result<Found, QueryError> {
+    searching(snapshot, wanted, limits, budget, true)
+}
+
+/// Searches by looking at every trace, for tests to compare with.
+#[cfg(test)]
+pub(super) fn search_unsifted(
+    snapshot: &Snapshot,
+    wanted: &Search,
+    limits: &Limits,
+    budget: &Budget,
+) -> Result<Found, QueryError> {
+    searching(snapshot, wanted, limits, budget, false)
+}
+
+fn searching(
+    snapshot: &Snapshot,
+    wanted: &Search,
+    limits: &Limits,
+    budget: &Budget,
+    may_sift: bool,
+) -> Result<Found, QueryError> {
     let (n, max) = (wanted.limit, limits.traces_max);
     if n > max {
         let key = "query.traces_max";
@@ -109,23 +138,193 @@ pub(in crate::query) fn search(
         let message = "metrics queries are answered by api/metrics/query_range and query";
         return Err(TraceqlError::Invalid(message.to_owned()).into());
     }
-    let needs = Needs::of(&query);
-    let range =
-        SpanRange { min_ns: wanted.start_ns, max_ns: wanted.end_ns, columns: needs.columns() };
-    let mut kept = Kept { wanted, traces: Vec::new() };
-    let mut n_bytes = 0_usize;
-    let inspected = traces(snapshot, &range, limits, budget, &mut |trace| {
-        if kept.may_take(&trace)
-            && let Some(found) = matching(&query, &needs, &trace, wanted)
-        {
-            n_bytes += found.n_bytes();
-            kept.take(found);
-            super::check_bytes(n_bytes, budget)?;
-        }
-        Ok(true)
-    })?;
+    let mut search = Searching {
+        snapshot,
+        wanted,
+        limits,
+        budget,
+        needs: Needs::of(&query),
+        query: &query,
+        kept: Kept { wanted, traces: Vec::new() },
+        n_bytes: 0,
+        inspected: Inspected::default(),
+    };
+    match Sieve::of(&query).filter(|_| may_sift && wanted.limit > 0) {
+        Some(sieve) => search.sifted(&sieve)?,
+        None => search.among(None)?,
+    }
+    let inspected = search.inspected;
     let warnings = super::cut_warnings(inspected.n_cut, limits);
-    Ok(Found { traces: kept.finish(), inspected, warnings })
+    Ok(Found { traces: search.kept.finish(), inspected, warnings })
+}
+
+/// A search under way.
+struct Searching<'a> {
+    snapshot: &'a Snapshot,
+    wanted: &'a Search,
+    limits: &'a Limits,
+    budget: &'a Budget,
+    query: &'a Query,
+    needs: Needs,
+    kept: Kept<'a>,
+    n_bytes: usize,
+    inspected: Inspected,
+}
+
+/// Where spans lie, and how new they are at most.
+enum Place {
+    Head(i64),
+    File(Arc<FileEntry>),
+}
+
+impl Place {
+    fn max_ns(&self) -> i64 {
+        match self {
+            Place::Head(max_ns) => *max_ns,
+            Place::File(file) => file.max_ns,
+        }
+    }
+}
+
+/// Bytes that a trace's id takes where it is noted, beside its text.
+const ID_BYTES: usize = 64;
+
+impl Searching<'_> {
+    fn range(&self, columns: Vec<&'static str>, traces: Option<BTreeSet<String>>) -> SpanRange {
+        let (min_ns, max_ns) = (self.wanted.start_ns, self.wanted.end_ns);
+        SpanRange { min_ns, max_ns, columns, traces: traces.map(Arc::new) }
+    }
+
+    /// Puts traces together and keeps those that match: some, or all of the range.
+    fn among(&mut self, ids: Option<BTreeSet<String>>) -> Result<(), QueryError> {
+        let range = self.range(self.needs.columns(), ids);
+        let (snapshot, limits, budget) = (self.snapshot, self.limits, self.budget);
+        let inspected = traces(snapshot, &range, limits, budget, &mut |trace| {
+            if self.kept.may_take(&trace)
+                && let Some(found) = matching(self.query, &self.needs, &trace, self.wanted)
+            {
+                self.n_bytes += found.n_bytes();
+                self.kept.take(found);
+                super::check_bytes(self.n_bytes, budget)?;
+            }
+            Ok(true)
+        })?;
+        self.inspected.n_traces += inspected.n_traces;
+        self.inspected.n_spans += inspected.n_spans;
+        self.inspected.n_cut += inspected.n_cut;
+        self.inspected.n_bytes = self.inspected.n_bytes.max(inspected.n_bytes);
+        Ok(())
+    }
+
+    /// Looks at the traces of spans that pass the sieve, the newest first, until no other can be
+    /// among the newest that match.
+    fn sifted(&mut self, sieve: &Sieve) -> Result<(), QueryError> {
+        let (min_ns, max_ns) = (self.wanted.start_ns, self.wanted.end_ns);
+        let files = self.snapshot.span_files(min_ns, max_ns);
+        let mut places: Vec<Place> = files.into_iter().map(Place::File).collect();
+        places.push(Place::Head(i64::MAX));
+        places.sort_by_key(|place| std::cmp::Reverse(place.max_ns()));
+        let mut held = self.budget.hold();
+        let mut looked_at: HashSet<String> = HashSet::new();
+        for place in &places {
+            if self.kept.is_past(place.max_ns()) {
+                break;
+            }
+            let found = self.sift(sieve, place, &looked_at, &mut held)?;
+            looked_at.extend(found.keys().cloned());
+            self.newest_of(found)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the traces of a place that were not looked at and have a span that passes, with the
+    /// earliest start of such a span.
+    fn sift(
+        &mut self,
+        sieve: &Sieve,
+        place: &Place,
+        looked_at: &HashSet<String>,
+        held: &mut Held<'_>,
+    ) -> Result<HashMap<String, i64>, QueryError> {
+        let range = self.range(sieve.columns(), None);
+        let mut found: HashMap<String, i64> = HashMap::new();
+        let budget = self.budget;
+        let mut ended = Ok(());
+        let mut note = |id: &str, start_ns: i64| {
+            if let Some(known) = found.get_mut(id) {
+                *known = start_ns.min(*known);
+                return true;
+            }
+            if !looked_at.contains(id) {
+                found.insert(id.to_owned(), start_ns);
+                let n_ids = looked_at.len() + 2 * found.len();
+                ended = held.set(n_ids * (ID_BYTES + id.len()));
+            }
+            ended.is_ok()
+        };
+        match place {
+            Place::Head(_) => sift_head(self.snapshot, &range, sieve, &mut note),
+            Place::File(file) => {
+                let mut passes = |batch: &arrow::array::RecordBatch| match budget.check() {
+                    Ok(()) => sieve.passes(batch),
+                    // The check behind this ends the search.
+                    Err(_) => vec![false; batch.num_rows()],
+                };
+                match self.snapshot.sift_spans(file, &range, &mut passes, &mut note) {
+                    Err(ReadError::Damaged { path, reason }) => {
+                        self.snapshot.note_damaged(&path, &reason);
+                        self.snapshot.note_missing(crate::model::Signal::Spans);
+                    }
+                    read => read?,
+                }
+            }
+        }
+        budget.check()?;
+        ended?;
+        Ok(found)
+    }
+
+    /// Looks at traces by what is known of their start: a few first, which mostly are enough.
+    fn newest_of(&mut self, found: HashMap<String, i64>) -> Result<(), QueryError> {
+        let mut ids: Vec<(i64, String)> =
+            found.into_iter().map(|(id, start_ns)| (start_ns, id)).collect();
+        ids.sort_unstable_by(|a, b| b.cmp(a));
+        let mut rest = ids.as_slice();
+        let mut n_now = 2 * self.wanted.limit.max(FEW_TRACES);
+        while let Some((newest_ns, _)) = rest.first() {
+            if self.kept.is_past(*newest_ns) {
+                return Ok(());
+            }
+            let (now, later) = rest.split_at(n_now.min(rest.len()));
+            self.among(Some(now.iter().map(|(_, id)| id.clone()).collect()))?;
+            (rest, n_now) = (later, usize::MAX);
+        }
+        Ok(())
+    }
+}
+
+/// Traces that are put together first, at least half as many.
+const FEW_TRACES: usize = 10;
+
+fn sift_head(
+    snapshot: &Snapshot,
+    range: &SpanRange,
+    sieve: &Sieve,
+    note: &mut dyn FnMut(&str, i64) -> bool,
+) {
+    for HeadBatch { batch, .. } in snapshot.span_batches(range.min_ns, range.max_ns) {
+        let passes = sieve.passes(&batch);
+        let column = |name| batch.column_by_name(name).expect("the spans' schema has it");
+        let ids = column("trace_id").as_string::<i32>();
+        let starts = column("start_time").as_primitive::<TimestampNanosecondType>();
+        for row in (0..batch.num_rows()).filter(|&row| passes[row]) {
+            let start_ns = starts.value(row);
+            let is_in_range = (range.min_ns..=range.max_ns).contains(&start_ns);
+            if is_in_range && !note(ids.value(row), start_ns) {
+                return;
+            }
+        }
+    }
 }
 
 struct Kept<'a> {
@@ -147,6 +346,16 @@ impl Kept<'_> {
         if self.traces.len() > 2 * self.wanted.limit {
             self.keep_newest();
         }
+    }
+
+    /// Returns true when no trace that begins at a time or earlier would be kept.
+    fn is_past(&mut self, start_ns: i64) -> bool {
+        if self.traces.len() < self.wanted.limit {
+            return false;
+        }
+        self.keep_newest();
+        // Of those that begin at the same time the id decides.
+        self.traces.last().is_some_and(|last| last.start_ns > start_ns)
     }
 
     fn keep_newest(&mut self) {
@@ -191,7 +400,7 @@ fn found_set(set: Set, needs: &Needs, trace: &Trace, wanted: &Search) -> FoundSe
     FoundSet { spans: spans.collect(), n_matched: set.spans.len(), attributes: set.attributes }
 }
 
-fn found_span(place: Place, needs: &Needs, trace: &Trace) -> FoundSpan {
+fn found_span(place: SpanPlace, needs: &Needs, trace: &Trace) -> FoundSpan {
     let shown = needs.shown.iter().filter(|attribute| !is_told_elsewhere(attribute));
     let attributes = shown.filter_map(|attribute| {
         let value = trace.value(place, attribute).first().into_owned();

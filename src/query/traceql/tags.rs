@@ -168,7 +168,12 @@ fn spans(
     budget: &Budget,
     take: &mut dyn FnMut(&Trace, Place) -> bool,
 ) -> Result<Inspected, QueryError> {
-    let range = SpanRange { min_ns: menu.start_ns, max_ns: menu.end_ns, columns: needs.columns() };
+    let range = SpanRange {
+        min_ns: menu.start_ns,
+        max_ns: menu.end_ns,
+        columns: needs.columns(),
+        traces: None,
+    };
     traces(snapshot, &range, limits, budget, &mut |trace| {
         let mut places: Vec<Place> = match query {
             None => (0..trace.len()).collect(),

@@ -220,7 +220,7 @@ impl Trace {
     }
 
     fn named(&self, place: Place, scope: Scope, name: &str) -> Value<'_> {
-        let one = |object| get(object, name).map_or(Value::Nil, Value::of_json);
+        let one = |object| of_object(object, name);
         match scope {
             Scope::Span => one(self.attributes(place)),
             Scope::Resource => one(self.resource(place)),
@@ -235,18 +235,12 @@ impl Trace {
     }
 
     fn intrinsic(&self, place: Place, intrinsic: Intrinsic) -> Value<'_> {
-        let number = |names: &[&str], text: &str| {
-            let place = names.iter().position(|name| *name == text);
-            place.and_then(|place| u8::try_from(place).ok()).unwrap_or(0)
-        };
         let nested = self.nested[place];
         match intrinsic {
             Intrinsic::Duration => Value::Duration(self.duration(place)),
             Intrinsic::Name => text(self.name(place)),
-            Intrinsic::Status => {
-                Value::Status(number(&STATUSES, self.text(place, |batch| &batch.status)))
-            }
-            Intrinsic::Kind => Value::Kind(number(&KINDS, self.text(place, |batch| &batch.kind))),
+            Intrinsic::Status => status_of(self.text(place, |batch| &batch.status)),
+            Intrinsic::Kind => kind_of(self.text(place, |batch| &batch.kind)),
             Intrinsic::StatusMessage => text(self.some_text(place, |batch| &batch.status_message)),
             Intrinsic::ChildCount => whole(self.children[place].len()),
             Intrinsic::SpanId => text(self.span_id(place)),
@@ -286,6 +280,26 @@ impl Trace {
         let links = elements(self.links(place));
         Value::Each(links.filter_map(|link| get(link, member)).map(Value::of_json).collect())
     }
+}
+
+/// Returns what an object says of a name.
+pub(super) fn of_object<'t>(object: &'t str, name: &str) -> Value<'t> {
+    get(object, name).map_or(Value::Nil, Value::of_json)
+}
+
+/// Returns a status by its name.
+pub(super) fn status_of(text: &str) -> Value<'static> {
+    Value::Status(number(&STATUSES, text))
+}
+
+/// Returns a kind by its name.
+pub(super) fn kind_of(text: &str) -> Value<'static> {
+    Value::Kind(number(&KINDS, text))
+}
+
+fn number(names: &[&str], text: &str) -> u8 {
+    let place = names.iter().position(|name| *name == text);
+    place.and_then(|place| u8::try_from(place).ok()).unwrap_or(0)
 }
 
 fn each<'t>(list: &'t str, name: &str) -> Value<'t> {

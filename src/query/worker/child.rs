@@ -24,7 +24,8 @@ use super::frame::{Frame, MAGIC};
 use super::protocol::{Hello, Kind, decode_rows};
 use super::rlimits;
 use crate::query::sql::{
-    Failure, FailureKind, HeadRange, HeadRequest, HeadRows, Heads, Question, Sink, run,
+    Asked, Failure, FailureKind, HeadRange, HeadRequest, HeadRows, Heads, PromqlRequest, Question,
+    Sink, run,
 };
 
 /// The stack of every thread that plans or runs; plans recurse, and the gate's limits are set so
@@ -136,6 +137,22 @@ impl Scans {
         (id, inbox)
     }
 
+    /// Opens a scan and returns its rows.
+    fn scan(
+        &self,
+        kind: Kind,
+        request: &impl serde::Serialize,
+    ) -> BoxStream<'static, Result<HeadRows>> {
+        let (id, inbox) = self.open();
+        let opened = Frame::json(kind, id, request)
+            .and_then(|frame| send(&frame))
+            .and_then(|()| send(&Frame::about(Kind::HeadNext, id, Vec::new())));
+        match opened {
+            Ok(()) => stream::unfold(Some(inbox), move |inbox| next_rows(id, inbox)).boxed(),
+            Err(error) => stream::once(async { Err(DataFusionError::IoError(error)) }).boxed(),
+        }
+    }
+
     fn pass_on(&self, frame: &Frame) {
         if let Some(inbox) = self.inboxes.lock().get(&frame.id) {
             // At most one frame is under way for a scan, so there is room; a scan that has ended
@@ -152,14 +169,7 @@ impl Scans {
 #[async_trait]
 impl Heads for Scans {
     fn read(&self, request: HeadRequest) -> BoxStream<'static, Result<HeadRows>> {
-        let (id, inbox) = self.open();
-        let opened = Frame::json(Kind::HeadOpen, id, &request)
-            .and_then(|frame| send(&frame))
-            .and_then(|()| send(&Frame::about(Kind::HeadNext, id, Vec::new())));
-        match opened {
-            Ok(()) => stream::unfold(Some(inbox), move |inbox| next_rows(id, inbox)).boxed(),
-            Err(error) => stream::once(async { Err(DataFusionError::IoError(error)) }).boxed(),
-        }
+        self.scan(Kind::HeadOpen, &request)
     }
 
     async fn metric_ranges(&self) -> Result<Vec<HeadRange>> {
@@ -167,6 +177,10 @@ impl Heads for Scans {
         send(&Frame::about(Kind::HeadRanges, id, Vec::new()))?;
         let frame = inbox.recv().await.ok_or_else(gone)?;
         Ok(frame.parse()?)
+    }
+
+    fn promql(&self, request: PromqlRequest) -> BoxStream<'static, Result<RecordBatch>> {
+        self.scan(Kind::PromqlOpen, &request).map(|rows| rows.map(|(_, batch)| batch)).boxed()
     }
 }
 
@@ -178,6 +192,13 @@ async fn next_rows(
     let mut inbox = inbox?;
     let frame = match inbox.recv().await {
         Some(frame) if frame.kind == Kind::HeadEnd => return None,
+        Some(frame) if frame.kind == Kind::HeadFailed => {
+            let failure = match frame.parse::<Failure>() {
+                Ok(failure) => DataFusionError::External(Asked(failure).into()),
+                Err(error) => DataFusionError::IoError(error),
+            };
+            return Some((Err(failure), None));
+        }
         Some(frame) => frame,
         None => return Some((Err(gone()), None)),
     };

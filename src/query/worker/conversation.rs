@@ -14,9 +14,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::frame::{FRAME_BYTES_MAX, Frame};
 use super::protocol::{Kind, encode_rows};
 use crate::base::shield::shield;
+use crate::model::Commons;
 use crate::model::{Signal, ipc};
 use crate::query::answer::SqlAnswer;
-use crate::query::sql::{Failure, HeadRange, HeadRequest, Question, Truncated};
+use crate::query::sql::{
+    Failure, FailureKind, HeadRange, HeadRequest, PromqlRequest, Question, Truncated,
+};
 use crate::storage::{HeadBatch, HeadFilter};
 
 /// The head of one snapshot, as the server gives it to a worker.
@@ -30,6 +33,9 @@ pub(in crate::query) trait HeadSource: Debug + Send + Sync {
 
     /// Returns the time range of each commons that has samples in the head.
     fn metric_ranges(&self) -> Vec<HeadRange>;
+
+    /// Answers a PromQL question over the same snapshot.
+    fn promql(&self, request: &PromqlRequest) -> Result<Vec<RecordBatch>, Failure>;
 }
 
 /// What an answer may take on the pipe beside its rows: the names of its columns, and what frames a
@@ -62,6 +68,16 @@ pub(super) async fn converse(
                 let request = frame.parse::<HeadRequest>()?;
                 scans.insert(frame.id, Scan::open(Arc::clone(head), request).await?);
             }
+            Kind::PromqlOpen => {
+                if scans.len() >= SCANS_MAX {
+                    return Err(wrong("more scans at once than any plan has"));
+                }
+                let n_held = scans.values().map(|scan| scan.n_bytes).sum();
+                let memory_max = question.limits.memory_bytes;
+                let request = frame.parse::<PromqlRequest>()?;
+                let scan = Scan::ask(Arc::clone(head), request, n_held, memory_max).await?;
+                scans.insert(frame.id, scan);
+            }
             Kind::HeadNext => {
                 // A plan that ended early may leave a task that asks once more after the answer,
                 // which is heard by the next question. Numbers of scans are never used again.
@@ -78,7 +94,12 @@ pub(super) async fn converse(
             Kind::Answer => answer.take(&frame)?,
             Kind::Done => return answer.finish(frame.parse()?).map(Ok),
             Kind::Failed => return Ok(Err(frame.parse()?)),
-            Kind::Hello | Kind::Question | Kind::HeadRows | Kind::HeadEnd | Kind::Ready => {
+            Kind::Hello
+            | Kind::Question
+            | Kind::HeadRows
+            | Kind::HeadEnd
+            | Kind::HeadFailed
+            | Kind::Ready => {
                 return Err(wrong("a frame that a worker never sends"));
             }
         }
@@ -93,23 +114,60 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)
 }
 
-/// A scan of the head under way.
+/// A scan of the head, or of PromQL's answer, under way.
 struct Scan {
     rows: Box<dyn Iterator<Item = HeadBatch> + Send>,
-    columns: Vec<String>,
+    /// `None`: all there are.
+    columns: Option<Vec<String>>,
+    /// Why there are no rows.
+    failure: Option<Failure>,
+    /// What is held for it.
+    n_bytes: u64,
 }
 
 impl Scan {
     async fn open(head: Arc<dyn HeadSource>, request: HeadRequest) -> io::Result<Self> {
         let HeadRequest { signal, filter, columns } = request;
         let rows = blocking(move || head.rows(signal, filter)).await?;
-        Ok(Self { rows, columns })
+        Ok(Self { rows, columns: Some(columns), failure: None, n_bytes: 0 })
+    }
+
+    /// Has a PromQL question answered; what all answers of a question hold together is limited.
+    async fn ask(
+        head: Arc<dyn HeadSource>,
+        request: PromqlRequest,
+        n_held: u64,
+        memory_bytes_max: u64,
+    ) -> io::Result<Self> {
+        let answer = blocking(move || head.promql(&request)).await?;
+        let n_bytes_of = |batches: &Vec<RecordBatch>| {
+            batches.iter().map(|batch| batch.get_array_memory_size() as u64).sum::<u64>()
+        };
+        let n_bytes = answer.as_ref().map_or(0, n_bytes_of);
+        let answer = answer.and_then(|batches| {
+            if n_held + n_bytes <= memory_bytes_max {
+                return Ok(batches);
+            }
+            let message = "the rows of promql()".to_owned();
+            Err(Failure { kind: FailureKind::Memory, message })
+        });
+        let (batches, failure) = match answer {
+            Ok(batches) => (batches, None),
+            Err(failure) => (Vec::new(), Some(failure)),
+        };
+        // Their commons is a column of theirs.
+        let rows = batches.into_iter().map(|batch| HeadBatch { commons: Commons::own(), batch });
+        Ok(Self { rows: Box::new(rows), columns: None, failure, n_bytes })
     }
 
     /// Returns the next batch, ready to be sent, or nothing.
     fn next(&mut self) -> Option<Result<Vec<u8>, ArrowError>> {
         let HeadBatch { commons, batch } = self.rows.find(|rows| rows.batch.num_rows() > 0)?;
-        Some(select(&batch, &self.columns).and_then(|batch| encode_rows(&commons, &batch)))
+        let batch = match &self.columns {
+            Some(columns) => select(&batch, columns),
+            None => Ok(batch),
+        };
+        Some(batch.and_then(|batch| encode_rows(&commons, &batch)))
     }
 }
 
@@ -119,6 +177,10 @@ async fn feed(
     id: u32,
     mut scan: Scan,
 ) -> io::Result<Option<Scan>> {
+    if let Some(failure) = &scan.failure {
+        Frame::json(Kind::HeadFailed, id, failure)?.send(to_worker).await?;
+        return Ok(None);
+    }
     let (scan, rows) = blocking(move || {
         let rows = scan.next();
         (scan, rows)

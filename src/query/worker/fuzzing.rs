@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use arrow::array::RecordBatch;
 use bytes::Bytes;
 
 use super::HeadSource;
@@ -10,7 +11,7 @@ use super::conversation::converse;
 use super::frame::{Frame, skip_prelude};
 use super::protocol::{Hello, Kind, decode_rows};
 use crate::model::Signal;
-use crate::query::sql::{HeadRange, Limits, Question};
+use crate::query::sql::{Failure, HeadRange, Limits, PromqlRequest, Question};
 use crate::storage::{HeadBatch, HeadFilter};
 
 #[derive(Debug)]
@@ -23,6 +24,10 @@ impl HeadSource for NoHead {
 
     fn metric_ranges(&self) -> Vec<HeadRange> {
         Vec::new()
+    }
+
+    fn promql(&self, _: &PromqlRequest) -> Result<Vec<RecordBatch>, Failure> {
+        Ok(Vec::new())
     }
 }
 
@@ -61,6 +66,8 @@ pub fn worker_frames(bytes: &[u8]) {
         match frame.kind {
             Kind::Hello => drop(frame.parse::<Hello>()),
             Kind::Question => drop(frame.parse::<Question>()),
+            Kind::PromqlOpen => drop(frame.parse::<PromqlRequest>()),
+            Kind::HeadFailed => drop(frame.parse::<Failure>()),
             Kind::HeadRanges => drop(frame.parse::<Vec<HeadRange>>()),
             Kind::HeadRows => drop(decode_rows(&frame.payload)),
             _ => {}

@@ -39,6 +39,8 @@ kinds! {
     HeadEnd = 4,
     /// Both ways: asks for, or is, JSON `[sql::HeadRange]`.
     HeadRanges = 5,
+    /// To the worker: JSON `sql::Failure`, why the scan has no more rows.
+    HeadFailed = 6,
     /// To the server: JSON `sql::HeadRequest`.
     HeadOpen = 16,
     /// To the server: one more batch, please.
@@ -51,6 +53,8 @@ kinds! {
     Done = 20,
     /// To the server: JSON `sql::Failure`.
     Failed = 21,
+    /// To the server: JSON `sql::PromqlRequest`; its rows are then asked for as those of the head.
+    PromqlOpen = 22,
 }
 
 /// What a worker is told when it starts.

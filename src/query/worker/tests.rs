@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
 use prometheus_client::registry::Registry;
 
 use super::{HeadSource, Pool, WorkerCommand};
@@ -14,7 +15,7 @@ use crate::query::answer::SqlAnswer;
 use crate::query::error::QueryError;
 use crate::query::metrics::Metrics;
 use crate::query::sql::tests::{Fixture, ListedHeads};
-use crate::query::sql::{HeadRange, Question, Truncated};
+use crate::query::sql::{Failure, HeadRange, PromqlRequest, Question, Truncated};
 use crate::storage::{HeadBatch, HeadFilter};
 
 const ENTRY: &str = "query::worker::tests::query_worker_entry";
@@ -53,6 +54,10 @@ impl HeadSource for ListedHeads {
 
     fn metric_ranges(&self) -> Vec<HeadRange> {
         self.ranges()
+    }
+
+    fn promql(&self, request: &PromqlRequest) -> Result<Vec<RecordBatch>, Failure> {
+        crate::query::sql::tests::promql(request)
     }
 }
 

@@ -4,6 +4,8 @@
 //! when bytes must survive (`sync`) and when names must (`sync_dir`); nothing else is promised, and
 //! the simulated disk keeps exactly that promise and not one byte more.
 
+#[cfg(test)]
+pub(crate) mod counting;
 #[cfg(debug_assertions)]
 pub mod faults;
 mod real;

@@ -6,13 +6,15 @@
 
 pub mod checked;
 pub mod columns;
+pub mod grams;
 pub mod metrics_rows;
-mod page_prune;
+pub mod page_prune;
 pub mod path;
 pub mod read;
 pub mod read_histograms;
 pub mod read_spans;
 pub mod rows_read;
 pub mod series_order;
+pub mod sift_spans;
 pub mod sort;
 pub mod write;

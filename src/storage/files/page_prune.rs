@@ -71,6 +71,39 @@ pub(super) fn prune(
     Some(Pruned { rows, times })
 }
 
+/// Rows of one page, and the times that the page covers, ns since 1970 UTC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timed {
+    /// Half-open, sorted, apart from each other.
+    pub rows: Vec<Range<usize>>,
+    /// Earliest.
+    pub min_ns: i64,
+    /// Latest.
+    pub max_ns: i64,
+}
+
+/// Returns those of some rows that are in each page of the times, without the pages that have none of
+/// them, or `None` when the pages have no index.
+pub(super) fn by_page(
+    metadata: &ParquetMetaData,
+    group_idx: usize,
+    rows: &[Range<usize>],
+) -> Option<Vec<Timed>> {
+    let n_rows = usize::try_from(metadata.row_group(group_idx).num_rows()).ok()?;
+    let ColumnIndexMetaData::INT64(times) = metadata.column_index()?.get(group_idx)?.first()?
+    else {
+        return None;
+    };
+    let pages = pages_of(metadata, group_idx, 0, n_rows)?;
+    let timed = pages.into_iter().enumerate().map(|(idx, page)| {
+        let (min_ns, max_ns) = (*times.min_value(idx)?, *times.max_value(idx)?);
+        Some(Timed { rows: intersection(std::slice::from_ref(&page), rows), min_ns, max_ns })
+    });
+    let mut timed = timed.collect::<Option<Vec<_>>>()?;
+    timed.retain(|page| !page.rows.is_empty());
+    Some(timed)
+}
+
 /// Returns the rows of each page of a column.
 fn pages_of(
     metadata: &ParquetMetaData,
@@ -97,7 +130,8 @@ fn runs(pages: impl Iterator<Item = (Range<usize>, bool)>) -> Vec<Range<usize>> 
     found
 }
 
-fn intersection(left: &[Range<usize>], right: &[Range<usize>]) -> Vec<Range<usize>> {
+/// Returns the rows that are in both.
+pub fn intersection(left: &[Range<usize>], right: &[Range<usize>]) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let (mut left, mut right) = (left.iter().peekable(), right.iter().peekable());
     while let (Some(a), Some(b)) = (left.peek(), right.peek()) {

@@ -40,6 +40,7 @@ const FOOTERS_MAX: usize = 4096;
 #[derive(Debug, Default)]
 pub struct Footers {
     by_path: Mutex<HashMap<String, (ArrowReaderMetadata, Blocks)>>,
+    pub(super) grams: super::grams::Cache,
 }
 
 impl Footers {

@@ -5,7 +5,8 @@
 //! row groups (in the footer, which is kept), their bloom filters, the bounds of the pages, and only
 //! then the rows of the one or two pages where the id can be.
 
-use std::ops::Range;
+use std::collections::BTreeSet;
+use std::ops::{Bound, Range};
 use std::sync::Arc;
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
@@ -19,7 +20,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{
     PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
 };
-use parquet::file::page_index::column_index::ColumnIndexMetaData;
+use parquet::file::page_index::column_index::{ByteArrayColumnIndex, ColumnIndexMetaData};
 use parquet::file::statistics::Statistics;
 
 use super::checked::Checked;
@@ -32,9 +33,9 @@ use crate::storage::{FileEntry, ReadError};
 /// Rows decoded at a time; many files may be open at once.
 const BATCH_ROWS: usize = 2_048;
 /// The column that a trace is found by.
-const TRACE_ID: &str = "trace_id";
+pub(super) const TRACE_ID: &str = "trace_id";
 
-type Fault = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type Fault = Box<dyn std::error::Error + Send + Sync>;
 
 /// Returns the rows of one trace in a file.
 pub fn read_trace(
@@ -52,7 +53,7 @@ pub fn read_trace(
     read.map_err(|source| fault(&entry.path, &checked, source))
 }
 
-fn shielded<T>(read: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+pub(super) fn shielded<T>(read: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
     shield("parquet", read).unwrap_or_else(|panic| Err(panic.into()))
 }
 
@@ -120,7 +121,7 @@ fn text_may_be(group: &RowGroupMetaData, column: usize, wanted: &str) -> bool {
 
 /// The page index is read when a row group may really hold the trace, and not kept: of all the files
 /// there are it would take more memory than their footers.
-fn with_page_index(
+pub(super) fn with_page_index(
     footer: &ArrowReaderMetadata,
     file: &Reader,
 ) -> Result<ArrowReaderMetadata, ParquetError> {
@@ -139,37 +140,37 @@ fn rows_of(
     trace_id: &str,
 ) -> Result<Option<RowSelection>, Fault> {
     let n_rows = usize::try_from(metadata.row_group(group).num_rows())?;
-    let all = std::iter::once(0..n_rows);
-    let whole = Ok(Some(RowSelection::from_consecutive_ranges(all, n_rows)));
-    let (Some(bounds), Some(offsets)) = (metadata.column_index(), metadata.offset_index()) else {
-        return whole;
+    let Some((bounds, pages)) = pages_of(metadata, group, column) else {
+        let all = std::iter::once(0..n_rows);
+        return Ok(Some(RowSelection::from_consecutive_ranges(all, n_rows)));
     };
-    let (Some(bounds), Some(offsets)) = (
-        bounds.get(group).and_then(|group| group.get(column)),
-        offsets.get(group).and_then(|group| group.get(column)),
-    ) else {
-        return whole;
-    };
-    let ColumnIndexMetaData::BYTE_ARRAY(bounds) = bounds else { return whole };
-    let pages = offsets.page_locations();
     let wanted = trace_id.as_bytes();
-    let may_hold = |page: usize| {
-        bounds.min_value(page).is_none_or(|min| min <= wanted)
-            && bounds.max_value(page).is_none_or(|max| wanted <= max)
+    let may_hold = |page: &usize| {
+        bounds.min_value(*page).is_none_or(|min| min <= wanted)
+            && bounds.max_value(*page).is_none_or(|max| wanted <= max)
     };
-    let mut ranges: Vec<Range<usize>> = Vec::new();
-    for page in (0..pages.len()).filter(|&page| may_hold(page)) {
-        let start = usize::try_from(pages[page].first_row_index)?;
-        let end = match pages.get(page + 1) {
-            Some(next) => usize::try_from(next.first_row_index)?,
-            None => n_rows,
-        };
-        ranges.push(start..end);
-    }
+    let held = (0..pages.len()).filter(may_hold);
+    let ranges: Vec<Range<usize>> = held.map(|page| pages[page].clone()).collect();
     if ranges.is_empty() {
         return Ok(None);
     }
     Ok(Some(RowSelection::from_consecutive_ranges(ranges.into_iter(), n_rows)))
+}
+
+/// Returns the bounds of a column's pages, and the rows of each; `None` when there is no index.
+fn pages_of(
+    metadata: &ParquetMetaData,
+    group: usize,
+    column: usize,
+) -> Option<(&ByteArrayColumnIndex, Vec<Range<usize>>)> {
+    let n_rows = usize::try_from(metadata.row_group(group).num_rows()).ok()?;
+    let bounds = metadata.column_index()?.get(group)?.get(column)?;
+    let ColumnIndexMetaData::BYTE_ARRAY(bounds) = bounds else { return None };
+    let pages = metadata.offset_index()?.get(group)?.get(column)?.page_locations();
+    let starts = pages.iter().map(|page| usize::try_from(page.first_row_index).ok());
+    let starts = starts.collect::<Option<Vec<usize>>>()?;
+    let ends = starts.iter().skip(1).copied().chain([n_rows]);
+    Some((bounds, starts.iter().copied().zip(ends).map(|(start, end)| start..end).collect()))
 }
 
 fn trace_filter(footer: &ArrowReaderMetadata, trace_id: &str) -> RowFilter {
@@ -191,6 +192,8 @@ pub struct SpanRange {
     pub max_ns: i64,
     /// The columns wanted; `trace_id` and `start_time` must be among them.
     pub columns: Vec<&'static str>,
+    /// Only spans of these traces; `None` is all.
+    pub traces: Option<Arc<BTreeSet<String>>>,
 }
 
 /// The rows of a file in a time range, sorted by (trace, time), a batch at a time.
@@ -244,18 +247,97 @@ fn open(
     let groups = footer.metadata().row_groups().iter().enumerate();
     let groups: Vec<usize> =
         groups.filter(|(_, group)| time_may_be(group, range)).map(|(idx, _)| idx).collect();
+    let mask = ProjectionMask::columns(footer.parquet_schema(), range.columns.iter().copied());
+    let reader = |groups, footer| {
+        ParquetRecordBatchReaderBuilder::new_with_metadata(file.clone(), footer)
+            .with_row_groups(groups)
+            .with_projection(mask)
+            .with_batch_size(BATCH_ROWS)
+    };
+    let Some(traces) = &range.traces else {
+        return if groups.is_empty() {
+            Ok(None)
+        } else {
+            Ok(Some(reader(groups, footer).build()?))
+        };
+    };
+    let column = column_of(&footer, TRACE_ID)?;
+    let groups: Vec<usize> = groups
+        .into_iter()
+        .filter(|&idx| one_may_be(footer.metadata().row_group(idx), column, traces))
+        .collect();
     if groups.is_empty() {
         return Ok(None);
     }
-    let mask = ProjectionMask::columns(footer.parquet_schema(), range.columns.iter().copied());
-    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, footer)
-        .with_row_groups(groups)
-        .with_projection(mask)
-        .with_batch_size(BATCH_ROWS);
-    Ok(Some(builder.build()?))
+    let footer = with_page_index(&footer, &file)?;
+    let rows = rows_of_any(footer.metadata(), &groups, column, traces)?;
+    let filter = traces_filter(&footer, Arc::clone(traces));
+    let reader = reader(groups, footer).with_row_selection(rows).with_row_filter(filter);
+    Ok(Some(reader.build()?))
 }
 
-fn time_may_be(group: &RowGroupMetaData, range: &SpanRange) -> bool {
+fn one_may_be(group: &RowGroupMetaData, column: usize, traces: &BTreeSet<String>) -> bool {
+    match group.column(column).statistics() {
+        Some(Statistics::ByteArray(stats)) => {
+            let bounds = stats.min_opt().zip(stats.max_opt());
+            bounds.is_none_or(|(min, max)| is_between(traces, min.data(), max.data()))
+        }
+        _ => true,
+    }
+}
+
+/// Returns true when one of the texts lies between two.
+fn is_between(texts: &BTreeSet<String>, min: &[u8], max: &[u8]) -> bool {
+    match (std::str::from_utf8(min), std::str::from_utf8(max)) {
+        (Ok(min), Ok(max)) if min <= max => {
+            texts.range::<str, _>((Bound::Included(min), Bound::Included(max))).next().is_some()
+        }
+        _ => true,
+    }
+}
+
+/// Returns the rows of some groups in the pages that may hold one of the traces.
+fn rows_of_any(
+    metadata: &ParquetMetaData,
+    groups: &[usize],
+    column: usize,
+    traces: &BTreeSet<String>,
+) -> Result<RowSelection, Fault> {
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    let mut first = 0;
+    for &group in groups {
+        let n_rows = usize::try_from(metadata.row_group(group).num_rows())?;
+        match pages_of(metadata, group, column) {
+            Some((bounds, pages)) => {
+                for (page, rows) in pages.into_iter().enumerate() {
+                    let may_hold = bounds
+                        .min_value(page)
+                        .zip(bounds.max_value(page))
+                        .is_none_or(|(min, max)| is_between(traces, min, max));
+                    if may_hold {
+                        ranges.push(first + rows.start..first + rows.end);
+                    }
+                }
+            }
+            None => ranges.push(first..first + n_rows),
+        }
+        first += n_rows;
+    }
+    Ok(RowSelection::from_consecutive_ranges(ranges.into_iter(), first))
+}
+
+fn traces_filter(footer: &ArrowReaderMetadata, traces: Arc<BTreeSet<String>>) -> RowFilter {
+    let mask = ProjectionMask::columns(footer.parquet_schema(), [TRACE_ID]);
+    let predicate = ArrowPredicateFn::new(mask, move |batch: RecordBatch| {
+        let ids = batch.column(0).as_string::<i32>();
+        let is_wanted = |id: Option<&str>| Some(id.is_some_and(|id| traces.contains(id)));
+        Ok(ids.iter().map(is_wanted).collect::<BooleanArray>())
+    });
+    RowFilter::new(vec![Box::new(predicate)])
+}
+
+/// Returns false when no span of a group began in the range.
+pub(super) fn time_may_be(group: &RowGroupMetaData, range: &SpanRange) -> bool {
     match group.column(0).statistics() {
         Some(Statistics::Int64(stats)) => {
             stats.min_opt().is_none_or(|&min| min <= range.max_ns)

@@ -14,11 +14,14 @@ use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
 
 use super::checked::Checked;
+use super::grams::need::rows_for;
+use super::grams::section::{self, Block};
+use super::grams::{self, LineNeed};
 pub use super::page_prune::Bounds;
-use super::page_prune::{PageFilter, prune};
+use super::page_prune::{PageFilter, Timed, by_page, prune};
 use super::read::{Footers, Reader, fault};
 use crate::base::shield::shield;
-use crate::storage::disk::Disk;
+use crate::storage::disk::{Disk, DiskRead};
 use crate::storage::{FileEntry, ReadError};
 
 /// What the footer says of one row group.
@@ -109,6 +112,57 @@ fn stats(group_idx: usize, group: &RowGroupMetaData, entry: &FileEntry) -> Group
         rows: None,
         n_bytes: u64::try_from(group.total_byte_size()).unwrap_or(0),
     }
+}
+
+/// Returns the rows of a row group that may meet a need, as ranges that are sorted and apart, or
+/// `None` when nothing is known of its lines.
+pub fn narrow(
+    disk: &dyn Disk,
+    footers: &Footers,
+    entry: &FileEntry,
+    group_idx: usize,
+    need: &LineNeed,
+) -> Result<Option<Vec<Range<usize>>>, ReadError> {
+    if let Some(blocks) = footers.grams.get(&entry.path, group_idx) {
+        return Ok(Some(rows_for(need, &blocks)));
+    }
+    guarded(disk, entry, |file| {
+        let footer = footers.with_pages(&entry.path, &file)?;
+        let Some((offset, len)) = grams_of(footer.metadata(), group_idx) else { return Ok(None) };
+        if offset.checked_add(len as u64).is_none_or(|end| end > entry.size_bytes) {
+            return Ok(None);
+        }
+        let group = footer.metadata().row_group(group_idx);
+        let n_rows = usize::try_from(group.num_rows())?;
+        let bytes = file.0.read_at(offset, len)?;
+        let Some(blocks) = section::decode(&bytes, n_rows) else { return Ok(None) };
+        let blocks: Arc<[Block]> = blocks.into();
+        let rows = rows_for(need, &blocks);
+        footers.grams.put(&entry.path, group_idx, blocks, len);
+        Ok(Some(rows))
+    })
+}
+
+/// Returns where a row group's section of grams is, by the footer, and its length.
+fn grams_of(metadata: &ParquetMetaData, group_idx: usize) -> Option<(u64, usize)> {
+    let mut pairs = metadata.file_metadata().key_value_metadata()?.iter();
+    let places = pairs.find(|pair| pair.key == grams::KEY)?.value.as_deref()?;
+    let places: Vec<(u64, usize)> = serde_json::from_str(places).ok()?;
+    places.get(group_idx).copied()
+}
+
+/// Returns rows of a row group by the pages of its times; none when the pages have no index.
+pub fn pages(
+    disk: &dyn Disk,
+    footers: &Footers,
+    entry: &FileEntry,
+    group_idx: usize,
+    rows: &[Range<usize>],
+) -> Result<Vec<Timed>, ReadError> {
+    guarded(disk, entry, |file| {
+        let footer = footers.with_pages(&entry.path, &file)?;
+        Ok(by_page(footer.metadata(), group_idx, rows).unwrap_or_default())
+    })
 }
 
 /// Reads columns of some rows of a row group, `batch_rows` at a time; `rows` are half-open, sorted

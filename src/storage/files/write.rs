@@ -141,6 +141,7 @@ impl FileWriter {
         let properties = properties(&target, row_group_rows);
         let writer = RowGroups::new(Summing::new(file), schema, properties)
             .map_err(|source| WriteError::Encode { path: path.clone(), source })?;
+        let writer = if target.signal == Signal::Logs { writer.with_grams() } else { writer };
         let has_exp = schema.column_with_name("exp_scale").is_some();
         Ok(Self { path, target, writer, n_rows: 0, min_ns: i64::MAX, max_ns: i64::MIN, has_exp })
     }
@@ -153,6 +154,24 @@ impl FileWriter {
         self.n_rows += batch.num_rows() as u64;
         self.writer
             .write(batch)
+            .map_err(|source| WriteError::Encode { path: self.path.clone(), source })
+    }
+
+    /// Appends rows of several batches of log records, spans or exemplars, each by its batch and its
+    /// place there; they sort after those before. All calls for a file should name the same batches.
+    pub fn write_places(
+        &mut self,
+        batches: &[&RecordBatch],
+        places: &[(usize, usize)],
+    ) -> Result<(), WriteError> {
+        let times: Vec<&[i64]> = batches.iter().map(|batch| times_ns(batch)).collect();
+        for &(batch, row) in places {
+            let ns = times[batch][row];
+            (self.min_ns, self.max_ns) = (self.min_ns.min(ns), self.max_ns.max(ns));
+        }
+        self.n_rows += places.len() as u64;
+        self.writer
+            .write_places(batches, places)
             .map_err(|source| WriteError::Encode { path: self.path.clone(), source })
     }
 

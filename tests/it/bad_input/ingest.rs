@@ -5,6 +5,7 @@ use std::io::Write as _;
 use serde_json::json;
 
 use super::{Case, Dialect, Port};
+use crate::support::http::gzip;
 use crate::support::remote_write::{TimeSeries, series, snappy, write, write_bytes, write_raw};
 use crate::support::wait::{now_ms, now_ns};
 use crate::support::{Request, loki, otlp};
@@ -16,13 +17,6 @@ pub(super) fn cases() -> Vec<Case> {
     cases.extend(otlp_bodies());
     cases.extend(otlp_items());
     cases
-}
-
-/// Compresses with gzip.
-pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(bytes).expect("writing to memory");
-    encoder.finish().expect("writing to memory")
 }
 
 fn remote_write_bodies() -> Vec<Case> {

@@ -9,6 +9,7 @@ mod questions;
 use std::collections::BTreeMap;
 
 use crate::support::http::Response;
+use crate::support::http::gzip;
 use crate::support::wait::now_ms;
 use crate::support::{Caller, Request, Setup, otlp, remote_write};
 
@@ -118,7 +119,7 @@ fn hostile_grpc_calls_are_refused_and_harm_nothing() {
 
     call("garbage", logs, b"\xff\xff\xff\xff", None, &[3]);
     call("truncated", logs, &[10, 200, 1, 0], None, &[3]);
-    call("a bomb", logs, &ingest::gzip(&vec![0; 80 << 20]), Some("gzip"), &[8]);
+    call("a bomb", logs, &gzip(&vec![0; 80 << 20]), Some("gzip"), &[8]);
     call("not gzip", logs, b"not gzip", Some("gzip"), &[3, 13]);
     call("unknown compression", logs, b"x", Some("br"), &[12]);
     call("unknown method", &logs.replace("Export", "Import"), b"", None, &[12]);

@@ -2,9 +2,10 @@
 
 use std::sync::LazyLock;
 
-use super::bytes::{Die, gzip, message, number, promise, zlib, zstd};
+use super::bytes::{Die, message, number, promise, zlib, zstd};
 use super::case::{Case, Want, Wire};
 use super::seeds::{self, Endpoint, JSON, Packing, framed};
+use crate::support::http::gzip;
 use crate::support::remote_write::snappy;
 
 pub(super) fn cases() -> Vec<Case> {

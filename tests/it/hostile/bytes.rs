@@ -43,13 +43,6 @@ pub(super) fn nested(content: impl AsRef<[u8]>, fields: &[u64]) -> Vec<u8> {
     fields.iter().fold(content.as_ref().to_vec(), |content, &field| message(field, content))
 }
 
-/// Compresses with gzip.
-pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(bytes).expect("writing to memory");
-    encoder.finish().expect("writing to memory")
-}
-
 /// Compresses with zlib, which HTTP calls deflate.
 pub(super) fn zlib(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());

@@ -74,6 +74,8 @@ pub(super) struct Sender {
     connection: Option<Connection>,
     /// Logs and spans are the same again and again: what is the same is stored all the same.
     request: Request,
+    /// Samples that were taken are not sent again: the same sample twice would be one.
+    is_spent: bool,
     number: u64,
 }
 
@@ -84,7 +86,14 @@ impl Sender {
             Signal::Logs | Signal::Spans => &caller.otlp_http,
         };
         let address = address.clone();
-        Self { signal, address, connection: None, request: request(signal, number), number }
+        Self {
+            signal,
+            address,
+            connection: None,
+            request: request(signal, number),
+            is_spent: false,
+            number,
+        }
     }
 
     pub(super) fn signal(&self) -> Signal {
@@ -93,10 +102,10 @@ impl Sender {
 
     /// Sends one request; what came back is in the books.
     pub(super) fn send(&mut self, books: &Books) -> bool {
-        if self.signal == Signal::Metrics {
-            // The same sample twice would be one.
+        if self.is_spent {
             self.number += 1_000;
             self.request = samples(self.number);
+            self.is_spent = false;
         }
         let connection = match self.connection.take() {
             Some(connection) => Ok(connection),
@@ -111,7 +120,9 @@ impl Sender {
         match answer {
             Ok(answer) => {
                 books.note(self.signal, &answer);
-                (200..300).contains(&answer.status)
+                let is_taken = (200..300).contains(&answer.status);
+                self.is_spent = is_taken && self.signal == Signal::Metrics;
+                is_taken
             }
             Err(error) => {
                 books.wrong.lock().push(format!("{:?}: no answer: {error}", self.signal));
@@ -135,7 +146,7 @@ fn request(signal: Signal, number: u64) -> Request {
                 record.attributes = attributes(number, n);
                 record
             });
-            otlp::post("/v1/logs", &otlp::logs(resource(), records.collect()))
+            otlp::post("/v1/logs", &otlp::logs(resource(), records.collect())).gzipped()
         }
         Signal::Spans => {
             let spans = (0..ITEMS).map(|n| {
@@ -143,7 +154,7 @@ fn request(signal: Signal, number: u64) -> Request {
                 span.attributes = attributes(number, n);
                 span
             });
-            otlp::post("/v1/traces", &otlp::spans(resource(), spans.collect()))
+            otlp::post("/v1/traces", &otlp::spans(resource(), spans.collect())).gzipped()
         }
     }
 }

@@ -31,6 +31,12 @@ impl Request {
         self
     }
 
+    /// Compresses the body, as most senders do.
+    pub(crate) fn gzipped(mut self) -> Self {
+        self.body = gzip(&self.body);
+        self.header("Content-Encoding", "gzip")
+    }
+
     /// Returns the bytes that ask for the connection to be closed behind the answer.
     pub(crate) fn to_bytes(&self, address: &str) -> Vec<u8> {
         [self.head(address, "close"), self.body.clone()].concat()
@@ -52,6 +58,13 @@ impl Request {
         head.push_str(&format!("Connection: {connection}\r\n\r\n"));
         head.into_bytes()
     }
+}
+
+/// Compresses with gzip.
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).expect("writing to memory");
+    encoder.finish().expect("writing to memory")
 }
 
 /// One answer, its body unchunked.

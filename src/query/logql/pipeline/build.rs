@@ -36,7 +36,10 @@ impl Pipeline {
             // Nobody would see what a parser finds, nor whether it failed.
             stages.retain(|stage| !stage.is_parser());
         }
-        Ok(Self { stages, unwrap: unwrapped, wanted, now_ns })
+        let is_other = |stage: &Compiled| !stage.is_line_filter();
+        let n_first = stages.iter().position(is_other).unwrap_or(stages.len());
+        let first = stages.drain(..n_first).filter_map(Compiled::into_line_filter).collect();
+        Ok(Self { first, stages, unwrap: unwrapped, wanted, now_ns })
     }
 }
 

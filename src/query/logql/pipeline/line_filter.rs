@@ -11,7 +11,7 @@ use crate::query::logql::syntax::ast::LineOp;
 
 /// A compiled line filter.
 #[derive(Debug)]
-pub(super) struct LineFilter {
+pub(in super::super) struct LineFilter {
     any_of: Vec<Test>,
     is_negation: bool,
 }

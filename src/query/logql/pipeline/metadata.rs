@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::super::fields::Fields;
 use super::super::level;
+use super::Wanted;
 use super::json::{Flow, Value, leaves};
 
 /// What a record has beside its line, as the store has it.
@@ -21,12 +22,21 @@ pub(in super::super) struct Metadata<'a> {
 }
 
 impl<'a> Metadata<'a> {
-    /// Adds the metadata to a line's labels. Of one name, what the record says comes first.
-    pub(in super::super) fn add_to(&self, fields: &mut Fields<'a>, line: &str) {
+    /// Adds what is wanted of the metadata to a line's labels. Of one name, what the record says comes
+    /// first.
+    pub(in super::super) fn add_to(&self, fields: &mut Fields<'a>, line: &str, wanted: &Wanted) {
+        if *wanted == Wanted::Nothing {
+            return;
+        }
+        // The level is found by labels that nobody may have asked for.
+        let wants_level = wanted.has(LEVEL);
+        let wants = |name: &str| wants_level || wanted.has(name);
         if self.attributes.len() > 2 {
             // We wrote the object ourselves; were it damaged, its beginning still counts.
             let _: Result<Flow, _> = leaves(self.attributes, &mut |name, value| {
-                fields.add_metadata(name, value.into_label());
+                if wants(&name) {
+                    fields.add_metadata(name, value.into_label());
+                }
                 Flow::On
             });
         }
@@ -35,16 +45,35 @@ impl<'a> Metadata<'a> {
             ("span_id", self.span_id),
             ("scope_name", self.scope_name),
         ] {
-            fields.add_metadata(Cow::Borrowed(name), Cow::Borrowed(value));
+            if wants(name) {
+                fields.add_metadata(Cow::Borrowed(name), Cow::Borrowed(value));
+            }
         }
         for (name, value) in self.of_resource {
-            fields.add_metadata(Cow::Borrowed(name), Cow::Borrowed(value));
+            if wants(name) {
+                fields.add_metadata(Cow::Borrowed(name), Cow::Borrowed(value));
+            }
         }
-        if fields.get("detected_level").is_none() {
+        if wants_level && fields.get(LEVEL).is_none() {
             let level = level::of(fields, self.severity_text, self.severity_number, line);
-            fields.add_metadata(Cow::Borrowed("detected_level"), Cow::Borrowed(level));
+            fields.add_metadata(Cow::Borrowed(LEVEL), Cow::Borrowed(level));
         }
     }
+}
+
+/// The label of a line's level.
+pub(in super::super) const LEVEL: &str = "detected_level";
+
+/// Returns the columns that what is wanted of the metadata may stand in.
+pub(super) fn columns(wanted: &Wanted) -> Vec<&'static str> {
+    let all =
+        ["severity_number", "severity_text", "attributes", "scope_name", "trace_id", "span_id"];
+    let is_wanted = |column: &&str| match *column {
+        "attributes" => *wanted != Wanted::Nothing,
+        "severity_number" | "severity_text" => wanted.has(LEVEL),
+        column => wanted.has(column),
+    };
+    all.into_iter().filter(is_wanted).collect()
 }
 
 /// Returns the pairs of a JSON object as labels have them.

@@ -17,10 +17,12 @@ mod stages;
 mod unwrap;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::fields::Fields;
 
-pub(super) use metadata::{Metadata, pairs_of};
+pub(super) use metadata::{LEVEL, Metadata, pairs_of};
+pub(super) use pattern::Pattern;
 pub(super) use unwrap::Sample;
 
 /// A line on its way.
@@ -41,10 +43,10 @@ impl<'a> Entry<'a> {
         Self { ts_ns, line: Cow::Borrowed(line), fields: Fields::new(stream), has_metadata: false }
     }
 
-    /// Adds the metadata, once.
-    fn load(&mut self, metadata: &Metadata<'a>) {
+    /// Adds what of the metadata is wanted, once.
+    fn load(&mut self, metadata: &Metadata<'a>, wanted: &Wanted) {
         if !std::mem::replace(&mut self.has_metadata, true) {
-            metadata.add_to(&mut self.fields, &self.line);
+            metadata.add_to(&mut self.fields, &self.line, wanted);
         }
     }
 }
@@ -60,9 +62,30 @@ pub(super) enum Wanted {
     Nothing,
 }
 
+impl Wanted {
+    /// Returns true when a label's value may be looked at.
+    pub(super) fn has(&self, name: &str) -> bool {
+        match self {
+            Wanted::All => true,
+            Wanted::Named(names) => names.iter().any(|wanted| wanted == name),
+            Wanted::Nothing => false,
+        }
+    }
+}
+
+/// The line filters that a pipeline begins with: they look at the line as it is stored, so they can
+/// be asked before anything else of a record is read.
+pub(super) type LineTest = Arc<[line_filter::LineFilter]>;
+
+/// Returns true when all filters keep a line.
+pub(super) fn keeps(test: &[line_filter::LineFilter], line: &str) -> bool {
+    test.iter().all(|filter| filter.keeps(line))
+}
+
 /// A compiled pipeline.
 #[derive(Debug)]
 pub(super) struct Pipeline {
+    first: LineTest,
     stages: Vec<stages::Compiled>,
     unwrap: Option<unwrap::Compiled>,
     wanted: Wanted,
@@ -72,9 +95,14 @@ pub(super) struct Pipeline {
 impl Pipeline {
     /// Takes an entry through all stages; returns false when it was filtered out.
     pub(super) fn run<'a>(&self, entry: &mut Entry<'a>, metadata: &Metadata<'a>) -> bool {
+        keeps(&self.first, &entry.line) && self.run_rest(entry, metadata)
+    }
+
+    /// Takes an entry that has passed the [`LineTest`] through the other stages.
+    pub(super) fn run_rest<'a>(&self, entry: &mut Entry<'a>, metadata: &Metadata<'a>) -> bool {
         for stage in &self.stages {
             if !stage.is_line_filter() {
-                entry.load(metadata);
+                entry.load(metadata, &self.wanted);
             }
             if !stage.run(entry, self) {
                 return false;
@@ -83,19 +111,31 @@ impl Pipeline {
         true
     }
 
+    /// Returns the filters that it begins with.
+    pub(super) fn line_test(&self) -> LineTest {
+        Arc::clone(&self.first)
+    }
+
+    /// Returns the columns of metadata that anybody looks at.
+    pub(super) fn columns(&self) -> Vec<&'static str> {
+        metadata::columns(&self.wanted)
+    }
+
     /// Adds the metadata to an entry that is to be shown.
-    pub(super) fn complete<'a>(entry: &mut Entry<'a>, metadata: &Metadata<'a>) {
-        entry.load(metadata);
+    pub(super) fn complete<'a>(&self, entry: &mut Entry<'a>, metadata: &Metadata<'a>) {
+        entry.load(metadata, &self.wanted);
     }
 
     /// Returns true when no stage takes lines out.
     pub(super) fn keeps_all(&self) -> bool {
-        self.unwrap.is_none() && self.stages.iter().all(stages::Compiled::keeps_all)
+        self.unwrap.is_none()
+            && self.first.is_empty()
+            && self.stages.iter().all(stages::Compiled::keeps_all)
     }
 
     /// Returns true when no stage looks at the line or at what is not the stream's.
     pub(super) fn is_empty(&self) -> bool {
-        self.stages.is_empty() && self.unwrap.is_none()
+        self.first.is_empty() && self.stages.is_empty() && self.unwrap.is_none()
     }
 
     /// Returns the value that is unwrapped, `None` when the line has none or is filtered out.
@@ -105,7 +145,7 @@ impl Pipeline {
         metadata: &Metadata<'a>,
     ) -> Option<Sample> {
         let Some(unwrap) = &self.unwrap else { return Some(Sample::Line) };
-        entry.load(metadata);
+        entry.load(metadata, &self.wanted);
         unwrap.run(entry, self)
     }
 }

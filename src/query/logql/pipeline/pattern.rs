@@ -10,7 +10,7 @@ enum Piece {
 
 /// A pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Pattern {
+pub(in super::super) struct Pattern {
     pieces: Vec<Piece>,
 }
 
@@ -31,7 +31,7 @@ impl Pattern {
     }
 
     /// Reads the pattern of a line filter: no hole has a name.
-    pub(super) fn filter(text: &str) -> Result<Self, String> {
+    pub(in super::super) fn filter(text: &str) -> Result<Self, String> {
         let pattern = Self::parse(text)?;
         if pattern.names().next().is_some() {
             return Err("named captures are not allowed".to_owned());
@@ -69,6 +69,14 @@ impl Pattern {
             pieces.push(Piece::Literal(literal));
         }
         Ok(Self { pieces })
+    }
+
+    /// Returns the texts between its holes.
+    pub(in super::super) fn literals(&self) -> impl Iterator<Item = &str> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Literal(text) => Some(text.as_str()),
+            Piece::Hole(_) => None,
+        })
     }
 
     fn names(&self) -> impl Iterator<Item = &str> {

@@ -50,6 +50,13 @@ impl Compiled {
         matches!(self, Compiled::Line(_))
     }
 
+    pub(super) fn into_line_filter(self) -> Option<LineFilter> {
+        match self {
+            Compiled::Line(filter) => Some(filter),
+            _ => None,
+        }
+    }
+
     pub(super) fn is_parser(&self) -> bool {
         matches!(
             self,

@@ -2,6 +2,7 @@
 //! files, and properties against an evaluator that reads everything.
 
 mod naive;
+mod needle;
 mod pages;
 mod script;
 mod world;

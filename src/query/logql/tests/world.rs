@@ -7,11 +7,12 @@ use prometheus_client::registry::Registry;
 
 use crate::base::ManualClock;
 use crate::base::clock::SharedClock;
-use crate::model::{Commons, LogRow, LogsBuilder, ReadScope, Tags, json};
+use crate::model::{Commons, LogRow, LogsBuilder, ReadScope, Signal, Tags, json};
 use crate::query::logql::{
     Expr, LogAnswer, LogLimits, LogRange, LogqlError, Steps, lines, numbers, parse,
 };
 use crate::query::promql::{Budget, Value};
+use crate::storage::disk::counting::{CountingDisk, NBytesRead};
 use crate::storage::{self, Opened, Part, Progress, RealDisk, Snapshot, Storage};
 
 /// 2025-11-21 14:00:00 UTC.
@@ -33,6 +34,7 @@ pub(super) struct World {
     threads: Vec<std::thread::JoinHandle<()>>,
     runtime: tokio::runtime::Runtime,
     clock: SharedClock,
+    n_bytes_read: NBytesRead,
     _dir: tempfile::TempDir,
 }
 
@@ -53,7 +55,7 @@ impl World {
     pub(super) fn with_row_groups(row_group_rows: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock: SharedClock = ManualClock::at_ms(BASE_MS + 7_200_000);
-        let disk = Arc::new(RealDisk::open(dir.path()).unwrap());
+        let (disk, n_bytes_read) = CountingDisk::new(RealDisk::open(dir.path()).unwrap());
         let config = storage::Config { row_group_rows, ..storage::Config::default() };
         let Opened { storage, writer, flusher, .. } = Storage::open(
             disk,
@@ -73,7 +75,7 @@ impl World {
             std::thread::spawn(move || drop(writer.run(&of_writer))),
             std::thread::spawn(move || drop(flusher.run(&of_flusher))),
         ];
-        Self { storage: Some(storage), threads, runtime, clock, _dir: dir }
+        Self { storage: Some(storage), threads, runtime, clock, n_bytes_read, _dir: dir }
     }
 
     pub(super) fn store(&self, records: &[Record]) {
@@ -92,6 +94,16 @@ impl World {
 
     pub(super) fn flush(&self) {
         assert!(self.runtime.block_on(self.storage().flush(Duration::from_secs(30))));
+    }
+
+    /// Returns how many bytes of files have been read so far.
+    pub(super) fn n_bytes_read(&self) -> u64 {
+        self.n_bytes_read.get()
+    }
+
+    /// Returns how large the log files are.
+    pub(super) fn n_bytes_stored(&self) -> u64 {
+        self.snapshot().files(Signal::Logs).iter().map(|file| file.size_bytes).sum()
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {

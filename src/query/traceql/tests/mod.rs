@@ -3,6 +3,7 @@
 mod cases;
 mod naive;
 mod parsing;
+mod stored;
 
 use std::sync::Arc;
 

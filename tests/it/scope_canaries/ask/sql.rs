@@ -33,6 +33,10 @@ fn table(rng: &mut SmallRng) -> (&'static str, &'static str) {
             "(SELECT * FROM metrics WHERE metric LIKE 'canary%total') AS t",
             "metric, value, labels['shared'] AS shared",
         ),
+        (
+            "promql('last_over_time({__name__=~\"scoped_total|other_total|canary.*total\"}[1h])', now(), now(), 1) AS t",
+            "timestamp, metric, value, labels",
+        ),
         ("logs AS t", "timestamp, body, attributes"),
         ("logs AS t", "severity_number, resource['secret.resource'] AS secret"),
         ("spans AS t", "start_time, name, attributes['secret'] AS secret"),

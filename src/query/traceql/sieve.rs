@@ -1,0 +1,292 @@
+//! Which spans a trace must have one of to match, told from few columns.
+//!
+//! Most traces do not match, and most conditions speak of a span alone: its name, duration, status,
+//! an attribute. Those columns are read first, and whole traces only where some span passes. What a
+//! condition says of other spans, or of what is not among these columns, is left out: then more
+//! traces pass, never fewer.
+
+use std::collections::HashMap;
+
+use arrow::array::{AsArray, Int64Array, RecordBatch};
+use arrow::datatypes::Int64Type;
+use regex::Regex;
+
+use super::ast::{Compare, Field, Form, Logic, Query, Spanset, SpansetOp, Stage};
+use super::attribute::{Attribute, Intrinsic, Scope};
+use super::batch::Texts;
+use super::eval::matches;
+use super::trace::{kind_of, of_object, status_of};
+use super::value::{Value, compare};
+
+/// What one of a trace's spans must be like.
+#[derive(Debug)]
+pub(super) struct Sieve {
+    test: Test,
+    columns: Vec<&'static str>,
+}
+
+#[derive(Debug)]
+enum Test {
+    All(Vec<Test>),
+    Any(Vec<Test>),
+    One { place: Place, condition: Condition },
+}
+
+/// Where a value stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Place {
+    Name,
+    Kind,
+    Status,
+    StatusMessage,
+    Duration,
+    Span(String),
+    Resource(String),
+    /// On the span, or else on its resource.
+    Either(String),
+}
+
+#[derive(Debug)]
+enum Condition {
+    /// The value on the left.
+    Left(Compare, Value<'static>),
+    /// The value on the right.
+    Right(Compare, Value<'static>),
+    Matches(Regex, bool),
+}
+
+impl Sieve {
+    /// Returns the sieve of a query, or `None` when any trace may match.
+    pub(super) fn of(query: &Query) -> Option<Self> {
+        let test = of_stages(&query.stages)?;
+        let mut columns = vec!["start_time"];
+        test.add_columns(&mut columns);
+        Some(Self { test, columns })
+    }
+
+    /// Returns the columns that are looked at.
+    pub(super) fn columns(&self) -> Vec<&'static str> {
+        self.columns.clone()
+    }
+
+    /// Returns which spans of a batch pass.
+    pub(super) fn passes(&self, batch: &RecordBatch) -> Vec<bool> {
+        let columns = Columns::of(batch);
+        let mut passes = vec![true; batch.num_rows()];
+        self.test.narrow(&columns, &mut passes);
+        passes
+    }
+}
+
+fn of_stages(stages: &[Stage]) -> Option<Test> {
+    match stages.first() {
+        Some(Stage::Spans(spanset)) => of_spanset(spanset),
+        _ => None,
+    }
+}
+
+fn of_spanset(spanset: &Spanset) -> Option<Test> {
+    match spanset {
+        Spanset::Filter(field) => of_field(field.as_ref()?),
+        Spanset::Pipeline(stages) => of_stages(stages),
+        Spanset::Operation(SpansetOp::Or, a, b) => {
+            Some(Test::Any(vec![of_spanset(a)?, of_spanset(b)?]))
+        }
+        Spanset::Operation(SpansetOp::Related(_, Form::Negated), _, b) => of_spanset(b),
+        // Both sides must have some spans: the one that is cheaper to look for is looked for.
+        Spanset::Operation(SpansetOp::And | SpansetOp::Related(..), a, b) => {
+            let tests = of_spanset(a).into_iter().chain(of_spanset(b));
+            tests.min_by_key(|test| {
+                let mut columns = Vec::new();
+                test.add_columns(&mut columns);
+                (columns.contains(&"attributes"), columns.len())
+            })
+        }
+    }
+}
+
+fn of_field(field: &Field) -> Option<Test> {
+    match field {
+        Field::Logic(Logic::And, a, b) => match (of_field(a), of_field(b)) {
+            (Some(a), Some(b)) => Some(Test::All(vec![a, b])),
+            (a, b) => a.or(b),
+        },
+        Field::Logic(Logic::Or, a, b) => Some(Test::Any(vec![of_field(a)?, of_field(b)?])),
+        Field::Compare(op, a, b) => match (&**a, &**b) {
+            (Field::Attribute(attribute), Field::Static(value)) => {
+                let condition = Condition::Left(*op, value.clone());
+                Some(Test::One { place: place_of(attribute)?, condition })
+            }
+            (Field::Static(value), Field::Attribute(attribute)) => {
+                let condition = Condition::Right(*op, value.clone());
+                Some(Test::One { place: place_of(attribute)?, condition })
+            }
+            _ => None,
+        },
+        Field::Matches(inner, regex, is_negated) => match &**inner {
+            Field::Attribute(attribute) => {
+                let condition = Condition::Matches(regex.clone(), *is_negated);
+                Some(Test::One { place: place_of(attribute)?, condition })
+            }
+            _ => None,
+        },
+        Field::Static(_)
+        | Field::Attribute(_)
+        | Field::Minus(_)
+        | Field::Not(_)
+        | Field::Arithmetic(..) => None,
+    }
+}
+
+fn place_of(attribute: &Attribute) -> Option<Place> {
+    Some(match attribute {
+        Attribute::Intrinsic(Intrinsic::Name) => Place::Name,
+        Attribute::Intrinsic(Intrinsic::Kind) => Place::Kind,
+        Attribute::Intrinsic(Intrinsic::Status) => Place::Status,
+        Attribute::Intrinsic(Intrinsic::StatusMessage) => Place::StatusMessage,
+        Attribute::Intrinsic(Intrinsic::Duration) => Place::Duration,
+        Attribute::Named { of_parent: false, scope: Scope::Span, name } => {
+            Place::Span(name.clone())
+        }
+        Attribute::Named { of_parent: false, scope: Scope::Resource, name } => {
+            Place::Resource(name.clone())
+        }
+        Attribute::Named { of_parent: false, scope: Scope::Any, name } => {
+            Place::Either(name.clone())
+        }
+        Attribute::Intrinsic(_) | Attribute::Named { .. } => return None,
+    })
+}
+
+impl Place {
+    fn columns(&self) -> &'static [&'static str] {
+        match self {
+            Place::Name => &["name"],
+            Place::Kind => &["kind"],
+            Place::Status => &["status_code"],
+            Place::StatusMessage => &["status_message"],
+            Place::Duration => &["duration_ns"],
+            Place::Span(_) => &["attributes"],
+            Place::Resource(_) => &["resource"],
+            Place::Either(_) => &["attributes", "resource"],
+        }
+    }
+}
+
+impl Condition {
+    fn holds(&self, value: &Value<'_>) -> bool {
+        match self {
+            Condition::Left(op, other) => compare(*op, value, other),
+            Condition::Right(op, other) => compare(*op, other, value),
+            Condition::Matches(regex, is_negated) => matches(value, regex, *is_negated),
+        }
+    }
+}
+
+impl Test {
+    fn add_columns(&self, columns: &mut Vec<&'static str>) {
+        match self {
+            Test::All(tests) | Test::Any(tests) => {
+                tests.iter().for_each(|test| test.add_columns(columns));
+            }
+            Test::One { place, .. } => {
+                for column in place.columns() {
+                    if !columns.contains(column) {
+                        columns.push(column);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes out the spans that do not pass.
+    fn narrow(&self, columns: &Columns, passes: &mut [bool]) {
+        match self {
+            Test::All(tests) => tests.iter().for_each(|test| test.narrow(columns, passes)),
+            Test::Any(tests) => {
+                let mut any = vec![false; passes.len()];
+                for test in tests {
+                    let mut some = passes.to_vec();
+                    test.narrow(columns, &mut some);
+                    any.iter_mut().zip(some).for_each(|(any, some)| *any |= some);
+                }
+                passes.copy_from_slice(&any);
+            }
+            Test::One { place, condition } => columns.narrow(place, condition, passes),
+        }
+    }
+}
+
+/// The columns of a batch; those that nobody looks at are not there.
+struct Columns {
+    name: Option<Texts>,
+    kind: Option<Texts>,
+    status: Option<Texts>,
+    status_message: Option<Texts>,
+    attributes: Option<Texts>,
+    resource: Option<Texts>,
+    duration: Option<Int64Array>,
+}
+
+impl Columns {
+    fn of(batch: &RecordBatch) -> Self {
+        let texts = |name| batch.column_by_name(name).map(Texts::of);
+        let duration = batch.column_by_name("duration_ns");
+        Self {
+            name: texts("name"),
+            kind: texts("kind"),
+            status: texts("status_code"),
+            status_message: texts("status_message"),
+            attributes: texts("attributes"),
+            resource: texts("resource"),
+            duration: duration.map(|column| column.as_primitive::<Int64Type>().clone()),
+        }
+    }
+
+    fn narrow(&self, place: &Place, condition: &Condition, passes: &mut [bool]) {
+        let text = |text: &str| condition.holds(&Value::Text(text.into()));
+        match place {
+            Place::Name => each(&self.name, passes, text),
+            Place::StatusMessage => each(&self.status_message, passes, text),
+            Place::Kind => each(&self.kind, passes, |text| condition.holds(&kind_of(text))),
+            Place::Status => each(&self.status, passes, |text| condition.holds(&status_of(text))),
+            Place::Resource(name) => {
+                each(&self.resource, passes, |object| condition.holds(&of_object(object, name)));
+            }
+            Place::Span(name) => {
+                each(&self.attributes, passes, |object| condition.holds(&of_object(object, name)));
+            }
+            Place::Either(name) => {
+                let (Some(attributes), Some(resource)) = (&self.attributes, &self.resource) else {
+                    return;
+                };
+                for (row, passes) in passes.iter_mut().enumerate().filter(|(_, passes)| **passes) {
+                    let value = match of_object(attributes.get(row), name) {
+                        Value::Nil => of_object(resource.get(row), name),
+                        found => found,
+                    };
+                    *passes = condition.holds(&value);
+                }
+            }
+            Place::Duration => {
+                let Some(duration) = &self.duration else { return };
+                for (row, passes) in passes.iter_mut().enumerate().filter(|(_, passes)| **passes) {
+                    *passes = condition.holds(&Value::Duration(duration.value(row)));
+                }
+            }
+        }
+    }
+}
+
+/// Asks each text of a column once where it has a dictionary, else each row's. A column that is not
+/// in the file tells nothing.
+fn each(texts: &Option<Texts>, passes: &mut [bool], holds: impl Fn(&str) -> bool) {
+    let Some(texts) = texts else { return };
+    let mut known: HashMap<usize, bool> = HashMap::new();
+    for (row, passes) in passes.iter_mut().enumerate().filter(|(_, passes)| **passes) {
+        *passes = match texts.key(row) {
+            Some(key) => *known.entry(key).or_insert_with(|| holds(texts.get(row))),
+            None => holds(texts.get(row)),
+        };
+    }
+}

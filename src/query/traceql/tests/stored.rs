@@ -1,0 +1,305 @@
+//! Searches of a store: they find what looking at every trace finds, and read little for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::registry::Registry;
+use rand::rngs::SmallRng;
+use rand::{Rng as _, SeedableRng as _};
+
+use super::super::search::{Found, Search, search, search_unsifted};
+use super::super::{Limits, by_id};
+use crate::base::ManualClock;
+use crate::base::clock::SharedClock;
+use crate::model::{Commons, ReadScope, Signal, SpanRow, SpansBuilder, Tags};
+use crate::query::QueryError;
+use crate::query::promql::{self, Budget};
+use crate::storage::disk::counting::{CountingDisk, NBytesRead};
+use crate::storage::{self, Opened, Part, Progress, RealDisk, Snapshot, Storage, TraceRequest};
+
+const BASE_MS: i64 = 1_763_733_600_000;
+
+/// A store with spans, in the head or in files.
+struct World {
+    /// Gone when the world ends: then its threads end, and the runtime after them.
+    storage: Option<Storage>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+    runtime: tokio::runtime::Runtime,
+    clock: SharedClock,
+    n_bytes_read: NBytesRead,
+    _dir: tempfile::TempDir,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.storage = None;
+        for thread in self.threads.drain(..) {
+            thread.join().unwrap();
+        }
+    }
+}
+
+/// A span to store: trace, number in it, ms after the start, its length in ms, service, name, status
+/// code.
+type Given = (u64, u64, i64, i64, &'static str, &'static str, u32);
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let clock: SharedClock = ManualClock::at_ms(BASE_MS + 7_200_000);
+        let (disk, n_bytes_read) = CountingDisk::new(RealDisk::open(dir.path()).unwrap());
+        let config = storage::Config { merged_file_max: storage_size(0), ..Default::default() };
+        let Opened { storage, writer, flusher, .. } = Storage::open(
+            disk,
+            Arc::clone(&clock),
+            config,
+            storage::Metrics::register(&mut Registry::default()),
+            &Progress::default(),
+        )
+        .unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let (of_writer, of_flusher) = (runtime.handle().clone(), runtime.handle().clone());
+        let threads = vec![
+            std::thread::spawn(move || drop(writer.run(&of_writer))),
+            std::thread::spawn(move || drop(flusher.run(&of_flusher))),
+        ];
+        Self { storage: Some(storage), threads, runtime, clock, n_bytes_read, _dir: dir }
+    }
+
+    fn storage(&self) -> &Storage {
+        self.storage.as_ref().expect("it goes when the world ends")
+    }
+
+    fn store(&self, spans: &[Given]) {
+        let mut builder = SpansBuilder::new();
+        for &(trace, number, after_ms, length_ms, service, name, code) in spans {
+            let start_ns = (BASE_MS + after_ms) * 1_000_000;
+            let parent = if number == 0 { String::new() } else { span_id(trace, 0) };
+            let row = SpanRow {
+                start_ns,
+                end_ns: start_ns + length_ms * 1_000_000,
+                trace_id: &trace_id(trace),
+                span_id: &span_id(trace, number),
+                parent_span_id: &parent,
+                name,
+                kind: 2,
+                status_code: i32::from(code >= 500),
+                attributes: &format!(r#"{{"http.status":{code},"peer":"{}"}}"#, mix(trace) % 900),
+                resource: &format!(r#"{{"service.name":"{service}"}}"#),
+                events: "[]",
+                links: "[]",
+                ..SpanRow::default()
+            };
+            builder.push(&Tags::unassigned(), &row);
+        }
+        let part = Part::Spans { commons: Commons::new("heart").unwrap(), batch: builder.finish() };
+        self.runtime.block_on(self.storage().append(vec![part])).unwrap();
+    }
+
+    fn flush(&self) {
+        assert!(self.runtime.block_on(self.storage().flush(Duration::from_secs(30))));
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        self.storage().snapshot(&ReadScope::All)
+    }
+
+    fn budget(&self) -> Budget {
+        Budget::new(Arc::clone(&self.clock), Duration::from_secs(60))
+    }
+
+    fn ask(&self, query: &str, limit: usize) -> Found {
+        search(&self.snapshot(), &wanted(query, limit), &Limits::default(), &self.budget()).unwrap()
+    }
+
+    /// Returns what a question reads of the files, with footers known.
+    fn n_bytes_of<T>(&self, ask: impl Fn() -> T) -> (T, u64) {
+        ask();
+        let before = self.n_bytes_read.get();
+        let answer = ask();
+        (answer, self.n_bytes_read.get() - before)
+    }
+
+    fn n_bytes_stored(&self) -> u64 {
+        self.snapshot().files(Signal::Spans).iter().map(|file| file.size_bytes).sum()
+    }
+}
+
+fn storage_size(n_bytes: u64) -> crate::base::units::HumanSize {
+    crate::base::units::HumanSize(n_bytes)
+}
+
+fn wanted(query: &str, limit: usize) -> Search {
+    Search {
+        query: query.to_owned(),
+        start_ns: BASE_MS * 1_000_000,
+        end_ns: (BASE_MS + 7_200_000) * 1_000_000,
+        limit,
+        spans_per_set: 3,
+    }
+}
+
+fn mix(n: u64) -> u64 {
+    let n = (n ^ (n >> 30)).wrapping_add(0x9e37_79b9_7f4a_7c15).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) ^ (n >> 31)
+}
+
+fn trace_id(trace: u64) -> String {
+    format!("{:016x}{:016x}", mix(trace), mix(!trace))
+}
+
+fn span_id(trace: u64, number: u64) -> String {
+    format!("{:016x}", mix(trace * 64 + number) | 1)
+}
+
+const SERVICES: [&str; 3] = ["fence", "indexd", "guppy"];
+const NAMES: [&str; 4] = ["GET /index", "GET /user", "POST /submission", "db"];
+
+fn random_span(rng: &mut SmallRng, trace: u64, number: u64) -> Given {
+    (
+        trace,
+        number,
+        i64::try_from(trace).unwrap() * 50 + rng.random_range(0..400),
+        rng.random_range(0..500),
+        SERVICES[rng.random_range(0..SERVICES.len())],
+        NAMES[rng.random_range(0..NAMES.len())],
+        [200, 200, 200, 404, 500][rng.random_range(0..5)],
+    )
+}
+
+const QUERIES: [&str; 18] = [
+    "{ }",
+    "{ name = \"db\" }",
+    "{ name != \"db\" && duration > 480ms }",
+    "{ resource.service.name = \"fence\" && span.http.status = 500 }",
+    "{ .http.status >= 404 }",
+    "{ .service.name =~ \"in.*\" }",
+    "{ status = error } && { name = \"GET /user\" }",
+    "{ status = error } || { duration < 3ms }",
+    "{ name = \"db\" } >> { status = error }",
+    "{ name = \"db\" } !> { status = error }",
+    "{ name = \"db\" } &~ { status = error }",
+    "{ duration > 300ms } | count() > 2",
+    "({ name = \"db\" } | count() > 1) && { status = error }",
+    "{ rootName = \"db\" && duration > 400ms }",
+    "{ rootName = \"db\" }",
+    "{ !(name = \"db\") }",
+    "{ parent.http.status = 500 && name = \"db\" }",
+    "{ name = \"nothing of the kind\" }",
+];
+
+#[test]
+fn what_is_sifted_is_what_all_traces_give() {
+    for seed in 0..6 {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let world = World::new();
+        let mut spans: Vec<Given> = (0..60)
+            .flat_map(|trace| (0..rng.random_range(1..6)).map(move |number| (trace, number)))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .map(|(trace, number)| random_span(&mut rng, trace, number))
+            .collect();
+        // Traces lie in several files and the head, some in more than one.
+        spans.sort_by_key(|span| span.2 + rng.random_range(0..300));
+        for chunk in spans.chunks(spans.len() / 3) {
+            world.store(chunk);
+            if rng.random_bool(0.7) {
+                world.flush();
+            }
+        }
+        for query in QUERIES {
+            for limit in [1, 4, 100] {
+                let wanted = wanted(query, limit);
+                let all = search_unsifted(
+                    &world.snapshot(),
+                    &wanted,
+                    &Limits::default(),
+                    &world.budget(),
+                );
+                assert_eq!(
+                    world.ask(query, limit).traces,
+                    all.unwrap().traces,
+                    "seed {seed}, limit {limit}: {query}"
+                );
+            }
+        }
+    }
+}
+
+/// Spans of 20,000 traces in four files, one after the other in time.
+fn large() -> World {
+    let world = World::new();
+    let mut rng = SmallRng::seed_from_u64(1);
+    for file in 0..4 {
+        let traces = file * 5_000..(file + 1) * 5_000;
+        let spans: Vec<Given> = traces
+            .flat_map(|trace| [(trace, 0), (trace, 1)])
+            .map(|(trace, number)| random_span(&mut rng, trace, number))
+            .collect();
+        world.store(&spans);
+        world.flush();
+    }
+    assert_eq!(world.snapshot().files(Signal::Spans).len(), 4);
+    world
+}
+
+#[test]
+fn a_trace_by_its_id_costs_a_page_of_each_column() {
+    let world = large();
+    let n_stored = world.n_bytes_stored();
+    let ask = |id: String| {
+        world.n_bytes_of(|| {
+            let request = TraceRequest { trace_id: &id, min_ns: i64::MIN, max_ns: i64::MAX };
+            let found =
+                by_id::find(&world.snapshot(), request, &Limits::default(), &world.budget());
+            found.unwrap().batches.iter().map(arrow::array::RecordBatch::num_rows).sum::<usize>()
+        })
+    };
+    for trace in [0, 7_777, 19_999] {
+        let (n_spans, n_bytes) = ask(trace_id(trace));
+        assert_eq!(n_spans, 2, "trace {trace}");
+        assert!(n_bytes < n_stored / 2, "trace {trace}: {n_bytes} of {n_stored} bytes");
+    }
+    let (n_spans, n_bytes) = ask(trace_id(20_001));
+    assert_eq!(n_spans, 0);
+    assert!(n_bytes < n_stored / 10, "bloom filters alone: {n_bytes} of {n_stored} bytes");
+}
+
+#[test]
+fn a_search_reads_the_newest_file_and_few_columns_of_the_others() {
+    let world = large();
+    let n_stored = world.n_bytes_stored();
+    let all = |query: &str| {
+        let (found, n_bytes) = world.n_bytes_of(|| world.ask(query, 10));
+        (found.traces.len(), n_bytes)
+    };
+    let (n_found, n_bytes) = all("{ status = error }");
+    assert_eq!(n_found, 10);
+    assert!(n_bytes < n_stored / 2, "the newest file is enough: {n_bytes} of {n_stored} bytes");
+    let (n_found, n_bytes) = all("{ name = \"nothing of the kind\" }");
+    assert_eq!(n_found, 0);
+    assert!(n_bytes < n_stored / 4, "no more than names: {n_bytes} of {n_stored} bytes");
+}
+
+#[test]
+fn what_a_search_holds_counts_as_memory() {
+    let world = large();
+    let ask = |memory_bytes_max: usize, query: &str| {
+        let limits = promql::Limits { memory_bytes_max, ..promql::Limits::default() };
+        let budget = limits.budget(Arc::clone(&world.clock), Duration::from_secs(60));
+        search(&world.snapshot(), &wanted(query, 10), &Limits::default(), &budget)
+    };
+    assert!(ask(256 << 20, "{ status = error }").is_ok());
+    for query in ["{ status = error }", "{ }"] {
+        match ask(64 << 10, query) {
+            Err(QueryError::Promql(error)) => {
+                assert!(error.to_string().contains("query.memory"), "{error}");
+            }
+            other => panic!("{query}: {other:?}"),
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! What a block says is never wrong: a row that has what is needed is not ruled out.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::need::rows_for;
+use super::section::{Block, decode};
+use super::{Builder, LineNeed};
+use crate::model::{LogRow, LogsBuilder, Tags, level, log};
+
+/// A row: body, attributes, resource, severity's text and number.
+type Row<'a> = (&'a str, &'a str, &'a str, &'a str, i32);
+
+fn batch(rows: &[Row<'_>]) -> RecordBatch {
+    let tags = Tags { service: Some(Arc::from("fence")), ..Tags::unassigned() };
+    let mut builder = LogsBuilder::new();
+    for &(body, attributes, resource, severity_text, severity_number) in rows {
+        let row = LogRow {
+            body,
+            attributes,
+            resource,
+            severity_text,
+            severity_number,
+            ..LogRow::default()
+        };
+        builder.push(&tags, &row);
+    }
+    builder.finish()
+}
+
+fn blocks(batches: &[RecordBatch]) -> Vec<Block> {
+    let mut builder = Builder::of(&log::schema()).expect("logs have lines");
+    batches.iter().for_each(|batch| builder.push(batch));
+    let n_rows = batches.iter().map(RecordBatch::num_rows).sum();
+    decode(&Bytes::from(builder.end_group()), n_rows).expect("what was written can be read")
+}
+
+fn lines(bodies: &[String]) -> Vec<Block> {
+    let rows: Vec<Row<'_>> = bodies.iter().map(|body| (body.as_str(), "{}", "{}", "", 0)).collect();
+    blocks(&[batch(&rows)])
+}
+
+fn has(found: &[Range<usize>], row: usize) -> bool {
+    found.iter().any(|rows| rows.contains(&row))
+}
+
+/// Returns a number that looks random.
+fn mix(n: u64) -> u64 {
+    let n = (n ^ (n >> 30)).wrapping_add(0x9e37_79b9_7f4a_7c15).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) ^ (n >> 31)
+}
+
+fn id(n: u64) -> String {
+    format!("{:016x}{:016x}", mix(n), mix(!n))
+}
+
+fn access_line(n: u64) -> String {
+    format!(
+        r#"{{"gen3log": "nginx", "request_id": "{}", "network_client_ip": "10.{}.{}.7", "http_request": "/user/data/download/dg.4503/{:032x}", "response_secs": 0.{:03}}}"#,
+        id(n),
+        mix(n) % 250,
+        mix(n + 1) % 250,
+        mix(n * 3),
+        n % 1000
+    )
+}
+
+#[test]
+fn most_rows_are_ruled_out_and_never_the_one_that_is_wanted() {
+    let n_rows = 30_000;
+    let bodies: Vec<String> = (0..n_rows).map(access_line).collect();
+    let blocks = lines(&bodies);
+    let n_bytes: usize = blocks.iter().map(|block| block.bits.len()).sum();
+    let per_row = n_bytes as f64 / n_rows as f64;
+    assert!(per_row < 8.0, "{per_row} bytes a row");
+
+    let (mut n_left, n_asked) = (0, 40);
+    for n in 0..n_asked {
+        let row = mix(n) % n_rows;
+        let found = rows_for(&LineNeed::text(id(row).as_bytes()), &blocks);
+        assert!(has(&found, usize::try_from(row).unwrap()), "row {row} is ruled out");
+        let absent = rows_for(&LineNeed::text(id(n_rows + n).as_bytes()), &blocks);
+        n_left += absent.iter().map(ExactSizeIterator::len).sum::<usize>();
+    }
+    let share = n_left as f64 / (n_rows * n_asked) as f64;
+    assert!(share < 0.03, "{share} of the rows are left for an id that is nowhere");
+}
+
+#[test]
+fn short_lines_that_are_alike_take_few_bytes() {
+    let bodies: Vec<String> = (0..20_000).map(|n| format!("GET /_status 200 {}", n % 7)).collect();
+    let blocks = lines(&bodies);
+    let n_bytes: usize = blocks.iter().map(|block| block.bits.len()).sum();
+    assert!(n_bytes <= 256, "{n_bytes} bytes in {} blocks", blocks.len());
+    assert!(rows_for(&LineNeed::text(b"unable to reach the database"), &blocks).is_empty());
+}
+
+#[test]
+fn texts_of_any_kind_are_found() {
+    // Whatever stands in a line, and whatever part of it is looked for.
+    let strategy =
+        prop::collection::vec((".{0,40}", any::<prop::sample::Index>(), 0_usize..40), 1..20);
+    proptest!(ProptestConfig::with_cases(64), |(drawn in strategy)| {
+        let bodies: Vec<String> = drawn.iter().map(|(body, ..)| body.clone()).collect();
+        let blocks = lines(&bodies);
+        for (row, (body, start, len)) in drawn.iter().enumerate() {
+            let start = start.index(body.len() + 1);
+            let part = &body.as_bytes()[start..(start + len).min(body.len())];
+            prop_assert!(has(&rows_for(&LineNeed::text(part), &blocks), row), "{body:?}");
+            let shouted = String::from_utf8_lossy(part).to_uppercase();
+            if shouted.is_ascii() {
+                prop_assert!(has(&rows_for(&LineNeed::text(shouted.as_bytes()), &blocks), row));
+            }
+        }
+    });
+}
+
+#[test]
+fn values_are_looked_for_where_they_must_stand_as_they_are() {
+    let wanted = "0d9f3c7ab1e24f6680aa11bb22cc33dd";
+    let value = LineNeed::value(wanted.as_bytes());
+    for (row, want) in [
+        (("nothing of the kind", "{}", "{}", "", 0), false),
+        (("id=0d9f3c7ab1e24f6680aa11bb22cc33dd", "{}", "{}", "", 0), true),
+        (("x", "{}", r#"{"id":"0d9f3c7ab1e24f6680aa11bb22cc33dd"}"#, "", 0), true),
+        // Perhaps there, in another form or another place.
+        ((r#"{"id":"\u0030d9f3c7ab1e24f6680aa11bb22cc33dd"}"#, "{}", "{}", "", 0), true),
+        (("x", r#"{"id":"y"}"#, "{}", "", 0), true),
+    ] {
+        let blocks = blocks(&[batch(&[row])]);
+        assert_eq!(has(&rows_for(&value, &blocks), 0), want, "{row:?}");
+    }
+}
+
+#[test]
+fn levels_are_known_from_their_columns_or_not_at_all() {
+    let errors = LineNeed::level(level::set_of(|name| name == "error"));
+    for (row, want) in [
+        (("ERROR", "{}", "{}", "INFO", 0), false),
+        (("x", "{}", "{}", "", 9), false),
+        (("x", "{}", "{}", "Error", 9), true),
+        (("x", "{}", "{}", "", 17), true),
+        // The words of the line, the row's attributes or its stream may say it.
+        (("x", "{}", "{}", "", 0), true),
+        (("x", "{}", "{}", "whatever", 0), true),
+        (("x", r#"{"detected_level":"error"}"#, "{}", "INFO", 9), true),
+        (("x", "{}", r#"{"detected.level":"error"}"#, "INFO", 9), true),
+    ] {
+        let blocks = blocks(&[batch(&[row])]);
+        assert_eq!(has(&rows_for(&errors, &blocks), 0), want, "{row:?}");
+    }
+}
+
+#[test]
+fn all_and_any_mean_what_they_say() {
+    let blocks = lines(&["the first needle here".to_owned(), "the second one".to_owned()]);
+    let (first, third) =
+        (LineNeed::text(b"the first needle"), LineNeed::text(b"a third one is absent"));
+    for (need, want) in [
+        (LineNeed::all([first.clone(), third.clone()]), false),
+        (LineNeed::any([first.clone(), third.clone()]), true),
+        (LineNeed::any([third.clone(), third.clone()]), false),
+        (LineNeed::any([third, LineNeed::Nothing]), true),
+        (LineNeed::any([]), false),
+        (LineNeed::all([]), true),
+    ] {
+        assert_eq!(!rows_for(&need, &blocks).is_empty(), want, "{need:?}");
+    }
+}
+
+#[test]
+fn sections_that_do_not_fit_say_nothing() {
+    let mut builder = Builder::of(&log::schema()).unwrap();
+    builder.push(&batch(&[("a line of text", "{}", "{}", "", 0); 3]));
+    let section = builder.end_group();
+    assert!(decode(&Bytes::from(section.clone()), 3).is_some());
+    assert!(decode(&Bytes::from(section.clone()), 4).is_none(), "of another row group");
+    for len in 0..section.len() {
+        assert!(decode(&Bytes::copy_from_slice(&section[..len]), 3).is_none(), "cut at {len}");
+    }
+    let mut other = section;
+    other[3] = b'2';
+    assert!(decode(&Bytes::from(other), 3).is_none(), "of another version");
+}
