@@ -149,7 +149,7 @@ impl Ingest {
         self.may_store(sender.grant, &tags.commons).map_err(NotStored::Refused)?;
         meta.tag_rule = Arc::from(tags.rule);
         let labels = labels.build();
-        if let Some(observed) = fold {
+        if let Some(Fold { observed }) = fold {
             let folded = Folded { key, commons: tags.commons, labels, meta, observed };
             let folded = Arc::new(folded);
             self.remembered.insert(key, Verdict::Folded(Arc::clone(&folded)));
@@ -169,20 +169,19 @@ impl Ingest {
         Ok(series)
     }
 
-    /// Decides where a series belongs, or which rule drops it; also tells whether it is folded, and
-    /// what then becomes of a label that was a number.
+    /// Decides where a series belongs, or which rule drops it; also tells whether it is folded.
     fn decide(
         &self,
         sender: Sender<'_>,
         labels: &mut LabelsBuilder,
         decided: Option<Tags>,
-    ) -> (Result<Tags, &'static str>, Option<Option<Observed>>) {
+    ) -> (Result<Tags, &'static str>, Option<Fold>) {
         if let Some(decided) = &decided {
             put_tags(labels, decided);
         }
         let (mut tags, fold) = match self.tagger.tag_series(sender.grant, sender.tenant, labels) {
             SeriesDecision::Keep(tags) => (tags, None),
-            SeriesDecision::Fold(tags, observed) => (tags, Some(observed)),
+            SeriesDecision::Fold(tags, observed) => (tags, Some(Fold { observed })),
             SeriesDecision::Drop(rule) => return (Err(rule), None),
         };
         if let Some(decided) = decided {
@@ -239,6 +238,12 @@ fn overflow_of(commons: &Commons, labels: &Labels, meta: &SeriesMeta) -> Option<
     builder.set("commons", labels.get("commons").unwrap_or(""));
     let (labels, meta) = (builder.build(), meta.clone());
     Some(Arc::new(Overflow { commons: commons.clone(), labels, meta }))
+}
+
+/// A series is added up with others.
+struct Fold {
+    /// What becomes of a label that was a number.
+    observed: Option<Observed>,
 }
 
 /// Why there is no series to store samples under.

@@ -8,7 +8,7 @@ use axum::body::Body;
 
 use super::context::Context;
 use super::decoded::{Decoded, LogRuns};
-use crate::derive::Derive;
+use crate::derive::{Derive, ReadLine};
 use crate::ingest::metrics::Ending;
 use crate::ingest::{Batch, Encoded, Ingest, IngestError, Lane, Outcome, Permit, Sender};
 use crate::model::{Commons, Grant, WriteScope};
@@ -83,8 +83,10 @@ async fn run<D: Decode>(delivery: Arc<Delivery<D>>, body: Body) -> Result<Outcom
         .await??;
     let (batch, logs, commons) = take_apart(decoded);
     let spans = spans_of(&batch);
-    // The rows in their columns stay, until they are synced.
-    permit.hold(encoded.len() + batch.n_bytes());
+    // The rows in their columns stay, until they are synced, and what was read of lines until they
+    // are counted.
+    let n_lines: usize = logs.iter().map(|runs| runs.lines.len()).sum();
+    permit.hold(encoded.len() + batch.n_bytes() + n_lines * size_of::<ReadLine>());
     let ingest = &delivery.ingest;
     let decode_again = || decode(&delivery, &encoded, &mut permit).map(|again| take_apart(again).0);
     let outcome = ingest.commit(delivery.lane, batch, decode_again).await?;
