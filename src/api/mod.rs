@@ -11,6 +11,8 @@
 mod alert_history;
 mod alertmanager;
 mod ask;
+mod backup;
+mod deletions;
 mod error;
 mod guard;
 mod inventory;
@@ -48,6 +50,8 @@ use crate::base::clock::SharedClock;
 use crate::notify;
 
 pub use ask::{Ask, AskError, AskOptions, RuleViews, Selection};
+pub use backup::BackUp;
+pub use deletions::Deleting;
 pub use error::{ApiError, Dialect};
 pub use guard::{HeadLimits, guard, limits};
 pub use json::push_answer;
@@ -80,6 +84,8 @@ fn routes() -> route::Routes {
     alertmanager::add(&mut routes);
     alert_history::add(&mut routes);
     inventory::add(&mut routes);
+    deletions::add(&mut routes);
+    backup::add(&mut routes);
     routes
 }
 
@@ -90,6 +96,10 @@ pub struct Api {
     pub ask: Arc<dyn Ask>,
     /// Answers questions about logs.
     pub logs: Arc<dyn AskLogs>,
+    /// Deletes what is stored.
+    pub deleting: Arc<dyn Deleting>,
+    /// Takes snapshots.
+    pub backup: Arc<dyn BackUp>,
     /// Places for live tails.
     pub tails: Tails,
     /// Shows rules and alerts.

@@ -11,6 +11,7 @@ mod own_metrics;
 mod reload;
 mod rooms;
 mod samples;
+mod snapshots;
 mod start;
 mod stop;
 mod timers;

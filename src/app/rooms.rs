@@ -9,6 +9,7 @@ use prometheus_client::registry::Registry;
 use super::answers::{NotifyStore, ShownRules, rules_grant};
 use super::inventory;
 use super::reload::{Reloader, read_rules};
+use super::snapshots::Snapshots;
 use super::start::AppError;
 use super::timers;
 use super::world::RuleWorld;
@@ -32,6 +33,7 @@ pub(super) struct Rooms {
     ingest: Ingest,
     questions: Arc<Sessions>,
     engine: Arc<query::Engine>,
+    snapshots: Arc<Snapshots>,
     rules: Arc<RuleSet>,
     notifier: notify::Handle,
     ledger: notify::Ledger,
@@ -69,6 +71,12 @@ impl Rooms {
         let state_metrics = StateMetrics::register(&mut registry);
         let state = Arc::new(StateStore::open(&sections.server.data_dir, state_metrics)?);
         let warnings = warnings(&state);
+        let snapshots = Arc::new(Snapshots {
+            questions: Arc::clone(&questions),
+            state: Arc::clone(&state),
+            data_dir: sections.server.data_dir.clone(),
+            clock: Arc::clone(clock),
+        });
         let (notifier, ledger) = notifier(config, clock, &state, &mut registry, tasks).await?;
         let world = RuleWorld {
             ask: Arc::clone(&questions) as Arc<dyn api::Ask>,
@@ -87,6 +95,7 @@ impl Rooms {
             ingest,
             questions,
             engine,
+            snapshots,
             rules,
             notifier,
             ledger,
@@ -172,6 +181,8 @@ impl Rooms {
         let api = Api {
             ask: Arc::clone(&self.questions) as Arc<dyn api::Ask>,
             logs: Arc::clone(&self.questions) as Arc<dyn api::AskLogs>,
+            deleting: Arc::clone(&self.questions) as Arc<dyn api::Deleting>,
+            backup: Arc::clone(&self.snapshots) as Arc<dyn api::BackUp>,
             tails: self.tails.clone(),
             rules: Arc::new(ShownRules(Arc::clone(&self.rules))) as Arc<dyn RuleViews>,
             notifier: self.notifier.clone(),
@@ -214,13 +225,12 @@ fn ingest(
     derive: &Derive,
     registry: &mut Registry,
 ) -> Ingest {
-    let retention_ms = config.sections.storage.retention.as_ms();
     Ingest::new(ingest::Parts {
         store: Arc::new(storage.clone()),
         tagger: Arc::clone(tagger),
         derive: derive.clone(),
         limits: config.sections.limits.clone(),
-        retention_ms: (retention_ms != 0).then_some(retention_ms),
+        retention_ms: config.sections.storage.retention_longest_ms(),
         otlp: config.sections.otlp.clone(),
         metrics: ingest::Metrics::register(registry),
         clock: Arc::clone(clock),

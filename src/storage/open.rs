@@ -9,6 +9,7 @@ use tracing::{error, info, warn};
 
 use super::catalog::{CatalogError, Manifest, Wrong};
 use super::config::Config;
+use super::deletion;
 use super::descriptions::{self, Descriptions};
 use super::disk::{self, Disk};
 use super::engine::{Engine, apply_replayed};
@@ -81,7 +82,7 @@ pub fn open(
     for dir in [wal::DIR, path::DIR] {
         disk::create_dir_synced(&*disk, dir).map_err(io(format!("create the folder {dir}")))?;
     }
-    let (manifest, wrong) = Manifest::read(&*disk)?;
+    let (mut manifest, wrong) = Manifest::read(&*disk)?;
     let is_mended = match wrong {
         Some(wrong) => mend_manifest(&*disk, &manifest, &wrong)?,
         None => true,
@@ -90,6 +91,7 @@ pub fn open(
     // the log that it covers is only cut once it is, or a power cut would bring back an older one.
     disk.sync_dir(path::DIR).map_err(io("sync the folder of the manifest"))?;
     let descriptions = read_descriptions(&*disk)?;
+    let unknown = deletion::attach(&*disk, manifest.files.iter_mut().map(Arc::make_mut));
     let files = Arc::new(files_of(&manifest));
     let open = Arc::new(Generation::new(manifest.generation + 1, 0, clock.monotonic_ns()));
     let shared = Arc::new(Shared {
@@ -111,9 +113,12 @@ pub fn open(
         is_stopping: AtomicBool::new(false),
     });
     shared.note_files(&files);
+    unknown.iter().for_each(|(path, reason)| shared.note_damaged(path, reason));
     if is_mended {
         flush::cut_log(&shared);
         retain::remove_doomed(&shared);
+        let manifest = shared.manifest.lock();
+        deletion::remove_strays(&*shared.disk, &manifest).map_err(io("remove old deletions"))?;
     }
     let replayed = Replay::run(&shared, progress)?;
     // What the log no longer says in full, a flush cut short may.
@@ -402,7 +407,7 @@ fn copy(disk: &dyn Disk, from: &str, to: &str) -> std::io::Result<()> {
     disk::replace_file(disk, to, &content)
 }
 
-fn parquet_files(disk: &dyn Disk, dir: &str) -> std::io::Result<Vec<String>> {
+pub(super) fn parquet_files(disk: &dyn Disk, dir: &str) -> std::io::Result<Vec<String>> {
     let mut files = Vec::new();
     for name in disk.list(dir)? {
         let path = format!("{dir}/{name}");

@@ -68,8 +68,8 @@ pub struct Shared {
     pub version: RwLock<Version>,
     /// What is on disk; held while it is being replaced.
     pub manifest: Mutex<Manifest>,
-    /// Files that left the catalog and may still be read.
-    pub doomed: Mutex<Vec<Arc<FileEntry>>>,
+    /// Files that left the catalog and may still be read: path, and a token that readers have too.
+    pub doomed: Mutex<Vec<(String, Arc<()>)>>,
     /// Live files that were found damaged, and how; no answer uses them.
     pub damaged: RwLock<BTreeMap<String, String>>,
     /// Damaged log segments that were set aside; set once, at the start.

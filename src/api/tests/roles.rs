@@ -13,7 +13,11 @@ const COLUMNS: [(&str, Option<&str>); 7] = [
 ];
 
 async fn outcome(method: &str, path: &str, token: Option<&str>) -> &'static str {
-    let target = path.replace("{name}", "job").replace("{id}", "some-id").replace("{tag}", "name");
+    let target = path
+        .replace("{name}", "job")
+        .replace("{id}", "some-id")
+        .replace("{deletion}", "7")
+        .replace("{tag}", "name");
     let mut request = Request::builder().method(method).uri(target);
     if let Some(token) = token {
         request = request.header("authorization", format!("Bearer {token}"));

@@ -15,6 +15,7 @@ pub mod syntax;
 
 mod clusters;
 mod detect;
+mod erase;
 mod explore;
 mod fields;
 mod follow;
@@ -35,6 +36,7 @@ mod tests;
 
 pub use clusters::LogPattern;
 pub use detect::DetectedField;
+pub(super) use erase::LogsJudge;
 pub use error::{LogqlError, ParseError};
 pub use explore::{StreamUse, StreamsFound, StreamsWanted};
 pub use metric::Steps;

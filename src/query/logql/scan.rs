@@ -19,7 +19,7 @@ use crate::query::promql::Budget;
 use crate::storage::{LogPiece, LogsWanted, Snapshot};
 
 /// Columns that say which stream and time a row is of.
-const KEY_COLUMNS: [&str; 5] = ["timestamp", "service", "env", "cluster", "resource"];
+pub(super) const KEY_COLUMNS: [&str; 5] = ["timestamp", "service", "env", "cluster", "resource"];
 /// Columns that a pipeline looks at.
 const LINE_COLUMNS: [&str; 8] = [
     "timestamp",
@@ -255,13 +255,13 @@ impl Streams {
 }
 
 /// The small columns of a batch.
-struct Keys<'b> {
-    timestamps: &'b [i64],
+pub(super) struct Keys<'b> {
+    pub(super) timestamps: &'b [i64],
     columns: [&'b dyn Array; 4],
 }
 
 impl<'b> Keys<'b> {
-    fn of(batch: &'b RecordBatch) -> Self {
+    pub(super) fn of(batch: &'b RecordBatch) -> Self {
         let column = |name| column(batch, name);
         Self {
             timestamps: column("timestamp").as_primitive::<TimestampNanosecondType>().values(),
@@ -269,14 +269,15 @@ impl<'b> Keys<'b> {
         }
     }
 
-    fn key(&self, row: usize) -> [i32; 4] {
+    /// Tells streams of one batch apart.
+    pub(super) fn key(&self, row: usize) -> [i32; 4] {
         self.columns.map(|column| {
             let dictionary = column.as_dictionary::<Int32Type>();
             if dictionary.is_null(row) { -1 } else { dictionary.keys().value(row) }
         })
     }
 
-    fn parts(&self, row: usize, commons: &'b Commons) -> Parts<'b> {
+    pub(super) fn parts(&self, row: usize, commons: &'b Commons) -> Parts<'b> {
         let [service, env, cluster, resource] = self.columns.map(|column| text(column, row));
         Parts { commons, service, env, cluster, resource }
     }

@@ -6,10 +6,12 @@
 
 pub mod checked;
 pub mod columns;
+pub mod deleted;
 pub mod metrics_rows;
 mod page_prune;
 pub mod path;
 pub mod read;
+pub mod read_columns;
 pub mod read_histograms;
 pub mod read_spans;
 pub mod rows_read;

@@ -97,7 +97,8 @@ fn runs(pages: impl Iterator<Item = (Range<usize>, bool)>) -> Vec<Range<usize>> 
     found
 }
 
-fn intersection(left: &[Range<usize>], right: &[Range<usize>]) -> Vec<Range<usize>> {
+/// Returns the rows that are in both lists.
+pub(super) fn intersection(left: &[Range<usize>], right: &[Range<usize>]) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let (mut left, mut right) = (left.iter().peekable(), right.iter().peekable());
     while let (Some(a), Some(b)) = (left.peek(), right.peek()) {

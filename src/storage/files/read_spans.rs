@@ -23,6 +23,7 @@ use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::statistics::Statistics;
 
 use super::checked::Checked;
+use super::deleted::kept_rows;
 use super::read::{Footers, Reader, fault};
 use crate::base::shield::shield;
 use crate::model::upgrade::upgrade;
@@ -46,7 +47,7 @@ pub fn read_trace(
 ) -> Result<Vec<RecordBatch>, ReadError> {
     let checked = Arc::new(Checked::open(disk, entry));
     let read = shielded(|| {
-        let found = find(Reader(Arc::clone(&checked)), footers, &entry.path, trace_id)?;
+        let found = find(Reader(Arc::clone(&checked)), footers, entry, trace_id)?;
         found.into_iter().map(|batch| today(batch, schema)).collect()
     });
     read.map_err(|source| fault(&entry.path, &checked, source))
@@ -63,10 +64,10 @@ fn today(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Fault> {
 fn find(
     file: Reader,
     footers: &Footers,
-    path: &str,
+    entry: &FileEntry,
     trace_id: &str,
 ) -> Result<Vec<RecordBatch>, Fault> {
-    let footer = footers.get(path, &file)?;
+    let footer = footers.get(&entry.path, &file)?;
     let column = column_of(&footer, TRACE_ID)?;
     let may_hold = |group: &RowGroupMetaData| text_may_be(group, column, trace_id);
     let groups = footer.metadata().row_groups().iter().enumerate();
@@ -88,6 +89,10 @@ fn find(
     let mut found = Vec::new();
     for group in left {
         let Some(rows) = rows_of(footer.metadata(), group, column, trace_id)? else { continue };
+        let rows = match kept_rows(entry, footer.metadata(), &[group]) {
+            Some(kept) => rows.intersection(&kept),
+            None => rows,
+        };
         let reader =
             ParquetRecordBatchReaderBuilder::new_with_metadata(file.clone(), footer.clone())
                 .with_row_groups(vec![group])
@@ -248,10 +253,15 @@ fn open(
         return Ok(None);
     }
     let mask = ProjectionMask::columns(footer.parquet_schema(), range.columns.iter().copied());
+    let kept = kept_rows(entry, footer.metadata(), &groups);
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, footer)
         .with_row_groups(groups)
         .with_projection(mask)
         .with_batch_size(BATCH_ROWS);
+    let builder = match kept {
+        Some(kept) => builder.with_row_selection(kept),
+        None => builder,
+    };
     Ok(Some(builder.build()?))
 }
 
