@@ -18,7 +18,7 @@ use rand::{Rng, SeedableRng};
 
 use crate::support::ledger::{self, Run};
 use crate::support::rounds::Rounds;
-use crate::support::wait::{now_ms, pause};
+use crate::support::wait::now_ms;
 use crate::support::{Caller, Request, Setup, http, remote_write};
 
 /// Small segments and frequent flushes, so that all points are met within a moment.
@@ -178,25 +178,19 @@ fn end_at(setup: &Setup, run: &Run, point: &str, meeting: u64, when: &str) {
     assert!(!server.log().contains("panicked"), "{when}: {}", server.log());
 }
 
-/// Deletes a series, lets its bytes go, takes a snapshot, and deletes another one; returns false when
+/// Deletes a series and lets its bytes go, deletes it again and takes a snapshot; returns false when
 /// the server is gone. Nothing of the ledger is touched.
 fn administer(caller: &Caller, point: &str) -> bool {
     let ask = |request: Request| http::send(&caller.http, &caller.sign(request)).is_ok();
     let post = |path: &str| ask(Request::post(path, ""));
-    let doomed = || {
+    let delete = || {
         let series = remote_write::series(&[("__name__", "doomed")], &[(now_ms(), 1.0)]);
         ask(remote_write::write(vec![series]))
             && post("/api/v1/admin/tsdb/delete_series?match[]=doomed")
     };
-    let erase = || {
-        let is_done = post("/api/v1/admin/tsdb/clean_tombstones");
-        // What is cleaned up is noted a moment later.
-        pause(Duration::from_millis(600));
-        is_done
-    };
     // A file that a snapshot has a link to is not gone, so nothing would be noted.
     let snapshot = || point.contains(".deletion.") || post("/api/v1/admin/tsdb/snapshot");
-    doomed() && erase() && snapshot() && doomed()
+    delete() && post("/api/v1/admin/tsdb/clean_tombstones") && delete() && snapshot()
 }
 
 fn check(setup: &Setup, run: &Run, when: &str) {
