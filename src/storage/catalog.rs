@@ -8,6 +8,10 @@
 //! needs is removed: one that a crash left behind is the state of a moment ago, and still true. So
 //! when the manifest is lost or damaged, the copy takes its place; otherwise the start brings it up
 //! to date. (Were it written first, it could be of a future that a crash prevented.)
+//!
+//! A full disk may have room for the first and none for the second. The manifest counts then, here
+//! and after a restart, and its copy is behind: [`Shared::may_remove`](super::shared::Shared::may_remove)
+//! brings it up to date, or takes it away, before anything goes that it still needs.
 
 use std::io;
 use std::sync::Arc;
@@ -112,6 +116,17 @@ pub struct Wrong {
     pub damage: Option<String>,
 }
 
+/// How the two stand on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Both say the same.
+    Whole,
+    /// The copy is older than the manifest, or not there.
+    CopyBehind,
+    /// There is only the copy.
+    CopyOnly,
+}
+
 enum Found {
     Whole(Manifest),
     Damaged(String),
@@ -169,12 +184,39 @@ impl Manifest {
                 Err(error) => Err(error),
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Nothing),
-            Err(source) => Err(CatalogError::Io { action: "read", path, source }),
+            Err(source) => Err(io_error("read", path)(source)),
         }
     }
 
-    /// Replaces the manifest, then its copy.
-    pub fn write(&self, disk: &dyn Disk) -> Result<(), CatalogError> {
+    /// Replaces the manifest, then its copy; for the second a disk may be too full.
+    pub fn write(&self, disk: &dyn Disk) -> Result<Standing, CatalogError> {
+        self.replace(disk, MANIFEST)?;
+        match self.replace(disk, COPY) {
+            Ok(()) => Ok(Standing::Whole),
+            Err(error) if error.is_full() => Ok(Standing::CopyBehind),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Brings the two into a standing in which what older manifests needed may be removed: a copy
+    /// that cannot be brought up to date is taken away, so that nobody goes by it.
+    pub fn settle(&self, disk: &dyn Disk, standing: Standing) -> Result<Standing, CatalogError> {
+        match standing {
+            Standing::Whole => return Ok(Standing::Whole),
+            Standing::CopyOnly => self.replace(disk, MANIFEST)?,
+            Standing::CopyBehind => {}
+        }
+        match self.replace(disk, COPY) {
+            Ok(()) => Ok(Standing::Whole),
+            Err(error) if error.is_full() => {
+                drop_copy(disk).map_err(io_error("remove", COPY))?;
+                Ok(Standing::CopyBehind)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn replace(&self, disk: &dyn Disk, path: &'static str) -> Result<(), CatalogError> {
         let mut text = serde_json::to_string(self).expect("plain values have a JSON form");
         let crc = crc32c(text.as_bytes());
         text.push_str(&format!("\n{crc:08x}\n"));
@@ -182,15 +224,20 @@ impl Manifest {
             parse(text.as_bytes()).is_ok_and(|read| read == *self),
             "what is written can be read"
         );
-        for path in [MANIFEST, COPY] {
-            disk::replace_file(disk, path, text.as_bytes()).map_err(|source| CatalogError::Io {
-                action: "replace",
-                path,
-                source,
-            })?;
-        }
-        Ok(())
+        disk::replace_file(disk, path, text.as_bytes()).map_err(io_error("replace", path))
     }
+}
+
+fn io_error(action: &'static str, path: &'static str) -> impl FnOnce(io::Error) -> CatalogError {
+    move |source| CatalogError::Io { action, path, source }
+}
+
+fn drop_copy(disk: &dyn Disk) -> io::Result<()> {
+    match disk.remove(COPY) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    disk.sync_dir(disk::parent(COPY))
 }
 
 pub(super) fn parse(bytes: &[u8]) -> Result<Manifest, CatalogError> {
@@ -215,7 +262,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Manifest, CatalogError> {
 mod tests {
     use super::*;
     use crate::model::{Commons, Signal};
-    use crate::storage::disk::sim::SimDisk;
+    use crate::storage::disk::sim::{Fault, SimDisk};
     use crate::storage::files::deleted::Live;
 
     fn manifest() -> Manifest {
@@ -239,6 +286,10 @@ mod tests {
             files: vec![Arc::new(file)],
             ..Manifest::default()
         }
+    }
+
+    fn wrong(path: &'static str) -> Option<Wrong> {
+        Some(Wrong { path, damage: None })
     }
 
     fn read(disk: &SimDisk) -> Manifest {
@@ -293,12 +344,51 @@ mod tests {
     }
 
     #[test]
+    fn on_a_full_disk_the_manifest_counts_and_an_old_copy_does_not_stay() {
+        // Making, writing and syncing a file, renaming it, syncing the folder.
+        let n_ops_each = 5;
+        for (at, fault) in [(0, Fault::Full), (1, Fault::Full), (1, Fault::ShortFull)] {
+            let disk = SimDisk::new();
+            Manifest::default().write(&disk).unwrap();
+            disk.arm(n_ops_each + at, fault);
+
+            let standing = manifest().write(&disk).unwrap();
+
+            assert_eq!(standing, Standing::CopyBehind);
+            assert_eq!(Manifest::read(&disk).unwrap(), (manifest(), wrong(COPY)));
+
+            disk.arm(0, Fault::Full);
+            let settled = manifest().settle(&disk, standing).unwrap();
+            assert_eq!(settled, Standing::CopyBehind, "there is still no room");
+            assert!(disk.read(COPY).is_err(), "the copy of an older state is gone");
+
+            let settled = manifest().settle(&disk, settled).unwrap();
+            assert_eq!(
+                (settled, Manifest::read(&disk).unwrap()),
+                (Standing::Whole, (manifest(), None))
+            );
+        }
+    }
+
+    #[test]
+    fn a_copy_that_stands_for_a_lost_manifest_is_not_taken_away() {
+        let disk = SimDisk::new();
+        manifest().write(&disk).unwrap();
+        disk.remove(MANIFEST).unwrap();
+        disk.arm(0, Fault::Full);
+
+        assert!(manifest().settle(&disk, Standing::CopyOnly).unwrap_err().is_full());
+
+        assert_eq!(Manifest::read(&disk).unwrap(), (manifest(), wrong(MANIFEST)));
+    }
+
+    #[test]
     fn after_a_crash_the_old_or_the_new_one_is_there() {
         for seed in 0..300 {
             let disk = SimDisk::new();
             Manifest::default().write(&disk).unwrap();
             let cut_at = seed % 12;
-            disk.arm(cut_at, crate::storage::disk::sim::Fault::PowerCut);
+            disk.arm(cut_at, Fault::PowerCut);
             let result = manifest().write(&disk);
 
             let after = read(&disk.crash(seed));

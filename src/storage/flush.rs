@@ -311,8 +311,7 @@ fn publish(
     next.files.extend(new_files.into_iter().map(Arc::new));
     next.covered_segment = generation.last_segment.load(Ordering::SeqCst);
     next.generation = generation.number;
-    next.write(&*shared.disk)?;
-    *manifest = next;
+    shared.put_manifest(&mut manifest, next)?;
     let files = Arc::new(files_of(&manifest));
     shared.note_files(&files);
     let mut version = shared.version.write();
@@ -326,6 +325,9 @@ fn publish(
 /// Removes the log segments that files cover. A segment that cannot be removed is tried again after
 /// the next flush; at start it is skipped because the manifest covers it.
 pub fn cut_log(shared: &Shared) {
+    if !shared.may_remove() {
+        return;
+    }
     let covered = shared.manifest.lock().covered_segment;
     let segments = match replay::segments(&*shared.disk) {
         Ok(segments) => segments,

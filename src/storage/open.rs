@@ -1,5 +1,6 @@
 //! Start: read the manifest, put aside what it does not know, replay the log it does not cover.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -7,7 +8,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
-use super::catalog::{CatalogError, Manifest, Wrong};
+use super::catalog::{self, CatalogError, Manifest, Standing, Wrong};
 use super::config::Config;
 use super::deletion;
 use super::descriptions::{self, Descriptions};
@@ -83,9 +84,9 @@ pub fn open(
         disk::create_dir_synced(&*disk, dir).map_err(io(format!("create the folder {dir}")))?;
     }
     let (mut manifest, wrong) = Manifest::read(&*disk)?;
-    let is_mended = match wrong {
+    let standing = match wrong {
         Some(wrong) => mend_manifest(&*disk, &manifest, &wrong)?,
-        None => true,
+        None => Standing::Whole,
     };
     // A process that was killed may have left a copy of the manifest whose name is not on disk yet;
     // the log that it covers is only cut once it is, or a power cut would bring back an older one.
@@ -104,6 +105,7 @@ pub fn open(
         wants_retirement: AtomicBool::new(false),
         version: RwLock::new(Version { files: Arc::clone(&files), sealed: Vec::new(), open }),
         manifest: Mutex::new(manifest),
+        standing: Mutex::new(standing),
         doomed: Mutex::default(),
         damaged: RwLock::default(),
         lost: OnceLock::new(),
@@ -114,9 +116,9 @@ pub fn open(
     });
     shared.note_files(&files);
     unknown.iter().for_each(|(path, reason)| shared.note_damaged(path, reason));
-    if is_mended {
-        flush::cut_log(&shared);
-        retain::remove_doomed(&shared);
+    flush::cut_log(&shared);
+    retain::remove_doomed(&shared);
+    if shared.may_remove() {
         let manifest = shared.manifest.lock();
         deletion::remove_strays(&*shared.disk, &manifest).map_err(io("remove old deletions"))?;
     }
@@ -158,9 +160,12 @@ fn read_descriptions(disk: &dyn Disk) -> Result<Descriptions, OpenError> {
     }
 }
 
-/// Sets what is damaged aside, and makes two good ones of the good one. Returns false when there is
-/// no room for the second: then nothing may be removed that only the older one still needs.
-fn mend_manifest(disk: &dyn Disk, manifest: &Manifest, wrong: &Wrong) -> Result<bool, OpenError> {
+/// Sets what is damaged aside, and makes two good ones of the good one if there is room for it.
+fn mend_manifest(
+    disk: &dyn Disk,
+    manifest: &Manifest,
+    wrong: &Wrong,
+) -> Result<Standing, OpenError> {
     if let Wrong { path, damage: Some(reason) } = wrong {
         error!(path, reason, "the manifest is damaged; the other one takes its place");
         set_aside(disk, path)?;
@@ -168,9 +173,9 @@ fn mend_manifest(disk: &dyn Disk, manifest: &Manifest, wrong: &Wrong) -> Result<
     match manifest.write(disk) {
         Err(error) if error.is_full() && wrong.damage.is_none() => {
             warn!(path = wrong.path, "the disk is full: the manifest's copy stays as it is");
-            Ok(false)
+            Ok(if wrong.path == catalog::COPY { Standing::CopyBehind } else { Standing::CopyOnly })
         }
-        written => Ok(written.map(|()| true)?),
+        written => Ok(written?),
     }
 }
 
@@ -347,10 +352,14 @@ fn segment_generation(shared: &Shared, segment: u64) -> Option<u64> {
 /// are the rest of a flush under way at the crash, and are removed; any other is set aside, because
 /// a lost manifest must not cost the files.
 fn set_orphans_aside(shared: &Shared, first_replayed: Option<u64>) -> Result<(), OpenError> {
-    let listed: std::collections::HashSet<String> =
-        shared.manifest.lock().files.iter().map(|file| file.path.clone()).collect();
+    let (listed, doomed): (HashSet<String>, HashSet<String>) = {
+        let manifest = shared.manifest.lock();
+        let files = manifest.files.iter().map(|file| file.path.clone());
+        (files.collect(), manifest.doomed.iter().cloned().collect())
+    };
     for file in parquet_files(&*shared.disk, path::DIR).map_err(io("list the Parquet files"))? {
-        if listed.contains(&file) {
+        // The doomed are removed once nothing needs them.
+        if listed.contains(&file) || doomed.contains(&file) {
             continue;
         }
         if path::is_merged(&file) && is_whole_elsewhere(&*shared.disk, &file, &listed) {
@@ -381,11 +390,7 @@ fn set_orphans_aside(shared: &Shared, first_replayed: Option<u64>) -> Result<(),
 
 /// Returns true when all files that a merged one was made of are listed: the merge was cut short
 /// before the catalog knew of it.
-fn is_whole_elsewhere(
-    disk: &dyn Disk,
-    merged: &str,
-    listed: &std::collections::HashSet<String>,
-) -> bool {
+fn is_whole_elsewhere(disk: &dyn Disk, merged: &str, listed: &HashSet<String>) -> bool {
     let inputs = files::read::footer_text(disk, merged, files::write::MERGED_FROM);
     let inputs: Option<Vec<String>> = inputs.and_then(|text| serde_json::from_str(&text).ok());
     inputs.is_some_and(|inputs| !inputs.is_empty() && inputs.iter().all(|i| listed.contains(i)))

@@ -6,10 +6,10 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
-use tracing::error;
+use tracing::{error, warn};
 
 use super::FileEntry;
-use super::catalog::Manifest;
+use super::catalog::{CatalogError, Manifest, Standing};
 use super::config::Config;
 use super::descriptions::{Described, Descriptions};
 use super::disk::Disk;
@@ -68,6 +68,8 @@ pub struct Shared {
     pub version: RwLock<Version>,
     /// What is on disk; held while it is being replaced.
     pub manifest: Mutex<Manifest>,
+    /// How the manifest and its copy stand; locked after the manifest.
+    pub standing: Mutex<Standing>,
     /// Files that left the catalog and may still be read: path, and a token that readers have too.
     pub doomed: Mutex<Vec<(String, Arc<()>)>>,
     /// Live files that were found damaged, and how; no answer uses them.
@@ -88,6 +90,33 @@ impl Shared {
     /// Returns what readers see now.
     pub fn current(&self) -> Version {
         self.version.read().clone()
+    }
+
+    /// Puts `next` in the place of the manifest, on disk and then in memory.
+    pub fn put_manifest(
+        &self,
+        manifest: &mut Manifest,
+        next: Manifest,
+    ) -> Result<(), CatalogError> {
+        *self.standing.lock() = next.write(&*self.disk)?;
+        *manifest = next;
+        Ok(())
+    }
+
+    /// Returns true when what only older manifests need may be removed: no copy of one is left.
+    pub fn may_remove(&self) -> bool {
+        let manifest = self.manifest.lock();
+        let mut standing = self.standing.lock();
+        match manifest.settle(&*self.disk, *standing) {
+            Ok(settled) => {
+                *standing = settled;
+                true
+            }
+            Err(error) => {
+                warn!(%error, "the manifest's copy is behind: nothing is removed that it names");
+                false
+            }
+        }
     }
 
     /// Takes over what is said of metrics.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::hostile::closed;
 use crate::support::http::{Connection, Request, read_response};
+use crate::support::raw::{opened, wait_for_end};
 use crate::support::wait::{PATIENCE, now_ms, pause, until};
 use crate::support::{Caller, Server, Setup, otlp, remote_write};
 
@@ -30,26 +31,6 @@ impl Honest {
         let series = remote_write::series(&[("__name__", "honest")], &[(now_ms(), 1.0)]);
         let answer = self.0.send(&remote_write::write(vec![series])).unwrap();
         assert_eq!(answer.status, 204, "{}", answer.text());
-    }
-}
-
-/// Opens a connection, says `bytes`, and leaves it at that.
-fn opened(address: &str, bytes: &[u8]) -> TcpStream {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    // A server that has had enough may have closed it already.
-    drop(stream.write_all(bytes));
-    stream
-}
-
-/// Waits for the end of a connection, while an honest sender goes on.
-#[track_caller]
-fn wait_for_end(mut stream: TcpStream) -> Vec<u8> {
-    let mut answer = Vec::new();
-    match stream.read_to_end(&mut answer) {
-        Ok(_) => answer,
-        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => answer,
-        Err(error) => panic!("the connection is still open: {error}"),
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::support::ask::form;
 use crate::support::wait::now_ns;
-use crate::support::{Caller, Request, Setup, loki};
+use crate::support::{Caller, Request, Setup, loki, two_commons};
 
 const REVPROXY: &str = r#"{app="revproxy", app_kubernetes_io_name="revproxy", cluster="shared-east", container="revproxy", hostname="heart.commons.example", namespace="hearthelm", pod="revproxy-deployment-1", project="shared"}"#;
 
@@ -219,22 +219,9 @@ fn a_tail_shows_what_comes_and_nothing_else() {
     assert!(rest.ends_with(&[0x88, 2, 0x03, 0xe8]), "{rest:?}");
 }
 
-const TOKENS: &str = r#"
+const MORE: &str = r#"
 [query]
 tails_max = 1
-[[auth.tokens]]
-name = "heart-sender"
-token = "heart-sender-0123456789"
-commons = "heart.commons.example"
-[[auth.tokens]]
-name = "canine-sender"
-token = "canine-sender-0123456789"
-commons = "canine.commons.example"
-[[auth.tokens]]
-name = "heart-reader"
-token = "heart-reader-0123456789"
-read = ["heart.commons.example"]
-role = "developer"
 [[auth.tokens]]
 name = "viewer"
 token = "viewer-0123456789abcdef"
@@ -244,7 +231,7 @@ role = "viewer"
 
 #[test]
 fn a_reader_sees_its_commons_in_every_answer() {
-    let server = Setup::new("logql-scope").config(TOKENS).start();
+    let server = Setup::new("logql-scope").config(&two_commons::config(MORE)).start();
     let reader = server.caller_with("heart-reader-0123456789");
     let mut stream = tail(&reader, &[("query", r#"{app="fence"}"#)]);
     for name in ["canine", "heart"] {

@@ -6,26 +6,11 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::support::ask::{array, form, labels};
+use crate::support::two_commons::{self, CANINE, HEART};
 use crate::support::wait::{now_ms, now_ns};
 use crate::support::{Caller, Request, Server, Setup, loki, otlp, remote_write};
 
-const CONFIG: &str = r#"
-[[auth.tokens]]
-name = "heart-sender"
-token = "heart-sender-0123456789"
-commons = "heart.commons.example"
-
-[[auth.tokens]]
-name = "canine-sender"
-token = "canine-sender-0123456789"
-commons = "canine.commons.example"
-
-[[auth.tokens]]
-name = "heart-reader"
-token = "heart-reader-0123456789"
-read = ["heart.commons.example"]
-role = "developer"
-
+const OPERATOR: &str = r#"
 [[auth.tokens]]
 name = "operator"
 token = "operator-0123456789abc"
@@ -33,14 +18,11 @@ read = ["*"]
 role = "admin"
 "#;
 
-const HEART: &str = "heart.commons.example";
-const CANINE: &str = "canine.commons.example";
-
 /// Starts a server where both commons have sent one sample, log record and span each; each of them
 /// claimed to be the other.
 #[track_caller]
 fn two_commons(story: &'static str) -> Server {
-    let server = Setup::new(story).config(CONFIG).start();
+    let server = Setup::new(story).config(&two_commons::config(OPERATOR)).start();
     for (token, own, claimed) in
         [("heart-sender-0123456789", HEART, CANINE), ("canine-sender-0123456789", CANINE, HEART)]
     {

@@ -2,7 +2,7 @@
 //! a client that does everything right notices none of them. The OpenTelemetry SDK over TLS is in
 //! `clients::otel`.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::Write as _;
 use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::hostile::closed;
 use crate::support::http;
 use crate::support::otlp;
+use crate::support::raw::{opened, wait_for_end};
 use crate::support::tls::{Client, Connection, case, install};
 use crate::support::wait::{PATIENCE, now_ns, pause, until};
 use crate::support::{Caller, Request, Setup};
@@ -40,25 +41,6 @@ impl Good {
         let request = otlp::logs(otlp::resource(&[("service.name", "good")]), vec![record]);
         let answer = self.0.send(&otlp::post("/v1/logs", &request)).unwrap();
         assert_eq!(answer.status, 200, "{}", answer.text());
-    }
-}
-
-/// Opens a connection, says `bytes`, and leaves it at that.
-fn opened(address: &str, bytes: &[u8]) -> TcpStream {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    drop(stream.write_all(bytes));
-    stream
-}
-
-/// Waits for the end of a connection and returns what came before it.
-#[track_caller]
-fn wait_for_end(mut stream: TcpStream) -> Vec<u8> {
-    let mut answer = Vec::new();
-    match stream.read_to_end(&mut answer) {
-        Ok(_) => answer,
-        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => answer,
-        Err(error) => panic!("the connection is still open: {error}"),
     }
 }
 

@@ -191,6 +191,9 @@ pub(super) struct QueryRangeRequest {
     pub(super) end: u64,
     #[prost(uint64, tag = "4")]
     pub(super) step: u64,
+    /// How many to return at most; 0 leaves it to the server.
+    #[prost(uint32, tag = "16")]
+    pub(super) exemplars: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -159,7 +159,8 @@ pub(super) async fn query_range(
             0 => questions::default_step_ns(range.0, range.1),
             step_ns => step_ns,
         };
-        let wanted = questions::counting(question.query, range, Some(step_ns), 0)?;
+        let exemplars = usize::try_from(question.exemplars).unwrap_or(usize::MAX);
+        let wanted = questions::counting(question.query, range, Some(step_ns), exemplars)?;
         Ok(convert::range(&api.ask.count_spans(&grant, wanted).await?))
     })
     .await

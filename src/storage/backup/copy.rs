@@ -11,7 +11,7 @@ use crc32c::crc32c_append;
 use super::listing::{LISTING, LISTING_BYTES_MAX, Listed, Listing};
 use super::{BackupError, STATE, io_error};
 use crate::storage::FileEntry;
-use crate::storage::catalog::{COPY, MANIFEST, Manifest};
+use crate::storage::catalog::{COPY, MANIFEST, Manifest, Standing};
 use crate::storage::deletion;
 use crate::storage::descriptions;
 use crate::storage::disk::{self, Disk, DiskRead};
@@ -125,8 +125,9 @@ pub fn restore(from: &dyn Disk, to: &dyn Disk) -> Result<Copied, BackupError> {
         restore_one(from, to, wanted)?;
     }
     let (manifest, _) = Manifest::read(to)?;
-    manifest.write(to)?;
-    assert!(to.open(COPY).is_ok(), "a store has two manifests");
+    if manifest.write(to)? != Standing::Whole {
+        return Err(io_error("write", COPY)(std::io::ErrorKind::StorageFull.into()));
+    }
     Ok(counted(&listing.files))
 }
 

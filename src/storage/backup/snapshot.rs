@@ -77,7 +77,8 @@ fn link_all(disk: &dyn Disk, to: &str, manifest: &Manifest) -> Result<(), Backup
         disk.sync_dir(folder).map_err(io_error("sync the folder", folder))?;
     }
     // Last: a folder without one is a snapshot that was cut short.
-    Ok(manifest.write(&Below::new(disk, to.to_owned()))?)
+    manifest.write(&Below::new(disk, to.to_owned()))?;
+    Ok(())
 }
 
 /// Returns true when a snapshot has a link to one of these files.

@@ -5,6 +5,7 @@ use rand::rngs::SmallRng;
 
 use super::ledger::{Item, Ledger};
 use super::store::Store;
+use crate::base::units::HumanSize;
 use crate::storage::disk::sim::{Fault, SimDisk};
 use crate::storage::{Config, catalog, flush, retain};
 
@@ -74,7 +75,7 @@ fn check(given: impl Fn() -> Given, work: impl Fn(&mut Given)) {
     let n_ops = uncut.disk.n_ops() - n_before;
     assert!(n_ops > 1, "nothing was done");
 
-    for fault in [Fault::PowerCut, Fault::SyncFails] {
+    for fault in [Fault::PowerCut, Fault::SyncFails, Fault::Full, Fault::ShortFull] {
         for at in 0..n_ops {
             for is_kill in [true, false] {
                 let mut given = given();
@@ -141,6 +142,38 @@ fn series_first_seen_by_a_full_disk_are_defined_again_when_there_is_room() {
 
         let left = given.disk.kill();
         given.restart(left);
+    }
+}
+
+// A start that makes room writes files, and publishes them, before it looks for files that nobody
+// lists. The disk may have room for the manifest and none for its copy.
+#[test]
+fn a_start_that_finds_the_disk_full_anywhere_costs_nothing() {
+    let tight = || Config { head_soft: HumanSize(1), ..Config::default() };
+    let given = || {
+        let mut given = Given::new();
+        for _ in 0..3 {
+            given.store.engine.seal().unwrap();
+            given.commit(6);
+        }
+        given.disk = given.disk.kill();
+        given
+    };
+    let n_ops = {
+        let given = given();
+        let n_before = given.disk.n_ops();
+        Store::open(&given.disk, tight()).unwrap();
+        given.disk.n_ops() - n_before
+    };
+    for (at, fault) in (0..n_ops).flat_map(|at| [(at, Fault::Full), (at, Fault::ShortFull)]) {
+        for is_kill in [true, false] {
+            let mut given = given();
+            given.disk.arm(at, fault);
+            given.store = Store::open(&given.disk, tight()).unwrap();
+            given.ledger.judge(&given.store);
+            let left = if is_kill { given.disk.kill() } else { given.disk.crash(at) };
+            given.restart(left);
+        }
     }
 }
 

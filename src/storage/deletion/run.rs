@@ -47,6 +47,8 @@ pub fn delete(shared: &Shared, scope: &ReadScope, mut request: DeleteRequest) ->
         return Ok(Err(DeleteError::Full));
     }
     published?;
+    // No copy of an older manifest stays, which would bring the rows back should this one be damaged.
+    shared.may_remove();
     shared.metrics.deletions.inc();
     shared.metrics.deleted_rows.inc_by(receipt.n_rows);
     info!(

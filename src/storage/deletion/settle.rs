@@ -76,9 +76,13 @@ pub fn settle(shared: &Shared) -> Result<usize, CatalogError> {
             receipt.ended_at_ms = Some(now_ms);
         }
     })?;
+    let may_remove = shared.may_remove();
     for &id in &done {
         info!(deletion = id, "the bytes of a deletion are gone");
         shared.metrics.erased_deletions.inc();
+        if !may_remove {
+            continue; // An older manifest may still name it; the next start removes it.
+        }
         match shared.disk.remove(&rows_file::path(id)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 // It is gone at the next start.

@@ -65,8 +65,7 @@ pub fn replace(
     gone: &[Arc<FileEntry>],
 ) -> Result<(), CatalogError> {
     next.doomed.extend(gone.iter().map(|file| file.path.clone()));
-    next.write(&*shared.disk)?;
-    *manifest = next;
+    shared.put_manifest(&mut manifest, next)?;
     let files = Arc::new(files_of(&manifest));
     shared.note_files(&files);
     let mut version = shared.version.write();
@@ -84,6 +83,9 @@ pub fn replace(
 
 /// Removes doomed files that no reader holds any more.
 pub fn sweep(shared: &Shared) {
+    if !shared.may_remove() {
+        return;
+    }
     // One holder is the list itself; a snapshot or an older version is another. An entry that lists
     // a deletion more is another entry of the same file.
     let is_read = |token: &Arc<()>| Arc::strong_count(token) > 1;
@@ -95,6 +97,9 @@ pub fn sweep(shared: &Shared) {
 
 /// Removes files that had left the catalog when the process ended.
 pub fn remove_doomed(shared: &Shared) {
+    if !shared.may_remove() {
+        return;
+    }
     let doomed = shared.manifest.lock().doomed.clone();
     for path in &doomed {
         is_removed(shared, path);

@@ -6,27 +6,11 @@ use std::path::Path;
 
 use crate::support::ask::form;
 use crate::support::wait::{now_ms, now_ns};
-use crate::support::{Caller, Request, Setup, loki, remote_write};
+use crate::support::{Caller, Request, Setup, loki, remote_write, two_commons};
 
 use super::sql;
 
-const CONFIG: &str = r#"
-[[auth.tokens]]
-name = "heart-sender"
-token = "heart-sender-0123456789"
-commons = "heart.commons.example"
-
-[[auth.tokens]]
-name = "canine-sender"
-token = "canine-sender-0123456789"
-commons = "canine.commons.example"
-
-[[auth.tokens]]
-name = "heart-reader"
-token = "heart-reader-0123456789"
-read = ["heart.commons.example"]
-role = "developer"
-
+const ADMIN: &str = r#"
 [[auth.tokens]]
 name = "heart-admin"
 token = "heart-admin-0123456789a"
@@ -123,7 +107,7 @@ fn told(caller: &Caller, request: Request, words: &[&str]) -> Option<String> {
 
 #[test]
 fn errors_tell_no_folder_no_other_commons_and_no_secret() {
-    let setup = Setup::new("errors").config(CONFIG);
+    let setup = Setup::new("errors").config(&two_commons::config(ADMIN));
     let server = setup.start();
     for whose in ["heart", "canine"] {
         let sender = server.caller_with(&format!("{whose}-sender-0123456789"));

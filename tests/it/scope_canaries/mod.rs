@@ -20,6 +20,8 @@ use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 use world::{Scope, World};
 
+use crate::support::http::Response;
+
 const QUERIES: usize = 500;
 const SEED: u64 = 20_261_121;
 
@@ -95,10 +97,10 @@ fn judge(world: &World, seed: u64, number: usize) -> Outcome {
     let seen = scope.caller.send(question.request.clone());
     let all = world.everything.send(question.request.clone());
     let foreign = foreign_bytes(world, scope, &question);
-    let said = format!("{:?} {}", seen.headers, seen.text());
+    let said = format!("{:?} {}", seen.headers, unpacked(&seen));
     let shown: Vec<&String> = foreign.iter().filter(|word| said.contains(*word)).collect();
     let mut outcome = Outcome {
-        reveals: foreign.iter().any(|word| all.text().contains(word)),
+        reveals: foreign.iter().any(|word| unpacked(&all).contains(word)),
         ..Outcome::default()
     };
     let told = |what: String| {
@@ -132,6 +134,17 @@ fn judge(world: &World, seed: u64, number: usize) -> Outcome {
         ));
     }
     outcome
+}
+
+/// Returns what an answer says, decompressed if need be.
+fn unpacked(answer: &Response) -> String {
+    match answer.header("content-encoding") {
+        Some("snappy") => {
+            let bytes = snap::raw::Decoder::new().decompress_vec(&answer.body).unwrap();
+            String::from_utf8_lossy(&bytes).into_owned()
+        }
+        _ => answer.text(),
+    }
 }
 
 /// Returns every secret and name of the commons outside the scope. What the question itself names

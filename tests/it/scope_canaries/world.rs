@@ -78,6 +78,13 @@ impl World {
         &self.scopes[rng.random_range(0..self.scopes.len())]
     }
 
+    /// Returns the path of a trace, which has a span of every commons.
+    pub(super) fn any_trace(&self, rng: &mut SmallRng) -> String {
+        let number = rng.random_range(0..N_ROWS.unsigned_abs());
+        let id: String = otlp::span(number, 0, "").trace_id.iter().map(hex).collect();
+        format!("v2/traces/{id}")
+    }
+
     /// Returns a moment at which series have samples, or just about.
     pub(super) fn any_time_ms(&self, rng: &mut SmallRng) -> i64 {
         self.start_ms + rng.random_range(-2..N_ROWS * 2 + 4) * STEP_MS
@@ -97,6 +104,10 @@ groups:
   - record: canary:recorded
     expr: sum by (commons, secret) (last_over_time(scoped_total[2h]))
 "#;
+
+fn hex(byte: &u8) -> String {
+    format!("{byte:02x}")
+}
 
 fn word(rng: &mut SmallRng, idx: usize) -> String {
     let letters = (0..8).map(|_| char::from(b'a' + rng.random_range(0..26_u8)));

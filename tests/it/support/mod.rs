@@ -4,12 +4,14 @@
 //! own process id.
 
 pub(crate) mod http;
+pub(crate) mod raw;
 pub(crate) mod tls;
 pub(crate) mod wait;
 
 pub(crate) mod ask;
 pub(crate) mod cage;
 pub(crate) mod server;
+pub(crate) mod two_commons;
 
 pub(crate) mod loki;
 pub(crate) mod otlp;

@@ -67,27 +67,9 @@ impl Eval<'_> {
     fn mismatch<T>(&self, left: &str, op: Op, right: &str) -> Option<T> {
         self.inform_plainly(&format!(
             "incompatible sample types encountered for binary operator \"{}\": {left} {} {right}",
-            symbol(op),
-            symbol(op)
+            op.as_str(),
+            op.as_str()
         ));
         None
-    }
-}
-
-fn symbol(op: Op) -> &'static str {
-    match op {
-        Op::Add => "+",
-        Op::Sub => "-",
-        Op::Mul => "*",
-        Op::Div => "/",
-        Op::Mod => "%",
-        Op::Pow => "^",
-        Op::Atan2 => "atan2",
-        Op::Eq => "==",
-        Op::Ne => "!=",
-        Op::Lt => "<",
-        Op::Le => "<=",
-        Op::Gt => ">",
-        Op::Ge => ">=",
     }
 }
