@@ -180,10 +180,11 @@ fn what_is_deleted_is_gone_from_every_dialect_and_stays_so() {
         });
     }
     assert_eq!(found(&caller), AFTER, "without the bytes");
+    server.kill_9();
+    let server = setup.start();
+    assert_eq!(found(&server.caller()), AFTER, "for good");
     let deletions = setup.data_dir().join("deletions");
     assert_eq!(std::fs::read_dir(deletions).unwrap().count(), 0, "nothing lies about");
-    server.kill_9();
-    assert_eq!(found(&setup.start().caller()), AFTER, "for good");
 }
 
 #[test]
