@@ -11,6 +11,8 @@
 mod alert_history;
 mod alertmanager;
 mod ask;
+mod backup;
+mod deletions;
 mod error;
 mod guard;
 mod inventory;
@@ -52,6 +54,8 @@ use crate::notify;
 pub(crate) use alert_history::to_keep;
 pub use alert_history::{Kept, KeptAlert};
 pub use ask::{Ask, AskError, AskOptions, RuleViews, Selection};
+pub use backup::BackUp;
+pub use deletions::Deleting;
 pub use error::{ApiError, Dialect};
 pub use guard::{HeadLimits, guard, limits};
 pub use json::push_answer;
@@ -86,6 +90,8 @@ fn routes() -> route::Routes {
     inventory::add(&mut routes);
     runbooks::add(&mut routes);
     overrides::add(&mut routes);
+    deletions::add(&mut routes);
+    backup::add(&mut routes);
     routes
 }
 
@@ -96,6 +102,10 @@ pub struct Api {
     pub ask: Arc<dyn Ask>,
     /// Answers questions about logs.
     pub logs: Arc<dyn AskLogs>,
+    /// Deletes what is stored.
+    pub deleting: Arc<dyn Deleting>,
+    /// Takes snapshots.
+    pub backup: Arc<dyn BackUp>,
     /// Places for live tails.
     pub tails: Tails,
     /// Shows rules and alerts.

@@ -120,6 +120,15 @@ impl Routes {
         self.add("GET,POST", MethodFilter::GET.or(MethodFilter::POST), path, need, handler);
     }
 
+    /// Adds a route that is asked by POST or PUT.
+    pub(super) fn put<H, T>(&mut self, path: &'static str, need: Need, handler: H)
+    where
+        H: Handler<T, Api>,
+        T: 'static,
+    {
+        self.add("POST,PUT", MethodFilter::POST.or(MethodFilter::PUT), path, need, handler);
+    }
+
     fn add<H, T>(
         &mut self,
         methods: &'static str,

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use tracing::error;
 
 use super::ask::{Ask, AskError, AskOptions, Listed, Selection, chain};
+use super::deletions::Deleting;
 use crate::base::Kind;
 use crate::model::exemplar::SeriesExemplars;
 use crate::model::{Description, Grant, Labels, Matcher, SeriesData};
@@ -13,8 +14,10 @@ use crate::query::promql::Answer;
 use crate::query::traceql::{
     Attribute, Counted, Counting, Found, Menu, Names, Search, Trace, Values,
 };
-use crate::query::{self, Engine, Options, Param, QueryError, SampleQuery, Session, SqlAnswer};
-use crate::storage::Storage;
+use crate::query::{
+    self, Deletions, Doomed, Engine, Options, Param, QueryError, SampleQuery, Session, SqlAnswer,
+};
+use crate::storage::{Receipt, Storage, Taken};
 
 /// Answers from a store.
 #[derive(Debug, Clone)]
@@ -32,6 +35,12 @@ impl Sessions {
     /// Returns the time, ns since 1970 UTC.
     pub(super) fn now_ns(&self) -> i64 {
         self.engine.now_ns()
+    }
+
+    /// Takes a snapshot of all there is into `snapshots/<name>`.
+    pub async fn take_snapshot(&self, grant: &Grant, name: &str) -> Result<Taken, AskError> {
+        let own = Deletions::new(grant, &self.storage, &self.engine).map_err(refused)?;
+        own.take_snapshot(name).await.map_err(refused)
     }
 
     pub(super) fn session(&self, grant: &Grant) -> Session {
@@ -63,6 +72,34 @@ pub(super) fn refused(error: QueryError) -> AskError {
 
 pub(super) fn options_of(options: AskOptions) -> Options {
     Options { timeout: options.timeout, lookback_ms: options.lookback_ms }
+}
+
+#[async_trait]
+impl Deleting for Sessions {
+    async fn delete(
+        &self,
+        grant: &Grant,
+        doomed: Doomed,
+        range_ns: (i64, i64),
+    ) -> Result<Receipt, AskError> {
+        let deletions = Deletions::new(grant, &self.storage, &self.engine).map_err(refused)?;
+        deletions.delete(doomed, range_ns).await.map_err(refused)
+    }
+
+    fn receipts(&self, grant: &Grant) -> Result<Vec<Receipt>, AskError> {
+        let deletions = Deletions::new(grant, &self.storage, &self.engine).map_err(refused)?;
+        Ok(deletions.receipts())
+    }
+
+    async fn cancel(&self, grant: &Grant, id: u64) -> Result<Receipt, AskError> {
+        let deletions = Deletions::new(grant, &self.storage, &self.engine).map_err(refused)?;
+        deletions.cancel(id).await.map_err(refused)
+    }
+
+    async fn erase(&self, grant: &Grant) -> Result<(), AskError> {
+        let deletions = Deletions::new(grant, &self.storage, &self.engine).map_err(refused)?;
+        deletions.erase().await.map_err(refused)
+    }
 }
 
 #[async_trait]

@@ -15,6 +15,7 @@ mod questions;
 mod reload;
 mod rooms;
 mod samples;
+mod snapshots;
 mod start;
 mod stop;
 mod timers;

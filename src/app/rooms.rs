@@ -10,6 +10,7 @@ use super::answers::{NotifyStore, ShownRules, rules_grant};
 use super::inventory;
 use super::keep;
 use super::reload::{Reloader, read_rules};
+use super::snapshots::Snapshots;
 use super::start::AppError;
 use super::timers;
 use super::world::RuleWorld;
@@ -33,6 +34,7 @@ pub(super) struct Rooms {
     ingest: Ingest,
     questions: Arc<Sessions>,
     engine: Arc<query::Engine>,
+    snapshots: Arc<Snapshots>,
     rules: Arc<RuleSet>,
     notifier: notify::Handle,
     ledger: notify::Ledger,
@@ -71,6 +73,12 @@ impl Rooms {
         let state_metrics = StateMetrics::register(&mut registry);
         let state = Arc::new(StateStore::open(&sections.server.data_dir, state_metrics)?);
         let warnings = warnings(&state);
+        let snapshots = Arc::new(Snapshots {
+            questions: Arc::clone(&questions),
+            state: Arc::clone(&state),
+            data_dir: sections.server.data_dir.clone(),
+            clock: Arc::clone(clock),
+        });
         let (notifier, ledger) = notifier(config, clock, &state, &mut registry, tasks).await?;
         let world = RuleWorld {
             ask: Arc::clone(&questions) as Arc<dyn api::Ask>,
@@ -91,6 +99,7 @@ impl Rooms {
             ingest,
             questions,
             engine,
+            snapshots,
             rules,
             notifier,
             ledger,
@@ -203,6 +212,8 @@ impl Rooms {
         Api {
             ask: Arc::clone(&self.questions) as Arc<dyn api::Ask>,
             logs: Arc::clone(&self.questions) as Arc<dyn api::AskLogs>,
+            deleting: Arc::clone(&self.questions) as Arc<dyn api::Deleting>,
+            backup: Arc::clone(&self.snapshots) as Arc<dyn api::BackUp>,
             tails: self.tails.clone(),
             rules: Arc::new(ShownRules(Arc::clone(&self.rules))) as Arc<dyn RuleViews>,
             notifier: self.notifier.clone(),
@@ -242,13 +253,12 @@ fn ingest(
     derive: &Derive,
     registry: &mut Registry,
 ) -> Ingest {
-    let retention_ms = config.sections.storage.retention.as_ms();
     Ingest::new(ingest::Parts {
         store: Arc::new(storage.clone()),
         tagger: Arc::clone(tagger),
         derive: derive.clone(),
         limits: config.sections.limits.clone(),
-        retention_ms: (retention_ms != 0).then_some(retention_ms),
+        retention_ms: config.sections.storage.retention_longest_ms(),
         otlp: config.sections.otlp.clone(),
         metrics: ingest::Metrics::register(registry),
         clock: Arc::clone(clock),

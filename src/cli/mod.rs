@@ -6,6 +6,7 @@
 mod alerts;
 mod ask;
 mod backtest;
+mod backup;
 mod client;
 mod config;
 mod demo;
@@ -63,6 +64,12 @@ enum Command {
     Alerts(alerts::AlertsCommand),
     /// What is expected to report, and what has gone dark
     Inventory(inventory::InventoryArgs),
+    /// Copy all that is stored to another folder, under load, every byte checked
+    Backup(backup::BackupArgs),
+    /// Make a data directory of a backup, every byte checked
+    Restore(backup::RestoreArgs),
+    /// Read everything below a data directory or in a backup, and name what is damaged
+    Check(backup::CheckArgs),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -147,6 +154,9 @@ pub fn run(
         Some(Command::Rules(command)) => rules::run(&command, out),
         Some(Command::Alerts(command)) => alerts::run(&command, out),
         Some(Command::Inventory(args)) => inventory::run(&args, out),
+        Some(Command::Backup(args)) => backup::back_up(&args, out),
+        Some(Command::Restore(args)) => backup::restore(&args, out),
+        Some(Command::Check(args)) => backup::check(&args, out),
         Some(Command::Config(command)) => config::run(&command, out),
         Some(Command::Doctor(command)) => doctor::run(&command, out),
         Some(Command::QueryWorker) => return crate::query::worker_main(),

@@ -43,7 +43,8 @@ fn line_of(origin: &Origin) -> usize {
 
 /// Asks each room for the mistakes in its section; each begins with `section.key` and a space.
 fn room_mistakes(file: &ConfigFile) -> Vec<String> {
-    [file.server.mistakes(), marks_out_of_order(&file.storage), file.query.mistakes()].concat()
+    let of_storage = [marks_out_of_order(&file.storage), file.storage.mistakes()].concat();
+    [file.server.mistakes(), of_storage, file.query.mistakes()].concat()
 }
 
 fn marks_out_of_order(storage: &storage::Config) -> Vec<String> {

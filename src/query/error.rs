@@ -83,6 +83,12 @@ pub enum QueryError {
     /// The store could not be read, or holds more than may be read.
     #[error(transparent)]
     Read(#[from] storage::ReadError),
+    /// Nothing was deleted.
+    #[error(transparent)]
+    Delete(#[from] storage::DeleteError),
+    /// There is no snapshot.
+    #[error(transparent)]
+    Backup(#[from] storage::BackupError),
     /// A process for SQL could not be started.
     #[error("cannot start a process for SQL")]
     Spawn(#[source] std::io::Error),
@@ -118,6 +124,8 @@ impl QueryError {
             QueryError::Promql(error) => error.kind(),
             QueryError::Logql(error) => error.kind(),
             QueryError::Traceql(error) => error.kind(),
+            QueryError::Delete(error) => error.kind(),
+            QueryError::Backup(error) => error.kind(),
             QueryError::Read(storage::ReadError::Limit { .. }) => Kind::Execution,
             QueryError::Read(_) | QueryError::Internal(_) => Kind::Internal,
             QueryError::Spawn(_) => Kind::Unavailable,

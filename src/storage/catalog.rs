@@ -20,14 +20,17 @@ use crc32c::crc32c;
 use serde::{Deserialize, Serialize};
 
 use super::FileEntry;
+use super::deletion::{Progress, Receipt};
 use super::disk::{self, Disk};
 
 /// Where the manifest is.
 pub const MANIFEST: &str = "parquet/manifest.json";
 /// Where its copy is.
 pub const COPY: &str = "parquet/manifest.copy.json";
-/// The version this code writes and the only one it reads.
+/// The version of a manifest that knows of no deletion.
 const VERSION: u32 = 1;
+/// The version of one that does: a program that knew nothing of them would show what was deleted.
+const WITH_DELETIONS: u32 = 2;
 
 /// The content of the manifest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,6 +45,17 @@ pub struct Manifest {
     /// Files that are no longer live and have yet to be removed.
     #[serde(default)]
     pub doomed: Vec<String>,
+    /// The receipts of deletions, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deletions: Vec<Receipt>,
+    /// The id of the last deletion; 0 when there was none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub last_deletion: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Default for Manifest {
@@ -52,6 +66,8 @@ impl Default for Manifest {
             generation: 0,
             files: Vec::new(),
             doomed: Vec::new(),
+            deletions: Vec::new(),
+            last_deletion: 0,
         }
     }
 }
@@ -75,7 +91,9 @@ pub enum CatalogError {
     )]
     Damaged(String),
     /// A later version wrote it.
-    #[error("{MANIFEST} has version {found}, this program reads {VERSION}: use the newer program")]
+    #[error(
+        "{MANIFEST} has version {found}, this program reads up to {WITH_DELETIONS}: use the newer program"
+    )]
     Newer {
         /// The version found.
         found: u32,
@@ -116,6 +134,27 @@ enum Found {
 }
 
 impl Manifest {
+    /// Adds the receipt of a new deletion; of more than `n_max` the oldest that are done go.
+    pub fn add_receipt(&mut self, receipt: Receipt, n_max: usize) {
+        self.version = WITH_DELETIONS;
+        self.last_deletion = receipt.id;
+        self.deletions.push(receipt);
+        while self.deletions.len() > n_max
+            && let Some(oldest) =
+                self.deletions.iter().position(|known| known.progress != Progress::Hidden)
+        {
+            self.deletions.remove(oldest);
+        }
+    }
+
+    /// Replaces the receipt of a deletion.
+    pub fn put_receipt(&mut self, receipt: Receipt) {
+        let id = receipt.id;
+        if let Some(known) = self.deletions.iter_mut().find(|known| known.id == id) {
+            *known = receipt;
+        }
+    }
+
     /// Reads the manifest, or its copy when it is lost or damaged; a data directory without either
     /// is new. Which of the two is wrong, if one is, comes with it.
     pub fn read(disk: &dyn Disk) -> Result<(Self, Option<Wrong>), CatalogError> {
@@ -213,7 +252,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Manifest, CatalogError> {
         version: u32,
     }
     let head: Head = serde_json::from_str(json).map_err(|e| damaged(&e.to_string()))?;
-    if head.version != VERSION {
+    if !(VERSION..=WITH_DELETIONS).contains(&head.version) {
         return Err(CatalogError::Newer { found: head.version });
     }
     serde_json::from_str(json).map_err(|e| damaged(&e.to_string()))
@@ -224,6 +263,7 @@ mod tests {
     use super::*;
     use crate::model::{Commons, Signal};
     use crate::storage::disk::sim::{Fault, SimDisk};
+    use crate::storage::files::deleted::Live;
 
     fn manifest() -> Manifest {
         let file = FileEntry {
@@ -237,6 +277,8 @@ mod tests {
             max_ns: i64::MAX,
             has_exp: false,
             seal: None,
+            deletions: Vec::new(),
+            live: Live::default(),
         };
         Manifest {
             covered_segment: 4,

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::retain::KeepRule;
 use crate::base::units::{HumanDuration, HumanSize};
 
 /// How much is held where, and for how long.
@@ -10,6 +11,10 @@ use crate::base::units::{HumanDuration, HumanSize};
 pub struct Config {
     /// Rows older than this are refused at the door and removed from disk; `0` keeps everything.
     pub retention: HumanDuration,
+    /// How large all files together may become: then the oldest days go; `0` is no limit.
+    pub size_max: HumanSize,
+    /// Other ages and sizes of some signals and commons.
+    pub keep: Vec<KeepRule>,
     /// The open generation is sealed and written as Parquet at this age.
     pub flush_age: HumanDuration,
     /// A log segment is closed at this size.
@@ -42,6 +47,10 @@ pub struct Config {
     pub descriptions_per_commons: usize,
     /// Rows in a Parquet row group.
     pub row_group_rows: usize,
+    /// How long a deletion can be taken back; then the bytes of its rows go.
+    pub deletion_grace: HumanDuration,
+    /// The most runs of rows that one deletion may take.
+    pub deletion_ranges_max: usize,
 }
 
 fn descriptions_per_commons() -> usize {
@@ -60,6 +69,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             retention: HumanDuration::from_secs(90 * 86_400),
+            size_max: HumanSize(0),
+            keep: Vec::new(),
             flush_age: HumanDuration::from_secs(3600),
             segment_size: HumanSize::from_mib(128),
             head_soft: HumanSize::from_mib(384),
@@ -73,6 +84,35 @@ impl Default for Config {
             series_per_metric: series_per_metric(),
             descriptions_per_commons: descriptions_per_commons(),
             row_group_rows: 1 << 20,
+            deletion_grace: HumanDuration::from_secs(86_400),
+            deletion_ranges_max: 4_000_000,
         }
+    }
+}
+
+impl Config {
+    /// Returns how old rows may be that are taken in, ms: as old as any rule keeps them; `None` when
+    /// one keeps them for ever.
+    pub fn retention_longest_ms(&self) -> Option<i64> {
+        let rules = self.keep.iter().filter(|rule| !rule.dry_run);
+        let ages = rules.filter_map(|rule| rule.retention.as_ref()).chain([&self.retention]);
+        let ages: Vec<i64> = ages.map(|age| age.as_ms()).collect();
+        if ages.contains(&0) { None } else { ages.into_iter().max() }
+    }
+
+    /// Returns every mistake that shows only when rules are seen together, each begun by its key.
+    pub fn mistakes(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for (idx, rule) in self.keep.iter().enumerate() {
+            if rule.retention.is_none() && rule.size_max.is_none() {
+                found.push(format!(
+                    "storage.keep[{idx}] says neither how long (retention) nor how much (size_max)"
+                ));
+            }
+            if rule.size_max == Some(HumanSize(0)) {
+                found.push(format!("storage.keep[{idx}].size_max must be more than 0"));
+            }
+        }
+        found
     }
 }

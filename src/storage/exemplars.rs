@@ -89,7 +89,7 @@ struct Found<'a> {
 impl Found<'_> {
     fn take(&mut self, commons: &Commons, batch: &RecordBatch) -> Result<(), ReadError> {
         let (min_ns, max_ns) = self.request.range_ns();
-        let columns = Columns { batch };
+        let columns = Columns::new(batch);
         // Rows of a file are sorted by metric, and those of a request mostly of one series.
         let mut last: Option<([Option<usize>; 5], Option<Labels>)> = None;
         for (row, &timestamp_ns) in times_ns(batch).iter().enumerate() {
@@ -134,11 +134,17 @@ impl Found<'_> {
     }
 }
 
-struct Columns<'a> {
+/// The columns of a batch of exemplars, or of samples, that say of which series a row is.
+pub(super) struct Columns<'a> {
     batch: &'a RecordBatch,
 }
 
 impl<'a> Columns<'a> {
+    /// Takes a batch apart.
+    pub(super) fn new(batch: &'a RecordBatch) -> Self {
+        Self { batch }
+    }
+
     fn column(&self, name: &str) -> &'a dyn Array {
         self.batch.column_by_name(name).expect("it was checked to have the schema").as_ref()
     }
@@ -154,12 +160,13 @@ impl<'a> Columns<'a> {
     }
 
     /// Tells rows of different series of one batch apart: by the keys of their texts.
-    fn series_key(&self, row: usize) -> [Option<usize>; 5] {
+    pub(super) fn series_key(&self, row: usize) -> [Option<usize>; 5] {
         ["metric", "labels", "service", "env", "cluster"]
             .map(|name| self.column(name).as_dictionary::<Int32Type>().key(row))
     }
 
-    fn series(&self, row: usize, commons: &Commons) -> Labels {
+    /// Returns the labels of a row's series.
+    pub(super) fn series(&self, row: usize, commons: &Commons) -> Labels {
         let mut labels = json_labels(self.keyed("labels", row));
         labels.set("__name__", self.keyed("metric", row));
         for name in ["service", "env", "cluster"] {

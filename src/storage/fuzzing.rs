@@ -23,7 +23,9 @@ use super::wal::frame::{
 use super::wal::packed::Packer;
 use super::wal::payload::{self, Payload};
 use super::wal::replay::read_segment;
-use super::{FileEntry, HeadFilter, ReadError, SeriesRequest, Snapshot, flush, wal};
+use super::{
+    FileEntry, HeadFilter, ReadError, SeriesRequest, Snapshot, backup, deletion, flush, wal,
+};
 use crate::base::ManualClock;
 use crate::base::fuzzing::Choices;
 use crate::model::{
@@ -356,6 +358,8 @@ pub fn parquet_open(bytes: &[u8]) {
         max_ns: i64::MAX,
         has_exp: false,
         seal: None,
+        deletions: Vec::new(),
+        live: super::Live::default(),
     };
     let by_name = [Matcher::equal("__name__", "up")];
     for matchers in [&by_name[..], &[]] {
@@ -383,4 +387,33 @@ pub fn labels_packed(bytes: &[u8]) {
     assert_eq!(labels.to_builder().build(), labels, "packed bytes have one form");
     assert_eq!(labels.iter().count(), labels.len());
     drop(labels.to_string());
+}
+
+/// The rows of a deletion: what is read is written again as it was, and nothing is read of what is
+/// damaged.
+pub fn deletion_rows(bytes: &[u8]) {
+    let id = bytes.get(8..16).and_then(|id| id.try_into().ok()).map_or(0, u64::from_le_bytes);
+    for (path, rows) in deletion::decode(id, bytes) {
+        let again = deletion::encode(id, std::iter::once((path.as_str(), &rows)));
+        assert_eq!(deletion::decode(id, &again).get(&path), Some(&rows));
+        let kept: usize = rows.kept(0..1_000).iter().map(ExactSizeIterator::len).sum();
+        let in_front = rows.ranges().iter().map(|r| r.end.min(1_000) - r.start.min(1_000));
+        assert_eq!(kept + in_front.sum::<usize>(), 1_000);
+    }
+}
+
+/// The listing of a backup, as it is and with the checksum that it should have: no path in it leaves
+/// the folder that it is restored to.
+pub fn backup_listing(bytes: &[u8]) {
+    drop(backup::Listing::decode(bytes));
+    let text = String::from_utf8_lossy(bytes);
+    let line = text.lines().next().unwrap_or("");
+    let signed = format!("{line}\n{:08x}\n", crc32c::crc32c(line.as_bytes()));
+    let Ok(listing) = backup::Listing::decode(signed.as_bytes()) else { return };
+    for file in &listing.files {
+        let parts: Vec<&str> = file.path.split('/').collect();
+        let is_plain = |part: &&str| !part.is_empty() && *part != "." && *part != "..";
+        assert!(parts.iter().all(is_plain) && !file.path.contains('\0'), "{}", file.path);
+    }
+    assert_eq!(backup::Listing::decode(&listing.encode()).expect("it is written as read"), listing);
 }

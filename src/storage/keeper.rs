@@ -1,14 +1,17 @@
-//! The thread that keeps the files in order: merges small ones, retires old ones, removes what nobody
-//! reads any more.
+//! The thread that keeps the files in order: merges small ones, retires old ones, deletes rows when
+//! it is asked to, removes what nobody reads any more. All that changes which files are live, except
+//! for a flush, happens here, one after the other.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tracing::warn;
 
 use super::catalog::CatalogError;
 use super::compact::Merger;
+use super::deletion;
 use super::retain;
 use super::shared::Shared;
 use super::writer::Fatal;
@@ -16,44 +19,108 @@ use super::writer::Fatal;
 /// How often the keeper looks around when no file is written. The clock it then asks may run faster
 /// than the world.
 const TICK: Duration = Duration::from_millis(500);
-/// How often the retention is applied, ms.
+/// How often the retention is applied when no file is written, ms.
 const RETAIN_EVERY_MS: i64 = 600_000;
+/// What may wait for the keeper.
+const WAITING_MAX: usize = 16;
+
+/// Work that the keeper does for somebody; an error means that the process must stop.
+type Job = Box<dyn FnOnce(&Shared) -> Result<(), CatalogError> + Send>;
+
+/// What the keeper is told.
+pub(super) enum Told {
+    /// There are new files.
+    Written,
+    /// Do this.
+    Do(Job),
+}
+
+impl std::fmt::Debug for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Told::Written => "Written",
+            Told::Do(_) => "Do",
+        })
+    }
+}
+
+/// Why the keeper did nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unasked {
+    /// Too much is waiting for it.
+    Busy,
+    /// It is gone.
+    Stopping,
+}
+
+/// Tells the keeper what to do.
+#[derive(Debug, Clone)]
+pub(super) struct Asker(SyncSender<Told>);
+
+impl Asker {
+    /// Returns an asker and where the keeper hears it.
+    pub(super) fn new() -> (Self, Receiver<Told>) {
+        let (sender, receiver) = sync_channel(WAITING_MAX);
+        (Self(sender), receiver)
+    }
+
+    /// Says that there are new files.
+    pub(super) fn tell_written(&self) {
+        // With a full channel the keeper will look around anyway.
+        let _: Result<(), _> = self.0.try_send(Told::Written);
+    }
+
+    /// Has the keeper do something, and waits for what comes of it.
+    pub(super) async fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared) -> Result<T, CatalogError> + Send + 'static,
+    ) -> Result<T, Unasked> {
+        let (done, answer) = oneshot::channel();
+        let job: Job = Box::new(move |shared| {
+            // Nobody may be waiting any more; what was asked for is done all the same.
+            work(shared).map(|outcome| drop(done.send(outcome)))
+        });
+        match self.0.try_send(Told::Do(job)) {
+            Ok(()) => answer.await.map_err(|_| Unasked::Stopping),
+            Err(TrySendError::Full(_)) => Err(Unasked::Busy),
+            Err(TrySendError::Disconnected(_)) => Err(Unasked::Stopping),
+        }
+    }
+}
 
 /// Keeps the files in order.
 #[derive(Debug)]
 pub struct Keeper {
     shared: Arc<Shared>,
-    written: Receiver<()>,
+    told: Receiver<Told>,
     merger: Merger,
     retained_at_ms: i64,
     is_full: bool,
 }
 
 impl Keeper {
-    pub(super) fn new(shared: Arc<Shared>, written: Receiver<()>) -> Self {
-        Self {
-            shared,
-            written,
-            merger: Merger::default(),
-            retained_at_ms: i64::MIN,
-            is_full: false,
-        }
+    pub(super) fn new(shared: Arc<Shared>, told: Receiver<Told>) -> Self {
+        Self { shared, told, merger: Merger::default(), retained_at_ms: i64::MIN, is_full: false }
     }
 
-    /// Runs until the flusher is gone; blocks its thread. An error means that the process must stop
-    /// at once.
+    /// Runs until nobody is left who could tell it anything; blocks its thread. An error means that
+    /// the process must stop at once.
     pub fn run(mut self) -> Result<(), Fatal> {
         // What the last process left behind is merged at once.
         loop {
             self.tidy().map_err(Fatal::Keeper)?;
-            if let Err(RecvTimeoutError::Disconnected) = self.written.recv_timeout(TICK) {
-                return Ok(());
+            match self.told.recv_timeout(TICK) {
+                // The newest files may be more than there is room for.
+                Ok(Told::Written) => self.retained_at_ms = i64::MIN,
+                Ok(Told::Do(job)) => job(&self.shared).map_err(Fatal::Keeper)?,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
         }
     }
 
-    /// Does what there is to do now; returns how many files left the catalog for their age. Only an
-    /// error that leaves the catalog unknown is returned.
+    /// Does what there is to do now; returns how many files left the catalog for their age or size.
+    /// Only an error that leaves the catalog unknown is returned.
     pub fn tidy(&mut self) -> Result<usize, CatalogError> {
         let now_ms = self.shared.clock.now_ms();
         let mut n_gone = 0;
@@ -74,6 +141,7 @@ impl Keeper {
             }
         }
         retain::sweep(&self.shared);
+        deletion::settle(&self.shared).or_else(|error| self.survive(error).map(|()| 0))?;
         Ok(n_gone)
     }
 

@@ -56,6 +56,22 @@ pub struct Metrics {
     pub damaged_files: Gauge,
     /// Damaged log segments in the quarantine.
     pub lost_segments: Gauge,
+    /// Files that left the catalog for their age or size, by signal and reason.
+    pub expired_files: Family<[(&'static str, String); 2], Counter>,
+    /// Their size.
+    pub expired_bytes: Family<[(&'static str, String); 2], Counter>,
+    /// What may be stored, by rule.
+    pub budget_bytes: Family<Label, Gauge>,
+    /// What is stored of it.
+    pub budget_used_bytes: Family<Label, Gauge>,
+    /// What rules that remove nothing would remove, by rule.
+    pub dry_run_bytes: Family<Label, Gauge>,
+    /// Deletions that were carried out.
+    pub deletions: Counter,
+    /// Rows that they took out of all answers.
+    pub deleted_rows: Counter,
+    /// Deletions whose bytes are gone.
+    pub erased_deletions: Counter,
 }
 
 fn seconds() -> Histogram {
@@ -93,6 +109,14 @@ impl Metrics {
             disk_full: Gauge::default(),
             damaged_files: Gauge::default(),
             lost_segments: Gauge::default(),
+            expired_files: Family::default(),
+            expired_bytes: Family::default(),
+            budget_bytes: Family::default(),
+            budget_used_bytes: Family::default(),
+            dry_run_bytes: Family::default(),
+            deletions: Counter::default(),
+            deleted_rows: Counter::default(),
+            erased_deletions: Counter::default(),
         };
         let mut add = |name: &str, help: &str, metric: &dyn Fn(&mut Registry, String, String)| {
             metric(registry, format!("commonwatch_{name}"), help.to_owned());
@@ -134,6 +158,14 @@ impl Metrics {
             "Damaged log segments that were set aside in the quarantine folder",
             lost_segments
         );
+        add!("storage_expired_files", "Files removed for age or size, by reason", expired_files);
+        add!("storage_expired_bytes", "Size of files removed for age or size", expired_bytes);
+        add!("storage_budget_bytes", "Bytes that a rule lets be stored, by rule", budget_bytes);
+        add!("storage_budget_used_bytes", "Bytes that a rule is about, by rule", budget_used_bytes);
+        add!("storage_dry_run_bytes", "Bytes that a dry rule would remove, by rule", dry_run_bytes);
+        add!("storage_deletions", "Deletions by selector", deletions);
+        add!("storage_deleted_rows", "Rows that deletions took out of all answers", deleted_rows);
+        add!("storage_erased_deletions", "Deletions whose bytes are gone", erased_deletions);
         add!("storage_disk_full", "1 while writes are refused because the disk is full", disk_full);
         metrics
     }

@@ -10,9 +10,11 @@
 //! the files and generations of one moment, so a row is seen exactly once. Series live longer than
 //! generations, and leave once they have been idle (`retire`).
 
+pub mod backup;
 pub mod catalog;
 pub mod compact;
 pub mod config;
+pub mod deletion;
 pub mod descriptions;
 pub mod disk;
 pub mod engine;
@@ -45,18 +47,22 @@ use crate::model::{
     Commons, Description, ExpHistogram, Labels, Matcher, ReadScope, SeriesMeta, Signal,
 };
 
+pub use backup::{BackupError, Taken};
 pub use config::Config;
+pub use deletion::{DeleteError, DeleteRequest, Judge, Receipt};
 pub use descriptions::Described;
 pub use disk::{Disk, RealDisk};
 pub use exemplars::ExemplarRequest;
 pub use files::checked::{Checked, Seal};
 pub use files::grams::LineNeed;
+pub use files::deleted::{DeletedRows, Live};
 pub use files::read_spans::{SpanRange, SpanRows};
 pub use head::raw_keys::Epoch;
 pub use keeper::Keeper;
 pub use logs::{LogCursor, LogPiece, LogsWanted};
 pub use metrics::Metrics;
 pub use open::{OpenError, Progress};
+pub use retain::KeepRule;
 pub use snapshot::{Snapshot, family};
 pub use snapshot_spans::{Looked, TraceRequest};
 pub use state::{StateChange, StateError, StateMetrics, StateStore};
@@ -271,6 +277,12 @@ pub struct FileEntry {
     /// The checksum of its end, from which all others follow; none in files of before there was one.
     #[serde(default)]
     pub seal: Option<Seal>,
+    /// The deletions that took rows of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deletions: Vec<u64>,
+    /// What this process knows of it.
+    #[serde(skip)]
+    pub live: Live,
 }
 
 /// What a scan of the head wants; all `None` means everything.
@@ -300,6 +312,7 @@ pub struct HeadBatch {
 pub struct Storage {
     shared: Arc<Shared>,
     requests: mpsc::Sender<Request>,
+    keeper: keeper::Asker,
 }
 
 /// A store with the two threads that it needs, not yet running.
@@ -332,11 +345,12 @@ impl Storage {
         let (engine, shared, damage) = open::open(disk, clock, config, metrics, progress)?;
         let (requests, inbox) = mpsc::channel(QUEUE_REQUESTS);
         let (sealed_sender, sealed) = mpsc::channel(1);
-        let (written_sender, written) = std::sync::mpsc::sync_channel(1);
+        let (asker, told) = keeper::Asker::new();
         let writer = Writer { engine, shared: Arc::clone(&shared), inbox, sealed: sealed_sender };
-        let flusher = Flusher { shared: Arc::clone(&shared), sealed, written: written_sender };
-        let keeper = Keeper::new(Arc::clone(&shared), written);
-        Ok(Opened { storage: Storage { shared, requests }, writer, flusher, keeper, damage })
+        let flusher = Flusher { shared: Arc::clone(&shared), sealed, keeper: asker.clone() };
+        let keeper = Keeper::new(Arc::clone(&shared), told);
+        let storage = Storage { shared, requests, keeper: asker };
+        Ok(Opened { storage, writer, flusher, keeper, damage })
     }
 
     /// Returns the index of a commons, adding it when it is new.
@@ -521,6 +535,57 @@ impl Storage {
         tokio::time::timeout(deadline, flush).await.unwrap_or(false)
     }
 
+    /// Takes rows out of all answers, of the commons in the scope; what is in memory goes to files
+    /// first, so that what was acknowledged before is found.
+    pub async fn delete(
+        &self,
+        scope: &ReadScope,
+        request: DeleteRequest,
+    ) -> Result<Receipt, DeleteError> {
+        if !self.flush(KEEPER_FLUSH).await {
+            return Err(DeleteError::Unflushed);
+        }
+        let scope = scope.clone();
+        self.keeper.ask(move |shared| deletion::delete(shared, &scope, request)).await?
+    }
+
+    /// Returns the receipts of deletions that a caller of this scope may know of, oldest first.
+    pub fn deletions(&self, scope: &ReadScope) -> Vec<Receipt> {
+        let manifest = self.shared.manifest.lock();
+        let known = manifest.deletions.iter().filter(|r| deletion::may_know(scope, r));
+        known.cloned().collect()
+    }
+
+    /// Takes a deletion back.
+    pub async fn cancel_deletion(
+        &self,
+        scope: &ReadScope,
+        id: u64,
+        by: &str,
+    ) -> Result<Receipt, DeleteError> {
+        let (scope, by) = (scope.clone(), by.to_owned());
+        self.keeper.ask(move |shared| deletion::cancel(shared, &scope, id, &by)).await?
+    }
+
+    /// Lets the bytes of all deletions in the scope go at once; returns when the files were written
+    /// anew without them.
+    pub async fn erase_deleted(&self, scope: &ReadScope) -> Result<(), DeleteError> {
+        let scope = scope.clone();
+        self.keeper.ask(move |shared| deletion::ripen(shared, &scope)).await??;
+        // The keeper writes files before it listens again.
+        Ok(self.keeper.ask(|_| Ok(())).await?)
+    }
+
+    /// Links all live files into `snapshots/<name>`; what is in memory goes to files first. See
+    /// [`backup::is_name`] for the name.
+    pub async fn take_snapshot(&self, name: &str) -> Result<Taken, BackupError> {
+        if !self.flush(KEEPER_FLUSH).await {
+            return Err(BackupError::Unflushed);
+        }
+        let name = name.to_owned();
+        self.keeper.ask(move |shared| Ok(backup::take(shared, &name))).await?
+    }
+
     /// Says that the process is stopping: a failing flush is not tried again.
     pub fn stopping(&self) {
         self.shared.is_stopping.store(true, std::sync::atomic::Ordering::SeqCst);
@@ -559,6 +624,9 @@ impl Storage {
 
 /// The most series of a commons that stand for others, one a metric.
 const OVERFLOW_SERIES_MAX: usize = 1_000;
+
+/// How long a deletion or a snapshot waits until what is in memory is in files.
+const KEEPER_FLUSH: std::time::Duration = std::time::Duration::from_secs(120);
 
 /// When a sender that was refused for memory should come back.
 const RETRY_AFTER_S: u32 = 5;

@@ -10,6 +10,7 @@ use tracing::{error, info, warn};
 
 use super::catalog::{self, CatalogError, Manifest, Standing, Wrong};
 use super::config::Config;
+use super::deletion;
 use super::descriptions::{self, Descriptions};
 use super::disk::{self, Disk};
 use super::engine::{Engine, apply_replayed};
@@ -82,7 +83,7 @@ pub fn open(
     for dir in [wal::DIR, path::DIR] {
         disk::create_dir_synced(&*disk, dir).map_err(io(format!("create the folder {dir}")))?;
     }
-    let (manifest, wrong) = Manifest::read(&*disk)?;
+    let (mut manifest, wrong) = Manifest::read(&*disk)?;
     let standing = match wrong {
         Some(wrong) => mend_manifest(&*disk, &manifest, &wrong)?,
         None => Standing::Whole,
@@ -91,6 +92,7 @@ pub fn open(
     // the log that it covers is only cut once it is, or a power cut would bring back an older one.
     disk.sync_dir(path::DIR).map_err(io("sync the folder of the manifest"))?;
     let descriptions = read_descriptions(&*disk)?;
+    let unknown = deletion::attach(&*disk, manifest.files.iter_mut().map(Arc::make_mut));
     let files = Arc::new(files_of(&manifest));
     let open = Arc::new(Generation::new(manifest.generation + 1, 0, clock.monotonic_ns()));
     let shared = Arc::new(Shared {
@@ -113,8 +115,13 @@ pub fn open(
         is_stopping: AtomicBool::new(false),
     });
     shared.note_files(&files);
+    unknown.iter().for_each(|(path, reason)| shared.note_damaged(path, reason));
     flush::cut_log(&shared);
     retain::remove_doomed(&shared);
+    if shared.may_remove() {
+        let manifest = shared.manifest.lock();
+        deletion::remove_strays(&*shared.disk, &manifest).map_err(io("remove old deletions"))?;
+    }
     let replayed = Replay::run(&shared, progress)?;
     // What the log no longer says in full, a flush cut short may.
     let first_generation = replayed.first_generation.filter(|_| replayed.damage.is_empty());
@@ -405,7 +412,7 @@ fn copy(disk: &dyn Disk, from: &str, to: &str) -> std::io::Result<()> {
     disk::replace_file(disk, to, &content)
 }
 
-fn parquet_files(disk: &dyn Disk, dir: &str) -> std::io::Result<Vec<String>> {
+pub(super) fn parquet_files(disk: &dyn Disk, dir: &str) -> std::io::Result<Vec<String>> {
     let mut files = Vec::new();
     for name in disk.list(dir)? {
         let path = format!("{dir}/{name}");

@@ -70,8 +70,8 @@ pub struct Shared {
     pub manifest: Mutex<Manifest>,
     /// How the manifest and its copy stand; locked after the manifest.
     pub standing: Mutex<Standing>,
-    /// Files that left the catalog and may still be read.
-    pub doomed: Mutex<Vec<Arc<FileEntry>>>,
+    /// Files that left the catalog and may still be read: path, and a token that readers have too.
+    pub doomed: Mutex<Vec<(String, Arc<()>)>>,
     /// Live files that were found damaged, and how; no answer uses them.
     pub damaged: RwLock<BTreeMap<String, String>>,
     /// Damaged log segments that were set aside; set once, at the start.

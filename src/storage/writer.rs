@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -12,6 +11,7 @@ use tracing::{error, info, warn};
 use super::catalog::CatalogError;
 use super::engine::Engine;
 use super::flush::{self, FlushError};
+use super::keeper::Asker;
 use super::shared::Shared;
 use super::wal::segment::WalError;
 use super::{AppendError, Part};
@@ -165,7 +165,7 @@ pub struct Flusher {
     pub(super) shared: Arc<Shared>,
     pub(super) sealed: mpsc::Receiver<()>,
     /// Tells the keeper that there are new files, and by its end that there will be none.
-    pub(super) written: SyncSender<()>,
+    pub(super) keeper: Asker,
 }
 
 impl Flusher {
@@ -185,8 +185,7 @@ impl Flusher {
         loop {
             match flush::flush_oldest(&self.shared) {
                 Ok(true) => {
-                    // A full channel means that the keeper has been told already.
-                    let _: Result<(), _> = self.written.try_send(());
+                    self.keeper.tell_written();
                 }
                 Ok(false) => return Ok(()),
                 Err(error) if error.is_fatal() => return Err(Fatal::Catalog(error)),

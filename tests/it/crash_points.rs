@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use commonwatch::storage::disk::faults;
@@ -18,7 +19,7 @@ use rand::{Rng, SeedableRng};
 use crate::support::ledger::{self, Run};
 use crate::support::rounds::Rounds;
 use crate::support::wait::now_ms;
-use crate::support::{Caller, Setup, remote_write};
+use crate::support::{Caller, Request, Setup, http, remote_write};
 
 /// Small segments and frequent flushes, so that all points are met within a moment.
 const CONFIG: &str = r#"
@@ -60,6 +61,8 @@ fn every_point_of_the_disk_is_on_the_list_and_every_one_on_the_list_is_met() {
     }
     assert!(run.counts().1 > 0, "nothing was refused while the disk was full");
     old_sample(&server.caller());
+    // Twice, so that bytes are looked for while there is a snapshot.
+    (0..2).for_each(|_| assert!(administer(&server.caller(), ""), "{}", server.log()));
     server.kill_9();
     // What a crash in the middle of a flush leaves, and a file that nobody knows.
     strays(&setup);
@@ -121,6 +124,15 @@ fn one_round(points: &[String], round: u64, random: &mut StdRng, is_long: bool) 
             run.send_one_of_each(&server.caller());
             server.kill_9();
         }
+        if point.contains(".deletion.") {
+            drop(fs::remove_dir_all(setup.data_dir().join("snapshots")));
+        }
+        if point.starts_with("open.deletion") || point.starts_with("read.deletion") {
+            // So that there is a deletion to read.
+            let server = setup.start();
+            administer(&server.caller(), point);
+            server.kill_9();
+        }
         if point.contains(".state.") {
             // So that the control state is made anew, which is when all its points are met.
             fs::remove_dir_all(setup.data_dir().join("state")).unwrap();
@@ -143,7 +155,19 @@ fn end_at(setup: &Setup, run: &Run, point: &str, meeting: u64, when: &str) {
     let ended = match server.wait_until_ready_or_dead() {
         Some(ended) => Some(ended),
         None => {
-            run.load_until_dead(&mut server, if meeting == 1 { LOAD_MAX } else { LOAD_MAX / 10 })
+            let caller = server.caller();
+            let limit = if meeting == 1 { LOAD_MAX } else { LOAD_MAX / 10 };
+            let is_administered = point.contains(".deletion.") || point.contains(".snapshot.");
+            let is_over = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                let goes_on = || !is_over.load(Ordering::SeqCst) && administer(&caller, point);
+                if is_administered {
+                    scope.spawn(move || while goes_on() {});
+                }
+                let ended = run.load_until_dead(&mut server, limit);
+                is_over.store(true, Ordering::SeqCst);
+                ended
+            })
         }
     };
     match ended {
@@ -152,6 +176,21 @@ fn end_at(setup: &Setup, run: &Run, point: &str, meeting: u64, when: &str) {
         None => assert!(meeting > 1, "{when}: the process never came there: {}", server.log()),
     }
     assert!(!server.log().contains("panicked"), "{when}: {}", server.log());
+}
+
+/// Deletes a series and lets its bytes go, deletes it again and takes a snapshot; returns false when
+/// the server is gone. Nothing of the ledger is touched.
+fn administer(caller: &Caller, point: &str) -> bool {
+    let ask = |request: Request| http::send(&caller.http, &caller.sign(request)).is_ok();
+    let post = |path: &str| ask(Request::post(path, ""));
+    let delete = || {
+        let series = remote_write::series(&[("__name__", "doomed")], &[(now_ms(), 1.0)]);
+        ask(remote_write::write(vec![series]))
+            && post("/api/v1/admin/tsdb/delete_series?match[]=doomed")
+    };
+    // A file that a snapshot has a link to is not gone, so nothing would be noted.
+    let snapshot = || point.contains(".deletion.") || post("/api/v1/admin/tsdb/snapshot");
+    delete() && post("/api/v1/admin/tsdb/clean_tombstones") && delete() && snapshot()
 }
 
 fn check(setup: &Setup, run: &Run, when: &str) {

@@ -9,6 +9,7 @@ mod support;
 mod rooms;
 
 mod alerting;
+mod backup;
 mod bad_input;
 #[cfg(debug_assertions)]
 mod broken_disk;
@@ -21,6 +22,7 @@ mod connections;
 mod damage;
 mod damaged_state;
 mod dashboards;
+mod deletion;
 mod demo;
 mod durability;
 mod full_disk;

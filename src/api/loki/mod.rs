@@ -5,6 +5,7 @@
 //! the place of a parse error in it.
 
 mod ask;
+mod delete;
 mod explore;
 mod params;
 mod query;
@@ -40,6 +41,9 @@ pub(super) fn add(routes: &mut Routes) {
     routes.form("/loki/api/v1/detected_fields", need, explore::detected_fields);
     routes.form("/loki/api/v1/detected_field/{name}/values", need, explore::detected_values);
     routes.get("/loki/api/v1/tail", need, tail::tail);
+    routes.put("/loki/api/v1/delete", Need::Admin, delete::delete);
+    routes.get("/loki/api/v1/delete", Need::Admin, delete::list);
+    routes.delete("/loki/api/v1/delete", Need::Admin, delete::cancel);
     routes.get("/loki/api/v1/drilldown-limits", need, status::drilldown_limits);
     routes.get("/loki/api/v1/status/buildinfo", need, status::buildinfo);
     routes.get("/loki/api/v1/rules", need, rules::all);

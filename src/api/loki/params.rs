@@ -71,6 +71,17 @@ pub(super) fn times_ns(params: &Params, now_ms: i64) -> Result<(i64, i64), ApiEr
     Ok((start_ns, end_ns))
 }
 
+/// Returns the times of a deletion, ns since 1970 UTC, both included: it must say where it starts.
+pub(super) fn times_of_deletion(params: &Params, now_ms: i64) -> Result<(i64, i64), ApiError> {
+    let start_ns = time_ns(params, "start")?
+        .ok_or_else(|| ApiError::parameter("start", "start time not set"))?;
+    let end_ns = time_ns(params, "end")?.unwrap_or(now_ms.saturating_mul(MS_NS));
+    if end_ns < start_ns {
+        return Err(ApiError::parameter("end", "start time can't be greater than end time"));
+    }
+    Ok((start_ns, end_ns))
+}
+
 /// Returns which lines a query wants.
 pub(super) fn range_of(params: &Params, now_ms: i64) -> Result<LogRange, ApiError> {
     let (start_ns, end_ns) = times_ns(params, now_ms)?;

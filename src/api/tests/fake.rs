@@ -9,13 +9,17 @@ use super::*;
 use crate::api::ask::Listed;
 use crate::base::Kind;
 use crate::model::exemplar::{Exemplar, SeriesExemplars};
-use crate::model::{Description, Grant, Histogram, Labels, Matcher, MetricKind, SeriesData};
+use crate::model::{
+    Description, Grant, Histogram, Labels, Matcher, MetricKind, SeriesData, Signal,
+};
 use crate::query::promql::{self, Answer, Sample, Value};
 use crate::query::traceql::{
     self, Attribute, Counted, Counting, Found, Menu, Names, Search, Trace, Values,
 };
-use crate::query::{Param, SampleQuery, SqlAnswer, Truncated};
+use crate::query::{Doomed, Param, SampleQuery, SqlAnswer, Truncated};
 use crate::rules::{AlertsView, Dialect, GroupView, RuleKind, RuleView, RulesFilter, RulesView};
+use crate::storage::deletion::Progress;
+use crate::storage::{Receipt, Taken};
 
 #[derive(Debug)]
 pub(super) struct Fake;
@@ -38,6 +42,80 @@ fn refusal(query: &str) -> Option<AskError> {
         _ => return None,
     };
     Some(AskError::new(kind, message))
+}
+
+#[async_trait]
+impl Deleting for Fake {
+    async fn delete(
+        &self,
+        grant: &Grant,
+        doomed: Doomed,
+        (start_ns, end_ns): (i64, i64),
+    ) -> Result<Receipt, AskError> {
+        let (signals, selectors) = match doomed {
+            Doomed::Series(selectors) => (vec![Signal::Metrics, Signal::Exemplars], selectors),
+            Doomed::Lines(query) => (vec![Signal::Logs], vec![query]),
+            Doomed::Spans(selectors) => (vec![Signal::Spans], selectors),
+        };
+        if selectors.is_empty() {
+            return Err(AskError::new(Kind::BadInput, "no match[] parameter provided"));
+        }
+        Ok(Receipt {
+            by: grant.name.to_string(),
+            signals,
+            selectors,
+            start_ns,
+            end_ns,
+            ..receipt()
+        })
+    }
+
+    fn receipts(&self, _grant: &Grant) -> Result<Vec<Receipt>, AskError> {
+        let cancelled = Receipt { id: 8, progress: Progress::Cancelled, ..receipt() };
+        let of_series = Receipt { id: 9, signals: vec![Signal::Metrics], ..receipt() };
+        Ok(vec![receipt(), cancelled, of_series])
+    }
+
+    async fn cancel(&self, _grant: &Grant, id: u64) -> Result<Receipt, AskError> {
+        match id {
+            7 => Ok(Receipt { progress: Progress::Cancelled, ..receipt() }),
+            _ => Err(AskError::new(Kind::Execution, "it cannot be taken back any more")),
+        }
+    }
+
+    async fn erase(&self, _grant: &Grant) -> Result<(), AskError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl BackUp for Fake {
+    async fn snapshot(&self, _grant: &Grant) -> Result<Taken, AskError> {
+        let name = "20261121T000000Z-00000001".to_owned();
+        Ok(Taken { name, n_files: 2, n_bytes: 20, left_out: Vec::new() })
+    }
+}
+
+/// A deletion of log lines.
+fn receipt() -> Receipt {
+    Receipt {
+        id: 7,
+        by: "admin".to_owned(),
+        at_ms: NOW_MS,
+        signals: vec![Signal::Logs],
+        selectors: vec!["{app=\"fence\"}".to_owned()],
+        start_ns: (NOW_MS - 3_600_000) * 1_000_000,
+        end_ns: NOW_MS * 1_000_000,
+        n_rows: 3,
+        commons: Default::default(),
+        files: vec!["parquet/logs/a.parquet".to_owned()],
+        skipped: Vec::new(),
+        cancel_until_ms: NOW_MS + 86_400_000,
+        log_segment: 1,
+        progress: Progress::Hidden,
+        ended_at_ms: None,
+        ended_by: None,
+    }
 }
 
 #[async_trait]

@@ -1,6 +1,7 @@
 //! The router, asked as clients ask it, with a fake behind it.
 
 mod alertmanager;
+mod deletions;
 mod fake;
 mod fake_logs;
 mod loki;
@@ -63,6 +64,8 @@ fn api() -> Api {
     Api {
         ask: Arc::clone(&fake) as _,
         logs: Arc::clone(&fake) as _,
+        deleting: Arc::clone(&fake) as _,
+        backup: Arc::clone(&fake) as _,
         tails: Tails::new(4, &mut Registry::default()),
         rules: Arc::clone(&fake) as _,
         kept: Arc::clone(&fake) as _,

@@ -13,9 +13,14 @@ const COLUMNS: [(&str, Option<&str>); 7] = [
 ];
 
 async fn outcome(method: &str, path: &str, token: Option<&str>) -> &'static str {
-    let target = path.replace("{name}", "job").replace("{id}", "some-id").replace("{tag}", "name");
-    let target = target.replace("{alert}", "CommonsDown");
-    let target = target.replace("{namespace}", "a.yml").replace("{group}", "g2");
+    let target = path
+        .replace("{name}", "job")
+        .replace("{id}", "some-id")
+        .replace("{deletion}", "7")
+        .replace("{alert}", "CommonsDown")
+        .replace("{namespace}", "a.yml")
+        .replace("{group}", "g2")
+        .replace("{tag}", "name");
     let mut request = Request::builder().method(method).uri(target);
     if let Some(token) = token {
         request = request.header("authorization", format!("Bearer {token}"));

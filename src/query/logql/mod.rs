@@ -16,6 +16,7 @@ pub mod syntax;
 mod clusters;
 mod columns;
 mod detect;
+mod erase;
 mod explore;
 mod fields;
 mod follow;
@@ -38,6 +39,7 @@ mod tests;
 
 pub use clusters::LogPattern;
 pub use detect::DetectedField;
+pub(super) use erase::LogsJudge;
 pub use error::{LogqlError, ParseError};
 pub use explore::{StreamUse, StreamsFound, StreamsWanted};
 pub use metric::Steps;

@@ -23,7 +23,7 @@ use super::heads::Heads;
 use super::promql::Asked;
 use super::table::{ScopeFault, store};
 use super::{Failure, FailureKind, Param, Truncated, plan, statements, tokens};
-use crate::storage::FileEntry;
+use crate::storage::{FileEntry, RealDisk, deletion};
 
 /// A question as a worker gets it.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
@@ -68,11 +68,12 @@ pub(crate) trait Sink: Send {
 
 /// Answers the question; returns which limit cut the answer off, if one did.
 pub(crate) async fn run(
-    question: Question,
+    mut question: Question,
     heads: Arc<dyn Heads>,
     sink: &mut impl Sink,
 ) -> std::result::Result<Option<Truncated>, Failure> {
     tokens::check(&question.sql).map_err(Failure::refused)?;
+    attach_deletions(&mut question)?;
     let store = Arc::new(store(&question.data_dir, &question.files).map_err(failure)?);
     let mut state = context::session(Parts {
         store: Arc::clone(&store),
@@ -94,6 +95,16 @@ pub(crate) async fn run(
             None => failure(error),
         }
     })
+}
+
+/// Reads which rows of the files are deleted; one of which that is not known is left out.
+fn attach_deletions(question: &mut Question) -> std::result::Result<(), Failure> {
+    let disk = RealDisk::open_read_only(&question.data_dir);
+    let unknown = deletion::attach(&disk, question.files.iter_mut());
+    match unknown.into_iter().next() {
+        Some((path, message)) => Err(Failure { kind: FailureKind::Damaged { path }, message }),
+        None => Ok(()),
+    }
 }
 
 pub(super) async fn plan_of(state: &SessionState, question: &Question) -> Result<LogicalPlan> {

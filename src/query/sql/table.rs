@@ -15,12 +15,14 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue};
 use datafusion::config::TableParquetOptions;
 use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::ParquetRowSelection;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::parquet::arrow::arrow_reader::RowSelection;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
@@ -359,6 +361,11 @@ fn file_name(file: &FileEntry) -> &str {
 fn partitioned(file: &FileEntry) -> Result<PartitionedFile> {
     let text = ScalarValue::Utf8(Some(file.commons.as_str().to_owned()));
     let commons = ScalarValue::Dictionary(Box::new(DataType::Int32), Box::new(text));
-    Ok(PartitionedFile::new(file.path.clone(), file.size_bytes)
-        .with_partition_values(vec![commons]))
+    let whole = PartitionedFile::new(file.path.clone(), file.size_bytes)
+        .with_partition_values(vec![commons]);
+    let Some(deleted) = file.deleted() else { return Ok(whole) };
+    let n_rows = usize::try_from(file.n_rows).map_err(|e| DataFusionError::External(e.into()))?;
+    let kept = deleted.kept(0..n_rows).into_iter();
+    let kept = RowSelection::from_consecutive_ranges(kept, n_rows);
+    Ok(whole.with_extension(ParquetRowSelection::new(kept)))
 }

@@ -24,7 +24,7 @@ use crate::model::{
 };
 use crate::query::answer::SqlAnswer;
 use crate::query::promql::{self, Budget};
-use crate::storage::{FileEntry, ReadError, SeriesRequest};
+use crate::storage::{DeletedRows, FileEntry, Live, ReadError, SeriesRequest};
 
 /// 2026-01-02T00:00:00Z
 pub(crate) const START_MS: i64 = 1_767_312_000_000;
@@ -196,6 +196,8 @@ impl Fixture {
             max_ns,
             has_exp: false,
             seal: None,
+            deletions: Vec::new(),
+            live: Live::default(),
         });
     }
 
@@ -557,4 +559,44 @@ fn conditions_reach_the_files() {
 
     assert!(plan.contains("pruning_predicate=metric_null_count"), "{plan}");
     assert!(!plan.contains("heart.example"), "files of other commons are not opened: {plan}");
+}
+
+#[test]
+fn deleted_rows_are_in_no_answer() {
+    let mut fixture = Fixture::standard();
+    let heart = commons("heart.example");
+    let ask = |fixture: &Fixture, sql: &str| -> Vec<String> {
+        let csv = fixture.ask(sql).unwrap().to_csv().unwrap();
+        csv.lines().skip(1).map(str::to_owned).collect()
+    };
+    let questions = [
+        "SELECT count(*) AS n FROM metrics WHERE commons = 'heart.example'",
+        "SELECT timestamp, metric, value FROM metrics ORDER BY 1, 2, 3",
+        "SELECT body FROM logs ORDER BY 1",
+        "SELECT count(*) AS n FROM logs WHERE body LIKE 'GET%'",
+        "SELECT count(*) AS n FROM spans",
+    ];
+    let whole: Vec<_> = questions.iter().map(|sql| ask(&fixture, sql)).collect();
+    let mut delete = |signal, generation: &str, rows: std::ops::Range<usize>| {
+        let mut deleted = DeletedRows::default();
+        assert!(deleted.push(rows));
+        let is_it = |f: &&mut FileEntry| {
+            f.signal == signal && f.commons == heart && f.path.contains(generation)
+        };
+        let file = fixture.files.iter_mut().find(is_it).unwrap();
+        *file = file.with_deletion(1, Arc::new(deleted));
+    };
+    // Of `up{job="node"}` in the first file, and of both lines.
+    delete(Signal::Metrics, "0001-", 1..3);
+    delete(Signal::Logs, "0003-", 0..1);
+    delete(Signal::Spans, "0004-", 0..1);
+
+    let left: Vec<_> = questions.iter().map(|sql| ask(&fixture, sql)).collect();
+
+    assert!(left.iter().zip(&whole).all(|(left, whole)| left != whole), "{left:?}");
+    assert_eq!(left[2], ["GET /b", "POST /c"]);
+    assert_eq!((&left[3][0][..], &left[4][0][..]), ("1", "1"));
+    // What the second file says of the deleted time is the first that is said now.
+    let is_second = |row: &&String| row.contains("00:00:15") && row.ends_with("up,0.0");
+    assert_eq!(left[1].iter().filter(is_second).count(), 1, "{:?}", left[1]);
 }

@@ -49,6 +49,7 @@ pub(super) fn next_merge(
 mod tests {
     use super::*;
     use crate::model::{Commons, Signal};
+    use crate::storage::Live;
 
     const TODAY: i32 = 100;
 
@@ -64,6 +65,8 @@ mod tests {
             max_ns: 0,
             has_exp: false,
             seal: None,
+            deletions: Vec::new(),
+            live: Live::default(),
         })
     }
 

@@ -3,14 +3,15 @@
 //! A merge reads neighbouring files of one signal, commons and day and writes their rows, in the
 //! same order and first value first, into one file. The manifest is then replaced once: the new
 //! file stands where the first of the old ones stood, the old ones are doomed. Readers that began
-//! earlier go on with the old files. A crash before that leaves a file that no manifest lists; it
+//! earlier go on with the old files. Rows that were deleted are left behind, once the deletion cannot
+//! be taken back any more; a file that lacks rows is then written anew even if it is alone. A crash before that leaves a file that no manifest lists; it
 //! names what it was made of, so the next start knows that nothing is lost with it.
 
 mod choose;
 mod rows;
 mod series;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -99,17 +100,31 @@ impl Merger {
 
     fn choose(&mut self, shared: &Shared) -> Option<Vec<Arc<FileEntry>>> {
         let files = Arc::clone(&shared.version.read().files);
+        let unripe = unripe(shared);
         let today = path::day_of_ms(shared.clock.now_ms());
         let max_bytes = shared.config.merged_file_max.0;
         let damaged = shared.damaged.read();
         let is_left_alone = |file: &FileEntry| {
-            self.left_alone.contains(&file.path) || damaged.contains_key(&file.path)
+            self.left_alone.contains(&file.path)
+                || damaged.contains_key(&file.path)
+                || file.deletions.iter().any(|id| unripe.contains(id))
         };
         let per_commons = files
             .values()
             .filter_map(|files| choose::next_merge(files, today, max_bytes, is_left_alone));
-        per_commons.max_by_key(Vec::len)
+        let lacks_rows =
+            |file: &&Arc<FileEntry>| !file.deletions.is_empty() && !is_left_alone(file);
+        let alone = || files.values().flatten().find(lacks_rows).map(|file| vec![Arc::clone(file)]);
+        per_commons.max_by_key(Vec::len).or_else(alone)
     }
+}
+
+/// Returns the deletions that can be taken back: their files stay as they are.
+fn unripe(shared: &Shared) -> BTreeSet<u64> {
+    let now_ms = shared.clock.now_ms();
+    let manifest = shared.manifest.lock();
+    let unripe = manifest.deletions.iter().filter(|receipt| !receipt.is_ripe(now_ms));
+    unripe.map(|receipt| receipt.id).collect()
 }
 
 fn folder(file: &FileEntry) -> String {
@@ -118,6 +133,10 @@ fn folder(file: &FileEntry) -> String {
 
 fn merge(shared: &Shared, inputs: &[Arc<FileEntry>]) -> Result<u64, MergeError> {
     let first = &inputs[0];
+    if inputs.iter().all(|file| file.n_rows_kept() == 0) {
+        publish(shared, inputs, None).map_err(MergeError::Publish)?;
+        return Ok(0);
+    }
     let schema = match first.signal {
         Signal::Metrics if first.has_exp => metric::exp_schema(),
         signal => rows_schema(signal),
@@ -136,7 +155,7 @@ fn merge(shared: &Shared, inputs: &[Arc<FileEntry>]) -> Result<u64, MergeError> 
     }
     let merged = result?;
     let n_rows = merged.n_rows;
-    publish(shared, inputs, merged).map_err(MergeError::Publish)?;
+    publish(shared, inputs, Some(merged)).map_err(MergeError::Publish)?;
     Ok(n_rows)
 }
 
@@ -163,21 +182,20 @@ fn write(
 fn publish(
     shared: &Shared,
     inputs: &[Arc<FileEntry>],
-    merged: FileEntry,
+    merged: Option<FileEntry>,
 ) -> Result<(), CatalogError> {
     let manifest = shared.manifest.lock();
-    let is_input = |file: &Arc<FileEntry>| inputs.iter().any(|input| input.path == file.path);
+    // Compared whole: of a file that lacks more rows by now, these would come back.
+    let is_input = |file: &Arc<FileEntry>| inputs.contains(file);
     if manifest.files.iter().filter(|file| is_input(file)).count() != inputs.len() {
         // The retention was faster. The next start removes what was written.
         return Ok(());
     }
     let mut next = manifest.clone();
-    let merged = Arc::new(merged);
-    let first = &inputs[0].path;
-    for file in &mut next.files {
-        if file.path == *first {
-            *file = Arc::clone(&merged);
-        }
+    let place = next.files.iter().position(|file| *file == inputs[0]).expect("it was just counted");
+    match merged {
+        Some(merged) => next.files[place] = Arc::new(merged),
+        None => drop(next.files.remove(place)),
     }
     next.files.retain(|file| !is_input(file));
     retain::replace(shared, manifest, next, inputs)

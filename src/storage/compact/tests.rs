@@ -7,6 +7,7 @@ use crate::model::{
 };
 use crate::storage::disk::sim::SimDisk;
 use crate::storage::engine::Engine;
+use crate::storage::keeper::Asker;
 use crate::storage::{
     Config, Epoch, HeadFilter, Metrics, Part, Progress, SeriesRequest, Storage, flush, open,
 };
@@ -35,8 +36,8 @@ impl Store {
             &Progress::default(),
         );
         let (engine, shared, _) = opened.unwrap();
-        let storage =
-            Storage { shared: Arc::clone(&shared), requests: tokio::sync::mpsc::channel(1).0 };
+        let (requests, keeper) = (tokio::sync::mpsc::channel(1).0, Asker::new().0);
+        let storage = Storage { shared: Arc::clone(&shared), requests, keeper };
         Self { disk, engine, storage, shared, merger: Merger::default() }
     }
 

@@ -19,6 +19,7 @@ use crate::storage::compact::Merger;
 use crate::storage::disk::sim::SimDisk;
 use crate::storage::engine::Engine;
 use crate::storage::head::rows::times_ns;
+use crate::storage::keeper::Asker;
 use crate::storage::shared::Shared;
 use crate::storage::wal::replay::Damage;
 use crate::storage::{
@@ -47,7 +48,8 @@ impl Store {
         let progress = Progress::default();
         let (engine, shared, damage) =
             open::open(Arc::new(disk.clone()), clock, config, metrics, &progress)?;
-        let storage = Storage { shared: Arc::clone(&shared), requests: mpsc::channel(1).0 };
+        let (requests, keeper) = (mpsc::channel(1).0, Asker::new().0);
+        let storage = Storage { shared: Arc::clone(&shared), requests, keeper };
         let merger = Merger::default();
         Ok(Self { engine, storage, shared, merger, disk: disk.clone(), damage })
     }

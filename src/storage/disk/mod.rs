@@ -35,6 +35,10 @@ pub trait Disk: Send + Sync + std::fmt::Debug {
     /// Renames a file, replacing what has the new name; survives once the folder is synced.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
+    /// Gives a file a second name, or makes a copy of it where the file system knows none; survives
+    /// once the folder is synced. The file must be one that never changes.
+    fn link(&self, from: &str, to: &str) -> io::Result<()>;
+
     /// Removes a file; gone for good once the folder is synced.
     fn remove(&self, path: &str) -> io::Result<()>;
 

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +25,8 @@ const LOCK_LOOK_EVERY: Duration = Duration::from_millis(20);
 pub struct RealDisk {
     root: PathBuf,
     _lock: Option<File>,
+    /// What lies here is somebody else's: links are not followed.
+    is_foreign: bool,
 }
 
 impl RealDisk {
@@ -33,12 +35,43 @@ impl RealDisk {
         fs::create_dir_all(root)?;
         let lock = File::create(root.join(LOCK_FILE))?;
         take(&lock)?;
-        Ok(Self { root: root.to_owned(), _lock: Some(lock) })
+        Ok(Self { root: root.to_owned(), _lock: Some(lock), is_foreign: false })
     }
 
     /// Opens the folder for reading beside a process that may be writing.
     pub fn open_read_only(root: &Path) -> Self {
-        Self { root: root.to_owned(), _lock: None }
+        Self { root: root.to_owned(), _lock: None, is_foreign: false }
+    }
+
+    /// Opens a folder that came from somebody else for reading: what is a link, or no plain file, is
+    /// an error there.
+    pub fn open_foreign(root: &Path) -> Self {
+        Self { root: root.to_owned(), _lock: None, is_foreign: true }
+    }
+
+    /// Opens a plain file to which no link leads below the root.
+    fn open_plain(&self, path: &str) -> io::Result<File> {
+        let refuse = |what: &str| {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{what}: it is not read")))
+        };
+        let mut place = self.root.clone();
+        for part in path.split('/') {
+            place.push(part);
+            if fs::symlink_metadata(&place)?.file_type().is_symlink() {
+                return refuse("a link is on the way to it");
+            }
+        }
+        let looked_at = fs::symlink_metadata(&place)?;
+        if !looked_at.is_file() {
+            return refuse("it is no plain file");
+        }
+        let file = File::open(&place)?;
+        let opened = file.metadata()?;
+        // Somebody may have put something else there in between.
+        if (opened.dev(), opened.ino()) != (looked_at.dev(), looked_at.ino()) {
+            return refuse("it changed while it was opened");
+        }
+        Ok(file)
     }
 
     /// Returns the folder.
@@ -86,7 +119,8 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, path: &str) -> io::Result<Arc<dyn DiskRead>> {
-        let file = File::open(self.path(path)?)?;
+        let place = self.path(path)?;
+        let file = if self.is_foreign { self.open_plain(path)? } else { File::open(place)? };
         let size_bytes = file.metadata()?.len();
         Ok(Arc::new(RealRead { file, size_bytes }))
     }
@@ -104,6 +138,17 @@ impl Disk for RealDisk {
         fs::rename(self.path(from)?, self.path(to)?)
     }
 
+    fn link(&self, from: &str, to: &str) -> io::Result<()> {
+        let (from, to) = (self.path(from)?, self.path(to)?);
+        match fs::hard_link(&from, &to) {
+            Err(error) if has_no_links(&error) => {
+                fs::copy(&from, &to)?;
+                File::open(&to)?.sync_data()
+            }
+            linked => linked,
+        }
+    }
+
     fn remove(&self, path: &str) -> io::Result<()> {
         fs::remove_file(self.path(path)?)
     }
@@ -116,6 +161,17 @@ impl Disk for RealDisk {
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
         File::open(self.path(dir)?)?.sync_all()
     }
+}
+
+/// Returns true when an error says that there cannot be a second name, here or at all.
+fn has_no_links(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::CrossesDevices
+            | io::ErrorKind::Unsupported
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::TooManyLinks
+    )
 }
 
 struct RealFile(File);

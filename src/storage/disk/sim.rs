@@ -313,6 +313,16 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn link(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.state.lock();
+        if state.step()? == Some(Fault::Full) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let inode = state.inode_of(from)?;
+        state.change_names(vec![NameChange::Link { path: to.to_owned(), inode }]);
+        Ok(())
+    }
+
     fn remove(&self, path: &str) -> io::Result<()> {
         let mut state = self.state.lock();
         state.step()?;

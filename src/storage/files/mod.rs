@@ -7,10 +7,12 @@
 pub mod checked;
 pub mod columns;
 pub mod grams;
+pub mod deleted;
 pub mod metrics_rows;
 pub mod page_prune;
 pub mod path;
 pub mod read;
+pub mod read_columns;
 pub mod read_histograms;
 pub mod read_spans;
 pub mod rows_read;

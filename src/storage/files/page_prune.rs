@@ -130,7 +130,7 @@ fn runs(pages: impl Iterator<Item = (Range<usize>, bool)>) -> Vec<Range<usize>> 
     found
 }
 
-/// Returns the rows that are in both.
+/// Returns the rows that are in both lists.
 pub fn intersection(left: &[Range<usize>], right: &[Range<usize>]) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let (mut left, mut right) = (left.iter().peekable(), right.iter().peekable());

@@ -33,37 +33,58 @@ pub fn file(signal: Signal, commons: &Commons, day: i32, generation: u64, n: usi
 }
 
 /// Returns the path of a file that takes the place of `inputs`, which lie in one folder:
-/// `<first generation>-<last generation>-<n>.parquet`, or `None` when they are not files of ours.
+/// `<first generation>-<last generation>-<n>.parquet`, and with `-<how often>` behind it when it takes
+/// the place of one file alone; or `None` when they are not files of ours.
 pub fn merged(inputs: &[String]) -> Option<String> {
     let spans: Option<Vec<_>> = inputs.iter().map(|path| span(path)).collect();
     let spans = spans?;
-    let first = spans.iter().map(|(first, ..)| first).min()?;
-    let last = spans.iter().map(|(_, last, _)| last).max()?;
+    let first = spans.iter().map(|span| span.first).min()?;
+    let last = spans.iter().map(|span| span.last).max()?;
     let (folder, _) = inputs.first()?.rsplit_once('/')?;
-    let n = spans[0].2;
-    Some(format!("{folder}/{first:016x}-{last:016x}-{n}.parquet"))
+    let n = spans[0].n;
+    let again = match spans.as_slice() {
+        // A path is never used for two contents.
+        [alone] => format!("-{}", alone.n_times + 1),
+        _ => String::new(),
+    };
+    Some(format!("{folder}/{first:016x}-{last:016x}-{n}{again}.parquet"))
 }
 
-/// Returns the first and the last generation in a file, by its name, and its number among those of
-/// its generation.
-fn span(path: &str) -> Option<(u64, u64, usize)> {
+/// What a file's name says.
+struct Span {
+    /// The first generation in it.
+    first: u64,
+    /// The last.
+    last: u64,
+    /// Its number among the files of its generation.
+    n: usize,
+    /// How often it was written anew.
+    n_times: u64,
+}
+
+fn span(path: &str) -> Option<Span> {
     let name = path.rsplit('/').next()?.strip_suffix(".parquet")?;
     let parts: Vec<&str> = name.split('-').collect();
     let generation = |text: &str| u64::from_str_radix(text, 16).ok();
     match parts[..] {
         [generation_text, n] => {
             let generation = generation(generation_text)?;
-            Some((generation, generation, n.parse().ok()?))
+            Some(Span { first: generation, last: generation, n: n.parse().ok()?, n_times: 0 })
         }
-        [first, last, n] => Some((generation(first)?, generation(last)?, n.parse().ok()?)),
+        [first, last, n, ref again @ ..] if again.len() <= 1 => Some(Span {
+            first: generation(first)?,
+            last: generation(last)?,
+            n: n.parse().ok()?,
+            n_times: again.first().map_or(Some(0), |again| again.parse().ok())?,
+        }),
         _ => None,
     }
 }
 
-/// Returns true for the name of a merged file.
+/// Returns true for the name of a file that took the place of others.
 pub fn is_merged(path: &str) -> bool {
     span(path).is_some()
-        && path.rsplit('/').next().is_some_and(|name| name.matches('-').count() == 2)
+        && path.rsplit('/').next().is_some_and(|name| name.matches('-').count() >= 2)
 }
 
 #[cfg(test)]
@@ -95,6 +116,18 @@ mod tests {
         let merged_twice = merged(&[merged_once, "d/11-1.parquet".to_owned()]).unwrap();
         assert_eq!(merged_twice, "d/000000000000000a-0000000000000011-1.parquet");
         assert_eq!(merged(&paths(&["x-1"])), None);
+    }
+
+    #[test]
+    fn a_file_written_anew_has_a_new_name_each_time() {
+        let mut path = "d/0a-1.parquet".to_owned();
+        for expected in ["1-1", "1-2", "1-3"] {
+            path = merged(&[path]).unwrap();
+            assert_eq!(path, format!("d/000000000000000a-000000000000000a-{expected}.parquet"));
+            assert!(is_merged(&path));
+        }
+        let merged = merged(&[path, "d/0b-1.parquet".to_owned()]).unwrap();
+        assert_eq!(merged, "d/000000000000000a-000000000000000b-1.parquet");
     }
 
     #[test]

@@ -21,6 +21,7 @@ use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::statistics::Statistics;
 
 use super::checked::{Blocks, Checked};
+use super::deleted::kept_rows;
 use super::read_histograms::SampleRows;
 use crate::base::shield::shield;
 use crate::model::upgrade::{can_upgrade, upgrade};
@@ -84,7 +85,7 @@ impl Footers {
     }
 }
 
-/// All rows and columns of a file, a batch at a time, each byte checked.
+/// All rows of a file that are not deleted, with all columns, a batch at a time, each byte checked.
 pub struct AllRows {
     path: String,
     file: Arc<Checked>,
@@ -107,6 +108,11 @@ impl AllRows {
             if !can_upgrade(builder.schema(), schema) {
                 return Err("the file has other columns than files written today".into());
             }
+            let groups: Vec<usize> = (0..builder.metadata().num_row_groups()).collect();
+            let builder = match kept_rows(entry, builder.metadata(), &groups) {
+                Some(kept) => builder.with_row_selection(kept),
+                None => builder,
+            };
             Ok(builder.with_batch_size(MERGE_ROWS).build()?)
         });
         match reader {
@@ -241,6 +247,7 @@ fn read_checked<R: Rows>(
     if row_groups.is_empty() {
         return Ok(());
     }
+    let kept = kept_rows(entry, footer.metadata(), &row_groups);
     let schema = footer.parquet_schema();
     let projection = match R::COLUMNS {
         Some(columns) => ProjectionMask::columns(schema, columns.iter().copied()),
@@ -250,6 +257,9 @@ fn read_checked<R: Rows>(
         .with_row_groups(row_groups)
         .with_projection(projection)
         .with_batch_size(BATCH_ROWS);
+    if let Some(kept) = kept {
+        builder = builder.with_row_selection(kept);
+    }
     if let Some(matcher) = wanted_metric {
         builder = builder.with_row_filter(metric_filter(schema, matcher));
     }

@@ -24,6 +24,7 @@ use parquet::file::page_index::column_index::{ByteArrayColumnIndex, ColumnIndexM
 use parquet::file::statistics::Statistics;
 
 use super::checked::Checked;
+use super::deleted::kept_rows;
 use super::read::{Footers, Reader, fault};
 use crate::base::shield::shield;
 use crate::model::upgrade::upgrade;
@@ -47,7 +48,7 @@ pub fn read_trace(
 ) -> Result<Vec<RecordBatch>, ReadError> {
     let checked = Arc::new(Checked::open(disk, entry));
     let read = shielded(|| {
-        let found = find(Reader(Arc::clone(&checked)), footers, &entry.path, trace_id)?;
+        let found = find(Reader(Arc::clone(&checked)), footers, entry, trace_id)?;
         found.into_iter().map(|batch| today(batch, schema)).collect()
     });
     read.map_err(|source| fault(&entry.path, &checked, source))
@@ -64,10 +65,10 @@ fn today(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Fault> {
 fn find(
     file: Reader,
     footers: &Footers,
-    path: &str,
+    entry: &FileEntry,
     trace_id: &str,
 ) -> Result<Vec<RecordBatch>, Fault> {
-    let footer = footers.get(path, &file)?;
+    let footer = footers.get(&entry.path, &file)?;
     let column = column_of(&footer, TRACE_ID)?;
     let may_hold = |group: &RowGroupMetaData| text_may_be(group, column, trace_id);
     let groups = footer.metadata().row_groups().iter().enumerate();
@@ -89,6 +90,10 @@ fn find(
     let mut found = Vec::new();
     for group in left {
         let Some(rows) = rows_of(footer.metadata(), group, column, trace_id)? else { continue };
+        let rows = match kept_rows(entry, footer.metadata(), &[group]) {
+            Some(kept) => rows.intersection(&kept),
+            None => rows,
+        };
         let reader =
             ParquetRecordBatchReaderBuilder::new_with_metadata(file.clone(), footer.clone())
                 .with_row_groups(vec![group])
@@ -255,11 +260,16 @@ fn open(
             .with_batch_size(BATCH_ROWS)
     };
     let Some(traces) = &range.traces else {
-        return if groups.is_empty() {
-            Ok(None)
-        } else {
-            Ok(Some(reader(groups, footer).build()?))
+        if groups.is_empty() {
+            return Ok(None);
+        }
+        let kept = kept_rows(entry, footer.metadata(), &groups);
+        let reader = reader(groups, footer);
+        let reader = match kept {
+            Some(kept) => reader.with_row_selection(kept),
+            None => reader,
         };
+        return Ok(Some(reader.build()?));
     };
     let column = column_of(&footer, TRACE_ID)?;
     let (mut left, mut wanted) = (Vec::new(), BTreeSet::new());
@@ -279,6 +289,10 @@ fn open(
     let groups = left;
     let footer = with_page_index(&footer, &file)?;
     let rows = rows_of_any(footer.metadata(), &groups, column, &wanted)?;
+    let rows = match kept_rows(entry, footer.metadata(), &groups) {
+        Some(kept) => rows.intersection(&kept),
+        None => rows,
+    };
     let filter = traces_filter(&footer, Arc::clone(traces));
     let reader = reader(groups, footer).with_row_selection(rows).with_row_filter(filter);
     Ok(Some(reader.build()?))

@@ -14,11 +14,12 @@ use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
 
 use super::checked::Checked;
+use super::deleted::group_starts;
 use super::grams::need::rows_for;
 use super::grams::section::{self, Block};
 use super::grams::{self, LineNeed};
 pub use super::page_prune::Bounds;
-use super::page_prune::{PageFilter, Timed, by_page, prune};
+use super::page_prune::{PageFilter, Timed, by_page, intersection, prune};
 use super::read::{Footers, Reader, fault};
 use crate::base::shield::shield;
 use crate::storage::disk::{Disk, DiskRead};
@@ -74,7 +75,8 @@ pub fn groups(
         let groups = groups.filter_map(|(idx, group)| {
             let stats = stats(idx, group, entry);
             let overlaps = stats.min_ns <= filter.times.1 && filter.times.0 <= stats.max_ns;
-            (overlaps && may_hold(group, &pages)).then(|| pruned(stats, metadata, &pages))
+            let wanted = overlaps && may_hold(group, &pages);
+            wanted.then(|| without_deleted(pruned(stats, metadata, &pages), metadata, entry))
         });
         Ok(groups.filter(|group| group.rows.as_ref().is_none_or(|rows| !rows.is_empty())).collect())
     })
@@ -88,6 +90,18 @@ fn may_hold(group: &RowGroupMetaData, filter: &PageFilter<'_>) -> bool {
     let named = bounds.is_some_and(|(min, max)| (filter.sorted_by)(Some((min.data(), max.data()))));
     let has_null = stats.null_count_opt().is_none_or(|n| n > 0);
     named || (has_null && (filter.sorted_by)(None))
+}
+
+/// Takes deleted rows out of those that may be wanted.
+fn without_deleted(stats: GroupStats, metadata: &ParquetMetaData, entry: &FileEntry) -> GroupStats {
+    let Some(deleted) = entry.deleted() else { return stats };
+    let starts = group_starts(metadata);
+    let kept = deleted.kept(starts[stats.group_idx]..starts[stats.group_idx + 1]);
+    let rows = match &stats.rows {
+        Some(rows) => intersection(rows, &kept),
+        None => kept,
+    };
+    GroupStats { rows: Some(rows), ..stats }
 }
 
 fn pruned(stats: GroupStats, metadata: &ParquetMetaData, filter: &PageFilter<'_>) -> GroupStats {

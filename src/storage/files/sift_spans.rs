@@ -8,8 +8,11 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ParquetRecordBatchReaderBuilder, RowSelection,
 };
+use parquet::file::metadata::ParquetMetaData;
 
 use super::checked::Checked;
+use super::deleted::group_starts;
+use super::page_prune::intersection;
 use super::read::{Footers, Reader, fault};
 use super::read_spans::{Fault, SpanRange, TRACE_ID, shielded, time_may_be, with_page_index};
 use crate::storage::disk::Disk;
@@ -41,6 +44,7 @@ pub fn sift(
                 continue;
             }
             let rows = sifted_rows(&file, &footer, group, range, passes)?;
+            let rows = without_deleted(entry, footer.metadata(), group, rows);
             if !rows.is_empty() && !ids_of(&file, &footer, group, rows, range, each)? {
                 break;
             }
@@ -48,6 +52,18 @@ pub fn sift(
         Ok(())
     });
     read.map_err(|source| fault(&entry.path, &checked, source))
+}
+
+/// Takes deleted rows out of some rows of a group.
+fn without_deleted(
+    entry: &FileEntry,
+    metadata: &ParquetMetaData,
+    group: usize,
+    rows: Vec<Range<usize>>,
+) -> Vec<Range<usize>> {
+    let Some(deleted) = entry.deleted() else { return rows };
+    let starts = group_starts(metadata);
+    intersection(&rows, &deleted.kept(starts[group]..starts[group + 1]))
 }
 
 /// Returns the rows of a group that pass.

@@ -13,6 +13,7 @@ use parquet::schema::types::ColumnPath;
 
 use super::checked::Summing;
 use super::columns::RowGroups;
+use super::deleted::Live;
 use super::path;
 use crate::model::{Commons, Signal};
 use crate::storage::FileEntry;
@@ -214,6 +215,8 @@ impl FileWriter {
             max_ns,
             has_exp: self.has_exp,
             seal: Some(seal),
+            deletions: Vec::new(),
+            live: Live::default(),
         })
     }
 }

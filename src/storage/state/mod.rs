@@ -12,6 +12,7 @@
 //! any other fault of the disk it is not: what a failed sync left on disk is unknown, and only a
 //! restart reads it back.
 
+mod copy;
 mod file;
 mod ledger;
 
@@ -26,6 +27,7 @@ use prometheus_client::registry::Registry;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableHandle};
 use tracing::{error, info};
 
+pub use copy::look_through;
 use file::{StateFile, Unopened};
 pub use ledger::StateChange;
 

@@ -1,6 +1,8 @@
 //! The write path through its door: what is acknowledged is there exactly once, whatever happens.
 
+mod backup;
 mod damage;
+mod deletion;
 mod exemplars;
 mod histograms;
 mod series;
@@ -41,8 +43,9 @@ pub(super) fn open_at(disk: &SimDisk, config: Config, clock: Arc<ManualClock>) -
     let (engine, shared, damage) =
         open::open(Arc::new(disk.clone()), clock, config, metrics, &Progress::default()).unwrap();
     let (requests, _) = mpsc::channel(1);
-    let storage = Storage { shared: Arc::clone(&shared), requests };
-    let keeper = Keeper::new(Arc::clone(&shared), std::sync::mpsc::sync_channel(1).1);
+    let (asker, told) = keeper::Asker::new();
+    let storage = Storage { shared: Arc::clone(&shared), requests, keeper: asker };
+    let keeper = Keeper::new(Arc::clone(&shared), told);
     Store { engine, storage, shared, keeper, damage: damage.len() }
 }
 

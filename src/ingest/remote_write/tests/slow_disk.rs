@@ -77,6 +77,10 @@ impl Disk for SlowDisk {
         self.disk.rename(from, to)
     }
 
+    fn link(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.link(from, to)
+    }
+
     fn remove(&self, path: &str) -> io::Result<()> {
         self.disk.remove(path)
     }

@@ -53,6 +53,10 @@ impl Disk for FaultDisk {
         self.around("rename", to, || self.inner.rename(from, to))
     }
 
+    fn link(&self, from: &str, to: &str) -> io::Result<()> {
+        self.around("link", to, || self.inner.link(from, to))
+    }
+
     fn remove(&self, path: &str) -> io::Result<()> {
         self.around("remove", path, || self.inner.remove(path))
     }

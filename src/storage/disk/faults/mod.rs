@@ -48,6 +48,8 @@ const WRITTEN: &[&str] = &[
     "manifest_copy_temp",
     "descriptions_temp",
     "quarantine_temp",
+    "deletion",
+    "snapshot",
     "state",
 ];
 
@@ -55,7 +57,10 @@ const WRITTEN: &[&str] = &[
 /// the process really does: a place that is missing here, or is never met, fails it.
 pub const PLACES: &[(&str, &[&str])] = &[
     // What changes the disk.
-    ("create_dir", &["wal_dir", "parquet_dir", "day_dir", "quarantine_dir"]),
+    (
+        "create_dir",
+        &["wal_dir", "parquet_dir", "day_dir", "quarantine_dir", "deletion", "snapshot"],
+    ),
     (
         "create",
         &[
@@ -65,19 +70,39 @@ pub const PLACES: &[(&str, &[&str])] = &[
             "manifest_copy_temp",
             "descriptions_temp",
             "quarantine_temp",
+            "deletion",
+            "snapshot",
         ],
     ),
     ("write", WRITTEN),
     ("sync", WRITTEN),
     ("truncate", &["wal", "state"]),
-    ("rename", &["parquet", "manifest", "manifest_copy", "descriptions", "quarantine"]),
-    ("remove", &["wal", "parquet", "parquet_temp"]),
+    (
+        "rename",
+        &[
+            "parquet",
+            "manifest",
+            "manifest_copy",
+            "descriptions",
+            "quarantine",
+            "deletion",
+            "snapshot",
+        ],
+    ),
+    ("link", &["snapshot"]),
+    ("remove", &["wal", "parquet", "parquet_temp", "deletion"]),
     ("sync_file", &["wal"]),
-    ("sync_dir", &["root", "wal_dir", "parquet_dir", "day_dir", "quarantine_dir"]),
+    (
+        "sync_dir",
+        &["root", "wal_dir", "parquet_dir", "day_dir", "quarantine_dir", "deletion", "snapshot"],
+    ),
     // What only reads: start, replay and questions.
-    ("list", &["wal_dir", "parquet_dir", "day_dir", "quarantine_dir"]),
-    ("open", &["wal", "parquet", "manifest", "manifest_copy", "descriptions"]),
-    ("read", &["wal", "parquet", "manifest", "manifest_copy", "descriptions", "state"]),
+    ("list", &["wal_dir", "parquet_dir", "day_dir", "quarantine_dir", "deletion", "snapshot"]),
+    (
+        "open",
+        &["wal", "parquet", "manifest", "manifest_copy", "descriptions", "deletion", "snapshot"],
+    ),
+    ("read", &["wal", "parquet", "manifest", "manifest_copy", "descriptions", "deletion", "state"]),
 ];
 
 /// Returns the names of all points.
@@ -123,6 +148,10 @@ fn class_of(path: &str) -> &'static str {
         ("quarantine", "") => "quarantine_dir",
         ("quarantine", _) if is_temporary => "quarantine_temp",
         ("quarantine", _) => "quarantine",
+        // A deletion and a snapshot are whole or not there: their folders, files and temporary files
+        // are of one class.
+        ("deletions", _) => "deletion",
+        ("snapshots", _) => "snapshot",
         ("parquet", "") => "parquet_dir",
         ("parquet", "manifest.json.tmp") => "manifest_temp",
         ("parquet", "manifest.json") => "manifest",
@@ -263,6 +292,9 @@ mod tests {
         check_class("parquet/logs/commons=heart/date=2026-11-21/1-0.parquet", "parquet");
         check_class("parquet/logs/commons=heart/date=2026-11-21/1-0.parquet.tmp", "parquet_temp");
         check_class("quarantine/wal%1.wal", "quarantine");
+        check_class("deletions", "deletion");
+        check_class("deletions/0000000000000001.rows.tmp", "deletion");
+        check_class("snapshots/a/parquet/manifest.json.tmp", "snapshot");
     }
 
     #[test]

@@ -1,8 +1,12 @@
-//! Retention: files whose rows are all too old leave the catalog, then the disk.
+//! Retention: files whose rows are all too old, or for which there is no room, leave the catalog,
+//! then the disk. Which ones is decided in [`rules`].
 //!
 //! A file is first taken off the manifest, which at the same time lists it as doomed; it is removed
 //! once no reader holds a snapshot with it, or at the next start.
 
+mod rules;
+
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
@@ -14,28 +18,43 @@ use super::catalog::{CatalogError, Manifest};
 use super::disk;
 use super::shared::{Shared, Version, files_of};
 
-/// Returns the files whose newest row is older than `cutoff_ns`.
-pub fn expired(files: &[Arc<FileEntry>], cutoff_ns: i64) -> Vec<Arc<FileEntry>> {
-    files.iter().filter(|file| file.max_ns < cutoff_ns).cloned().collect()
+pub use rules::{KeepRule, Plan, plan};
+
+/// Takes files that are too old or too many off the catalog; returns how many.
+pub fn retain(shared: &Shared) -> Result<usize, CatalogError> {
+    let manifest = shared.manifest.lock();
+    let plan = plan(&manifest.files, &shared.config, shared.clock.now_ns());
+    note(shared, &plan);
+    if plan.gone.is_empty() {
+        return Ok(0);
+    }
+    let gone: Vec<_> = plan.gone.iter().map(|(file, _)| Arc::clone(file)).collect();
+    let paths: BTreeSet<&str> = gone.iter().map(|file| file.path.as_str()).collect();
+    let mut next = manifest.clone();
+    next.files.retain(|file| !paths.contains(file.path.as_str()));
+    replace(shared, manifest, next, &gone)?;
+    for (file, reason) in &plan.gone {
+        let labels = [("signal", file.signal.to_string()), ("reason", reason.as_str().to_owned())];
+        shared.metrics.expired_files.get_or_create(&labels).inc();
+        shared.metrics.expired_bytes.get_or_create(&labels).inc_by(file.size_bytes);
+    }
+    let n_bytes: u64 = gone.iter().map(|file| file.size_bytes).sum();
+    info!(n_files = gone.len(), n_bytes, "files past the retention left the catalog");
+    Ok(gone.len())
 }
 
-/// Takes expired files off the catalog; returns how many.
-pub fn retain(shared: &Shared) -> Result<usize, CatalogError> {
-    let retention_ns = i64::try_from(shared.config.retention.0.as_nanos()).unwrap_or(i64::MAX);
-    if retention_ns == 0 {
-        return Ok(0);
+fn note(shared: &Shared, plan: &Plan) {
+    let gauge = |n_bytes: u64| i64::try_from(n_bytes).unwrap_or(i64::MAX);
+    for budget in &plan.budgets {
+        let label = [("rule", budget.rule.clone())];
+        let metrics = &shared.metrics;
+        metrics.budget_bytes.get_or_create(&label).set(gauge(budget.max_bytes));
+        metrics.budget_used_bytes.get_or_create(&label).set(gauge(budget.used_bytes));
     }
-    let cutoff_ns = shared.clock.now_ns().saturating_sub(retention_ns);
-    let manifest = shared.manifest.lock();
-    let gone = expired(&manifest.files, cutoff_ns);
-    if gone.is_empty() {
-        return Ok(0);
+    for (rule, n_bytes) in &plan.dry {
+        let label = [("rule", rule.clone())];
+        shared.metrics.dry_run_bytes.get_or_create(&label).set(gauge(*n_bytes));
     }
-    let mut next = manifest.clone();
-    next.files.retain(|file| file.max_ns >= cutoff_ns);
-    replace(shared, manifest, next, &gone)?;
-    info!(n_files = gone.len(), "files past the retention left the catalog");
-    Ok(gone.len())
 }
 
 /// Puts `next` in the place of the manifest and dooms the files that are `gone` from it.
@@ -57,7 +76,8 @@ pub fn replace(
         gone.iter().for_each(|file| drop(damaged.remove(&file.path)));
         shared.metrics.damaged_files.set(i64::try_from(damaged.len()).unwrap_or(i64::MAX));
     }
-    shared.doomed.lock().extend(gone.iter().cloned());
+    let doomed = gone.iter().map(|file| (file.path.clone(), file.live.token()));
+    shared.doomed.lock().extend(doomed);
     Ok(())
 }
 
@@ -66,9 +86,12 @@ pub fn sweep(shared: &Shared) {
     if !shared.may_remove() {
         return;
     }
-    // One holder is the list itself; a snapshot or an older version is another.
-    let is_read = |file: &Arc<FileEntry>| Arc::strong_count(file) > 1;
-    shared.doomed.lock().retain(|file| is_read(file) || !is_removed(shared, &file.path));
+    // One holder is the list itself; a snapshot or an older version is another. An entry that lists
+    // a deletion more is another entry of the same file.
+    let is_read = |token: &Arc<()>| Arc::strong_count(token) > 1;
+    let mut doomed = shared.doomed.lock();
+    doomed.retain(|(path, token)| is_read(token) || !is_removed(shared, path));
+    drop(doomed);
     forget_removed(shared);
 }
 
