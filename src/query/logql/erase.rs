@@ -5,9 +5,9 @@ use std::rc::Rc;
 
 use arrow::array::{AsArray as _, RecordBatch};
 
+use super::columns::{BODY, KEY_COLUMNS, Keys, Lines, column};
 use super::error::{LogqlError, ParseError};
 use super::pipeline::{Entry, Pipeline, Wanted};
-use super::columns::{BODY, KEY_COLUMNS, Keys, Lines, column};
 use super::stream::Stream;
 use super::syntax::LogExpr;
 use super::syntax::ast::Stage;

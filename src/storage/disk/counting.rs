@@ -73,6 +73,10 @@ impl Disk for CountingDisk {
         self.real.rename(from, to)
     }
 
+    fn link(&self, from: &str, to: &str) -> io::Result<()> {
+        self.real.link(from, to)
+    }
+
     fn remove(&self, path: &str) -> io::Result<()> {
         self.real.remove(path)
     }

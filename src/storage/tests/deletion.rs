@@ -178,6 +178,7 @@ fn spans(snapshot: &Snapshot) -> (BTreeSet<String>, BTreeSet<String>) {
         min_ns: i64::MIN,
         max_ns: i64::MAX,
         columns: vec!["start_time", "trace_id", "span_id"],
+        traces: None,
     };
     let mut by_time = BTreeSet::new();
     for file in snapshot.span_files(i64::MIN, i64::MAX) {

@@ -15,6 +15,7 @@ use crate::model::{Commons, LogRow, LogsBuilder, Signal, Tags, level, log};
 use crate::storage::FileEntry;
 use crate::storage::disk::Disk as _;
 use crate::storage::disk::sim::SimDisk;
+use crate::storage::files::deleted::Live;
 use crate::storage::files::read::Footers;
 use crate::storage::files::rows_read::narrow;
 
@@ -198,6 +199,8 @@ fn of_files_without_grams_nothing_is_known() {
         max_ns: 0,
         has_exp: false,
         seal: None,
+        deletions: Vec::new(),
+        live: Live::default(),
     };
     disk.create(&entry.path).unwrap().write_all(&bytes).unwrap();
 
