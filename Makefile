@@ -7,7 +7,7 @@ SERVER := $(TARGET)/release/commonwatch
 OVERLOAD_TESTS := overload:: neighbours::
 
 .DEFAULT_GOAL := help
-.PHONY: help run test overload bench search peers cardinality promql canaries faults powercut soak fuzz fmt clippy clean
+.PHONY: help run test overload bench search peers cardinality alerting promql canaries faults powercut soak fuzz fmt clippy clean
 
 help: ## Lists what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -39,6 +39,12 @@ cardinality: ## Sends a million new series to one commons of the release build; 
 	@echo "==> building the release binary and the tests (several minutes the first time)"
 	@$(CARGO) build --release --locked
 	@CARDINALITY=measured COMMONWATCH_TEST_BINARY=$(abspath $(SERVER)) $(CARGO) test --locked --test it -- cardinality --nocapture
+
+alerting: ## Measures 5,000 rules over 100 commons and a storm of 50,000 alerts on the release build
+	@echo "==> building the release binary and the tests (several minutes the first time)"
+	@$(CARGO) build --release --locked
+	@ALERTING_SCALE=measured COMMONWATCH_TEST_BINARY=$(abspath $(SERVER)) \
+		$(CARGO) test --locked --test it -- alerting::scale --nocapture --test-threads 1
 
 peers: ## Measures ours beside Prometheus and VictoriaMetrics; PEERS=long takes loads that last
 	@scripts/install-peers

@@ -8,7 +8,7 @@
 //! edges     server -> { ingest, api } -> auth                   speak protocols, hold sockets
 //! engines   query  rules  notify  inventory  tagging <- derive  decide; hold no socket and no file
 //! cellar    storage                                             holds the files
-//! ground    model -> base                                       values
+//! ground    template -> model -> base                           values
 //! ```
 //!
 //! Sentences that hold everywhere, each an absence that `tests/it/rooms.rs` searches for:
@@ -26,6 +26,7 @@
 
 pub mod base;
 pub mod model;
+pub mod template;
 
 pub mod storage;
 

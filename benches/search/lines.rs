@@ -85,7 +85,7 @@ impl Lines {
             r#"{{"gen3log": "nginx", "date_access": "{}", "user_id": "uid:{visitor},user{visitor}@example.org", "request_id": "{}", "session_id": "{:016x}", "visitor_id": "{:016x}", "network_client_ip": "{}.{}.{}.{}", "network_bytes_write": {}, "response_secs": {}.{:03}, "http_status_code": {status}, "http_request": "{path}", "http_verb": "{verb}", "http_referer": "-", "http_useragent": "{agent}", "http_upstream": "http://{service}-service.default.svc.cluster.local", "proxy_service": "{service}", "message": "{verb} {path} HTTP/1.1"}}"#,
             date(time_ms),
             request_id(n),
-            mix(visitor << 20 | dice(4) % 4),
+            mix((visitor << 20) | (dice(4) % 4)),
             mix(visitor | 1 << 50),
             10 + mix(visitor) % 200,
             mix(visitor + 1) % 256,

@@ -18,6 +18,8 @@ use crate::model::Grant;
 
 /// Paths that an orchestrator asks without a credential.
 const PUBLIC_PATHS: [&str; 2] = ["/-/healthy", "/-/ready"];
+/// Below it is what anybody may read: alerts link there, and whoever is woken has only the link.
+const PUBLIC_FOLDER: &str = "/runbooks/";
 
 /// Puts authentication before a router: each request carries the `Grant` of its sender as an
 /// extension, or is answered with 401 in its own dialect.
@@ -31,7 +33,7 @@ async fn authenticate(
     next: Next,
 ) -> Response {
     let path = request.uri().path();
-    if PUBLIC_PATHS.contains(&path) {
+    if PUBLIC_PATHS.contains(&path) || path.starts_with(PUBLIC_FOLDER) {
         return next.run(request).await;
     }
     let address = request.extensions().get::<Peer>().map(|peer| peer.0);

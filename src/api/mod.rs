@@ -18,10 +18,12 @@ mod json;
 mod loki;
 mod number;
 mod ops;
+mod overrides;
 mod params;
 mod prometheus;
 mod readiness;
 mod route;
+mod runbooks;
 mod sessions;
 mod sql;
 mod tempo;
@@ -47,6 +49,8 @@ use tower_http::compression::CompressionLayer;
 use crate::base::clock::SharedClock;
 use crate::notify;
 
+pub(crate) use alert_history::to_keep;
+pub use alert_history::{Kept, KeptAlert};
 pub use ask::{Ask, AskError, AskOptions, RuleViews, Selection};
 pub use error::{ApiError, Dialect};
 pub use guard::{HeadLimits, guard, limits};
@@ -80,6 +84,8 @@ fn routes() -> route::Routes {
     alertmanager::add(&mut routes);
     alert_history::add(&mut routes);
     inventory::add(&mut routes);
+    runbooks::add(&mut routes);
+    overrides::add(&mut routes);
     routes
 }
 
@@ -98,6 +104,8 @@ pub struct Api {
     pub notifier: notify::Handle,
     /// What was told, and why not.
     pub ledger: notify::Ledger,
+    /// What was kept of alerts.
+    pub kept: Arc<dyn Kept>,
     /// What is expected to report.
     pub inventory: Arc<parking_lot::Mutex<crate::inventory::Inventory>>,
     /// Reloads the configuration.

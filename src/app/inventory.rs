@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::timers::every;
+use super::world::link;
 use crate::api::{Ask, AskOptions};
 use crate::base::clock::SharedClock;
 use crate::inventory::{Config, Inventory, Item, Metrics, Seen};
@@ -93,7 +94,8 @@ impl Watch {
             let inventory = self.inventory.lock();
             (inventory.alerts(now_ms, &self.external_url), inventory.ended(&before, now_ms))
         };
-        let events: Vec<AlertEvent> = alerts.iter().cloned().chain(ended).collect();
+        let mut events: Vec<AlertEvent> = alerts.iter().cloned().chain(ended).collect();
+        events.iter_mut().for_each(|event| link(event, self.external_url.trim_end_matches('/')));
         if !events.is_empty()
             && let Err(error) = self.notifier.fire(events).await
         {

@@ -7,13 +7,20 @@
 mod answers;
 mod gate;
 mod inventory;
+mod keep;
+#[cfg(test)]
+mod month;
 mod own_metrics;
+mod questions;
 mod reload;
 mod rooms;
 mod samples;
 mod start;
 mod stop;
 mod timers;
+mod trial;
 mod world;
 
+pub(crate) use questions::{formatted, label_of_attribute, sql_params};
 pub use start::{App, AppError};
+pub(crate) use trial::Trial;

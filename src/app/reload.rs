@@ -7,11 +7,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::questions;
 use crate::api::Reload;
 use crate::auth::Authenticator;
 use crate::config::{Config, ConfigFile};
 use crate::notify;
-use crate::query::promql;
 use crate::rules::{self, Defaults, GroupDef, RuleSet, RulesError};
 use crate::server::LiveTls;
 
@@ -95,9 +95,6 @@ pub(super) fn read_rules(config: &Config) -> Result<Vec<GroupDef>, RulesError> {
         query_offset_ms: section.query_offset.as_ms(),
         groups_max: section.groups_max,
     };
-    let limits = config.sections.query.promql_limits().parse;
-    let check = |expr: &str| {
-        promql::parse(expr, &limits).map(|expr| expr.to_string()).map_err(|error| error.to_string())
-    };
+    let check = |dialect, text: &str| questions::formatted(&config.sections.query, dialect, text);
     rules::parse(&files, defaults, &check)
 }

@@ -8,6 +8,7 @@ use prometheus_client::registry::Registry;
 
 use super::answers::{NotifyStore, ShownRules, rules_grant};
 use super::inventory;
+use super::keep;
 use super::reload::{Reloader, read_rules};
 use super::start::AppError;
 use super::timers;
@@ -36,6 +37,7 @@ pub(super) struct Rooms {
     notifier: notify::Handle,
     ledger: notify::Ledger,
     inventory: Arc<Mutex<Inventory>>,
+    state: Arc<StateStore>,
     external_url: String,
     registry: Arc<Registry>,
     unread: api::Unread,
@@ -72,11 +74,13 @@ impl Rooms {
         let (notifier, ledger) = notifier(config, clock, &state, &mut registry, tasks).await?;
         let world = RuleWorld {
             ask: Arc::clone(&questions) as Arc<dyn api::Ask>,
+            logs: Arc::clone(&questions) as Arc<dyn api::AskLogs>,
             storage: storage.clone(),
             notifier: notifier.clone(),
             grant: rules_grant(),
+            external_url: sections.alerting.external_url.trim_end_matches('/').into(),
         };
-        let rules = rules(config, clock, world, &state, &mut registry).await?;
+        let (rules, memo) = rules(config, clock, world, &state, &mut registry).await?;
         let unread = api::Unread::register(sections.server.unread_answers_max, &mut registry);
         let tails = api::Tails::new(sections.query.tails_max, &mut registry);
         let watched = crate::inventory::Metrics::register(&mut registry);
@@ -91,6 +95,7 @@ impl Rooms {
             notifier,
             ledger,
             inventory,
+            state: Arc::clone(&state),
             external_url,
             registry,
             unread,
@@ -100,7 +105,7 @@ impl Rooms {
         if sections.inventory.enabled {
             rooms.watch_inventory(clock, &state, tasks, watched);
         }
-        rooms.start(clock, storage, derive, state, tasks);
+        rooms.start(clock, storage, derive, (state, memo), tasks);
         Ok(rooms)
     }
 
@@ -109,7 +114,7 @@ impl Rooms {
         clock: &SharedClock,
         storage: &Storage,
         derive: Derive,
-        state: Arc<StateStore>,
+        (state, memo): (Arc<StateStore>, rules::Memo),
         tasks: &Tasks,
     ) {
         let stop = || tasks.shutdown();
@@ -117,7 +122,8 @@ impl Rooms {
         let shutdown = stop();
         tasks.spawn("rules", async move { rules.run(shutdown).await });
         tasks.spawn("return-state", timers::return_state(Arc::clone(&state), stop()));
-        tasks.spawn("save-alerts", timers::save_alerts(Arc::clone(&self.rules), state, stop()));
+        let save = timers::save_alerts(Arc::clone(&self.rules), state, memo, stop());
+        tasks.spawn("save-alerts", save);
         let registry = Arc::clone(&self.registry);
         let collect = timers::collect(Arc::clone(clock), storage.clone(), derive, registry, stop());
         tasks.spawn("collect", collect);
@@ -167,15 +173,41 @@ impl Rooms {
         config: &Config,
         clock: &SharedClock,
         reload: &Arc<Reloader>,
-        readiness: Readiness,
+        (readiness, tasks): (Readiness, &Tasks),
     ) -> Router {
-        let api = Api {
+        let api = self.api(config, clock, reload, readiness);
+        let alerting = &config.sections.alerting;
+        let limits = keep::Limits {
+            per_minute_max: alerting.explain_per_minute_max,
+            alerts_max: alerting.explain_max,
+            kept_ms: alerting.history.as_ms(),
+        };
+        if limits.per_minute_max > 0 {
+            let state = Arc::clone(&self.state);
+            let keeper = keep::Keeper { api: api.clone(), state, limits };
+            tasks.spawn("keep-alerts", keep::keep(keeper, Arc::clone(clock), tasks.shutdown()));
+        }
+        let ingest = remote_write::router(self.ingest.clone())
+            .merge(loki_push::router(self.ingest.clone()))
+            .merge(otlp::router(self.ingest.clone()));
+        api.router().merge(ingest)
+    }
+
+    fn api(
+        &self,
+        config: &Config,
+        clock: &SharedClock,
+        reload: &Arc<Reloader>,
+        readiness: Readiness,
+    ) -> Api {
+        Api {
             ask: Arc::clone(&self.questions) as Arc<dyn api::Ask>,
             logs: Arc::clone(&self.questions) as Arc<dyn api::AskLogs>,
             tails: self.tails.clone(),
             rules: Arc::new(ShownRules(Arc::clone(&self.rules))) as Arc<dyn RuleViews>,
             notifier: self.notifier.clone(),
             ledger: self.ledger.clone(),
+            kept: Arc::new(keep::KeptAlerts(Arc::clone(&self.state))),
             inventory: Arc::clone(&self.inventory),
             reload: Arc::clone(reload) as Arc<dyn api::Reload>,
             readiness,
@@ -185,11 +217,7 @@ impl Rooms {
             shown_config: config.shown().into(),
             retention: retention_text(config).into(),
             started_ms: clock.now_ms(),
-        };
-        let ingest = remote_write::router(self.ingest.clone())
-            .merge(loki_push::router(self.ingest.clone()))
-            .merge(otlp::router(self.ingest.clone()));
-        api.router().merge(ingest)
+        }
     }
 }
 
@@ -277,7 +305,7 @@ async fn rules(
     world: RuleWorld,
     state: &StateStore,
     registry: &mut Registry,
-) -> Result<Arc<RuleSet>, AppError> {
+) -> Result<(Arc<RuleSet>, rules::Memo), AppError> {
     let groups = read_rules(config)?;
     let context = rules::Context::new(
         &config.sections.rules,
@@ -287,6 +315,6 @@ async fn rules(
         rules::Metrics::register(registry),
     );
     let rules = Arc::new(RuleSet::new(context, groups));
-    timers::restore_alerts(&rules, state, clock.now_ms()).await;
-    Ok(rules)
+    let memo = timers::restore_alerts(&rules, state, clock.now_ms()).await;
+    Ok((rules, memo))
 }

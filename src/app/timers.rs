@@ -11,17 +11,24 @@ use super::own_metrics;
 use super::samples::{self, OwnSample};
 use crate::base::clock::SharedClock;
 use crate::derive::Derive;
-use crate::rules::RuleSet;
+use crate::model::labels::METRIC_NAME;
+use crate::model::{Commons, LabelsBuilder, MetricKind, SeriesMeta};
+use crate::rules::{Memo, RuleSet};
 use crate::storage::{StateStore, Storage};
 
 /// How often derived and own metrics are stored.
 pub(super) const COLLECT_EVERY: Duration = Duration::from_secs(15);
+/// Services of one commons whose series are counted.
+const SERVICES_SHOWN: usize = 100;
 /// How often the clock is looked at; it may run faster than the world.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How often the alerts' state is saved when no alert changes.
 const SAVE_EVERY: Duration = Duration::from_secs(30);
-/// Where the alerts' state is kept.
+/// Where earlier versions kept the alerts' state; where it is kept, a value for each group; and when it
+/// was last written, so that a restart knows how long nobody watched.
 const STATE: (&str, &str) = ("rules", "alerts");
+const GROUPS: &str = "rules-groups";
+const SAVED_AT: &str = "saved-at-ms";
 
 /// Runs `act` each time that `every` has passed on the clock, at whole multiples of it.
 pub(super) async fn every<F: Future<Output = ()>>(
@@ -58,6 +65,7 @@ pub(super) async fn collect(
         storage.note_series();
         let mut samples = own_metrics::samples(&registry, now_ms);
         samples.extend(derived_samples(&derive, now_ms));
+        samples.extend(series_samples(&storage, now_ms));
         let storage = storage.clone();
         async move {
             if let Err(error) = samples::store(&storage, samples).await {
@@ -66,6 +74,28 @@ pub(super) async fn collect(
         }
     })
     .await;
+}
+
+/// Of each commons, which service has how many series: where cardinality grows. What is named after
+/// nobody's service is one series more, so their number is that of services, which senders make up;
+/// the largest of each commons are shown.
+fn series_samples(storage: &Storage, now_ms: i64) -> Vec<OwnSample> {
+    let mut counts = storage.series_by("service");
+    counts.sort_unstable_by(|a, b| (&a.0, b.2, &a.1).cmp(&(&b.0, a.2, &b.1)));
+    let of_one_commons = counts.chunk_by(|a, b| a.0 == b.0);
+    let shown = of_one_commons.flat_map(|services| services.iter().take(SERVICES_SHOWN));
+    let sample = |(commons, service, n): &(Commons, String, usize)| {
+        let mut labels = LabelsBuilder::new();
+        labels.set(METRIC_NAME, "csoc_series").set("service", service);
+        if !commons.is_unassigned() {
+            labels.set("commons", commons.as_str());
+        }
+        #[expect(clippy::cast_precision_loss, reason = "there are far fewer series than 2^53")]
+        let value = *n as f64;
+        let meta = SeriesMeta { kind: MetricKind::Gauge, ..SeriesMeta::default() };
+        OwnSample { labels: labels.build(), meta, timestamp_ms: now_ms, value }
+    };
+    shown.map(sample).collect()
 }
 
 // A counter that appears with 5 has grown by 5: without a 0 before it, `increase()` would not know.
@@ -92,25 +122,38 @@ fn derived_samples(derive: &Derive, now_ms: i64) -> Vec<OwnSample> {
 pub(super) async fn save_alerts(
     rules: Arc<RuleSet>,
     state: Arc<StateStore>,
+    mut memo: Memo,
     shutdown: CancellationToken,
 ) {
     let mut changes = rules.changes();
     loop {
+        let mut everything = false;
         tokio::select! {
             () = shutdown.cancelled() => break,
             changed = changes.changed() => if changed.is_err() { break },
-            () = tokio::time::sleep(SAVE_EVERY) => if !rules.has_alerts() { continue },
+            () = tokio::time::sleep(SAVE_EVERY) => {
+                everything = true;
+                if !rules.has_alerts() { continue }
+            }
         }
-        save(&rules, &state).await;
+        save(&rules, &state, &mut memo, everything).await;
     }
-    save(&rules, &state).await;
+    save(&rules, &state, &mut memo, true).await;
 }
 
-async fn save(rules: &Arc<RuleSet>, state: &Arc<StateStore>) {
-    let (bytes, state) = (rules.save(), Arc::clone(state));
-    let saved = tokio::task::spawn_blocking(move || state.put(STATE.0, STATE.1, &bytes)).await;
+async fn save(rules: &Arc<RuleSet>, state: &Arc<StateStore>, memo: &mut Memo, everything: bool) {
+    let changes = rules.save_changed(memo, everything);
+    let saved_at = (STATE.0, SAVED_AT.to_owned(), Some(rules.now_ms().to_string().into_bytes()));
+    // The one value of earlier versions is what the groups' own say now.
+    let old = (STATE.0, STATE.1.to_owned(), None);
+    let groups = changes.into_iter().map(|(key, value)| (GROUPS, key, value));
+    let all: Vec<_> = groups.chain([saved_at, old]).collect();
+    let state = Arc::clone(state);
+    let saved = tokio::task::spawn_blocking(move || state.apply(&all)).await;
     if let Ok(Err(error)) = saved {
         error!(%error, "the alerts' state was not saved: a restart would forget what fires");
+        // What was not written is new at the next try.
+        *memo = Memo::of_stored(memo.keys().cloned().collect::<Vec<_>>().iter());
     }
 }
 
@@ -132,15 +175,20 @@ pub(super) async fn return_state(state: Arc<StateStore>, shutdown: CancellationT
     }
 }
 
-/// Gives the rules what was saved of their alerts.
-pub(super) async fn restore_alerts(rules: &RuleSet, state: &StateStore, now_ms: i64) {
-    match state.get(STATE.0, STATE.1) {
-        Ok(Some(bytes)) => {
-            if let Err(error) = rules.restore(&bytes, now_ms).await {
-                error!(%error, "the alerts' state was not restored: `for` begins anew");
-            }
+/// Gives the rules what was saved of their alerts; returns what is stored of them.
+pub(super) async fn restore_alerts(rules: &RuleSet, state: &StateStore, now_ms: i64) -> Memo {
+    let begins = "the alerts' state was not restored: `for` begins anew";
+    let groups = state.list(GROUPS).unwrap_or_else(|error| {
+        error!(%error, "{begins}");
+        Vec::new()
+    });
+    let old = state.get(STATE.0, STATE.1).unwrap_or_default().into_iter();
+    let saved_at = state.get(STATE.0, SAVED_AT).unwrap_or_default();
+    let saved_at = saved_at.and_then(|bytes| String::from_utf8_lossy(&bytes).parse::<i64>().ok());
+    for bytes in old.chain(groups.iter().map(|(_, bytes)| bytes.clone())) {
+        if let Err(error) = rules.restore(&bytes, now_ms, saved_at).await {
+            error!(%error, "{begins}");
         }
-        Ok(None) => {}
-        Err(error) => error!(%error, "the alerts' state was not read: `for` begins anew"),
     }
+    Memo::of_stored(groups.iter().map(|(key, _)| key))
 }

@@ -62,6 +62,46 @@ impl Clock for SystemClock {
     }
 }
 
+/// A clock that begins in the past and runs several times as fast as the machine's until it has caught
+/// up with it; from then on the two are one.
+#[derive(Debug, Clone)]
+pub struct HurryingClock {
+    inner: SharedClock,
+    start_ns: i64,
+    inner_start_ns: i64,
+    inner_zero_ns: u64,
+    speed: u32,
+}
+
+impl HurryingClock {
+    /// Returns a clock that begins `past` before what `inner` shows now.
+    pub fn new(inner: SharedClock, past: Duration, speed: u32) -> Self {
+        let (inner_start_ns, inner_zero_ns) = (inner.now_ns(), inner.monotonic_ns());
+        let past_ns = i64::try_from(past.as_nanos()).unwrap_or(i64::MAX);
+        let start_ns = inner_start_ns.saturating_sub(past_ns);
+        Self { inner, start_ns, inner_start_ns, inner_zero_ns, speed: speed.max(1) }
+    }
+
+    /// Returns ns since 1970 UTC, by the monotonic clock alone: hurrying never steps back.
+    fn hurried_ns(&self) -> i64 {
+        let passed_ns = self.inner.monotonic_ns().saturating_sub(self.inner_zero_ns);
+        let passed_ns = i64::try_from(passed_ns).unwrap_or(i64::MAX);
+        let hurried_ns = passed_ns.saturating_mul(i64::from(self.speed));
+        let real_ns = self.inner_start_ns.saturating_add(passed_ns);
+        self.start_ns.saturating_add(hurried_ns).min(real_ns)
+    }
+}
+
+impl Clock for HurryingClock {
+    fn now_ns(&self) -> i64 {
+        self.hurried_ns()
+    }
+
+    fn monotonic_ns(&self) -> u64 {
+        u64::try_from(self.hurried_ns().saturating_sub(self.start_ns)).unwrap_or(0)
+    }
+}
+
 /// A clock that stands still until it is moved.
 #[derive(Debug, Default)]
 pub struct ManualClock {
@@ -107,6 +147,22 @@ mod tests {
         clock.advance(Duration::from_millis(2));
 
         assert_eq!((clock.now_ms(), clock.now_ns()), (7, 7_000_000));
+    }
+
+    #[test]
+    fn a_hurrying_clock_catches_up_and_then_goes_with_the_other() {
+        let inner = ManualClock::at_ms(1_000_000);
+        let shared: SharedClock = Arc::clone(&inner) as _;
+        let clock = HurryingClock::new(shared, Duration::from_secs(590), 60);
+        let mut shown = vec![(clock.now_ms(), clock.monotonic_ns() / 1_000_000)];
+
+        for _ in 0..3 {
+            inner.advance(Duration::from_secs(5));
+            shown.push((clock.now_ms(), clock.monotonic_ns() / 1_000_000));
+        }
+
+        let want = [(410_000, 0), (710_000, 300_000), (1_010_000, 600_000), (1_015_000, 605_000)];
+        assert_eq!(shown, want);
     }
 
     #[test]

@@ -11,5 +11,5 @@ pub mod shield;
 pub mod tasks;
 pub mod units;
 
-pub use clock::{Clock, ManualClock, SystemClock};
+pub use clock::{Clock, HurryingClock, ManualClock, SystemClock};
 pub use kind::Kind;

@@ -1,4 +1,4 @@
-//! `commonwatch alerts list|history|explain`: what fires, what was told to whom, and why or why not.
+//! `commonwatch alerts list|history|explain|replay`: what fires, what was told to whom, and why or why not.
 
 use std::io::Write;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::ask::{Output, form, parse, pass_through};
 use super::client::{Client, ServerArgs};
 use super::table::Table;
-use super::{CliError, block_on};
+use super::{CliError, block_on, replay};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AlertsCommand {
@@ -18,6 +18,8 @@ pub(super) enum AlertsCommand {
     History(HistoryArgs),
     /// Why an alert was told, or why a rule is silent
     Explain(ExplainArgs),
+    /// Past alerts through other routes: who would have been told how often
+    Replay(replay::ReplayArgs),
 }
 
 #[derive(Debug, Args)]
@@ -59,6 +61,9 @@ pub(super) struct ExplainArgs {
     /// Explain this rule instead: why is it silent?
     #[arg(long, conflicts_with = "alert")]
     rule: Option<String>,
+    /// When it began, as the link in a notification says: opens what was kept of it
+    #[arg(long, conflicts_with = "rule")]
+    started: Option<String>,
     /// First time: seconds since 1970, or RFC 3339 [default: a day before the last]
     #[arg(long)]
     start: Option<String>,
@@ -77,6 +82,7 @@ pub(super) fn run(command: &AlertsCommand, out: &mut dyn Write) -> Result<(), Cl
         AlertsCommand::List(args) => list(args, out),
         AlertsCommand::History(args) => history(args, out),
         AlertsCommand::Explain(args) => explain(args, out),
+        AlertsCommand::Replay(args) => replay::run(args, out),
     }
 }
 
@@ -147,6 +153,7 @@ fn explain(args: &ExplainArgs, out: &mut dyn Write) -> Result<(), CliError> {
         (None, [one]) if is_fingerprint(one) => vec![("fingerprint", one.clone())],
         (None, all) => filters(all),
     };
+    given(&mut parameters, "started", &args.started);
     given(&mut parameters, "start", &args.start);
     given(&mut parameters, "end", &args.end);
     let body = get(&args.server, "/api/v1/admin/alerts/explain", &parameters)?;
@@ -173,8 +180,28 @@ fn explain(args: &ExplainArgs, out: &mut dyn Write) -> Result<(), CliError> {
     if !data["rule"].is_null() {
         write_rule(&data["rule"], out)?;
     }
+    // What was kept of it has what lay nearby; of one that just began it is asked for now.
+    let near = if data["kept"].is_null() { data } else { &data["kept"] };
+    write_near(near, out)?;
     writeln!(out)?;
     write_records(&data["records"], Output::Table, out)
+}
+
+fn write_near(near: &Value, out: &mut dyn Write) -> Result<(), CliError> {
+    if let Some(at) = near["keptAt"].as_str() {
+        writeln!(out, "  kept at {at}")?;
+    }
+    for line in near["lines"]["lines"].as_array().into_iter().flatten() {
+        writeln!(out, "  line {} {}", text(&line[0]), text(&line[1]))?;
+    }
+    for trace in near["traces"].as_array().into_iter().flatten() {
+        writeln!(out, "  trace {} of {} failed", text(&trace[0]), text(&trace[1]))?;
+    }
+    for other in near["similar"].as_array().into_iter().flatten() {
+        let labels = labels(&other["labels"]);
+        writeln!(out, "  before: {labels} began at {}", text(&other["startsAt"]))?;
+    }
+    Ok(())
 }
 
 fn write_rule(rule: &Value, out: &mut dyn Write) -> Result<(), CliError> {

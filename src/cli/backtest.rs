@@ -5,33 +5,26 @@
 //! the server has stored; results of recording rules are taken from there too, and silences of the
 //! time are not known any more.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use clap::Args;
-use parking_lot::Mutex;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::ask::form;
 use super::client::{Client, ServerArgs};
+use super::history::History;
 use super::rules::{formatted, read_policy};
 use super::table::Table;
 use super::{CliError, block_on};
 use crate::base::units::parse_duration_ms;
 use crate::base::{Clock as _, ManualClock, SystemClock};
-use crate::model::Labels;
 use crate::notify::{self, Policy, Replay, Replayed};
-use crate::rules::{
-    self, AlertEvent, Config, Context, Defaults, GroupDef, Metrics, Row, RuleDef, RuleSet, World,
-};
+use crate::rules::{self, Config, Context, Defaults, GroupDef, Metrics, RuleSet, World};
 
-/// The most moments of one range query.
-const POINTS_MAX: i64 = 5_000;
 /// The coarsest step of the clock.
-const STEP_MS_MAX: i64 = 60_000;
+pub(super) const STEP_MS_MAX: i64 = 60_000;
 
 #[derive(Debug, Args)]
 pub(super) struct BacktestArgs {
@@ -73,7 +66,7 @@ pub(super) fn run(args: &BacktestArgs, out: &mut dyn Write) -> Result<(), CliErr
     write_difference(&before, &after, &args.last, out)
 }
 
-fn policy(path: Option<&Path>) -> Result<Arc<Policy>, CliError> {
+pub(super) fn policy(path: Option<&Path>) -> Result<Arc<Policy>, CliError> {
     let Some(path) = path else {
         // A receiver to whom nothing is sent still has to be told.
         let text = "route: {receiver: everybody, group_by: [alertname, commons]}\n\
@@ -123,119 +116,14 @@ async fn replay(
     while now_ms <= end_ms {
         clock.set_ms(now_ms);
         set.tick().await;
-        if let Some(error) = world.failed.lock().take() {
+        if let Some(error) = world.take_failed() {
             return Err(CliError::failed(error));
         }
-        let events = std::mem::take(&mut *world.fired.lock());
+        let events = world.take_fired();
         told.extend(chain.step(events, now_ms));
         now_ms += step_ms;
     }
     Ok(told)
-}
-
-/// The past as a server has stored it.
-struct History {
-    client: Client,
-    end_ms: i64,
-    /// How far apart each expression is evaluated.
-    interval_ms: HashMap<String, i64>,
-    ranges: tokio::sync::Mutex<HashMap<String, Range>>,
-    fired: Mutex<Vec<AlertEvent>>,
-    failed: Mutex<Option<String>>,
-}
-
-/// The answers of an expression at the moments of a range.
-struct Range {
-    end_ms: i64,
-    by_time: BTreeMap<i64, Vec<(Labels, f64)>>,
-}
-
-impl History {
-    fn new(groups: &[GroupDef], client: Client, end_ms: i64) -> Self {
-        let exprs = groups.iter().flat_map(|group| {
-            let expr = |rule: &RuleDef| match rule {
-                RuleDef::Alert(alert) => alert.expr.clone(),
-                RuleDef::Record(record) => record.expr.clone(),
-            };
-            group.rules.iter().map(move |rule| (expr(rule), group.interval_ms))
-        });
-        Self {
-            client,
-            end_ms,
-            interval_ms: exprs.collect(),
-            ranges: tokio::sync::Mutex::default(),
-            fired: Mutex::default(),
-            failed: Mutex::default(),
-        }
-    }
-
-    async fn range(&self, expr: &str, start_ms: i64, step_ms: i64) -> Result<Range, String> {
-        let end_ms = self.end_ms.min(start_ms + step_ms * POINTS_MAX);
-        let parameters = [
-            ("query", expr.to_owned()),
-            ("start", seconds(start_ms)),
-            ("end", seconds(end_ms)),
-            ("step", seconds(step_ms)),
-        ];
-        let headers = [("content-type", "application/x-www-form-urlencoded")];
-        let asked = self.client.send("POST", "/api/v1/query_range", &headers, form(&parameters));
-        let body = asked.await.and_then(super::client::Answer::into_body);
-        let body = body.map_err(|error| error.to_string())?;
-        let answer: Value = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
-        let mut by_time: BTreeMap<i64, Vec<(Labels, f64)>> = BTreeMap::new();
-        for series in answer["data"]["result"].as_array().into_iter().flatten() {
-            let pairs = series["metric"].as_object().into_iter().flatten();
-            let labels: Labels =
-                pairs.map(|(name, value)| (name, value.as_str().unwrap_or_default())).collect();
-            for point in series["values"].as_array().into_iter().flatten() {
-                let at_ms = point[0].as_f64().map(ms_of);
-                let value = point[1].as_str().and_then(|text| text.parse().ok());
-                if let (Some(at_ms), Some(value)) = (at_ms, value) {
-                    by_time.entry(at_ms).or_default().push((labels.clone(), value));
-                }
-            }
-        }
-        Ok(Range { end_ms, by_time })
-    }
-}
-
-fn seconds(ms: i64) -> String {
-    format!("{}.{:03}", ms.div_euclid(1_000), ms.rem_euclid(1_000))
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "seconds since 1970 as ms fit")]
-fn ms_of(seconds: f64) -> i64 {
-    (seconds * 1e3).round() as i64
-}
-
-#[async_trait]
-impl World for History {
-    async fn ask(&self, expr: &str, time_ms: i64) -> Result<Vec<(Labels, f64)>, String> {
-        let mut ranges = self.ranges.lock().await;
-        if ranges.get(expr).is_none_or(|range| range.end_ms < time_ms) {
-            let step_ms = self.interval_ms.get(expr).copied().unwrap_or(STEP_MS_MAX);
-            match self.range(expr, time_ms, step_ms).await {
-                Ok(range) => drop(ranges.insert(expr.to_owned(), range)),
-                Err(error) => {
-                    *self.failed.lock() = Some(format!("{expr}: {error}"));
-                    return Err(error);
-                }
-            }
-        }
-        Ok(ranges
-            .get(expr)
-            .and_then(|range| range.by_time.get(&time_ms))
-            .cloned()
-            .unwrap_or_default())
-    }
-
-    async fn record(&self, _rows: Vec<Row>) -> Result<(), String> {
-        Ok(())
-    }
-
-    async fn fire(&self, events: Vec<AlertEvent>) {
-        self.fired.lock().extend(events);
-    }
 }
 
 /// How often each receiver would have been told that each alert fires.
@@ -251,7 +139,7 @@ fn counts(told: &[Replayed]) -> Counts {
     counts
 }
 
-fn write_difference(
+pub(super) fn write_difference(
     before: &[Replayed],
     after: &[Replayed],
     last: &str,

@@ -50,51 +50,11 @@ async fn replay(client: &Client, exchange: &Exchange) -> Result<Vec<String>, Cli
     Ok(exchange.judge(answer.status.as_u16(), &String::from_utf8_lossy(&answer.body)))
 }
 
+/// Grafana's data sources, for a server at [`EXAMPLE_URL`].
+const PROVISIONING: &str = include_str!("../../config/grafana-datasources.yaml");
+const EXAMPLE_URL: &str = "http://127.0.0.1:7070";
+
 /// Returns a file for Grafana's `provisioning/datasources/`.
 pub(super) fn provisioning(server: &str) -> String {
-    let url = server.trim_end_matches('/');
-    format!(
-        "# provisioning/datasources/commonwatch.yaml\n\
-         apiVersion: 1\n\
-         datasources:\n\
-         \x20 - name: commonwatch\n\
-         \x20   type: prometheus\n\
-         \x20   uid: commonwatch\n\
-         \x20   access: proxy\n\
-         \x20   url: {url}\n\
-         \x20   isDefault: true\n\
-         \x20   jsonData:\n\
-         \x20     httpMethod: POST\n\
-         \x20     prometheusType: Prometheus\n\
-         \x20     timeInterval: 15s\n\
-         \x20     # With tokens configured, give Grafana one that reads:\n\
-         \x20     # httpHeaderName1: Authorization\n\
-         \x20   # secureJsonData:\n\
-         \x20   #   httpHeaderValue1: Bearer $COMMONWATCH_TOKEN\n\
-         \x20 - name: commonwatch logs\n\
-         \x20   type: loki\n\
-         \x20   uid: commonwatch-logs\n\
-         \x20   access: proxy\n\
-         \x20   url: {url}\n\
-         \x20   # A token of this one needs `role = \"developer\"`; headers as above.\n\
-         \x20   jsonData:\n\
-         \x20     maxLines: 1000\n\
-         \x20 - name: commonwatch alerts\n\
-         \x20   type: alertmanager\n\
-         \x20   uid: commonwatch-alerts\n\
-         \x20   access: proxy\n\
-         \x20   url: {url}/am\n\
-         \x20   jsonData:\n\
-         \x20     implementation: prometheus\n\
-         \x20 - name: commonwatch traces\n\
-         \x20   type: tempo\n\
-         \x20   uid: commonwatch-traces\n\
-         \x20   access: proxy\n\
-         \x20   url: {url}/tempo\n\
-         \x20   jsonData:\n\
-         \x20     serviceMap:\n\
-         \x20       datasourceUid: commonwatch\n\
-         \x20     nodeGraph:\n\
-         \x20       enabled: true\n"
-    )
+    PROVISIONING.replace(EXAMPLE_URL, server.trim_end_matches('/'))
 }

@@ -3,7 +3,7 @@
 //! Some of it the files alone say: an annotation that names a label which the expression drops, growth
 //! of what is not a counter, an alert that does not say which commons it is about. The rest a running
 //! server says: a selector, or one matcher of it, that no series meets, a gauge under `rate`, how many
-//! alerts there would be now. With an Alertmanager configuration file, also who would be told.
+//! alerts there would be now; of LogQL, what `lint_logs` finds. With an Alertmanager configuration file, also who would be told.
 
 use std::collections::BTreeSet;
 
@@ -12,11 +12,12 @@ use serde_json::Value;
 
 use super::ask::form;
 use super::client::Client;
-use super::{CliError, block_on};
+use super::{CliError, block_on, lint_logs};
 use crate::model::{Labels, Matcher};
 use crate::notify::Policy;
+use crate::query::logql;
 use crate::query::promql::{self, ParseLimits};
-use crate::rules::{AlertDef, GroupDef, RuleDef};
+use crate::rules::{AlertDef, Asked, Dialect, GroupDef, RuleDef};
 
 /// Alerts of one rule past which its fan-out is worth a word.
 const FAN_OUT_USUAL: f64 = 20.0;
@@ -24,20 +25,47 @@ const FAN_OUT_USUAL: f64 = 20.0;
 /// Returns what the files alone say about a group's rules, a line each.
 pub(super) fn findings(group: &GroupDef) -> Vec<String> {
     let of = |rule: &RuleDef| {
-        let said = match rule {
-            RuleDef::Alert(alert) => of_alert(alert),
-            RuleDef::Record(record) => of_growth(&record.query),
-        };
+        let mut said = of_growth(rule.asked());
+        said.extend(of_window(rule.asked()));
+        if let RuleDef::Alert(alert) = rule {
+            said.extend(of_alert(alert));
+        }
         let place = format!("{}: group {:?}, {}", group.file, group.name, rule.name());
         said.into_iter().map(move |finding| format!("{place}: {finding}"))
     };
     group.rules.iter().flat_map(of).collect()
 }
 
+/// Returns the labels that a rule's results have at most, as far as its text tells.
+fn yielded(asked: &Asked) -> Option<BTreeSet<String>> {
+    match asked.dialect {
+        Dialect::Promql => {
+            let expr = promql::parse(&asked.text, &ParseLimits::experimental()).ok()?;
+            promql::labels_yielded(&expr)
+        }
+        Dialect::Logql => match logql::parse(&asked.text, &logql::ParseLimits::default()).ok()? {
+            logql::Expr::Metric(expr) => logql::labels_yielded(&expr),
+            logql::Expr::Log(_) => None,
+        },
+        Dialect::Traceql | Dialect::Sql => None,
+    }
+}
+
+/// A statement that does not say from when on looks at all there is, at every evaluation.
+fn of_window(asked: &Asked) -> Option<String> {
+    let is_endless = asked.dialect == Dialect::Sql && !asked.text.contains("$1");
+    is_endless.then(|| {
+        "the statement looks at all there is: compare a time with $1, where `range` begins, and $2"
+            .to_owned()
+    })
+}
+
 fn of_alert(alert: &AlertDef) -> Vec<String> {
-    let mut found = of_growth(&alert.query);
-    let Ok(expr) = promql::parse(&alert.query, &ParseLimits::default()) else { return found };
-    let Some(yielded) = promql::labels_yielded(&expr) else { return found };
+    let mut found = Vec::new();
+    if alert.name.contains("{{") {
+        found.push("the name of an alert is no template: people read it as it stands".to_owned());
+    }
+    let Some(yielded) = yielded(&alert.asked) else { return found };
     let texts = alert.labels.iter().chain(&alert.annotations);
     for (name, template) in texts {
         for label in labels_used(template.text()) {
@@ -56,8 +84,13 @@ fn of_alert(alert: &AlertDef) -> Vec<String> {
     found
 }
 
-fn of_growth(query: &str) -> Vec<String> {
-    let Ok(expr) = promql::parse(query, &ParseLimits::default()) else { return Vec::new() };
+fn of_growth(asked: &Asked) -> Vec<String> {
+    if asked.dialect != Dialect::Promql {
+        return Vec::new();
+    }
+    let Ok(expr) = promql::parse(&asked.text, &ParseLimits::experimental()) else {
+        return Vec::new();
+    };
     let is_counter = |name: &String| {
         ["_total", "_count", "_sum", "_bucket"].iter().any(|end| name.ends_with(end))
             || name.contains(':') // A recorded result has a name of its own.
@@ -72,6 +105,15 @@ fn of_growth(query: &str) -> Vec<String> {
 fn labels_used(text: &str) -> BTreeSet<String> {
     let pattern = Regex::new(r"\$labels\.([A-Za-z_][A-Za-z0-9_]*)").expect("it is a pattern");
     pattern.captures_iter(text).map(|found| found[1].to_owned()).collect()
+}
+
+/// Returns the `hours` that a rule and its overrides name and that no time interval has.
+pub(super) fn hours_unknown(alert: &AlertDef, policy: &Policy) -> BTreeSet<String> {
+    let own = alert.labels.iter().map(|(name, template)| (name.as_str(), template.text()));
+    let others = alert.overrides.iter().flat_map(|one| &one.labels);
+    let all = own.chain(others.map(|(name, text)| (name.as_str(), text.as_str())));
+    let named = all.filter(|(name, text)| *name == "hours" && !text.contains("{{"));
+    named.map(|(_, text)| text.to_owned()).filter(|name| !policy.has_interval(name)).collect()
 }
 
 /// Says who would be told of an alert, by the labels that its rule gives it for certain.
@@ -91,12 +133,21 @@ pub(super) fn findings_of_server(
 ) -> Result<Vec<String>, CliError> {
     let mut found = Vec::new();
     for rule in &group.rules {
-        let query = match rule {
-            RuleDef::Alert(alert) => &alert.query,
-            RuleDef::Record(record) => &record.query,
-        };
-        let Ok(expr) = promql::parse(query, &ParseLimits::default()) else { continue };
+        let (asked, query) = (rule.asked(), rule.query());
         let place = format!("{}: group {:?}, {}", group.file, group.name, rule.name());
+        if asked.dialect == Dialect::Logql {
+            let said = lint_logs::findings(&asked.text, client)?;
+            found.extend(said.into_iter().map(|said| format!("{place}: {said}")));
+            if matches!(rule, RuleDef::Alert(_)) {
+                let n_alerts = lint_logs::count_series(query, client)?;
+                found.extend(fan_out(&place, n_alerts));
+            }
+            continue;
+        }
+        if asked.dialect != Dialect::Promql {
+            continue;
+        }
+        let Ok(expr) = promql::parse(&asked.text, &ParseLimits::experimental()) else { continue };
         for selector in promql::selectors(&expr) {
             found.extend(of_selector(&selector, client)?.map(|said| format!("{place}: {said}")));
         }
@@ -106,13 +157,14 @@ pub(super) fn findings_of_server(
             }
         }
         if matches!(rule, RuleDef::Alert(_)) {
-            let n_alerts = count(query, client)?;
-            if n_alerts > FAN_OUT_USUAL {
-                found.push(format!("{place}: there would be {n_alerts} alerts now"));
-            }
+            found.extend(fan_out(&place, count(query, client)?));
         }
     }
     Ok(found)
+}
+
+fn fan_out(place: &str, n_alerts: f64) -> Option<String> {
+    (n_alerts > FAN_OUT_USUAL).then(|| format!("{place}: there would be {n_alerts} alerts now"))
 }
 
 fn of_selector(selector: &[Matcher], client: &Client) -> Result<Option<String>, CliError> {
@@ -140,7 +192,7 @@ fn of_selector(selector: &[Matcher], client: &Client) -> Result<Option<String>, 
     )))
 }
 
-fn shown(selector: &[Matcher]) -> String {
+pub(super) fn shown(selector: &[Matcher]) -> String {
     // The name, wherever it was written, is what a reader looks for first.
     let mut matchers: Vec<&Matcher> = selector.iter().collect();
     matchers.sort_by_key(|matcher| matcher.name != "__name__");
@@ -148,7 +200,11 @@ fn shown(selector: &[Matcher]) -> String {
     format!("{{{}}}", texts.join(", "))
 }
 
-fn get(client: &Client, path: &str, parameters: &[(&str, String)]) -> Result<Value, CliError> {
+pub(super) fn get(
+    client: &Client,
+    path: &str,
+    parameters: &[(&str, String)],
+) -> Result<Value, CliError> {
     let target = format!("{path}?{}", form(parameters));
     let body = block_on(client.send("GET", &target, &[], String::new()))?.into_body()?;
     serde_json::from_slice(&body)
@@ -187,7 +243,7 @@ mod tests {
     fn rule(text: &str) -> GroupDef {
         let text = format!("groups:\n- name: g\n  rules:\n  - {text}\n");
         let file = RuleFile { path: "r.yml".to_owned(), text };
-        let check = |expr: &str| Ok(expr.to_owned());
+        let check = |_: crate::rules::Dialect, expr: &str| Ok(expr.to_owned());
         rules_of(&file, &check)
     }
 

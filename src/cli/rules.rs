@@ -1,5 +1,7 @@
-//! `commonwatch rules check|test|backtest`: rule files before they are in force.
+//! `commonwatch rules check|test|backtest|objectives`: rule files before they are in force; `overrides` of
+//! those that are.
 
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,17 +9,27 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use clap::{Args, Subcommand};
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
+use serde_json::{Value, json};
 
+use super::ask::{Output, form, parse, pass_through};
 use super::client::{Client, ServerArgs};
+use super::table::Table;
 use super::{CliError, backtest, block_on, lint};
+use crate::app::{self, Trial};
+use crate::base::units::format_duration_ms;
 use crate::base::{Clock as _, SystemClock};
-use crate::model::{Labels, SeriesData};
+use crate::model::Labels;
 use crate::notify::Policy;
+use crate::query;
 use crate::query::promql::testing::MemorySource;
-use crate::query::promql::{self, Budget, Engine, ParseLimits, Value};
-use crate::rules::unit_test::{self, TestFile};
-use crate::rules::{self, AlertEvent, Config, Defaults, GroupDef, Row, RuleDef, World};
+use crate::query::promql::{self, Budget, Engine, ParseLimits};
+use crate::rules::text::Template;
+use crate::rules::unit_test::{self, Inputs, Made, TestFile};
+use crate::rules::{
+    self, AlertEvent, Config, Defaults, Dialect, GroupDef, Question, Row, RuleDef, World,
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum RulesCommand {
@@ -31,6 +43,29 @@ pub(super) enum RulesCommand {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
+    /// Print the rules that objectives become, in Prometheus' format
+    Objectives {
+        /// Files with `objectives`
+        #[arg(required = true)]
+        files: Vec<String>,
+    },
+    /// Who overrides what: what single commons have different in the rules of a running server
+    Overrides(OverridesArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct OverridesArgs {
+    /// Only this commons
+    #[arg(long)]
+    commons: Option<String>,
+    /// Only this rule
+    #[arg(long)]
+    rule: Option<String>,
+    #[command(flatten)]
+    server: ServerArgs,
+    /// How the answer is written
+    #[arg(long, short, value_enum, default_value = "table")]
+    output: Output,
 }
 
 #[derive(Debug, Args)]
@@ -56,6 +91,8 @@ pub(super) fn run(command: &RulesCommand, out: &mut dyn Write) -> Result<(), Cli
         RulesCommand::Check(args) => check(args, out),
         RulesCommand::Backtest(args) => backtest::run(args, out),
         RulesCommand::Test { files } => test(files, out),
+        RulesCommand::Objectives { files } => objectives(files, out),
+        RulesCommand::Overrides(args) => overrides(args, out),
     }
 }
 
@@ -67,9 +104,8 @@ fn check(args: &CheckArgs, out: &mut dyn Write) -> Result<(), CliError> {
     }
     let groups = rules::parse(&files, Defaults::from(&Config::default()), &formatted);
     let groups = groups.map_err(|error| CliError::failed(error.to_string()))?;
-    if let Some(path) = &args.alerting {
-        tell_routes(&groups, path, out)?;
-    }
+    // Mistakes in who is told do not hide what is odd about what is asked: all is told, then it fails.
+    let routes = args.alerting.as_ref().map(|path| tell_routes(&groups, path, out));
     let mut odd: Vec<String> = groups.iter().flat_map(lint::findings).collect();
     if args.live {
         let client = Client::new(&args.server)?;
@@ -84,6 +120,7 @@ fn check(args: &CheckArgs, out: &mut dyn Write) -> Result<(), CliError> {
     let (n_files, n_groups, n_odd) = (files.len(), groups.len(), odd.len());
     let verdict = if odd.is_empty() { "all right".to_owned() } else { format!("{n_odd} odd") };
     writeln!(out, "{n_files} files, {n_groups} groups, {n_rules} rules: {verdict}")?;
+    routes.unwrap_or(Ok(()))?;
     match args.strict && !odd.is_empty() {
         true => Err(CliError::failed(format!("{n_odd} findings, and --strict"))),
         false => Ok(()),
@@ -96,6 +133,9 @@ fn tell_routes(groups: &[GroupDef], path: &Path, out: &mut dyn Write) -> Result<
     for rule in groups.iter().flat_map(|group| &group.rules) {
         if let RuleDef::Alert(alert) = rule {
             writeln!(out, "{}", lint::route_of(alert, &policy, now_ms))?;
+            for hours in lint::hours_unknown(alert, &policy) {
+                writeln!(out, "odd: {}: no time interval is called `{hours}`", alert.name)?;
+            }
         }
     }
     Ok(())
@@ -110,8 +150,76 @@ pub(super) fn read_policy(path: &Path) -> Result<Policy, CliError> {
     })
 }
 
+fn objectives(patterns: &[String], out: &mut dyn Write) -> Result<(), CliError> {
+    let files = rules::read_files(patterns).map_err(|error| CliError::of(error.kind(), &error))?;
+    let groups = rules::parse(&files, Defaults::from(&Config::default()), &formatted);
+    let groups = groups.map_err(|error| CliError::failed(error.to_string()))?;
+    let compiled = groups.iter().filter(|group| group.name.starts_with("objective "));
+    let written = json!({ "groups": compiled.map(written).collect::<Vec<_>>() });
+    let text = serde_saphyr::to_string(&written)
+        .map_err(|error| CliError::failed(format!("cannot write YAML: {error}")))?;
+    out.write_all(text.as_bytes())?;
+    Ok(())
+}
+
+/// Returns a group as a rule file has it.
+fn written(group: &GroupDef) -> Value {
+    let texts = |all: &[(String, Template)]| {
+        let pairs = all.iter().map(|(name, template)| (name.clone(), template.text().to_owned()));
+        pairs.collect::<BTreeMap<_, _>>()
+    };
+    let rule = |rule: &RuleDef| match rule {
+        RuleDef::Record(def) => {
+            let labels: BTreeMap<_, _> = def.labels.iter().cloned().collect();
+            json!({ "record": def.name, "expr": def.query, "labels": labels })
+        }
+        RuleDef::Alert(def) => json!({
+            "alert": def.name, "expr": def.query,
+            "labels": texts(&def.labels), "annotations": texts(&def.annotations),
+        }),
+    };
+    let rules: Vec<Value> = group.rules.iter().map(rule).collect();
+    json!({ "name": group.name, "interval": format_duration_ms(group.interval_ms), "rules": rules })
+}
+
+fn overrides(args: &OverridesArgs, out: &mut dyn Write) -> Result<(), CliError> {
+    let given = [("commons", &args.commons), ("rule", &args.rule)];
+    let parameters: Vec<(&str, String)> =
+        given.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect();
+    let target = format!("/api/v1/admin/rules/overrides?{}", form(&parameters));
+    let client = Client::new(&args.server)?;
+    let body = block_on(client.send("GET", &target, &[], String::new()))?.into_body()?;
+    if args.output == Output::Json {
+        return pass_through(&body, out);
+    }
+    let answer = parse(&body)?;
+    let all = answer["data"]["overrides"].as_array().cloned().unwrap_or_default();
+    let columns = ["commons", "rule", "usual", "own", "until", "why", "place"];
+    let row = |one: &Value| {
+        let cell = |name: &&str| match &one[*name] {
+            Value::Object(pairs) => {
+                let said = |(name, text): (&String, &Value)| {
+                    format!("{name}={}", text.as_str().unwrap_or_default())
+                };
+                Value::String(pairs.iter().map(said).collect::<Vec<_>>().join(", "))
+            }
+            other => other.clone(),
+        };
+        columns.iter().map(cell).collect()
+    };
+    let rows = all.iter().map(row).collect();
+    let table = Table { columns: columns.iter().map(|name| (*name).to_owned()).collect(), rows };
+    match args.output {
+        Output::Csv => table.write_csv(out)?,
+        Output::Table | Output::Json => table.write_aligned(out)?,
+    }
+    Ok(())
+}
+
 fn test(paths: &[PathBuf], out: &mut dyn Write) -> Result<(), CliError> {
     let mut n_failed = 0;
+    let parsed = Parsed::default();
+    let make_world = |inputs, is_mixed| make_world(inputs, is_mixed, Arc::clone(&parsed));
     for path in paths {
         let shown = path.display().to_string();
         let text = std::fs::read_to_string(path)
@@ -133,26 +241,50 @@ fn test(paths: &[PathBuf], out: &mut dyn Write) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Returns an expression as people lay it out, or what is wrong with it.
-pub(super) fn formatted(expr: &str) -> Result<String, String> {
-    let parsed = promql::parse(expr, &ParseLimits::experimental());
-    parsed.map(|expr| expr.to_string()).map_err(|error| error.to_string())
+/// Returns an expression as people lay it out, or what is wrong with it. What a server has behind a
+/// switch is taken here: the files may be meant for one that has it on.
+pub(super) fn formatted(dialect: Dialect, text: &str) -> Result<String, String> {
+    let config = query::Config { promql_experimental: true, ..query::Config::default() };
+    app::formatted(&config, dialect, text)
 }
 
 /// Series in memory, evaluated by the engine of the server.
 struct MemoryWorld {
     source: Mutex<MemorySource>,
     engine: Engine,
+    parsed: Parsed,
 }
 
-fn make_world(series: Vec<SeriesData>) -> Arc<dyn World> {
-    let mut source = MemorySource::new();
-    for one in &series {
-        for (&timestamp_ms, &value) in one.timestamps_ms.iter().zip(&one.values) {
-            source.push(&one.labels, timestamp_ms, value);
+/// Expressions that were asked before: a rule is evaluated again and again.
+type Parsed = Arc<Mutex<HashMap<String, Arc<promql::Expr>>>>;
+
+/// Series alone are held in memory; what has other inputs or languages gets a store of its own.
+fn make_world(inputs: Inputs, is_mixed: bool, parsed: Parsed) -> BoxFuture<'static, Made> {
+    Box::pin(async move {
+        if is_mixed || !inputs.is_only_series() {
+            return Ok(Arc::new(Trial::of(inputs).await?) as Arc<dyn World>);
         }
+        let mut source = MemorySource::new();
+        for one in &inputs.series {
+            for (&timestamp_ms, &value) in one.timestamps_ms.iter().zip(&one.values) {
+                source.push(&one.labels, timestamp_ms, value);
+            }
+        }
+        let (source, engine) = (Mutex::new(source), Engine::default());
+        Ok(Arc::new(MemoryWorld { source, engine, parsed }) as Arc<dyn World>)
+    })
+}
+
+impl MemoryWorld {
+    fn parse(&self, text: &str) -> Result<Arc<promql::Expr>, String> {
+        if let Some(expr) = self.parsed.lock().get(text) {
+            return Ok(Arc::clone(expr));
+        }
+        let expr = promql::parse(text, &ParseLimits::experimental());
+        let expr = Arc::new(expr.map_err(|error| error.to_string())?);
+        self.parsed.lock().insert(text.to_owned(), Arc::clone(&expr));
+        Ok(expr)
     }
-    Arc::new(MemoryWorld { source: Mutex::new(source), engine: Engine::default() })
 }
 
 /// One expression of a unit test that runs longer is a mistake in the test.
@@ -160,18 +292,22 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[async_trait]
 impl World for MemoryWorld {
-    async fn ask(&self, expr: &str, time_ms: i64) -> Result<Vec<(Labels, f64)>, String> {
+    async fn ask(
+        &self,
+        question: Question<'_>,
+        time_ms: i64,
+    ) -> Result<Vec<(Labels, f64)>, String> {
         let shown = |error: promql::PromqlError| error.to_string();
-        let expr = promql::parse(expr, &ParseLimits::experimental()).map_err(shown)?;
+        let expr = self.parse(question.text)?;
         let budget = Budget::new(Arc::new(SystemClock::new()), TIMEOUT);
         let source = self.source.lock();
         let answer = self.engine.instant(&*source, &expr, time_ms, &budget).map_err(shown)?;
         match answer.value {
-            Value::Scalar { value, .. } => Ok(vec![(Labels::empty(), value)]),
-            Value::Vector(samples) => {
+            promql::Value::Scalar { value, .. } => Ok(vec![(Labels::empty(), value)]),
+            promql::Value::Vector(samples) => {
                 Ok(samples.into_iter().map(|sample| (sample.labels, sample.value)).collect())
             }
-            Value::String { .. } | Value::Matrix(_) => {
+            promql::Value::String { .. } | promql::Value::Matrix(_) => {
                 Err("a rule's expression must give a number or one value a series".to_owned())
             }
         }
@@ -186,4 +322,27 @@ impl World for MemoryWorld {
     }
 
     async fn fire(&self, _events: Vec<AlertEvent>) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_objectives_that_we_ship_become_rules_of_prometheus_format() {
+        let mut out = Vec::new();
+        objectives(&["alerts/objectives/gen3.yml".to_owned()], &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+
+        let file = rules::RuleFile { path: "compiled.yml".to_owned(), text };
+        let groups = rules::parse(&[file], Defaults::from(&Config::default()), &formatted).unwrap();
+
+        let names: Vec<&str> = groups.iter().map(|group| group.name.as_str()).collect();
+        let want = ["availability", "latency", "login success", "download success"];
+        assert_eq!(names, want.map(|name| format!("objective {name}")));
+        let n_alerts = |group: &GroupDef| {
+            group.rules.iter().filter(|rule| matches!(rule, RuleDef::Alert(_))).count()
+        };
+        assert!(groups.iter().all(|group| n_alerts(group) == 4), "two pages and two tickets each");
+    }
 }

@@ -6,26 +6,46 @@ use super::catalogue::Site;
 use super::dice::Dice;
 use super::lines::Streams;
 use super::pods::{Pods, stream};
+use super::scenario::Scenario;
 use super::text::{cdis, time};
+use super::trouble::Trouble;
 
 const PROBE_EVERY_MS: i64 = 10_000;
+const CUT_EVERY_MS: i64 = 120_000;
 const QUEUE_EVERY_MS: i64 = 20_000;
 const VITALS_EVERY_MS: i64 = 15_000;
+const EVENTS_EVERY_MS: i64 = 30_000;
 
 /// Writes what is said in a stretch of time.
 pub(super) fn write(
     site: &'static Site,
     pods: &Pods,
     (from_ms, to_ms): (i64, i64),
+    trouble: &Trouble,
     streams: &mut Streams,
     dice: &mut Dice,
 ) {
     for at_ms in multiples(PROBE_EVERY_MS, from_ms, to_ms) {
-        put(pods, site, "portal", at_ms, probe(at_ms), streams);
+        let mut line = probe(at_ms);
+        // Now and then a log driver cuts a line off.
+        if at_ms % CUT_EVERY_MS == 0 {
+            line.truncate(line.len() / 2);
+        }
+        put(pods, site, "portal", at_ms, line, streams);
     }
     for at_ms in multiples(QUEUE_EVERY_MS, from_ms, to_ms) {
         put(pods, site, "ssjdispatcher", at_ms, queue(at_ms, dice), streams);
-        put(pods, site, "audit", at_ms, audit(at_ms), streams);
+        if !trouble.is(Scenario::AuditStuck) {
+            put(pods, site, "audit", at_ms, audit(at_ms), streams);
+        }
+    }
+    for at_ms in multiples(EVENTS_EVERY_MS, from_ms, to_ms) {
+        let entries = streams.entry(events_stream(site)).or_default();
+        entries.push((at_ms * 1_000_000, event(dice)));
+    }
+    for at_ms in multiples(EVENTS_EVERY_MS, from_ms, to_ms) {
+        let entries = streams.entry(events_stream(site)).or_default();
+        entries.push((at_ms * 1_000_000, event(dice)));
     }
     for at_ms in multiples(VITALS_EVERY_MS, from_ms, to_ms) {
         if site.runs("portal") {
@@ -67,6 +87,29 @@ fn audit(at_ms: i64) -> String {
     cdis(at_ms * 1_000_000, "audit", "INFO", "Sleeping for 300 seconds...")
 }
 
+/// Events of Kubernetes come as logs of nobody: the stream knows the namespace alone.
+fn events_stream(site: &Site) -> Arc<str> {
+    stream(&[
+        ("cluster", site.cluster.to_owned()),
+        ("job", "integrations/kubernetes/eventhandler".to_owned()),
+        ("namespace", site.namespace.to_owned()),
+        ("project", site.project.to_owned()),
+    ])
+}
+
+fn event(dice: &mut Dice) -> String {
+    let (reason, kind, message) = *dice.one_of(&[
+        ("Scheduled", "Normal", "Successfully assigned the pod to ip-10-0-4-2"),
+        ("Pulled", "Normal", "Container image is already present on machine"),
+        ("Unhealthy", "Warning", "Readiness probe failed: HTTP probe failed with statuscode: 503"),
+    ]);
+    format!(
+        "name=indexd-deployment-{:05x} kind=Pod objectAPIversion=v1 reason={reason} type={kind} count={} msg={message:?}",
+        dice.below(1 << 20),
+        1 + dice.below(4)
+    )
+}
+
 /// Alloy's Faro receiver knows neither cluster nor namespace: the event says where it is from.
 fn faro_stream(site: &Site) -> Arc<str> {
     stream(&[
@@ -81,8 +124,11 @@ fn vitals(site: &Site, at_ms: i64, dice: &mut Dice) -> String {
     let at = time(at_ms * 1_000_000, "%Y-%m-%dT%H:%M:%SZ");
     let session = dice.bits();
     let about = format!(
-        "session_id={session:016x} page_url=https://{}/explorer browser_name=Firefox app_name=portal app_environment={} app_namespace={}",
-        site.hostname, site.hostname, site.namespace
+        "session_id={session:016x} page_url=https://{}/{} browser_name=Firefox app_name=portal app_environment={} app_namespace={}",
+        site.hostname,
+        dice.one_of(&["explorer", "discovery", "workspace"]),
+        site.hostname,
+        site.namespace
     );
     match dice.below(4) {
         0 => format!("timestamp=\"{at}\" kind=event event_name=manifestDownload {about}"),

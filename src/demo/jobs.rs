@@ -46,7 +46,7 @@ const fn cron_job(
     }
 }
 
-const CRON_JOBS: [CronJob; 6] = [
+const CRON_JOBS: [CronJob; 7] = [
     CronJob {
         container: "fence",
         ..cron_job("usersync", "fence", "*/30 * * * *", (30, 0), (60, 400))
@@ -57,6 +57,7 @@ const CRON_JOBS: [CronJob; 6] = [
     },
     cron_job("fence-visa-update", "fence", "30 * * * *", (60, 30), (20, 120)),
     cron_job("arborist-rm-expired-access", "arborist", "*/5 * * * *", (5, 0), (3, 9)),
+    cron_job("workspace-launch-test", "hatchery", "*/20 * * * *", (20, 0), (40, 120)),
     cron_job("google-manage-keys", "fence", "20 * * * *", (60, 20), (10, 60)),
     // Installed by the chart and switched off by this site.
     CronJob {
@@ -64,6 +65,12 @@ const CRON_JOBS: [CronJob; 6] = [
         ..cron_job("es-garbage", "guppy", "0 3 * * *", (1_440, 180), (10, 20))
     },
 ];
+
+/// Says whether a run of a job that began then, ms since 1970 UTC, goes wrong.
+pub(super) type GoesWrong<'a> = &'a dyn Fn(&str, i64) -> bool;
+
+/// When all of them were made, s since 1970 UTC.
+const CREATED_S: f64 = 1_767_225_600.0;
 
 /// One run, ms since 1970 UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,14 +91,18 @@ impl CronJob {
         Run { start_ms, end_ms: start_ms + (self.takes_s.0 + extra_s) * 1_000 }
     }
 
-    /// Returns the end of the latest run that is over.
-    fn last_success_ms(&self, site: &Site, now_ms: i64) -> i64 {
-        let latest = self.run_at(site, now_ms);
-        if latest.end_ms <= now_ms {
-            latest.end_ms
-        } else {
-            self.run_at(site, latest.start_ms - 1).end_ms
+    /// Returns the end of the latest run that Kubernetes calls a success.
+    fn last_success_ms(&self, site: &Site, now_ms: i64, goes_wrong: GoesWrong<'_>) -> i64 {
+        let mut run = self.run_at(site, now_ms);
+        while run.end_ms > now_ms || self.fails(run, goes_wrong) {
+            run = self.run_at(site, run.start_ms - 1);
         }
+        run.end_ms
+    }
+
+    /// Only usersync says with its exit code that it went wrong.
+    fn fails(&self, run: Run, goes_wrong: GoesWrong<'_>) -> bool {
+        self.name == "usersync" && goes_wrong(self.name, run.start_ms)
     }
 }
 
@@ -100,7 +111,12 @@ fn of_site(site: &'static Site) -> impl Iterator<Item = &'static CronJob> {
 }
 
 /// Writes what jobs print that began or ended in a stretch of time.
-pub(super) fn write(site: &'static Site, (from_ms, to_ms): (i64, i64), streams: &mut Streams) {
+pub(super) fn write(
+    site: &'static Site,
+    (from_ms, to_ms): (i64, i64),
+    goes_wrong: GoesWrong<'_>,
+    streams: &mut Streams,
+) {
     for job in of_site(site).filter(|job| !job.is_suspended) {
         let run = job.run_at(site, to_ms - 1);
         let stream = job_stream(site, job.name, run.start_ms / MINUTE_MS, job.container);
@@ -111,7 +127,11 @@ pub(super) fn write(site: &'static Site, (from_ms, to_ms): (i64, i64), streams: 
             }
         };
         say(run.start_ms, beginning(job.name, run.start_ms));
-        say(run.end_ms, ending(job.name, run.end_ms));
+        let last = match goes_wrong(job.name, run.start_ms) {
+            true => bad_ending(job.name, run),
+            false => ending(job.name, run),
+        };
+        say(run.end_ms, last);
     }
 }
 
@@ -127,9 +147,10 @@ fn beginning(job: &str, at_ms: i64) -> Vec<String> {
     }
 }
 
-fn ending(job: &str, at_ms: i64) -> Vec<String> {
-    let at_ns = at_ms * 1_000_000;
+fn ending(job: &str, run: Run) -> Vec<String> {
+    let at_ns = run.end_ms * 1_000_000;
     let last = match job {
+        "workspace-launch-test" => launch_test(run, "Running", 200),
         "usersync" => cdis(
             at_ns,
             "user_syncer",
@@ -142,35 +163,78 @@ fn ending(job: &str, at_ms: i64) -> Vec<String> {
     vec![last, "Exit code: 0".to_owned()]
 }
 
+/// How a run ends that went wrong, which its exit code does not always admit.
+fn bad_ending(job: &str, run: Run) -> Vec<String> {
+    let at_ns = run.end_ms * 1_000_000;
+    let (last, code) = match job {
+        "workspace-launch-test" => (launch_test(run, "Failed", 502), 0),
+        "etl-cronjob" => ("ERROR when connecting to spark. Please roll spark".to_owned(), 0),
+        _ => (cdis(at_ns, "user_syncer", "ERROR", "Could not synchronize successfully"), 1),
+    };
+    vec![last, format!("Exit code: {code}")]
+}
+
+/// The result of a launch on trial, as the job prints it.
+fn launch_test(run: Run, result: &str, proxy_status: u16) -> String {
+    let at = |at_ms: i64| time(at_ms * 1_000_000, "%Y-%m-%dT%H:%M:%S+00:00");
+    let duration_s = (run.end_ms - run.start_ms) / 1_000;
+    format!(
+        r#"{{"final_result": {{"image": "quay.io/demo/jupyter:1.4", "workspace_id": "5f2", "start_time": "{}", "end_time": "{}", "duration": {duration_s}, "result": "{result}", "reason_for_failure": null, "status_response": {{"status": "{result}"}}, "proxy_status": {proxy_status}}}}}"#,
+        at(run.start_ms),
+        at(run.end_ms),
+    )
+}
+
 /// Adds what kube-state-metrics says of the jobs.
-pub(super) fn scrape(site: &'static Site, now_ms: i64, into: &mut Scrape) {
+pub(super) fn scrape(
+    site: &'static Site,
+    now_ms: i64,
+    goes_wrong: GoesWrong<'_>,
+    into: &mut Scrape,
+) {
     for job in of_site(site) {
         let cron = [("namespace", site.namespace), ("cronjob", job.name)];
         let suspended = f64::from(u8::from(job.is_suspended));
         into.kube("kube_cronjob_spec_suspend", site, &cron, suspended);
         let info = [("schedule", job.schedule), ("concurrency_policy", "Forbid")];
         into.kube("kube_cronjob_info", site, &[cron.as_slice(), &info].concat(), 1.0);
+        into.kube("kube_cronjob_created", site, &cron, CREATED_S);
         if job.is_suspended {
             continue;
         }
-        let success_s = seconds(job.last_success_ms(site, now_ms));
+        let success_s = seconds(job.last_success_ms(site, now_ms, goes_wrong));
         into.kube("kube_cronjob_status_last_successful_time", site, &cron, success_s);
-        scrape_run(site, job, now_ms, into);
+        let last_ms = job.run_at(site, now_ms).start_ms;
+        let next_ms = last_ms + job.every_min * MINUTE_MS;
+        into.kube("kube_cronjob_status_last_schedule_time", site, &cron, seconds(last_ms));
+        into.kube("kube_cronjob_next_schedule_time", site, &cron, seconds(next_ms));
+        // Kubernetes keeps finished runs for a while.
+        let latest = job.run_at(site, now_ms);
+        scrape_run(site, job, latest, (now_ms, goes_wrong), into);
+        let before = job.run_at(site, latest.start_ms - 1);
+        scrape_run(site, job, before, (now_ms, goes_wrong), into);
     }
 }
 
-fn scrape_run(site: &'static Site, job: &CronJob, now_ms: i64, into: &mut Scrape) {
-    let run = job.run_at(site, now_ms);
+fn scrape_run(
+    site: &'static Site,
+    job: &CronJob,
+    run: Run,
+    (now_ms, goes_wrong): (i64, GoesWrong<'_>),
+    into: &mut Scrape,
+) {
     let name = format!("{}-{}", job.name, run.start_ms / MINUTE_MS);
     let labels = [("namespace", site.namespace), ("job_name", name.as_str())];
     let owner =
         [("owner_kind", "CronJob"), ("owner_name", job.name), ("owner_is_controller", "true")];
     into.kube("kube_job_owner", site, &[labels.as_slice(), &owner].concat(), 1.0);
     into.kube("kube_job_status_start_time", site, &labels, seconds(run.start_ms));
-    into.kube("kube_job_status_failed", site, &labels, 0.0);
     let is_over = run.end_ms <= now_ms;
-    into.kube("kube_job_status_succeeded", site, &labels, f64::from(u8::from(is_over)));
-    if is_over {
+    let failed = is_over && job.fails(run, goes_wrong);
+    let succeeded = is_over && !failed;
+    into.kube("kube_job_status_failed", site, &labels, f64::from(u8::from(failed)));
+    into.kube("kube_job_status_succeeded", site, &labels, f64::from(u8::from(succeeded)));
+    if succeeded {
         into.kube("kube_job_status_completion_time", site, &labels, seconds(run.end_ms));
     }
 }
@@ -185,10 +249,23 @@ mod tests {
         let usersync = &CRON_JOBS[0];
         for minute in 0..200 {
             let now_ms = 1_786_500_000_000 + minute * MINUTE_MS;
-            let age_ms = now_ms - usersync.last_success_ms(&SITES[0], now_ms);
+            let age_ms = now_ms - usersync.last_success_ms(&SITES[0], now_ms, &|_, _| false);
 
             assert!((0..=(30 + 7) * MINUTE_MS).contains(&age_ms), "{age_ms}");
         }
+    }
+
+    #[test]
+    fn kubernetes_believes_an_exit_code() {
+        let (usersync, etl) = (&CRON_JOBS[0], &CRON_JOBS[1]);
+        let now_ms = 1_786_500_000_000;
+        let began_wrong = |_: &str, start_ms: i64| start_ms > now_ms - 180 * MINUTE_MS;
+        let age_min = |job: &CronJob| {
+            (now_ms - job.last_success_ms(&SITES[0], now_ms, &began_wrong)) / MINUTE_MS
+        };
+
+        assert!((170..220).contains(&age_min(usersync)), "{}", age_min(usersync));
+        assert!(age_min(etl) < 60, "Spark was not there, and the Job is green: {}", age_min(etl));
     }
 
     #[test]
@@ -200,6 +277,7 @@ mod tests {
                 write(
                     &SITES[0],
                     (from_ms + i * step_ms, from_ms + (i + 1) * step_ms),
+                    &|_, _| false,
                     &mut streams,
                 );
             }

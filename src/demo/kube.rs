@@ -68,6 +68,8 @@ fn scrape_pod(site: &'static Site, pod: &Pod, is_failing: bool, into: &mut Scrap
     if is_failing {
         let reason = [container.as_slice(), &[("reason", "CrashLoopBackOff")]].concat();
         into.kube("kube_pod_container_status_waiting_reason", site, &reason, 1.0);
+        let ended = [container.as_slice(), &[("reason", "Error")]].concat();
+        into.kube("kube_pod_container_status_last_terminated_reason", site, &ended, 1.0);
     }
     let serves_metrics = site.has_fence_metrics && pod.service == "fence";
     let is_up =
@@ -91,6 +93,10 @@ fn scrape_scaling(site: &'static Site, into: &mut Scrape) {
     ];
     let bound = [claim.as_slice(), &[("phase", "Bound")]].concat();
     into.kube("kube_persistentvolumeclaim_status_phase", site, &bound, 1.0);
+    // cert-manager's own, inside the cluster; the site's is on the load balancer.
+    let certificate = [("namespace", site.namespace), ("name", "internal-tls")];
+    let expiry_s = (seconds(into.at_ms) / 2.6e6).floor() * 2.6e6 + 7.8e6;
+    into.kube("certmanager_certificate_expiration_timestamp_seconds", site, &certificate, expiry_s);
     let target = Target {
         job: "integrations/kubernetes/kubelet",
         instance: "ip-10-0-4-1",

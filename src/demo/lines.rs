@@ -9,7 +9,7 @@ use super::dice::Dice;
 use super::pods::Pods;
 use super::routes::Meaning;
 use super::text::{cdis, time};
-use super::traffic::Request;
+use super::traffic::{Fault, Request};
 
 /// Log lines by stream: ns since 1970 UTC and the text.
 pub(super) type Streams = BTreeMap<Arc<str>, Vec<(i64, String)>>;
@@ -68,10 +68,7 @@ impl Writer<'_> {
         }
         let at = request.at_ns;
         let line = match request.service {
-            "guppy" => format!(
-                "[{}] ERROR: [ES] elasticsearch cluster at gen3-elasticsearch-master:9200 is down!",
-                time(at, "%H:%M:%S")
-            ),
+            "guppy" => search_down(request),
             _ => cdis(
                 at,
                 "fence",
@@ -116,6 +113,12 @@ impl Writer<'_> {
                     dice.below(900_000)
                 ),
             ),
+            (_, Some(idp)) if request.fault == Some(Fault::KeysUnreachable) => cdis(
+                at,
+                "fence",
+                "ERROR",
+                &format!("Can not retrieve jwt keys from IdP's API: {idp} did not answer in 5 s"),
+            ),
             (_, Some(idp)) if request.status >= 400 => cdis(
                 at,
                 "fence",
@@ -154,6 +157,9 @@ impl Writer<'_> {
     }
 
     fn guppy(&mut self, request: &Request, dice: &mut Dice) {
+        if request.fault == Some(Fault::SearchDown) {
+            self.say(request, "guppy", search_down(request), dice);
+        }
         let (clock, ms) = (time(request.at_ns, "%H:%M:%S"), request.duration_s * 900.0);
         let index = dice.one_of(&["subject_idx subject", "file_idx file"]);
         let line = format!(
@@ -166,6 +172,13 @@ impl Writer<'_> {
         let user = request.visitor.user.unwrap_or(1);
         let at = time(request.at_ns, "%Y/%m/%d %H:%M:%S");
         let line = match request.meaning {
+            Meaning::Launch if request.fault == Some(Fault::LaunchFailed) => format!(
+                "{at} Failed to launch ECS workspace service for user researcher{user:03}@people.example: AccessDeniedException: not authorized to perform sts:AssumeRole"
+            ),
+            // Paid for by the user: into the cloud's own container service.
+            Meaning::Launch if user.is_multiple_of(4) => format!(
+                "{at} Launched ECS workspace service at lb-{user:03}.cloud.example for user researcher{user:03}@people.example"
+            ),
             Meaning::Launch => format!(
                 "{at} Launched pod hatchery-researcher{user:03}-40people-2eexample for user researcher{user:03}@people.example. Image: quay.io/demo/jupyter:1.4, CPU 1.0, Memory 2Gi"
             ),
@@ -187,6 +200,14 @@ impl Writer<'_> {
         let line = cdis(request.at_ns, "uvicorn.access", "INFO", &message);
         self.say(request, request.service, line, dice);
     }
+}
+
+/// guppy's complaint about Elasticsearch.
+fn search_down(request: &Request) -> String {
+    format!(
+        "[{}] ERROR: [ES] elasticsearch cluster at gen3-elasticsearch-master:9200 is down!",
+        time(request.at_ns, "%H:%M:%S")
+    )
 }
 
 /// The line of the revproxy.

@@ -7,9 +7,9 @@
 //!
 //! ```text
 //! catalogue, routes, people     who there is and what is asked
-//! scenario                      what goes wrong, when, and which alerts it must trip
+//! scenario, trouble             what goes wrong, where and when, and which alerts it must trip
 //! traffic -> lines, counters, traces      a request and what is said about it
-//! jobs, kube, ambient           what happens by itself
+//! jobs, kube, platform, probes, ambient      what happens by itself
 //! world -> wire -> ship         all of it, encoded, sent
 //! ```
 //!
@@ -24,7 +24,9 @@ mod jobs;
 mod kube;
 mod lines;
 mod people;
+mod platform;
 mod pods;
+mod probes;
 mod routes;
 mod scenario;
 mod scrape;
@@ -32,6 +34,7 @@ mod ship;
 mod text;
 mod traces;
 mod traffic;
+mod trouble;
 mod wire;
 mod world;
 #[cfg(test)]
@@ -49,9 +52,6 @@ use crate::base::clock::SharedClock;
 use catalogue::CLUSTERS;
 use ship::{Outbox, Sender};
 
-/// How often the world moves when it runs by itself.
-const TICK_EVERY: Duration = Duration::from_secs(1);
-
 /// How much is sent, and what goes wrong.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -65,6 +65,10 @@ pub struct Config {
     pub traces: bool,
     /// What goes wrong.
     pub schedule: Schedule,
+    /// The hosts whose services send; when there are none, all do.
+    pub only: Vec<String>,
+    /// How often the world moves when it runs by itself.
+    pub tick_every: Duration,
     /// The most requests that one cluster keeps back.
     pub parcels_max: usize,
 }
@@ -77,6 +81,8 @@ impl Default for Config {
             metrics_every_ms: 15_000,
             traces: true,
             schedule: Schedule::default(),
+            only: Vec::new(),
+            tick_every: Duration::from_secs(1),
             parcels_max: 10_000,
         }
     }
@@ -98,6 +104,7 @@ pub struct Demo {
     clock: SharedClock,
     sender: Sender,
     outboxes: Vec<Outbox>,
+    tick_every: Duration,
 }
 
 impl Demo {
@@ -105,8 +112,9 @@ impl Demo {
     pub fn new(config: Config, addresses: Addresses, clock: SharedClock) -> Self {
         let outbox = |cluster: &&'static str| Outbox::new(cluster, config.parcels_max);
         let outboxes = CLUSTERS.iter().map(outbox).collect();
+        let tick_every = config.tick_every;
         let world = World::new(config, clock.now_ms());
-        Self { world, clock, sender: Sender::new(addresses), outboxes }
+        Self { world, clock, sender: Sender::new(addresses), outboxes, tick_every }
     }
 
     /// Moves the world to the clock's time and queues what was sent until then.
@@ -147,7 +155,7 @@ impl Demo {
 
     /// Moves and ships until `shutdown` is cancelled.
     pub async fn run(mut self, shutdown: CancellationToken) {
-        let mut pause = TICK_EVERY;
+        let mut pause = self.tick_every;
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -156,7 +164,7 @@ impl Demo {
             self.tick();
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                asked = self.ship() => pause = asked.unwrap_or(TICK_EVERY).max(TICK_EVERY),
+                asked = self.ship() => pause = asked.unwrap_or_default().max(self.tick_every),
             }
         }
     }

@@ -43,6 +43,11 @@ pub(super) fn visitor(dice: &mut Dice) -> Visitor {
     }
 }
 
+/// Returns one that reads everything there is, page by page.
+pub(super) fn crawler(dice: &mut Dice) -> Visitor {
+    Visitor { user: None, address: "198.51.100.7".to_owned(), agent: BOTS[0], session: dice.bits() }
+}
+
 impl Visitor {
     /// Returns the same visitor after a login.
     #[must_use]

@@ -69,6 +69,10 @@ pub(super) const LOGIN: Route = meaning(
     Meaning::Login,
 );
 
+/// What a crawler asks for.
+pub(super) const CRAWLED: Route =
+    route("indexd", "GET", "/index/index/{guid}", 0.0, INDEXD_S, false);
+
 /// Everything else.
 pub(super) const ROUTES: [Route; 48] = [
     meaning(route("portal", "GET", "/", 6.0, STATIC_S, false), Meaning::Static),

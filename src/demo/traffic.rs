@@ -8,15 +8,23 @@ use chrono::{Datelike, Timelike};
 use super::catalogue::Site;
 use super::dice::Dice;
 use super::people::{self, Visitor};
-use super::routes::{LOGIN, Meaning, ROUTES, Route};
+use super::routes::{CRAWLED, LOGIN, Meaning, ROUTES, Route};
+use super::scenario::Scenario;
 use super::text;
+use super::trouble::Trouble;
 
-/// What is going wrong at a site.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Trouble {
-    pub(super) is_fence_down: bool,
-    pub(super) is_ras_down: bool,
-    pub(super) is_guppy_down: bool,
+/// How many requests a second a crawler sends, whatever the usual rate is.
+const CRAWL_PER_S: f64 = 200.0;
+
+/// What is wrong with a request, where its status does not tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The keys of its identity provider cannot be fetched.
+    KeysUnreachable,
+    /// Elasticsearch did not answer.
+    SearchDown,
+    /// The workspace was accepted and does not start.
+    LaunchFailed,
 }
 
 /// One request as the revproxy saw it.
@@ -34,6 +42,7 @@ pub(super) struct Request {
     pub(super) visitor: Visitor,
     /// The identity provider, when it is a callback.
     pub(super) callback_of: Option<&'static str>,
+    pub(super) fault: Option<Fault>,
     pub(super) id: String,
 }
 
@@ -65,7 +74,7 @@ impl Traffic {
     pub(super) fn between(
         &mut self,
         (from_ms, to_ms): (i64, i64),
-        trouble: Trouble,
+        trouble: &Trouble,
         dice: &mut Dice,
     ) -> Vec<Request> {
         let length_ms = u64::try_from(to_ms - from_ms).unwrap_or(0);
@@ -76,12 +85,33 @@ impl Traffic {
             let offset_ns = i64::try_from(dice.below(length_ms * 1_000_000)).unwrap_or(0);
             requests.push(self.next(from_ms * 1_000_000 + offset_ns, trouble, dice));
         }
+        if trouble.is(Scenario::IndexCrawl) {
+            self.crawl((from_ms, length_ms), trouble, dice, &mut requests);
+        }
         requests.sort_by_key(|request| request.at_ns);
         requests.extend(self.due(to_ms * 1_000_000, trouble, dice));
         requests
     }
 
-    fn next(&mut self, at_ns: i64, trouble: Trouble, dice: &mut Dice) -> Request {
+    /// Adds what a crawler asks of indexd.
+    fn crawl(
+        &self,
+        (from_ms, length_ms): (i64, u64),
+        trouble: &Trouble,
+        dice: &mut Dice,
+        requests: &mut Vec<Request>,
+    ) {
+        let mut owed = CRAWL_PER_S * text::as_f64(length_ms) / 1e3;
+        while owed >= 1.0 {
+            owed -= 1.0;
+            let offset_ns = i64::try_from(dice.below(length_ms * 1_000_000)).unwrap_or(0);
+            let (path, visitor) = (fill(CRAWLED.path, dice), people::crawler(dice));
+            let at_ns = from_ms * 1_000_000 + offset_ns;
+            requests.push(self.request(at_ns, &CRAWLED, path, visitor, trouble, dice));
+        }
+    }
+
+    fn next(&mut self, at_ns: i64, trouble: &Trouble, dice: &mut Dice) -> Request {
         let visitor = people::visitor(dice);
         let logins = LOGIN.share * self.site.favour("login");
         let weight = |route: &Route| match self.site.runs(route.service) {
@@ -104,7 +134,7 @@ impl Traffic {
         at_ns: i64,
         idp: &'static str,
         visitor: Visitor,
-        trouble: Trouble,
+        trouble: &Trouble,
         dice: &mut Dice,
     ) -> Request {
         let path = LOGIN.path.replace("{idp}", idp).replace("{host}", self.site.hostname);
@@ -118,7 +148,7 @@ impl Traffic {
     }
 
     /// Returns what people do who were away until now.
-    fn due(&mut self, now_ns: i64, trouble: Trouble, dice: &mut Dice) -> Vec<Request> {
+    fn due(&mut self, now_ns: i64, trouble: &Trouble, dice: &mut Dice) -> Vec<Request> {
         let (due, later) = std::mem::take(&mut self.pending)
             .into_iter()
             .partition(|pending: &Pending| pending.due_ns < now_ns);
@@ -138,7 +168,7 @@ impl Traffic {
         at_ns: i64,
         idp: &'static str,
         visitor: Visitor,
-        trouble: Trouble,
+        trouble: &Trouble,
         dice: &mut Dice,
     ) -> Request {
         let last = if idp == "ras" { "callback" } else { "login" };
@@ -150,7 +180,10 @@ impl Traffic {
         let visitor = visitor.logged_in(dice);
         let mut request = self.request(at_ns, &LOGIN, path, visitor.clone(), trouble, dice);
         request.callback_of = Some(idp);
-        let fails = trouble.is_ras_down && idp == "ras";
+        let fails = trouble.is(Scenario::RasOutage) && idp == "ras";
+        if fails && dice.chance(0.5) {
+            request.fault = Some(Fault::KeysUnreachable);
+        }
         if request.status < 500 {
             request.status = if fails || dice.chance(0.03) { 400 } else { 302 };
         }
@@ -170,13 +203,14 @@ impl Traffic {
         route: &Route,
         path: String,
         visitor: Visitor,
-        trouble: Trouble,
+        trouble: &Trouble,
         dice: &mut Dice,
     ) -> Request {
-        let (status, duration_s) = outcome(route, trouble, dice);
+        let (status, duration_s) = outcome(route, visitor.user.is_some(), trouble, dice);
         // During a blue/green migration some of the traffic still goes the old way.
+        let old_share = if trouble.is(Scenario::BlueGreen) { 0.5 } else { 0.15 };
         let namespace = match self.site.old_namespace {
-            Some(old) if dice.chance(0.15) => old,
+            Some(old) if dice.chance(old_share) => old,
             _ => self.site.namespace,
         };
         Request {
@@ -191,23 +225,45 @@ impl Traffic {
             size_bytes: if status == 304 { 0 } else { 150 + dice.below(8_000) },
             visitor,
             callback_of: None,
+            fault: fault(route, trouble, dice),
             id: dice.hex32(),
         }
     }
 }
 
+/// Returns what goes wrong with a request although it is answered well.
+fn fault(route: &Route, trouble: &Trouble, dice: &mut Dice) -> Option<Fault> {
+    if route.service == "guppy" && trouble.is(Scenario::SearchIll) {
+        return dice.chance(0.2).then_some(Fault::SearchDown);
+    }
+    let is_launch = route.meaning == Meaning::Launch && trouble.is(Scenario::LaunchFailure);
+    is_launch.then_some(Fault::LaunchFailed)
+}
+
 /// Returns how a request ends: its status and how long it takes.
-fn outcome(route: &Route, trouble: Trouble, dice: &mut Dice) -> (u16, f64) {
+fn outcome(route: &Route, is_known: bool, trouble: &Trouble, dice: &mut Dice) -> (u16, f64) {
     let is_fence = matches!(route.service, "fence" | "presigned-url-fence");
-    let is_down =
-        (trouble.is_fence_down && is_fence) || (trouble.is_guppy_down && route.service == "guppy");
+    let is_down = (trouble.is(Scenario::FenceDatabase) && is_fence)
+        || (trouble.is(Scenario::StagingNoise) && route.service == "guppy");
     if is_down && dice.chance(0.9) {
         let status = if dice.chance(0.6) { 502 } else { 503 };
         return (status, dice.log_normal(1.5, 0.4));
     }
+    // Programs send their token in a short header of its own; a browser sends it with everything.
+    let by_browser = is_known && matches!(route.meaning, Meaning::Plain | Meaning::Static);
+    if by_browser && trouble.is(Scenario::TokenGrowth) && dice.chance(0.4) {
+        return (431, dice.log_normal(0.01, 0.3));
+    }
+    if route.meaning == Meaning::SignedUrl && trouble.is_access_lost() && dice.chance(0.6) {
+        return (403, dice.log_normal(route.median_s, route.sigma));
+    }
+    let (median_s, sigma) = match route.service {
+        "indexd" if trouble.is(Scenario::IndexCrawl) => (9.0, 0.5),
+        "guppy" if trouble.is(Scenario::SearchIll) => (4.8, 0.2),
+        _ => (route.median_s, route.sigma),
+    };
     let cap_s = if route.service == "sheepdog" { 300.0 } else { 400.0 };
-    let duration_s = dice.log_normal(route.median_s, route.sigma).min(cap_s);
-    (status(route, is_fence, dice), duration_s)
+    (status(route, is_fence, dice), dice.log_normal(median_s, sigma).min(cap_s))
 }
 
 fn status(route: &Route, is_fence: bool, dice: &mut Dice) -> u16 {

@@ -25,8 +25,16 @@ const SPAN_BOUNDS_S: [f64; 12] =
 /// Upper bounds of calls between services, the same; calls last longer than most spans.
 const CALL_BOUNDS_S: [f64; 12] =
     [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2, 102.4, 204.8];
+/// What Elasticsearch takes: mostly a tenth of a second, and 5 s is slow.
+const QUERY_BOUNDS_S: [f64; 12] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+/// What it takes to launch a workspace: minutes.
+const LAUNCH_BOUNDS_S: [f64; 12] =
+    [5.0, 10.0, 20.0, 30.0, 60.0, 90.0, 120.0, 180.0, 240.0, 300.0, 420.0, 600.0];
+/// The buckets of a histogram, the last without a bound.
+const N_BUCKETS: usize = BOUNDS_S.len() + 1;
 /// Bucket, sum and count series of one histogram.
-const HISTOGRAM_SERIES: usize = BOUNDS_S.len() + 3;
+pub(super) const HISTOGRAM_SERIES: usize = N_BUCKETS + 2;
 /// What labels say when there are too many of them.
 pub(super) const OTHER: &str = "other";
 
@@ -41,20 +49,74 @@ pub(super) struct Family {
 /// The labels of one observation beside those of the tags.
 pub(super) type Pairs<'a> = &'a [(&'static str, &'a str)];
 
+/// Observations by bucket. Numbers of them are doubles, as samples are.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Histogram {
+    counts: [f64; N_BUCKETS],
+    sum: f64,
+}
+
+impl Histogram {
+    /// Adds `n` observations of a value.
+    pub(super) fn add(&mut self, bounds: &[f64; BOUNDS_S.len()], value: f64, n: f64) {
+        self.counts[bounds.partition_point(|bound| *bound < value)] += n;
+        self.sum += value * n;
+    }
+
+    fn add_all(&mut self, other: &Histogram) {
+        self.counts.iter_mut().zip(other.counts).for_each(|(count, more)| *count += more);
+        self.sum += other.sum;
+    }
+
+    /// Returns cumulative buckets, sum and count: the values of `histogram_labels`.
+    pub(super) fn samples(&self) -> impl Iterator<Item = f64> {
+        let mut total = 0.0;
+        let mut all = [self.sum; HISTOGRAM_SERIES];
+        for (sample, count) in all.iter_mut().zip(self.counts) {
+            total += count;
+            *sample = total;
+        }
+        all[HISTOGRAM_SERIES - 1] = total;
+        all.into_iter()
+    }
+}
+
 #[derive(Debug)]
 enum Value {
     Counter(f64),
     Gauge(f64),
-    Histogram { counts: [u64; BOUNDS_S.len() + 1], sum: f64 },
+    Histogram(Box<Histogram>),
 }
 
 #[derive(Debug)]
 struct Series {
-    /// One for each sample it gives, in the order of `samples`.
+    /// One for each sample it gives.
     labels: Vec<Labels>,
     meta: SeriesMeta,
     value: Value,
     is_collected: bool,
+}
+
+/// Values of one histogram on their way into the book.
+#[derive(Debug, Clone)]
+pub(super) struct Tally {
+    family: &'static Family,
+    bounds: &'static [f64; BOUNDS_S.len()],
+    values: Histogram,
+    n: u64,
+}
+
+impl Tally {
+    /// Returns a tally without a value.
+    pub(super) fn new(family: &'static Family) -> Self {
+        Self { family, bounds: bounds(family.name), values: Histogram::default(), n: 0 }
+    }
+
+    /// Adds a value.
+    pub(super) fn add(&mut self, value: f64) {
+        self.values.add(self.bounds, value, 1.0);
+        self.n += 1;
+    }
 }
 
 /// The derived series of one commons.
@@ -84,16 +146,43 @@ impl Book {
         }
     }
 
-    /// Adds to a counter.
+    /// Adds to a counter. Returns true when its series is new.
     pub(super) fn count(
         &mut self,
         family: &'static Family,
         tags: &Tags,
         pairs: Pairs<'_>,
         by: f64,
-    ) {
-        if let Value::Counter(total) = self.entry(family, tags, pairs) {
+    ) -> bool {
+        self.count_all(family, tags, pairs, 1, by)
+    }
+
+    /// Adds what `n` observations come to. Returns true when the series is new.
+    pub(super) fn count_all(
+        &mut self,
+        family: &'static Family,
+        tags: &Tags,
+        pairs: Pairs<'_>,
+        n: u64,
+        by: f64,
+    ) -> bool {
+        let n_before = self.series.len();
+        if let Value::Counter(total) = self.entry(family, tags, pairs, n) {
             *total += by;
+        }
+        self.series.len() > n_before
+    }
+
+    /// Sets a gauge.
+    pub(super) fn set(
+        &mut self,
+        family: &'static Family,
+        tags: &Tags,
+        pairs: Pairs<'_>,
+        value: f64,
+    ) {
+        if let Value::Gauge(last) = self.entry(family, tags, pairs, 1) {
+            *last = value;
         }
     }
 
@@ -105,7 +194,7 @@ impl Book {
         pairs: Pairs<'_>,
         value: f64,
     ) {
-        if let Value::Gauge(last) = self.entry(family, tags, pairs) {
+        if let Value::Gauge(last) = self.entry(family, tags, pairs, 1) {
             *last = last.max(value);
         }
     }
@@ -118,9 +207,15 @@ impl Book {
         pairs: Pairs<'_>,
         value: f64,
     ) {
-        if let Value::Histogram { counts, sum } = self.entry(family, tags, pairs) {
-            counts[bounds_s(family).partition_point(|bound| *bound < value)] += 1;
-            *sum += value;
+        let mut tally = Tally::new(family);
+        tally.add(value);
+        self.observe_all(&tally, tags, pairs);
+    }
+
+    /// Adds the values of a tally to its histogram.
+    pub(super) fn observe_all(&mut self, tally: &Tally, tags: &Tags, pairs: Pairs<'_>) {
+        if let Value::Histogram(values) = self.entry(tally.family, tags, pairs, tally.n) {
+            values.add_all(&tally.values);
         }
     }
 
@@ -146,7 +241,7 @@ impl Book {
         for series in self.series.values_mut() {
             let born = !std::mem::replace(&mut series.is_collected, true)
                 && !matches!(series.value, Value::Gauge(_));
-            for (labels, value) in series.labels.iter().zip(samples(&series.value)) {
+            let mut push = |labels: &Labels, value| {
                 into.push(DerivedSample {
                     commons: self.commons.clone(),
                     labels: labels.clone(),
@@ -154,11 +249,25 @@ impl Book {
                     value,
                     born,
                 });
+            };
+            match &series.value {
+                Value::Counter(value) | Value::Gauge(value) => push(&series.labels[0], *value),
+                Value::Histogram(histogram) => {
+                    let all = series.labels.iter().zip(histogram.samples());
+                    all.for_each(|(labels, value)| push(labels, value));
+                }
             }
         }
     }
 
-    fn entry(&mut self, family: &'static Family, tags: &Tags, pairs: Pairs<'_>) -> &mut Value {
+    /// Returns what `n` observations are added to.
+    fn entry(
+        &mut self,
+        family: &'static Family,
+        tags: &Tags,
+        pairs: Pairs<'_>,
+        n: u64,
+    ) -> &mut Value {
         let mut key = self.key_of(family, Some(tags), pairs);
         let is_new = !self.series.contains_key(&key);
         let n_new = if family.kind == MetricKind::Histogram { HISTOGRAM_SERIES } else { 1 };
@@ -166,7 +275,7 @@ impl Book {
         if is_new && fits {
             self.insert(key, family, Some(tags), pairs);
         } else if is_new {
-            self.n_overflows += 1;
+            self.n_overflows += n;
             let others: Vec<_> = pairs.iter().map(|(name, _)| (*name, OTHER)).collect();
             key = self.key_of(family, None, &others);
             if !self.series.contains_key(&key) {
@@ -217,12 +326,12 @@ fn new_series(family: &Family, commons: &Commons, tags: Option<&Tags>, pairs: Pa
     let unit = Arc::from(family.unit);
     let meta = SeriesMeta { kind: family.kind, temporality, unit, ..SeriesMeta::default() };
     let value = match family.kind {
-        MetricKind::Histogram => Value::Histogram { counts: [0; BOUNDS_S.len() + 1], sum: 0.0 },
+        MetricKind::Histogram => Value::Histogram(Box::default()),
         MetricKind::Gauge => Value::Gauge(0.0),
         _ => Value::Counter(0.0),
     };
     let labels = match family.kind {
-        MetricKind::Histogram => histogram_labels(family, &mut builder),
+        MetricKind::Histogram => histogram_labels(family.name, &mut builder),
         _ => vec![builder.set(METRIC_NAME, family.name).build()],
     };
     Series { labels, meta, value, is_collected: false }
@@ -241,45 +350,24 @@ fn tag_labels(commons: &Commons, tags: Option<&Tags>) -> LabelsBuilder {
     builder
 }
 
-fn bounds_s(family: &Family) -> &'static [f64; BOUNDS_S.len()] {
-    match family.name {
+/// Returns the upper bounds of a histogram's buckets.
+pub(super) fn bounds(metric: &str) -> &'static [f64; BOUNDS_S.len()] {
+    match metric {
         name if name.starts_with("traces_spanmetrics_") => &SPAN_BOUNDS_S,
         name if name.starts_with("traces_service_graph_") => &CALL_BOUNDS_S,
+        name if name.starts_with("csoc_es_query_") => &QUERY_BOUNDS_S,
+        name if name.starts_with("csoc_workspace_test_") => &LAUNCH_BOUNDS_S,
         _ => &BOUNDS_S,
     }
 }
 
-fn histogram_labels(family: &Family, builder: &mut LabelsBuilder) -> Vec<Labels> {
-    let name = family.name;
+/// Returns the labels of a histogram's series: a bucket each, sum, count.
+pub(super) fn histogram_labels(name: &str, builder: &mut LabelsBuilder) -> Vec<Labels> {
     builder.set(METRIC_NAME, &format!("{name}_bucket"));
-    let bounds = bounds_s(family).iter().map(f64::to_string).chain(["+Inf".to_owned()]);
+    let bounds = bounds(name).iter().map(f64::to_string).chain(["+Inf".to_owned()]);
     let mut all: Vec<Labels> = bounds.map(|le| builder.set("le", &le).build()).collect();
     builder.remove("le");
     all.push(builder.set(METRIC_NAME, &format!("{name}_sum")).build());
     all.push(builder.set(METRIC_NAME, &format!("{name}_count")).build());
     all
-}
-
-/// The values of a series' samples: one, or cumulative buckets, sum and count.
-fn samples(value: &Value) -> Vec<f64> {
-    match value {
-        Value::Counter(value) | Value::Gauge(value) => vec![*value],
-        Value::Histogram { counts, sum } => {
-            let mut total = 0_u64;
-            let mut all: Vec<f64> = counts
-                .iter()
-                .map(|count| {
-                    total += count;
-                    as_f64(total)
-                })
-                .collect();
-            all.extend([*sum, as_f64(total)]);
-            all
-        }
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
-fn as_f64(count: u64) -> f64 {
-    count as f64
 }

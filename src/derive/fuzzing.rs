@@ -3,10 +3,56 @@
 
 use std::sync::{Arc, LazyLock};
 
-use super::{Config, Derive, Metrics};
+use super::{Config, Derive, Metrics, lines};
 use crate::base::ManualClock;
 use crate::model::{Commons, Tags};
 use crate::tagging::{self, Tagger};
+
+/// Whose lines they may be.
+const SERVICES: [Option<&str>; 16] = [
+    Some("revproxy"),
+    Some("fence"),
+    Some("job:usersync"),
+    None,
+    Some("portal"),
+    Some("audit"),
+    Some("arborist"),
+    Some("guppy"),
+    Some("hatchery"),
+    Some("ssjdispatcher"),
+    Some("sower"),
+    Some("job:etl-cronjob"),
+    Some("job:workspace-launch-test"),
+    Some("metadata"),
+    Some("presigned-url-fence"),
+    Some("indexd"),
+];
+
+/// One line, read as whoever may have written it: what is given are pieces of it, and numbers.
+pub fn line_read(bytes: &[u8]) {
+    let body = String::from_utf8_lossy(bytes);
+    let ours = body.as_bytes().as_ptr_range();
+    let is_piece = |text: &str| {
+        let text = text.as_bytes().as_ptr_range();
+        text.is_empty() || (ours.start <= text.start && text.end <= ours.end)
+    };
+    for is_edge in [true, false] {
+        let line = lines::read(&body, is_edge);
+        assert!(["debug", "info", "warn", "error", "unknown"].contains(&line.level), "{line:?}");
+        assert!(is_piece(line.logger) && is_piece(line.message), "{line:?}");
+        if let Some(request) = line.request {
+            let texts = [request.verb, request.path, request.upstream, request.proxy_service];
+            assert!(texts.into_iter().chain([request.user]).flatten().all(is_piece), "{line:?}");
+            let numbers = [request.duration_s, request.size_bytes];
+            let is_size = |number: &f64| number.is_finite() && *number >= 0.0;
+            assert!(numbers.iter().flatten().all(is_size), "{line:?}");
+        }
+        assert_eq!(lines::ReadLine::of(&line, &body).line(&body), line, "kept as it was read");
+        if let Some(test) = line.launch_test {
+            assert!(is_piece(test.image) && is_piece(test.result), "{line:?}");
+        }
+    }
+}
 
 /// Lines, the first byte of each saying whose they are.
 pub fn derive_lines(bytes: &[u8]) {
@@ -22,15 +68,12 @@ pub fn derive_lines(bytes: &[u8]) {
     let mut n_lines = 0;
     for line in bytes.split(|byte| *byte == b'\n') {
         let Some((whose, line)) = line.split_first() else { continue };
-        let service = match whose % 4 {
-            0 => Some(Arc::from("revproxy")),
-            1 => Some(Arc::from("fence")),
-            2 => Some(Arc::from("job:usersync")),
-            _ => None,
-        };
+        let service = SERVICES[usize::from(*whose) % SERVICES.len()].map(Arc::from);
         let tags = Tags { commons: commons.clone(), service, ..Tags::unassigned() };
         let time_ns = 1_800_000_000_000_000_000 + n_lines;
-        derive.observe_log(&tags, None, time_ns, &String::from_utf8_lossy(line));
+        let line = String::from_utf8_lossy(line);
+        let read = derive.read_line(&tags, None, &line);
+        derive.observe_log(&tags, time_ns, &line, &read);
         n_lines += 1;
     }
     let samples = derive.collect();

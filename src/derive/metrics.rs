@@ -22,6 +22,10 @@ impl Metrics {
     /// Returns counters that `registry` shows.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
+        // All of them from the start: what has not happened is 0.
+        for what in ["series", "span_series", "commons", "senders", "edges"] {
+            drop(metrics.overflows.get_or_create(&WhatLabel { what }));
+        }
         registry.register(
             "commonwatch_derive_overflows",
             "Observations beyond a limit: counted under `other` (series, span_series) or not at all \

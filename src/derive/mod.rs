@@ -6,33 +6,33 @@
 //! so that nobody takes them for upstream's:
 //!
 //! ```text
-//! csoc_http_requests_total{backend,method,route,status}          access log of the revproxy
-//! csoc_http_request_duration_seconds{backend,route}              histogram: _bucket, _sum, _count
-//! csoc_http_response_bytes_total{backend}
-//! csoc_login_total{idp,stage,outcome}                            stage start|callback, outcome ok|fail
-//! csoc_data_access_total{kind,outcome}                           outcome ok|denied|missing|error
-//! csoc_job_runs_total{job,outcome}                               outcome ok|failed|false_success
-//! csoc_job_last_success_timestamp_seconds{job}
-//! csoc_log_lines_total{level}                                    every line of every service
-//! csoc_parse_errors_total{format}
-//! csoc_last_seen_timestamp_seconds{signal}
+//! lines -> requests   csoc_http_*, csoc_login_total, csoc_data_access_total: the revproxy's access log
+//!          marks      csoc_log_events_total, csoc_audit_errors_total, csoc_workspace_*,
+//!                     csoc_es_query_duration_seconds, csoc_fence_presigned_kib_total
+//!          jobs       csoc_job_*
+//!          users      csoc_unique_users
+//!          (here)     csoc_log_lines_total, csoc_parse_errors_total
+//! signals             csoc_last_seen_timestamp_seconds, csoc_ingest_samples_total
+//! series -> fold      csoc_fence_logins_total, csoc_fence_presigned_urls_total, *_response_time_seconds
+//! spans               traces_spanmetrics_*, traces_service_graph_*
 //! ```
-//! Spans have families of their own, under Tempo's names (`spans`).
-//! Each also carries `commons`, `service`, `env` and `cluster` as the record did.
+//! All of them with their labels: `docs/derived-metrics.md`. Each also carries `commons`, `service`,
+//! `env` and `cluster` as the record did.
 //!
 //! Series that lost a telling label in `tagging` are added up here too ([`Derive::fold`]).
 //!
 //! When you add a family, add it to the list above and to `docs`; dashboards and alerts are checked
 //! against it.
 
-mod access_line;
 mod book;
 mod config;
-mod fold;
-mod jobs;
-mod level;
-mod metrics;
+mod lines;
 mod requests;
+mod marks;
+mod jobs;
+mod users;
+mod fold;
+mod metrics;
 mod spans;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -46,6 +46,8 @@ use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 
 pub use config::Config;
+pub use fold::Folding;
+pub use lines::ReadLine;
 pub use metrics::Metrics;
 
 use crate::base::clock::SharedClock;
@@ -54,14 +56,22 @@ use crate::tagging::Tagger;
 use book::{Book, Family};
 use fold::Folds;
 use jobs::Jobs;
+use lines::{Format, Line};
 use spans::Spans;
+use users::Users;
 
 static LOG_LINES: Family =
     Family { name: "csoc_log_lines_total", kind: MetricKind::Counter, unit: "" };
 static PARSE_ERRORS: Family =
     Family { name: "csoc_parse_errors_total", kind: MetricKind::Counter, unit: "" };
+static INGEST_SAMPLES: Family =
+    Family { name: "csoc_ingest_samples_total", kind: MetricKind::Counter, unit: "" };
 static LAST_SEEN: Family =
     Family { name: "csoc_last_seen_timestamp_seconds", kind: MetricKind::Gauge, unit: "s" };
+static UNIQUE_USERS: Family =
+    Family { name: "csoc_unique_users", kind: MetricKind::Gauge, unit: "" };
+
+const SECOND_NS: i64 = 1_000_000_000;
 
 /// One sample to be stored, at the time of its collection.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,6 +110,7 @@ struct State {
     commons: Commons,
     book: Book,
     jobs: Jobs,
+    users: Users,
     folds: Option<Folds>,
     spans: Option<Spans>,
 }
@@ -111,23 +122,30 @@ impl Derive {
         Self { shared: Arc::new(Shared { config, tagger, clock, metrics, by_commons }) }
     }
 
-    /// Takes one log line. `app` is the stream's label of that name, if it is known.
-    pub fn observe_log(&self, tags: &Tags, app: Option<&str>, timestamp_ns: i64, body: &str) {
-        let Some(state) = self.state_of(&tags.commons) else { return };
-        let tagger = &*self.shared.tagger;
-        let access_line = comes_from_revproxy(tags, app).then(|| access_line::find(body)).flatten();
-        let mut state = state.lock();
-        let State { book, jobs, .. } = &mut *state;
-        let level = match access_line {
-            Some(line) => observe_access_line(book, tagger, tags, line),
-            None => level::of_line(body),
-        };
-        book.count(&LOG_LINES, tags, &[("level", level)], 1.0);
-        let job = tags.service.as_deref().and_then(|service| service.strip_prefix("job:"));
-        if let Some(job) = job {
-            let at_s = seconds(timestamp_ns.min(self.shared.clock.now_ns()));
-            jobs.observe(book, tags, tagger.job_markers(), job, at_s, body);
+    /// Reads a line. `app` is the stream's label of that name, if it is known.
+    pub fn read_line(&self, tags: &Tags, app: Option<&str>, body: &str) -> ReadLine {
+        let line = lines::read(body, comes_from_revproxy(tags, app));
+        let mut read = ReadLine::of(&line, body);
+        if let (Format::Revproxy, Some(request)) = (line.format, &line.request) {
+            read.edge = requests::edge(&self.shared.tagger, request);
         }
+        read
+    }
+
+    /// Counts a line that is stored. `line` is what was read of `body`.
+    pub fn observe_log(&self, tags: &Tags, timestamp_ns: i64, body: &str, line: &ReadLine) {
+        let Some(state) = self.state_of(&tags.commons) else { return };
+        let when = When { at_ns: timestamp_ns, now_ns: self.shared.clock.now_ns() };
+        let seen = Seen { body, line: line.line(body), edge: line.edge.as_ref() };
+        state.lock().observe_line(&self.shared.tagger, tags, &seen, when);
+    }
+
+    /// Takes note of how many samples of a commons were stored.
+    pub fn observe_samples(&self, commons: &Commons, n_samples: usize) {
+        let Some(state) = self.state_of(commons) else { return };
+        let tags = Tags { commons: commons.clone(), ..Tags::unassigned() };
+        #[expect(clippy::cast_precision_loss, reason = "a request has far fewer than 2^53")]
+        state.lock().book.count(&INGEST_SAMPLES, &tags, &[], n_samples as f64);
     }
 
     /// Takes note that a signal of a commons arrived. Once per batch, with its latest time; times
@@ -150,25 +168,19 @@ impl Derive {
         state.spans.get_or_insert_with(new).observe_batch(commons, batch, now_ns);
     }
 
-    /// Adds up a sample of a series that `Tagger::tag_series` folded. `labels` are what is left of
-    /// its labels, `wire_id` tells the sender's series apart.
-    pub fn fold(
-        &self,
-        commons: &Commons,
-        labels: &Labels,
-        meta: &SeriesMeta,
-        wire_id: u128,
-        value: f64,
-    ) {
+    /// Adds up a sample of a series that `Tagger::tag_series` folded. `wire_id` tells the sender's
+    /// series apart.
+    pub fn fold(&self, commons: &Commons, series: &Folding<'_>, wire_id: u128, value: f64) {
         let Some(state) = self.state_of(commons) else { return };
-        let (config, now_ns) = (&self.shared.config, self.shared.clock.now_ns());
+        let Shared { config, tagger, clock, metrics, .. } = &*self.shared;
+        let now_ns = clock.now_ns();
         let mut state = state.lock();
         let folds = state.folds.get_or_insert_with(|| {
             let warm_up_ns = config.fold_warm_up.as_ms().saturating_mul(1_000_000);
             Folds::new(now_ns, warm_up_ns, config.folded_per_commons_max)
         });
-        if !folds.add(labels, meta, wire_id, value, now_ns) {
-            self.shared.metrics.overflowed("senders", 1);
+        if !folds.add(series, |metric| tagger.counter_rule(metric), wire_id, value, now_ns) {
+            metrics.overflowed("senders", 1);
         }
     }
 
@@ -178,7 +190,11 @@ impl Derive {
         let mut samples = Vec::new();
         for state in states {
             let mut state = state.lock();
-            let State { commons, book, folds, spans, .. } = &mut *state;
+            let State { commons, book, users, folds, spans, .. } = &mut *state;
+            let commons_alone = Tags { commons: commons.clone(), ..Tags::unassigned() };
+            for (window, n) in users.estimates(self.shared.clock.now_ns().div_euclid(SECOND_NS)) {
+                book.set(&UNIQUE_USERS, &commons_alone, &[("window", window)], n);
+            }
             book.collect(&mut samples);
             self.shared.metrics.overflowed("series", book.take_overflows());
             if let Some(folds) = folds {
@@ -216,6 +232,7 @@ impl Derive {
                 commons: commons.clone(),
                 book: Book::new(commons.clone(), series_max, routes_max),
                 jobs: Jobs::default(),
+                users: Users::default(),
                 folds: None,
                 spans: None,
             }))
@@ -229,14 +246,50 @@ fn comes_from_revproxy(tags: &Tags, app: Option<&str>) -> bool {
     tags.service.as_deref().or(app).is_none_or(|service| service == "revproxy")
 }
 
-/// Returns the line's level.
-fn observe_access_line(book: &mut Book, tagger: &Tagger, tags: &Tags, line: &str) -> &'static str {
-    let line = access_line::parse(line);
-    let is_request = requests::observe(book, tagger, tags, &line);
-    if !is_request || !line.is_complete {
-        book.count(&PARSE_ERRORS, tags, &[("format", "revproxy")], 1.0);
+/// When a line was written, and when it came.
+#[derive(Debug, Clone, Copy)]
+struct When {
+    at_ns: i64,
+    now_ns: i64,
+}
+
+/// A line, and what was made of it already.
+struct Seen<'a> {
+    body: &'a str,
+    line: Line<'a>,
+    edge: Option<&'a requests::Edge>,
+}
+
+impl State {
+    /// Counts a line.
+    fn observe_line(&mut self, tagger: &Tagger, tags: &Tags, seen: &Seen<'_>, when: When) {
+        let Seen { body, line, edge } = seen;
+        let Self { book, jobs, users, .. } = self;
+        let service = tags.service.as_deref().unwrap_or("");
+        let (rules, job) = (tagger.line_rules(service), service.strip_prefix("job:"));
+        if book.count(&LOG_LINES, tags, &[("level", line.level)], 1.0) {
+            marks::announce(book, tags, rules);
+            job.into_iter().for_each(|job| jobs::announce(book, tags, job));
+        }
+        let mut is_whole = line.is_whole;
+        if let (Format::Revproxy, Some(request)) = (line.format, &line.request) {
+            is_whole &= requests::observe(book, tagger, tags, request, *edge);
+            let user = request.user.unwrap_or("");
+            users.observe(
+                user,
+                when.at_ns.div_euclid(SECOND_NS),
+                when.now_ns.div_euclid(SECOND_NS),
+            );
+        }
+        if !is_whole {
+            book.count(&PARSE_ERRORS, tags, &[("format", line.format.as_str())], 1.0);
+        }
+        marks::observe(book, tags, rules, line);
+        if let Some(job) = job {
+            let at_s = seconds(when.at_ns.min(when.now_ns));
+            jobs.observe(book, tags, tagger.job_markers(), job, at_s, body);
+        }
     }
-    if line.status.is_some_and(|status| status >= 500) { "error" } else { "info" }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "ms since 1970 fit a double exactly")]

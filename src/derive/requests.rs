@@ -10,8 +10,8 @@ use std::sync::Arc;
 use crate::model::{MetricKind, Tags};
 use crate::tagging::{AccessKind, LoginStage, RequestPath, Tagger};
 
-use super::access_line::AccessLine;
 use super::book::{Book, Family, OTHER};
+use super::lines::Request;
 
 static REQUESTS: Family =
     Family { name: "csoc_http_requests_total", kind: MetricKind::Counter, unit: "" };
@@ -26,17 +26,43 @@ static ACCESS: Family =
 /// Longer or stranger path segments and backends are not made labels.
 const LABEL_BYTES_MAX: usize = 40;
 
-/// Counts one request. Returns false when the line lacks what a request needs.
+/// Who answered, and the route.
+pub(super) type Edge = (Arc<str>, Arc<str>);
+
+/// Returns who answered a request and on which route, however many routes there are already.
+pub(super) fn edge(tagger: &Tagger, line: &Request<'_>) -> Option<Edge> {
+    let found = tagger.request_path(line.path?);
+    let backend = backend(tagger, line, &found);
+    let route = match route(tagger, &backend, &found) {
+        Route::Template(template) => match found.route {
+            Some(known) => Arc::clone(&known.template),
+            None => Arc::from(template),
+        },
+        Route::Made(route) => Arc::from(route),
+        Route::Other => Arc::from(OTHER),
+    };
+    Some((backend, route))
+}
+
+/// Counts one request; `edge` is what is known of it already. Returns false when the line lacks what a request needs.
 pub(super) fn observe(
     book: &mut Book,
     tagger: &Tagger,
     tags: &Tags,
-    line: &AccessLine<'_>,
+    line: &Request<'_>,
+    edge: Option<&Edge>,
 ) -> bool {
     let (Some(path), Some(status)) = (line.path, line.status) else { return false };
     let found = tagger.request_path(path);
-    let backend = backend(tagger, line, &found);
-    let route = route(book, tagger, &backend, &found);
+    let backend = match edge {
+        Some((backend, _)) => Arc::clone(backend),
+        None => backend(tagger, line, &found),
+    };
+    let route = match route(tagger, &backend, &found) {
+        Route::Template(template) => Cow::Borrowed(book.route(template, true)),
+        Route::Made(route) => Cow::Owned(book.route(&route, false).to_owned()),
+        Route::Other => Cow::Borrowed(OTHER),
+    };
     let status_text = status_text(status);
     let pairs = [
         ("backend", &*backend),
@@ -90,7 +116,7 @@ fn observe_access(book: &mut Book, tags: &Tags, kind: AccessKind, status: u16) {
 }
 
 /// Returns who answered.
-fn backend(tagger: &Tagger, line: &AccessLine<'_>, path: &RequestPath<'_, '_>) -> Arc<str> {
+fn backend(tagger: &Tagger, line: &Request<'_>, path: &RequestPath<'_, '_>) -> Arc<str> {
     let named = |name: &str| match tagger.known_service(name) {
         Some(known) => Some(known),
         None if is_plain(name) => Some(Arc::from(name)),
@@ -117,24 +143,23 @@ fn upstream_service(upstream: &str) -> Option<&str> {
     (!is_address).then(|| name.strip_suffix("-service").unwrap_or(name))
 }
 
+/// A route as a label.
+enum Route<'t> {
+    /// One of the bounded set.
+    Template(&'t str),
+    /// The first segment of a path that no template matches.
+    Made(String),
+    Other,
+}
+
 /// Returns the route: its template, else the first segment, else `other`.
-fn route<'t>(
-    book: &mut Book,
-    tagger: &Tagger,
-    backend: &str,
-    path: &RequestPath<'t, '_>,
-) -> Cow<'t, str> {
-    if let Some(route) = path.route {
-        return Cow::Borrowed(book.route(&route.template, true));
+fn route<'t>(tagger: &Tagger, backend: &str, path: &RequestPath<'t, '_>) -> Route<'t> {
+    match path.route {
+        Some(route) => Route::Template(&route.template),
+        None if tagger.is_catch_all(backend) => Route::Template("/{page}"),
+        None if is_plain(path.first_segment) => Route::Made(format!("/{}", path.first_segment)),
+        None => Route::Other,
     }
-    if tagger.is_catch_all(backend) {
-        return Cow::Borrowed(book.route("/{page}", true));
-    }
-    if !is_plain(path.first_segment) {
-        return Cow::Borrowed(OTHER);
-    }
-    let route = format!("/{}", path.first_segment);
-    Cow::Owned(book.route(&route, false).to_owned())
 }
 
 /// Returns true for texts that are short and plain enough for a label.
@@ -144,7 +169,8 @@ fn is_plain(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
 
-fn method(verb: Option<&str>) -> &'static str {
+/// Returns the method as a label.
+pub(super) fn method(verb: Option<&str>) -> &'static str {
     const VERBS: [&str; 7] = ["GET", "POST", "PUT", "HEAD", "DELETE", "PATCH", "OPTIONS"];
     VERBS.into_iter().find(|known| Some(*known) == verb).unwrap_or(OTHER)
 }

@@ -17,13 +17,15 @@ mod tests;
 pub use crate::api::fuzzing::{api_numbers, api_params, remote_read};
 pub use crate::auth::fuzzing::auth_header;
 pub use crate::config::fuzzing::config_parse;
-pub use crate::derive::fuzzing::derive_lines;
+pub use crate::derive::fuzzing::{derive_lines, line_read};
 pub use crate::ingest::fuzzing::{
     json_records, loki_json, loki_labels, loki_pb, otlp_grpc, otlp_logs_json, otlp_logs_pb,
     otlp_metrics_json, otlp_metrics_pb, otlp_traces_json, otlp_traces_pb, rw1_snappy, rw1_walk,
     rw2_walk, zstd_gzip_limit,
 };
-pub use crate::notify::fuzzing::{alerting_file, am_matchers, webhook_url};
+pub use crate::notify::fuzzing::{
+    alerting_file, am_matchers, mail_dialog, notify_text, webhook_url,
+};
 pub use crate::query::fuzzing::{
     logql_parse, logql_pipeline, logql_template, promql_eval, promql_notation, promql_parse,
     sql_gate, sql_json_get, sql_tokens, traceql, worker_frames,
@@ -69,8 +71,8 @@ targets! {
     sql_tokens sql_gate sql_json_get traceql worker_frames
     wal_decode wal_payload wal_roundtrip wal_replay
     head_chunk labels_packed manifest_decode parquet_open grams_section
-    scrub tagging tagging_files derive_lines
+    scrub tagging tagging_files derive_lines line_read
     rule_file rule_template rule_test_file
     config_parse auth_header webhook_url api_params api_numbers remote_read
-    alerting_file am_matchers
+    alerting_file am_matchers notify_text mail_dialog
 }

@@ -59,11 +59,13 @@ impl Ingest {
         {
             return Err(close(tally, &rejected, error));
         }
+        let mut samples = samples_of(&parts);
         let mut result = append(&*self.store, parts).await;
         if let Err(AppendError::SeriesRetired) = result {
             match decode_again() {
                 Ok(again) => {
                     rejected = again.rejected;
+                    samples = samples_of(&again.parts);
                     result = append(&*self.store, again.parts).await;
                 }
                 Err(error) => return Err(close(tally, &rejected, error)),
@@ -71,6 +73,9 @@ impl Ingest {
         }
         match result {
             Ok(()) => {
+                for (commons_idx, n_samples) in samples {
+                    self.derive.observe_samples(&self.store.commons(commons_idx), n_samples);
+                }
                 let mut tally = tally;
                 tally.refused(&rejected);
                 Ok(Outcome { n_stored: tally.stored_rest(), rejected })
@@ -105,6 +110,16 @@ impl Ingest {
         }
         records
     }
+}
+
+/// Returns how many samples there are of each commons.
+fn samples_of(parts: &[Part]) -> Vec<(u32, usize)> {
+    let samples = parts.iter().filter_map(|part| match part {
+        Part::Samples { commons_idx, values, .. } => Some((*commons_idx, values.len())),
+        Part::ExpHistograms { commons_idx, points, .. } => Some((*commons_idx, points.len())),
+        _ => None,
+    });
+    samples.collect()
 }
 
 async fn append(store: &dyn Store, parts: Vec<Part>) -> Result<(), AppendError> {

@@ -22,9 +22,10 @@ use super::outcome::Refusal;
 use super::resolve::NotStored;
 use crate::model::{Commons, Labels, SeriesMeta};
 use crate::storage::{Epoch, SeriesRef};
+use crate::tagging::Observed;
 
 /// A series that lost a telling label: it is added up with others under what is left.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub struct Folded {
     /// The key, which tells the sender's series apart.
     pub key: u128,
@@ -34,10 +35,12 @@ pub struct Folded {
     pub labels: Labels,
     /// What the numbers are.
     pub meta: SeriesMeta,
+    /// What becomes of a label that was a number.
+    pub observed: Option<Observed>,
 }
 
 /// What is remembered of a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
     /// This rule drops it.
     Dropped(&'static str),

@@ -13,12 +13,13 @@ use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
 use super::Ingest;
 use super::outcome::{Overflow, Reason, Refusal};
 use super::remembered::{Folded, Recalled, Verdict};
+use crate::derive::Folding;
 use crate::model::labels::{METRIC_NAME, OVERFLOW};
 use crate::model::{
     Commons, Grant, Labels, LabelsBuilder, MetricKind, SeriesMeta, Tags, WriteScope,
 };
 use crate::storage::{Epoch, Part, SeriesRef};
-use crate::tagging::SeriesDecision;
+use crate::tagging::{Observed, SeriesDecision};
 
 /// Who sends: what tagging decides from, and so what seeds the keys.
 #[derive(Debug, Clone, Copy)]
@@ -137,7 +138,7 @@ impl Ingest {
         new: NewSeries,
     ) -> Result<SeriesRef, NotStored> {
         let NewSeries { mut labels, mut meta, tags: decided } = new;
-        let (decision, is_folded) = self.decide(sender, &mut labels, decided);
+        let (decision, fold) = self.decide(sender, &mut labels, decided);
         let tags = match decision {
             Ok(tags) => tags,
             Err(rule) => {
@@ -148,8 +149,9 @@ impl Ingest {
         self.may_store(sender.grant, &tags.commons).map_err(NotStored::Refused)?;
         meta.tag_rule = Arc::from(tags.rule);
         let labels = labels.build();
-        if is_folded {
-            let folded = Arc::new(Folded { key, commons: tags.commons, labels, meta });
+        if let Some(observed) = fold {
+            let folded = Folded { key, commons: tags.commons, labels, meta, observed };
+            let folded = Arc::new(folded);
             self.remembered.insert(key, Verdict::Folded(Arc::clone(&folded)));
             return Err(NotStored::Folded(folded));
         }
@@ -167,28 +169,28 @@ impl Ingest {
         Ok(series)
     }
 
-    /// Decides where a series belongs, or which rule drops it; also tells whether it is folded.
+    /// Decides where a series belongs, or which rule drops it; also tells whether it is folded, and
+    /// what then becomes of a label that was a number.
     fn decide(
         &self,
         sender: Sender<'_>,
         labels: &mut LabelsBuilder,
         decided: Option<Tags>,
-    ) -> (Result<Tags, &'static str>, bool) {
+    ) -> (Result<Tags, &'static str>, Option<Option<Observed>>) {
         if let Some(decided) = &decided {
             put_tags(labels, decided);
         }
-        let (mut tags, is_folded) =
-            match self.tagger.tag_series(sender.grant, sender.tenant, labels) {
-                SeriesDecision::Keep(tags) => (tags, false),
-                SeriesDecision::Fold(tags) => (tags, true),
-                SeriesDecision::Drop(rule) => return (Err(rule), false),
-            };
+        let (mut tags, fold) = match self.tagger.tag_series(sender.grant, sender.tenant, labels) {
+            SeriesDecision::Keep(tags) => (tags, None),
+            SeriesDecision::Fold(tags, observed) => (tags, Some(observed)),
+            SeriesDecision::Drop(rule) => return (Err(rule), None),
+        };
         if let Some(decided) = decided {
             let label = (!decided.commons.is_unassigned()).then(|| decided.commons.as_str());
             labels.set("commons", label.unwrap_or(""));
             tags = decided;
         }
-        (Ok(tags), is_folded)
+        (Ok(tags), fold)
     }
 
     /// Refuses a commons that the sender may not write to, or that would be one too many.
@@ -210,7 +212,8 @@ impl Ingest {
     pub fn overflow(&self, refusal: &Refusal, key: u128, values: &[f64]) {
         let Some(overflow) = &refusal.overflow else { return };
         for &value in values {
-            self.derive.fold(&overflow.commons, &overflow.labels, &overflow.meta, key, value);
+            let series = Folding { labels: &overflow.labels, meta: &overflow.meta, observed: None };
+            self.derive.fold(&overflow.commons, &series, key, value);
         }
     }
 
@@ -218,7 +221,9 @@ impl Ingest {
     /// count as refused by policy: what is stored of them is a derived sample, on a timer.
     pub fn fold(&self, folded: &Folded, values: &[f64]) -> Refusal {
         for &value in values {
-            self.derive.fold(&folded.commons, &folded.labels, &folded.meta, folded.key, value);
+            let Folded { labels, meta, observed, .. } = folded;
+            let series = Folding { labels, meta, observed: observed.as_ref() };
+            self.derive.fold(&folded.commons, &series, folded.key, value);
         }
         Refusal::policy("folded")
     }

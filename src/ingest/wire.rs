@@ -17,6 +17,8 @@
 //! }
 //! ```
 
+use std::borrow::Cow;
+
 /// What is wrong with the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WireFault {
@@ -174,6 +176,15 @@ impl<'a> Field<'a> {
     #[cold]
     pub fn error(&self, fault: WireFault) -> WireError {
         WireError { fault, offset: self.end_offset }
+    }
+}
+
+/// Returns bytes as text; what is not UTF-8 becomes U+FFFD. Nearly all is, which is quickly seen.
+#[inline]
+pub fn text_of(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(bytes),
     }
 }
 

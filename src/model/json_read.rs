@@ -70,6 +70,26 @@ pub fn get<'a>(object: &'a str, name: &str) -> Option<&'a str> {
     members(object).find(|(found, _)| found == name).map(|(_, value)| value)
 }
 
+/// The name of a member that is looked for in many objects: what the search needs is made once.
+#[derive(Debug)]
+pub struct Name {
+    name: &'static str,
+    finder: memchr::memmem::Finder<'static>,
+}
+
+impl Name {
+    /// Prepares the search for a name; one with an escape in it is looked for with [`get`].
+    pub fn new(name: &'static str) -> Self {
+        Self { name, finder: memchr::memmem::Finder::new(name) }
+    }
+
+    /// Returns the value of the first member with the name, as it is written.
+    pub fn get<'a>(&self, object: &'a str) -> Option<&'a str> {
+        self.finder.find(object.as_bytes())?;
+        members(object).find(|(found, _)| found == self.name).map(|(_, value)| value)
+    }
+}
+
 /// The members of an object.
 #[derive(Debug, Clone)]
 pub struct Members<'a> {

@@ -3,7 +3,8 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
-    Array, ArrayRef, Int32Builder, RecordBatch, StringBuilder, TimestampNanosecondBuilder,
+    Array, ArrayRef, Float64Builder, Int32Builder, RecordBatch, StringBuilder,
+    TimestampNanosecondBuilder,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
@@ -34,6 +35,15 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         Field::new("span_id", DataType::Utf8, true),
         Field::new("flags", DataType::Int32, false),
         Field::new("tag_rule", dictionary_utf8(), false),
+        // Read from the text. Columns that came later than the others stand last, and may be null.
+        Field::new("format", dictionary_utf8(), true),
+        Field::new("logger", dictionary_utf8(), true),
+        Field::new("http_method", dictionary_utf8(), true),
+        Field::new("http_route", dictionary_utf8(), true),
+        Field::new("http_status", DataType::Int32, true),
+        Field::new("http_duration_s", DataType::Float64, true),
+        Field::new("http_size_bytes", DataType::Float64, true),
+        Field::new("http_backend", dictionary_utf8(), true),
     ]))
 });
 
@@ -69,6 +79,29 @@ pub struct LogRow<'a> {
     pub span_id: &'a str,
     /// W3C trace flags as sent.
     pub flags: u32,
+    /// What was read from the text.
+    pub line: LineFields<'a>,
+}
+
+/// What was read from the text of a record; what it does not say is empty or `None`.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct LineFields<'a> {
+    /// The format that the text is in; empty for none that is known.
+    pub format: &'a str,
+    /// Who in the service says it.
+    pub logger: &'a str,
+    /// The method of the request that the text is about.
+    pub method: &'a str,
+    /// The template of its path.
+    pub route: &'a str,
+    /// Its answer.
+    pub status: Option<u16>,
+    /// How long it took.
+    pub duration_s: Option<f64>,
+    /// How large the answer was.
+    pub size_bytes: Option<f64>,
+    /// The service that answered.
+    pub backend: &'a str,
 }
 
 /// Collects records of one commons into an Arrow batch.
@@ -86,7 +119,47 @@ pub struct LogsBuilder {
     trace_id: StringBuilder,
     span_id: StringBuilder,
     flags: Int32Builder,
+    lines: LineColumns,
     n_rows: usize,
+}
+
+/// The columns of what was read from texts.
+#[derive(Default)]
+struct LineColumns {
+    format: DictionaryColumn,
+    logger: DictionaryColumn,
+    method: DictionaryColumn,
+    route: DictionaryColumn,
+    status: Int32Builder,
+    duration_s: Float64Builder,
+    size_bytes: Float64Builder,
+    backend: DictionaryColumn,
+}
+
+impl LineColumns {
+    fn push(&mut self, line: &LineFields<'_>) {
+        self.format.push(non_empty(line.format));
+        self.logger.push(non_empty(line.logger));
+        self.method.push(non_empty(line.method));
+        self.route.push(non_empty(line.route));
+        self.status.append_option(line.status.map(i32::from));
+        self.duration_s.append_option(line.duration_s);
+        self.size_bytes.append_option(line.size_bytes);
+        self.backend.push(non_empty(line.backend));
+    }
+
+    fn finish(&mut self) -> [ArrayRef; 8] {
+        [
+            self.format.finish(),
+            self.logger.finish(),
+            self.method.finish(),
+            self.route.finish(),
+            fitted(self.status.finish()),
+            fitted(self.duration_s.finish()),
+            fitted(self.size_bytes.finish()),
+            self.backend.finish(),
+        ]
+    }
 }
 
 // Arrow's dictionary builders do not print themselves.
@@ -125,6 +198,7 @@ impl LogsBuilder {
             trace_id: text(n_rows * TRACE_ID_DIGITS),
             span_id: text(n_rows * SPAN_ID_DIGITS),
             flags: Int32Builder::with_capacity(n_rows),
+            lines: LineColumns::default(),
             n_rows: 0,
         }
     }
@@ -144,6 +218,7 @@ impl LogsBuilder {
         self.trace_id.append_option(non_empty(row.trace_id));
         self.span_id.append_option(non_empty(row.span_id));
         self.flags.append_value(row.flags.cast_signed());
+        self.lines.push(&row.line);
         self.n_rows += 1;
     }
 
@@ -161,7 +236,7 @@ impl LogsBuilder {
     pub fn finish(&mut self) -> RecordBatch {
         self.n_rows = 0;
         let [service, env, cluster, rule] = self.tags.finish();
-        let columns: Vec<ArrayRef> = vec![
+        let mut columns: Vec<ArrayRef> = vec![
             fitted(self.timestamp.finish()),
             fitted(self.observed.finish()),
             service,
@@ -179,6 +254,7 @@ impl LogsBuilder {
             fitted(self.flags.finish()),
             rule,
         ];
+        columns.extend(self.lines.finish());
         RecordBatch::try_new(schema(), columns).expect("every column got one value a row")
     }
 }

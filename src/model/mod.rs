@@ -27,7 +27,7 @@ pub use alert::AlertEvent;
 pub use grant::{Grant, ReadScope, Role, WriteScope};
 pub use histogram::{Histogram, HistogramPoints, Native, ResetHint};
 pub use labels::{Labels, LabelsBuilder};
-pub use log::{LogRow, LogsBuilder};
+pub use log::{LineFields, LogRow, LogsBuilder};
 pub use matcher::{
     MatchOp, Matcher, REGEX_PROGRAM_BYTES_CEILING, REGEX_PROGRAM_BYTES_MAX, compile_label_regex,
 };

@@ -58,6 +58,10 @@ pub struct Config {
     pub history: HumanDuration,
     /// The most lines of the ledger.
     pub history_max: usize,
+    /// Of how many alerts a minute what explains them is kept; 0: of none.
+    pub explain_per_minute_max: usize,
+    /// Of how many alerts in all; what is kept is as old as `history` at most.
+    pub explain_max: usize,
 }
 
 impl Default for Config {
@@ -81,6 +85,8 @@ impl Default for Config {
             silence_retention: HumanDuration::from_secs(5 * 86_400),
             history: HumanDuration::from_secs(90 * 86_400),
             history_max: 500_000,
+            explain_per_minute_max: 30,
+            explain_max: 5_000,
         }
     }
 }

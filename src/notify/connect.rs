@@ -1,4 +1,4 @@
-//! Connects to a webhook's host at an address that was checked.
+//! Connects to a receiver's host at an address that was checked.
 //!
 //! The name is resolved here and the connection goes to the very address that was judged, so that a
 //! name which resolves differently the second time (DNS rebinding) gains nothing.
@@ -33,14 +33,28 @@ impl Service<Uri> for CheckedConnector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let policy = self.policy;
-        Box::pin(async move { connect(policy, &uri).await.map(TokioIo::new) })
+        Box::pin(async move { connect(policy, Place::of(&uri)).await.map(TokioIo::new) })
     }
 }
 
-async fn connect(policy: AddressPolicy, uri: &Uri) -> io::Result<TcpStream> {
-    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    let default_port = if uri.scheme_str() == Some("https") { 443 } else { 80 };
-    let port = uri.port_u16().unwrap_or(default_port);
+/// A host and a port, before the host is resolved.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) host: &'a str,
+    pub(super) port: u16,
+}
+
+impl<'a> Place<'a> {
+    fn of(uri: &'a Uri) -> Self {
+        let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        let default_port = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+        Self { host, port: uri.port_u16().unwrap_or(default_port) }
+    }
+}
+
+/// Connects to a host at an address that the policy allows.
+pub(super) async fn connect(policy: AddressPolicy, place: Place<'_>) -> io::Result<TcpStream> {
+    let Place { host, port } = place;
     let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
     for address in &addresses {
         policy.check(address.ip()).map_err(|refusal| {

@@ -45,6 +45,9 @@ pub enum What {
         starts_at_ms: i64,
         /// Whom the group is told to.
         receiver: String,
+        /// Where it comes from.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        generator_url: String,
     },
     /// An alert is held back from now on.
     HeldBack {
@@ -62,6 +65,15 @@ pub enum What {
     Ended {
         /// Names the alert.
         fingerprint: String,
+        /// Its labels.
+        #[serde(default, with = "labels_as_map")]
+        labels: Labels,
+        /// When it began, ms since 1970 UTC.
+        #[serde(default)]
+        starts_at_ms: i64,
+        /// When it ended, ms since 1970 UTC; its group saw that at its next look.
+        #[serde(default)]
+        ends_at_ms: i64,
     },
     /// A notification was decided and is in the queue.
     Queued {
@@ -104,7 +116,7 @@ pub enum What {
         notification: String,
         /// The receiver's way of being told.
         desk: String,
-        /// `expired` or `dropped`.
+        /// `expired`, `dropped`, `receiver_gone`, or why it cannot be written.
         why: String,
     },
 }
@@ -116,10 +128,15 @@ impl What {
             What::Joined { fingerprint, .. }
             | What::HeldBack { fingerprint, .. }
             | What::Released { fingerprint }
-            | What::Ended { fingerprint } => Some(fingerprint),
+            | What::Ended { fingerprint, .. } => Some(fingerprint),
             What::Queued { .. } | What::Attempt { .. } | What::GivenUp { .. } => None,
         }
     }
+}
+
+/// Returns the name of an alert's labels, as records and bodies have it.
+pub fn fingerprint_of(labels: &Labels) -> String {
+    fingerprint_text(fingerprint(labels))
 }
 
 /// Writes a fingerprint as people see it.
@@ -137,10 +154,16 @@ pub(super) fn of_note(note: Note, now_ms: i64) -> Record {
             annotations: alert.annotations,
             starts_at_ms: alert.starts_at_ms,
             receiver,
+            generator_url: alert.generator_url,
         },
         Happened::HeldBack(Some(why)) => What::HeldBack { fingerprint, why },
         Happened::HeldBack(None) => What::Released { fingerprint },
-        Happened::Ended => What::Ended { fingerprint },
+        Happened::Ended { alert } => {
+            let times = alert.as_ref().map(|alert| (alert.starts_at_ms, alert.ends_at_ms));
+            let (starts_at_ms, ends_at_ms) = times.unwrap_or((0, now_ms));
+            let labels = alert.map(|alert| alert.labels).unwrap_or_default();
+            What::Ended { fingerprint, labels, starts_at_ms, ends_at_ms }
+        }
     };
     Record { at_ms: now_ms, group: note.group_key, what }
 }
@@ -232,7 +255,12 @@ mod tests {
         let record = |at_ms| Record {
             at_ms,
             group: String::new(),
-            what: What::Ended { fingerprint: "f".to_owned() },
+            what: What::Ended {
+                fingerprint: "f".to_owned(),
+                labels: Labels::empty(),
+                starts_at_ms: 0,
+                ends_at_ms: 0,
+            },
         };
         let keys: Vec<String> =
             [5, 5, 4, 6].iter().map(|at_ms| writer.entry(&record(*at_ms)).0).collect();

@@ -6,7 +6,7 @@
 //! that stays the same for one transition.
 //!
 //! `policy` is the checked configuration, `dispatch` decides what is told when and `outbox` what is
-//! tried when; all are pure. `payload` writes the bodies, `connect` and `send` speak HTTP and mind
+//! tried when; all are pure. `payload` and `said` write the bodies, `connect` and `send` speak HTTP, `mail` SMTP, and mind
 //! where to, `ledger` remembers what was done and why, `notifier` ties them to a clock and a
 //! [`Store`]. Where the store keeps its bytes is the caller's business.
 
@@ -19,6 +19,7 @@ mod handle;
 mod http;
 mod interval;
 mod ledger;
+mod mail;
 mod matchers;
 mod metrics;
 mod notifier;
@@ -51,7 +52,7 @@ pub use dispatch::{
 };
 pub use file::{FILE_BYTES_MAX, Mistake};
 pub use handle::{Handle, Inbox, PostedAlert, Sees};
-pub use ledger::{Ledger, Record, What, fingerprint_text};
+pub use ledger::{Ledger, Record, What, fingerprint_of, fingerprint_text};
 pub use matchers::parse_matchers;
 pub use metrics::Metrics;
 pub use notifier::{Notifier, Parts};

@@ -20,6 +20,7 @@ use super::handle::{Command, Inbox, Reply};
 use super::ledger::{self, Ledger, Record, What};
 use super::outbox::{Entry, Fate, NewEntry, Outbox};
 use super::policy::{Integration, Policy};
+use super::said::Words;
 use super::send::{Delivery, Outcome, Sender};
 use super::{Config, Metrics, NotifyError, Store, payload, sign};
 use crate::base::clock::SharedClock;
@@ -271,8 +272,21 @@ impl Notifier {
 
     fn queue(&mut self, news: &Notification, now_ms: i64) {
         let Some(desk) = self.desks.get_mut(&news.desk) else { return };
-        let message = desk.integration.target.message(news, &self.config.external_url);
         let id = idempotency_key(news);
+        let words = Words::new(news, &self.config.external_url, now_ms);
+        let message = match desk.integration.target.message(&words, &id) {
+            Ok(message) => message,
+            Err(reason) => {
+                // Whoever is to be told cannot be: the next look tries anew, should the texts differ.
+                error!(receiver = news.desk, reason, "a notification cannot be written");
+                self.parts.metrics.ended("refused");
+                self.dispatcher.refused(&news.group_key, &news.desk);
+                let (desk, why) = (news.desk.clone(), format!("cannot be written: {reason}"));
+                let what = What::GivenUp { notification: id, desk, why };
+                self.record(&Record { at_ms: now_ms, group: news.group_key.clone(), what });
+                return;
+            }
+        };
         let record = ledger::of_notification(news, &id, &message.body, now_ms);
         let new = NewEntry {
             id,

@@ -185,7 +185,7 @@ fn slack_line(alert: &AlertEvent) -> String {
     let said = said.unwrap_or_else(|| braces(&alert.labels));
     let state = if alert.resolved { "resolved" } else { severity };
     let mut line = format!("\n• {}: {}", escape(state), escape(&said));
-    for name in ["runbook", "runbook_url", "logs"] {
+    for name in ["runbook", "runbook_url", "logs", "explain_url"] {
         if let Some(text) = annotation(name) {
             line.push_str(&format!("\n   {name}: {}", escape(text)));
         }

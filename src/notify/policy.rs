@@ -229,6 +229,19 @@ impl Policy {
         route.mute.iter().filter(|name| holds(name)).cloned().collect()
     }
 
+    /// Returns the time interval that an alert names as its `hours`, where that does not hold at a time.
+    /// A name that no interval has holds always: an alert is told rather than not.
+    pub(super) fn closed_hours(&self, labels: &Labels, time_ms: i64) -> Option<String> {
+        let name = labels.get(HOURS)?;
+        let intervals = self.intervals.get(name)?;
+        (!intervals.iter().any(|one| one.contains(time_ms))).then(|| name.to_owned())
+    }
+
+    /// Returns whether a time interval has this name.
+    pub fn has_interval(&self, name: &str) -> bool {
+        self.intervals.contains_key(name)
+    }
+
     /// Returns every way of telling, by the name under which its queue is kept.
     pub(super) fn desks(&self) -> impl Iterator<Item = (String, &str, &Integration)> {
         self.receivers.iter().flat_map(|(name, receiver)| {
@@ -249,7 +262,7 @@ impl From<&Config> for Policy {
         let webhook = |url: &super::SecretUrl| Integration {
             target: Target {
                 speech: match config.webhook_format {
-                    Format::Alertmanager => Speech::Webhook { alerts_max: 0 },
+                    Format::Alertmanager => Speech::Webhook { alerts_max: 0, payload: None },
                     Format::Slack => Speech::Text,
                 },
                 ..Target::webhook(url.clone())
@@ -294,6 +307,9 @@ pub(super) fn built_in_inhibitions() -> Vec<InhibitRule> {
         equal: vec!["commons".to_owned(), "signal".to_owned()],
     }]
 }
+
+/// The label by which an alert says in which time interval it is told.
+const HOURS: &str = "hours";
 
 /// Alertmanager's default.
 pub(super) const RESOLVE_TIMEOUT_MS: i64 = 300_000;

@@ -16,6 +16,7 @@ use crate::base::clock::SharedClock;
 
 use super::address::AddressPolicy;
 use super::connect::CheckedConnector;
+use super::mail;
 use super::sign::Signer;
 use super::target::{Speech, Target};
 
@@ -37,7 +38,7 @@ pub struct Delivery {
     pub idempotency_key: String,
     /// What comes behind the receiver's URL.
     pub(super) path: String,
-    /// The body, JSON.
+    /// The body, JSON; of a mail what its relay is told.
     pub body: String,
 }
 
@@ -72,9 +73,10 @@ pub trait Sender: Send + Sync {
     async fn send(&self, delivery: &Delivery) -> Outcome;
 }
 
-/// Delivers notifications over HTTP.
+/// Delivers notifications over HTTP, and mail to relays.
 #[derive(Debug, Clone)]
 pub struct WebhookSender {
+    policy: AddressPolicy,
     client: Client<HttpsConnector<CheckedConnector>, Full<Bytes>>,
     signer: Option<Signer>,
     clock: SharedClock,
@@ -92,10 +94,16 @@ impl WebhookSender {
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(Duration::from_secs(30))
             .build(connector);
-        Self { client, signer, clock }
+        Self { policy, client, signer, clock }
     }
 
     async fn attempt(&self, delivery: &Delivery) -> Outcome {
+        if let Speech::Email(email) = &delivery.target.speech {
+            return match serde_json::from_str(&delivery.body) {
+                Ok(letter) => mail::send(self.policy, &email.relay, &letter).await,
+                Err(error) => failed(format!("the stored message cannot be read: {error}")),
+            };
+        }
         let request = match self.request(delivery) {
             Ok(request) => request,
             Err(error) => return failed(format!("cannot make a request of it: {error}")),
@@ -169,7 +177,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(secs))
 }
 
-fn failed(reason: String) -> Outcome {
+pub(super) fn failed(reason: String) -> Outcome {
     Outcome::Failed { reason, status: None, retry_after: None }
 }
 

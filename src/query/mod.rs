@@ -13,6 +13,7 @@ pub mod traceql;
 pub mod logql;
 
 pub mod answer;
+mod answer_samples;
 pub mod limits;
 mod engine;
 mod session;
@@ -43,5 +44,5 @@ pub use limits::Config;
 pub use metrics::Metrics;
 pub use session::{Options, SampleQuery, Selection, Session, may_see};
 pub use session_logs::{LogqlAnswer, Tail};
-pub use sql::{Param, Truncated};
+pub use sql::{Param, Truncated, check_sql};
 pub use worker::{WorkerCommand, worker_main};

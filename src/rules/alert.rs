@@ -53,6 +53,9 @@ pub(crate) struct Alert {
     pub(crate) resolved_at_ms: Option<i64>,
     pub(crate) last_sent_ms: Option<i64>,
     pub(crate) keep_firing_since_ms: Option<i64>,
+    /// How long its condition must hold; said anew at each evaluation that finds it.
+    #[serde(skip)]
+    pub(crate) hold_ms: i64,
 }
 
 /// JSON has no NaN; the bits are exact for every value.
@@ -71,8 +74,6 @@ mod float_bits {
 /// The times a rule gives its alerts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Timing {
-    /// `for`.
-    pub(crate) hold_ms: i64,
     /// `keep_firing_for`.
     pub(crate) keep_firing_ms: i64,
     /// The most alerts; 0 is no limit.
@@ -85,6 +86,8 @@ pub(crate) struct Found {
     pub(crate) labels: Labels,
     pub(crate) annotations: BTreeMap<String, String>,
     pub(crate) value: f64,
+    /// How long it must hold: `for`, or what its commons has instead.
+    pub(crate) hold_ms: i64,
 }
 
 /// All alerts of one rule.
@@ -137,7 +140,7 @@ impl Alerts {
         self.by_labels.retain(|labels, alert| {
             let keep = seen.contains(labels) || !disappear(alert, timing, now_ms);
             if keep && alert.state == AlertState::Pending {
-                mature(alert, timing, now_ms);
+                mature(alert, now_ms);
             }
             keep
         });
@@ -155,6 +158,7 @@ impl Alerts {
                 alert.value = found.value;
                 alert.annotations = found.annotations;
                 alert.keep_firing_since_ms = None;
+                alert.hold_ms = found.hold_ms;
             }
             _ => {
                 let alert = Alert {
@@ -167,6 +171,7 @@ impl Alerts {
                     resolved_at_ms: None,
                     last_sent_ms: None,
                     keep_firing_since_ms: None,
+                    hold_ms: found.hold_ms,
                 };
                 self.by_labels.insert(found.labels, alert);
             }
@@ -243,8 +248,8 @@ fn disappear(alert: &mut Alert, timing: Timing, now_ms: i64) -> bool {
     false
 }
 
-fn mature(alert: &mut Alert, timing: Timing, now_ms: i64) {
-    if now_ms - alert.active_at_ms >= timing.hold_ms {
+fn mature(alert: &mut Alert, now_ms: i64) {
+    if now_ms - alert.active_at_ms >= alert.hold_ms {
         alert.state = AlertState::Firing;
         alert.fired_at_ms = Some(now_ms);
     }
@@ -264,10 +269,15 @@ mod tests {
     const MIN: i64 = 60_000;
 
     fn found(names: &[&str]) -> Vec<Found> {
+        held(names, 0)
+    }
+
+    fn held(names: &[&str], hold_ms: i64) -> Vec<Found> {
         let one = |name: &&str| Found {
             labels: Labels::from_pairs([("alertname", "A"), ("name", *name)]),
             annotations: BTreeMap::new(),
             value: 1.0,
+            hold_ms,
         };
         names.iter().map(one).collect()
     }
@@ -275,12 +285,12 @@ mod tests {
     /// Steps once a minute; the text has a letter a minute: `x` while the condition holds. Returns
     /// the state after each minute: inactive (or unknown), pending, firing.
     #[track_caller]
-    fn check(timing: Timing, condition: &str, want: &str) {
+    fn check(timing: Timing, hold_ms: i64, condition: &str, want: &str) {
         let mut alerts = Alerts::default();
         let mut got = String::new();
         for (minute, holds) in (0_i64..).zip(condition.chars()) {
             let names: &[&str] = if holds == 'x' { &["one"] } else { &[] };
-            alerts.step(timing, found(names), minute * MIN).unwrap();
+            alerts.step(timing, held(names, hold_ms), minute * MIN).unwrap();
             got.push(match alerts.state() {
                 AlertState::Inactive => '.',
                 AlertState::Pending => 'p',
@@ -290,17 +300,16 @@ mod tests {
         assert_eq!(got, want, "{condition}");
     }
 
-    const AT_ONCE: Timing = Timing { hold_ms: 0, keep_firing_ms: 0, alerts_max: 0 };
-    const HOLD_2M: Timing = Timing { hold_ms: 2 * MIN, ..AT_ONCE };
+    const AT_ONCE: Timing = Timing { keep_firing_ms: 0, alerts_max: 0 };
     const KEEP_2M: Timing = Timing { keep_firing_ms: 2 * MIN, ..AT_ONCE };
 
     #[test]
     fn an_alert_fires_when_its_condition_held_for_long_enough() {
-        check(AT_ONCE, ".x.x", ".F.F");
-        check(HOLD_2M, "xxxx..", "ppFF..");
-        check(HOLD_2M, "xx.xxx", "pp.ppF");
-        check(KEEP_2M, "x...x...", "FFF.FFF.");
-        check(KEEP_2M, "x.x.x...", "FFFFFFF.");
+        check(AT_ONCE, 0, ".x.x", ".F.F");
+        check(AT_ONCE, 2 * MIN, "xxxx..", "ppFF..");
+        check(AT_ONCE, 2 * MIN, "xx.xxx", "pp.ppF");
+        check(KEEP_2M, 0, "x...x...", "FFF.FFF.");
+        check(KEEP_2M, 0, "x.x.x...", "FFFFFFF.");
     }
 
     fn told(alerts: &mut Alerts, now_ms: i64) -> Vec<bool> {
@@ -334,7 +343,7 @@ mod tests {
         let mut alerts = Alerts::default();
         alerts.step(AT_ONCE, found(&["one"]), 0).unwrap();
         alerts.step(AT_ONCE, found(&[]), MIN).unwrap();
-        alerts.step(HOLD_2M, found(&["one"]), 2 * MIN).unwrap();
+        alerts.step(AT_ONCE, held(&["one"], 2 * MIN), 2 * MIN).unwrap();
 
         let alert = alerts.iter().next().unwrap();
 
@@ -368,7 +377,7 @@ mod tests {
     #[test]
     fn the_two_metrics_tell_state_and_since_when() {
         let mut alerts = Alerts::default();
-        alerts.step(HOLD_2M, found(&["one"]), 5_000).unwrap();
+        alerts.step(AT_ONCE, held(&["one"], 2 * MIN), 5_000).unwrap();
 
         let rows = alerts.rows(9_000);
 

@@ -3,17 +3,18 @@
 
 use std::sync::Arc;
 
-use super::load::{Defaults, RuleFile, parse};
-use super::template::{Data, OUTPUT_BYTES_MAX, Template};
+use super::def::{Defaults, RuleFile};
+use super::load::parse;
+use super::text::{Data, OUTPUT_BYTES_MAX, Template};
 use super::unit_test::TestFile;
-use super::{Config, RulesError};
+use super::{Config, Dialect, RulesError};
 use crate::model::Labels;
 
 /// A rule file.
 pub fn rule_file(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes).into_owned();
     let file = RuleFile { path: "rules.yml".to_owned(), text };
-    let check_expr = |expr: &str| match expr.contains('!') {
+    let check_expr = |_: Dialect, expr: &str| match expr.contains('!') {
         true => Err("an exclamation mark".to_owned()),
         false => Ok(expr.to_owned()),
     };

@@ -9,10 +9,13 @@ use std::sync::Arc;
 use crate::model::{AlertEvent, Labels};
 
 use super::alert::{Alert, AlertState, Alerts, Found, Timing};
-use super::load::{AlertDef, GroupDef, RecordDef, RuleDef};
+use super::def::{AlertDef, GroupDef, RecordDef, RuleDef};
+use super::dialect::Dialect;
+use super::overrides::Override;
 use super::set::Context;
-use super::template::{self, Data};
+use super::text::Data;
 use super::{Row, STALE_BITS, record};
+use crate::template;
 
 /// How the last evaluation of a rule went.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -177,7 +180,7 @@ async fn evaluate_record(
     context: &Context,
     at_ms: i64,
 ) -> Result<Vec<Row>, String> {
-    let found = context.world.ask(&def.expr, at_ms).await?;
+    let found = context.world.ask(def.asked.question(), at_ms).await?;
     record::rows(def, found, group.limit, at_ms)
 }
 
@@ -189,7 +192,7 @@ async fn evaluate_alert(
     now_ms: i64,
 ) -> Result<Vec<Row>, String> {
     let at_ms = now_ms - group.query_offset_ms;
-    let found = match context.world.ask(&def.expr, at_ms).await {
+    let found = match context.world.ask(def.asked.question(), at_ms).await {
         Ok(found) => found,
         Err(error) => {
             // What fires goes on being told: a question that fails does not say that all is well.
@@ -199,10 +202,12 @@ async fn evaluate_alert(
     };
     let mut expanded = Vec::with_capacity(found.len());
     for (labels, value) in found {
-        expanded.push(expand(def, context, labels, value, at_ms).await);
+        let own = def.overrides.of(&labels, now_ms);
+        if passes(def, own, value) {
+            expanded.push(expand(def, own, context, labels, value, at_ms).await);
+        }
     }
     let timing = Timing {
-        hold_ms: def.hold_ms,
         keep_firing_ms: def.keep_firing_ms,
         alerts_max: if group.limit > 0 { group.limit } else { context.alerts_per_rule_max },
     };
@@ -222,15 +227,33 @@ fn tell(rule: &mut Rule, context: &Context, group: &GroupDef, now_ms: i64) -> Ve
     let RuleDef::Alert(def) = &rule.def else {
         return Vec::new();
     };
-    let link = format!("{}{}", context.external_url, template::table_link(&def.query));
+    let link = format!("{}{}", context.external_url, link_of(def));
     // As in Prometheus: who hears nothing for four rounds may take the alert for over.
     let valid_ms = 4 * context.resend_ms.max(group.interval_ms);
     rule.alerts.tell(now_ms, context.resend_ms, valid_ms, &link, &context.external_labels)
 }
 
+/// Returns where a rule is looked at: PromQL's table, as Prometheus links to it; in other languages,
+/// what explains the rule.
+fn link_of(def: &AlertDef) -> String {
+    match def.asked.dialect {
+        Dialect::Promql => template::table_link(&def.query),
+        _ => format!("/api/v1/admin/alerts/explain?rule={}", template::query_escape(&def.name)),
+    }
+}
+
+/// Returns whether a result is an alert: it passes the threshold, and its commons has the rule on.
+fn passes(def: &AlertDef, own: Option<&Override>, value: f64) -> bool {
+    let limit = own.and_then(|own| own.threshold);
+    own.is_none_or(|own| !own.is_off)
+        && def.threshold.is_none_or(|threshold| threshold.holds(value, limit))
+}
+
 /// Makes one result an alert: labels and annotations expanded, the name set, the metric's removed.
+/// What its commons has different takes the place of the rule's.
 async fn expand(
     def: &AlertDef,
+    own: Option<&Override>,
     context: &Context,
     labels: Labels,
     value: f64,
@@ -245,14 +268,20 @@ async fn expand(
         external_url: Arc::clone(&context.external_url),
         now_ms: at_ms,
     };
-    let ask = |expr: String| async move { context.world.ask(&expr, at_ms).await };
+    // A template asks in the language of its rule.
+    let asked = def.asked.question();
+    let ask = |expr: String| async move { context.world.ask(asked.about(&expr), at_ms).await };
     for (name, template) in &def.labels {
         builder.set(name, &template.expand(&data, ask).await);
+    }
+    for (name, text) in own.iter().flat_map(|own| &own.labels) {
+        builder.set(name, text);
     }
     builder.set("alertname", &def.name);
     let mut annotations = BTreeMap::new();
     for (name, template) in &def.annotations {
         annotations.insert(name.clone(), template.expand(&data, ask).await);
     }
-    Found { labels: builder.build(), annotations, value }
+    let hold_ms = own.and_then(|own| own.hold_ms).unwrap_or(def.hold_ms);
+    Found { labels: builder.build(), annotations, value, hold_ms }
 }

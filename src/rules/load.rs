@@ -10,152 +10,28 @@ use serde_saphyr::Spanned;
 
 use crate::base::units;
 
-use super::template::Template;
+use super::RulesError;
+use super::def::{AlertDef, CheckExpr, Defaults, GroupDef, Mistake, RecordDef, RuleDef, RuleFile};
+use super::dialect::{Asked, Dialect, RANGE_MS_USUAL};
+use super::objectives::{self, RawObjective};
+use super::overrides::{Overrides, Threshold};
+use super::overrides_load::{self, RawOverride};
+use super::text::Template;
 use super::yaml::{self, mapping};
-use super::{Config, RulesError};
 
-/// Checks a PromQL expression and returns it formatted, or says what is wrong with it.
-pub type CheckExpr<'a> = &'a dyn Fn(&str) -> Result<String, String>;
-
-/// A rule file as it was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RuleFile {
-    /// Where it lies; shown in messages and in the API.
-    pub path: String,
-    /// What is in it.
-    pub text: String,
-}
-
-/// What a group takes when it says nothing itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Defaults {
-    /// Time between evaluations.
-    pub interval_ms: i64,
-    /// How far evaluations look back.
-    pub query_offset_ms: i64,
-    /// The most groups.
-    pub groups_max: usize,
-}
-
-impl From<&Config> for Defaults {
-    fn from(config: &Config) -> Self {
-        Self {
-            interval_ms: config.evaluation_interval.as_ms().max(1),
-            query_offset_ms: config.query_offset.as_ms(),
-            groups_max: config.groups_max,
-        }
-    }
-}
-
-/// A group of rules that are evaluated in order, at one time.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GroupDef {
-    /// The file it is from.
-    pub file: String,
-    /// Its name, one of a kind in its file.
-    pub name: String,
-    /// Time between evaluations.
-    pub interval_ms: i64,
-    /// How far evaluations look back.
-    pub query_offset_ms: i64,
-    /// The most alerts or series a rule may yield; 0 is no limit.
-    pub limit: usize,
-    /// The rules, in order.
-    pub rules: Vec<RuleDef>,
-}
-
-/// A rule.
-#[derive(Debug, Clone, PartialEq)]
-pub enum RuleDef {
-    /// Tells people.
-    Alert(AlertDef),
-    /// Stores a result under a new name.
-    Record(RecordDef),
-}
-
-impl RuleDef {
-    /// Returns the alert's name or the new metric's.
-    pub fn name(&self) -> &str {
-        match self {
-            RuleDef::Alert(rule) => &rule.name,
-            RuleDef::Record(rule) => &rule.name,
-        }
-    }
-
-    /// Returns the expression as it was written.
-    pub fn expr(&self) -> &str {
-        match self {
-            RuleDef::Alert(rule) => &rule.expr,
-            RuleDef::Record(rule) => &rule.expr,
-        }
-    }
-}
-
-/// An alerting rule.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AlertDef {
-    /// The `alertname`.
-    pub name: String,
-    /// The expression as it was written.
-    pub expr: String,
-    /// The expression, formatted.
-    pub query: String,
-    /// `for`.
-    pub hold_ms: i64,
-    /// `keep_firing_for`.
-    pub keep_firing_ms: i64,
-    /// Labels to add; the group's are among them.
-    pub labels: Vec<(String, Template)>,
-    /// Annotations.
-    pub annotations: Vec<(String, Template)>,
-}
-
-/// A recording rule.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RecordDef {
-    /// The new metric's name.
-    pub name: String,
-    /// The expression as it was written.
-    pub expr: String,
-    /// The expression, formatted.
-    pub query: String,
-    /// Labels to set; an empty one removes.
-    pub labels: Vec<(String, String)>,
-}
-
-/// A mistake in a rule file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mistake {
-    /// The file.
-    pub file: String,
-    /// The line where the group or rule begins, from 1; 0 when unknown.
-    pub line: u64,
-    /// Group and rule, in words; empty for the file as a whole.
-    pub place: String,
-    /// What is wrong.
-    pub message: String,
-}
-
-impl std::fmt::Display for Mistake {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.file)?;
-        if self.line > 0 {
-            write!(f, ":{}", self.line)?;
-        }
-        if !self.place.is_empty() {
-            write!(f, ": {}", self.place)?;
-        }
-        write!(f, ": {}", self.message)
-    }
-}
-
-mapping!(RawFile { groups: Vec<Spanned<RawGroup>> = "groups" });
+mapping!(RawFile {
+    groups: Vec<Spanned<RawGroup>> = "groups",
+    overrides: Vec<Spanned<RawOverride>> = "overrides",
+    objectives: Vec<Spanned<RawObjective>> = "objectives",
+});
 
 mapping!(RawGroup {
     name: String = "name",
     interval: String = "interval",
     query_offset: String = "query_offset",
     limit: usize = "limit",
+    dialect: String = "type",
+    range: String = "range",
     labels: BTreeMap<String, String> = "labels",
     rules: Vec<Spanned<RawRule>> = "rules",
 });
@@ -164,6 +40,9 @@ mapping!(RawRule {
     record: String = "record",
     alert: String = "alert",
     expr: String = "expr",
+    dialect: String = "type",
+    range: String = "range",
+    threshold: String = "threshold",
     hold: String = "for",
     keep_firing: String = "keep_firing_for",
     labels: BTreeMap<String, String> = "labels",
@@ -202,10 +81,14 @@ pub fn parse(
 ) -> Result<Vec<GroupDef>, RulesError> {
     let mut groups = Vec::new();
     let mut mistakes = Vec::new();
+    let mut overrides = Vec::new();
     for file in files {
         let mut reader = Reader { file, defaults, check_expr, mistakes: &mut mistakes };
-        groups.extend(reader.file());
+        let (read, named) = reader.file();
+        groups.extend(read);
+        overrides.extend(named);
     }
+    overrides_load::apply(overrides, &mut groups, &mut mistakes);
     if groups.len() > defaults.groups_max {
         mistakes.push(Mistake {
             file: "all files".to_owned(),
@@ -221,8 +104,9 @@ pub fn parse(
     if mistakes.is_empty() { Ok(groups) } else { Err(RulesError::Mistakes(mistakes)) }
 }
 
-struct Reader<'a> {
-    file: &'a RuleFile,
+/// Reads one file.
+pub(super) struct Reader<'a> {
+    pub(super) file: &'a RuleFile,
     defaults: Defaults,
     check_expr: CheckExpr<'a>,
     mistakes: &'a mut Vec<Mistake>,
@@ -230,13 +114,20 @@ struct Reader<'a> {
 
 /// Where in a file something stands.
 #[derive(Clone)]
-struct Place {
-    line: u64,
-    words: String,
+pub(super) struct Place {
+    pub(super) line: u64,
+    pub(super) words: String,
+}
+
+/// The language of a group's or a rule's expression, and how far back it looks.
+#[derive(Clone, Copy)]
+struct Speech {
+    dialect: Dialect,
+    range_ms: i64,
 }
 
 impl Reader<'_> {
-    fn mistake(&mut self, place: &Place, message: impl Into<String>) {
+    pub(super) fn mistake(&mut self, place: &Place, message: impl Into<String>) {
         self.mistakes.push(Mistake {
             file: self.file.path.clone(),
             line: place.line,
@@ -245,17 +136,17 @@ impl Reader<'_> {
         });
     }
 
-    fn file(&mut self) -> Vec<GroupDef> {
+    fn file(&mut self) -> (Vec<GroupDef>, Vec<overrides_load::Named>) {
         let top = Place { line: 0, words: String::new() };
         if self.file.text.lines().all(|line| line.trim().is_empty() || line.starts_with('#')) {
-            return Vec::new();
+            return (Vec::new(), Vec::new());
         }
         let raw: RawFile = match serde_saphyr::from_str(&self.file.text) {
             Ok(raw) => raw,
             Err(error) => {
                 let (line, reason) = yaml::reason(&error);
                 self.mistake(&Place { line, ..top }, reason);
-                return Vec::new();
+                return (Vec::new(), Vec::new());
             }
         };
         self.unknown(&top, &raw.unknown, RawFile::KEYS);
@@ -277,19 +168,39 @@ impl Reader<'_> {
             }
             groups.push(self.group(&place, name, value));
         }
-        groups
+        groups.extend(objectives::groups(self, raw.objectives.unwrap_or_default()));
+        let overrides = raw.overrides.unwrap_or_default();
+        (groups, overrides_load::read(self, overrides))
     }
 
-    fn unknown(&mut self, place: &Place, keys: &[String], known: &[&str]) {
+    pub(super) fn unknown(&mut self, place: &Place, keys: &[String], known: &[&str]) {
         for key in keys {
             self.mistake(place, yaml::unknown_key(key, known));
         }
+    }
+
+    /// Checks a group whose rules were made here and not read.
+    pub(super) fn compiled(
+        &mut self,
+        place: &Place,
+        name: String,
+        group: RawGroup,
+        rules: Vec<RawRule>,
+    ) -> GroupDef {
+        let mut def = self.group(place, name, group);
+        let speech = Speech { dialect: Dialect::Promql, range_ms: RANGE_MS_USUAL };
+        for rule in rules {
+            def.rules.extend(self.rule(place, rule, &BTreeMap::new(), speech));
+        }
+        def
     }
 
     fn group(&mut self, place: &Place, name: String, raw: RawGroup) -> GroupDef {
         self.unknown(place, &raw.unknown, RawGroup::KEYS);
         let interval_ms = self.duration(place, "interval", raw.interval.as_deref());
         let query_offset_ms = self.duration(place, "query_offset", raw.query_offset.as_deref());
+        let usual = Speech { dialect: Dialect::Promql, range_ms: RANGE_MS_USUAL };
+        let speech = self.speech(place, raw.dialect.as_deref(), raw.range.as_deref(), usual);
         let shared = raw.labels.unwrap_or_default();
         self.label_names(place, "label", shared.keys());
         let mut rules = Vec::new();
@@ -300,7 +211,7 @@ impl Reader<'_> {
             let called = called.map(|name| format!(" {name:?}")).unwrap_or_default();
             let words = format!("{}, rule {}{called}", place.words, idx + 1);
             let rule_place = Place { line: referenced.line(), words };
-            rules.extend(self.rule(&rule_place, value, &shared));
+            rules.extend(self.rule(&rule_place, value, &shared, speech));
         }
         GroupDef {
             file: self.file.path.clone(),
@@ -318,12 +229,17 @@ impl Reader<'_> {
         place: &Place,
         raw: RawRule,
         shared: &BTreeMap<String, String>,
+        speech: Speech,
     ) -> Option<RuleDef> {
         self.unknown(place, &raw.unknown, RawRule::KEYS);
         let mut labels = shared.clone();
         self.label_names(place, "label", raw.labels.iter().flat_map(BTreeMap::keys));
         labels.extend(raw.labels.unwrap_or_default());
-        let query = self.expr(place, raw.expr.as_deref());
+        let speech = self.speech(place, raw.dialect.as_deref(), raw.range.as_deref(), speech);
+        let threshold = self.threshold(place, raw.threshold.as_deref());
+        let query = self.expr(place, speech.dialect, raw.expr.as_deref());
+        let Speech { dialect, range_ms } = speech;
+        let asked = raw.expr.map(|text| Asked { dialect, text, range_ms });
         let hold_ms = self.duration(place, "for", raw.hold.as_deref());
         let keep_firing_ms = self.duration(place, "keep_firing_for", raw.keep_firing.as_deref());
         let annotations = raw.annotations.unwrap_or_default();
@@ -334,8 +250,10 @@ impl Reader<'_> {
                 let annotations = self.templates(place, &name, "annotation", annotations);
                 Some(RuleDef::Alert(AlertDef {
                     name,
-                    expr: raw.expr?,
-                    query: query?,
+                    asked: asked?,
+                    query: with_threshold(query?, threshold),
+                    threshold,
+                    overrides: Overrides::default(),
                     hold_ms: hold_ms.unwrap_or(0),
                     keep_firing_ms: keep_firing_ms.unwrap_or(0),
                     labels,
@@ -350,10 +268,11 @@ impl Reader<'_> {
                         ("for", hold_ms.is_some()),
                         ("keep_firing_for", keep_firing_ms.is_some()),
                         ("annotations", !annotations.is_empty()),
+                        ("threshold", threshold.is_some()),
                     ],
                 );
                 let labels = labels.into_iter().collect();
-                Some(RuleDef::Record(RecordDef { name, expr: raw.expr?, query: query?, labels }))
+                Some(RuleDef::Record(RecordDef { name, asked: asked?, query: query?, labels }))
             }
             (Some(_), Some(_)) => {
                 self.mistake(place, "a rule has `record` or `alert`, not both");
@@ -366,7 +285,7 @@ impl Reader<'_> {
         }
     }
 
-    fn record_only(&mut self, place: &Place, name: &str, alert_keys: [(&str, bool); 3]) {
+    fn record_only(&mut self, place: &Place, name: &str, alert_keys: [(&str, bool); 4]) {
         if !is_metric_name(name) {
             self.mistake(place, format!("`{name}` is not a metric name"));
         }
@@ -375,12 +294,50 @@ impl Reader<'_> {
         }
     }
 
-    fn expr(&mut self, place: &Place, expr: Option<&str>) -> Option<String> {
+    /// Reads `type` and `range`; what is not said is as it is around.
+    fn speech(
+        &mut self,
+        place: &Place,
+        dialect: Option<&str>,
+        range: Option<&str>,
+        around: Speech,
+    ) -> Speech {
+        let named = dialect.map(|name| (name, Dialect::named(name)));
+        if let Some((name, None)) = named {
+            let known = Dialect::ALL.map(Dialect::as_str).join(", ");
+            self.mistake(place, format!("`type`: `{name}` is none of {known}"));
+        }
+        let dialect = named.and_then(|(_, known)| known).unwrap_or(around.dialect);
+        let range_ms = self.duration(place, "range", range);
+        if range_ms.is_some() && !dialect.has_range() {
+            let message = format!(
+                "`range` has no meaning in {}, whose expressions say it themselves",
+                dialect.as_str()
+            );
+            self.mistake(place, message);
+        }
+        if range_ms == Some(0) {
+            self.mistake(place, "`range` must be more than 0");
+        }
+        Speech { dialect, range_ms: range_ms.unwrap_or(around.range_ms) }
+    }
+
+    fn threshold(&mut self, place: &Place, text: Option<&str>) -> Option<Threshold> {
+        match Threshold::parse(text?) {
+            Ok(threshold) => Some(threshold),
+            Err(reason) => {
+                self.mistake(place, format!("`threshold`: {reason}"));
+                None
+            }
+        }
+    }
+
+    fn expr(&mut self, place: &Place, dialect: Dialect, expr: Option<&str>) -> Option<String> {
         let Some(expr) = expr.filter(|expr| !expr.trim().is_empty()) else {
             self.mistake(place, "a rule needs an `expr`");
             return None;
         };
-        match (self.check_expr)(expr) {
+        match (self.check_expr)(dialect, expr) {
             Ok(query) => Some(query),
             Err(reason) => {
                 self.mistake(place, format!("cannot read the expression: {reason}"));
@@ -389,7 +346,7 @@ impl Reader<'_> {
         }
     }
 
-    fn duration(&mut self, place: &Place, key: &str, text: Option<&str>) -> Option<i64> {
+    pub(super) fn duration(&mut self, place: &Place, key: &str, text: Option<&str>) -> Option<i64> {
         match units::parse_duration_ms(text?) {
             Ok(ms) => Some(ms),
             Err(error) => {
@@ -399,7 +356,7 @@ impl Reader<'_> {
         }
     }
 
-    fn label_names<'n>(
+    pub(super) fn label_names<'n>(
         &mut self,
         place: &Place,
         what: &str,
@@ -427,6 +384,14 @@ impl Reader<'_> {
             }
         }
         templates
+    }
+}
+
+/// Shows a threshold where it belongs: behind the expression.
+fn with_threshold(query: String, threshold: Option<Threshold>) -> String {
+    match threshold {
+        Some(threshold) => format!("({query}) {threshold}"),
+        None => query,
     }
 }
 

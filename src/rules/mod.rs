@@ -4,22 +4,27 @@
 //! is handed a [`World`] with `ask`, `record` and `fire`. Rules of a group run in order and `record`
 //! is awaited before the next `ask`, so each rule sees what those before it found.
 //!
-//! `load` turns files into checked definitions and reports every mistake of every file at once;
-//! `alert` and `record` are the pure halves, `group` evaluates one group at one time, `set` holds all
+//! `load` turns files into checked definitions (`def`) and reports every mistake of every file at
+//! once; `dialect` is the language of a rule, `overrides` what single commons have different; `alert` and `record` are the pure halves, `group` evaluates one group at one time, `set` holds all
 //! groups, runs them on a clock, reloads and remembers; `view` is what the HTTP API shows; `unit_test`
 //! runs test files of promtool's format.
 //!
 //! When you add a field to a rule: `load` reads it, `view` shows it, `docs/alerting.md` tells of it.
 
 mod alert;
+mod def;
+mod dialect;
 mod group;
 mod load;
 mod metrics;
+mod objectives;
+mod overrides;
+mod overrides_load;
 mod record;
 mod schedule;
 mod set;
 mod state;
-pub mod template;
+pub mod text;
 pub mod unit_test;
 mod view;
 mod yaml;
@@ -28,6 +33,10 @@ mod yaml;
 pub(crate) mod fuzzing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_fanned;
+#[cfg(test)]
+mod text_tests;
 
 use async_trait::async_trait;
 
@@ -37,11 +46,15 @@ pub use crate::model::AlertEvent;
 use crate::model::Labels;
 
 pub use alert::AlertState;
-pub use load::{AlertDef, CheckExpr, Defaults, GroupDef, Mistake, RecordDef, RuleDef, RuleFile};
+pub use def::{AlertDef, CheckExpr, Defaults, GroupDef, Mistake, RecordDef, RuleDef, RuleFile};
+pub use dialect::{Asked, Dialect, Question};
 pub use load::{parse, read_files};
 pub use metrics::Metrics;
-pub use set::{Context, RuleSet};
-pub use view::{AlertView, AlertsView, GroupView, RuleKind, RuleView, RulesFilter, RulesView};
+pub use overrides::{Override, Overrides, Threshold};
+pub use set::{Context, Memo, RuleSet};
+pub use view::{
+    AlertView, AlertsView, GroupView, OverrideView, RuleKind, RuleView, RulesFilter, RulesView,
+};
 
 /// A sample to be stored: labels with the metric name, ms since 1970 UTC, value.
 pub type Row = (Labels, i64, f64);
@@ -49,8 +62,9 @@ pub type Row = (Labels, i64, f64);
 /// What the rules are handed of the world around them.
 #[async_trait]
 pub trait World: Send + Sync {
-    /// Answers a PromQL expression at a time; a scalar is one sample without labels.
-    async fn ask(&self, expr: &str, time_ms: i64) -> Result<Vec<(Labels, f64)>, String>;
+    /// Answers a question at a time; a scalar is one sample without labels.
+    async fn ask(&self, question: Question<'_>, time_ms: i64)
+    -> Result<Vec<(Labels, f64)>, String>;
 
     /// Stores samples; they are visible to `ask` when this returns.
     async fn record(&self, rows: Vec<Row>) -> Result<(), String>;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::model::Labels;
 
 use super::Row;
-use super::load::RecordDef;
+use super::def::RecordDef;
 
 /// Returns the samples to store: the name replaced, the rule's labels set, an empty one removed.
 pub(super) fn rows(
@@ -43,7 +43,7 @@ mod tests {
     fn rule(labels: &[(&str, &str)]) -> RecordDef {
         RecordDef {
             name: "sum:x".to_owned(),
-            expr: "x".to_owned(),
+            asked: crate::rules::Asked::promql("x"),
             query: "x".to_owned(),
             labels: labels.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
         }

@@ -3,7 +3,7 @@
 //! One task drives all groups; each group is evaluated by at most one at a time, and a slow group
 //! delays none but itself. Readers see a picture taken after the last evaluation and wait for nobody.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -17,8 +17,8 @@ use tracing::{info, warn};
 use crate::base::clock::SharedClock;
 use crate::model::Labels;
 
+use super::def::GroupDef;
 use super::group::{Group, Leftover};
-use super::load::GroupDef;
 use super::state::{self, SavedGroup};
 use super::view::{AlertsView, GroupView, RulesFilter, RulesView};
 use super::{Config, Metrics, RulesError, STALE_BITS, World, schedule};
@@ -139,6 +139,22 @@ impl Member {
     }
 }
 
+/// What was last saved of each group, by the name of its value.
+#[derive(Debug, Default)]
+pub struct Memo(BTreeMap<String, Option<Arc<Shown>>>);
+
+impl Memo {
+    /// Walks the names of the values.
+    pub fn keys(&self) -> impl Iterator<Item = &String> {
+        self.0.keys()
+    }
+
+    /// Returns a memo of values that an earlier process saved.
+    pub fn of_stored<'k>(keys: impl Iterator<Item = &'k String>) -> Self {
+        Self(keys.map(|key| (key.clone(), None)).collect())
+    }
+}
+
 /// All groups in force.
 #[derive(Debug)]
 pub struct RuleSet {
@@ -156,6 +172,11 @@ impl RuleSet {
         let set = Self { context, members: RwLock::new(members), n_changes: watch::Sender::new(0) };
         set.count();
         set
+    }
+
+    /// Returns the time on the rules' clock, ms since 1970 UTC.
+    pub fn now_ms(&self) -> i64 {
+        self.context.clock.now_ms()
     }
 
     /// Returns a receiver that learns of each evaluation that changed an alert's state, which is
@@ -335,10 +356,53 @@ impl RuleSet {
         state::encode(groups, self.context.clock.now_ms())
     }
 
+    /// Returns what has changed since `memo`, a value for each group or none where there is nothing to
+    /// remember, and notes it there. What is not `everything` are groups an alert of which changed its
+    /// state; the others' values differ in times only.
+    pub fn save_changed(
+        &self,
+        memo: &mut Memo,
+        everything: bool,
+    ) -> Vec<(String, Option<Vec<u8>>)> {
+        let now_ms = self.context.clock.now_ms();
+        let shown = self.shown().into_iter().map(|shown| (state::key_of(&shown.saved), shown));
+        let now: BTreeMap<String, Arc<Shown>> = shown.collect();
+        let mut changes = Vec::new();
+        for (key, shown) in &now {
+            let is_new = match memo.0.get(key) {
+                None => !shown.saved.is_empty(),
+                Some(None) => true, // Another process's: what it says is over.
+                Some(Some(old)) if Arc::ptr_eq(old, shown) => false,
+                Some(Some(old)) if everything => !(old.saved.is_empty() && shown.saved.is_empty()),
+                Some(Some(old)) => old.saved.states() != shown.saved.states(),
+            };
+            if is_new {
+                let value = (!shown.saved.is_empty())
+                    .then(|| state::encode(vec![shown.saved.clone()], now_ms));
+                changes.push((key.clone(), value));
+                memo.0.insert(key.clone(), Some(Arc::clone(shown)));
+            }
+        }
+        let gone: Vec<String> =
+            memo.0.keys().filter(|key| !now.contains_key(*key)).cloned().collect();
+        for key in gone {
+            memo.0.remove(&key);
+            changes.push((key, None));
+        }
+        changes
+    }
+
     /// Gives the alerts back what an earlier process saved; call it before [`RuleSet::run`].
-    pub async fn restore(&self, bytes: &[u8], now_ms: i64) -> Result<(), RulesError> {
+    /// `saved_at_ms` says until when it watched, where that is later than when the state was written.
+    pub async fn restore(
+        &self,
+        bytes: &[u8],
+        now_ms: i64,
+        saved_at_ms: Option<i64>,
+    ) -> Result<(), RulesError> {
         let saved = state::decode(bytes)?;
-        let break_ms = (now_ms - saved.saved_at_ms).max(0);
+        let watched_ms = saved.saved_at_ms.max(saved_at_ms.unwrap_or(i64::MIN));
+        let break_ms = now_ms.saturating_sub(watched_ms).max(0);
         for saved in saved.groups {
             let members = self.members();
             let same = |member: &&Arc<Member>| {

@@ -1,7 +1,8 @@
 //! What is kept of the alerts over a restart.
 //!
 //! JSON, so that an operator can read it: `{"version":1,"saved_at_ms":…,"groups":[{"file":…,"name":…,
-//! "rules":[{"name":…,"alerts":[…]}]}]}`. Rules find their alerts again by file, group, name and, among
+//! "rules":[{"name":…,"alerts":[…]}]}]}`, and a value for each group, so that one alert that changes does
+//! not have all others written again. Rules find their alerts again by file, group, name and, among
 //! rules of one name, order; what no rule claims is dropped.
 
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,11 @@ pub(crate) struct SavedRule {
 }
 
 impl SavedGroup {
+    /// Returns whether there is nothing to remember.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rules.iter().all(|rule| rule.alerts.is_empty())
+    }
+
     /// Copies what is to be saved of a group.
     pub(crate) fn of(group: &Group) -> Self {
         let rules = group.rules.iter().map(|rule| SavedRule {
@@ -62,6 +68,12 @@ impl SavedGroup {
 pub(super) fn encode(groups: Vec<SavedGroup>, now_ms: i64) -> Vec<u8> {
     let saved = Saved { version: VERSION, saved_at_ms: now_ms, groups };
     serde_json::to_vec(&saved).expect("strings, integers and maps with text keys are always JSON")
+}
+
+/// Names a group's value.
+pub(super) fn key_of(group: &SavedGroup) -> String {
+    let text = format!("{}\0{}", group.file, group.name);
+    format!("{:032x}", xxhash_rust::xxh3::xxh3_128(text.as_bytes()))
 }
 
 /// Reads a state back.

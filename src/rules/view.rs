@@ -5,12 +5,16 @@ use std::collections::BTreeMap;
 use chrono::DateTime;
 use serde::Serialize;
 
+use crate::base::units::format_duration_ms;
 use crate::model::Labels;
 
 use super::alert::{Alert, AlertState};
+use super::def::{AlertDef, GroupDef, RuleDef};
+use super::dialect::Dialect;
 use super::group::{Group, Health, Rule};
-use super::load::{GroupDef, RuleDef};
-use super::template::{Template, format_float_exponent};
+use super::overrides::{Override, Threshold};
+use super::text::Template;
+use crate::template::format_float_exponent;
 
 /// `data` of `/api/v1/rules`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -57,6 +61,15 @@ pub struct RuleView {
     pub name: String,
     /// The expression, formatted.
     pub query: String,
+    /// The language; PromQL is not said, as Prometheus knows no other.
+    #[serde(skip_serializing_if = "is_promql")]
+    pub language: Dialect,
+    /// How far back it looks, in seconds, where the language does not say so itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub range: Option<f64>,
+    /// What single commons have different, by commons.
+    #[serde(skip)]
+    pub overrides: Vec<OverrideView>,
     /// `for`, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration: Option<f64>,
@@ -84,6 +97,30 @@ pub struct RuleView {
     /// Which kind of rule.
     #[serde(rename = "type")]
     pub kind: RuleKind,
+}
+
+/// What one commons has different in a rule.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OverrideView {
+    /// The rule.
+    pub rule: String,
+    /// The commons.
+    pub commons: String,
+    /// What the rule says of each thing that is different.
+    pub usual: BTreeMap<String, String>,
+    /// What holds for the commons instead.
+    pub own: BTreeMap<String, String>,
+    /// When it ends by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// Until when it holds, ms since 1970 UTC.
+    #[serde(skip)]
+    pub until_ms: Option<i64>,
+    /// Why, in somebody's words.
+    pub why: String,
+    /// Where it stands: file and line.
+    pub place: String,
 }
 
 /// The kinds of rules.
@@ -176,7 +213,10 @@ impl RuleView {
         let mut view = Self {
             state: None,
             name: rule.def.name().to_owned(),
-            query: String::new(),
+            query: rule.def.query().to_owned(),
+            language: rule.def.asked().dialect,
+            range: None,
+            overrides: Vec::new(),
             duration: None,
             keep_firing_for: None,
             labels: None,
@@ -192,14 +232,17 @@ impl RuleView {
             last_evaluation: time_or_zero(*last_ms),
             kind: RuleKind::Recording,
         };
+        if view.language.has_range() {
+            view.range = Some(secs(rule.def.asked().range_ms));
+        }
         match &rule.def {
             RuleDef::Record(def) => {
-                view.query.clone_from(&def.query);
                 let labels: BTreeMap<_, _> = def.labels.iter().cloned().collect();
                 view.labels = (!labels.is_empty()).then_some(labels);
             }
             RuleDef::Alert(def) => {
-                view.query.clone_from(&def.query);
+                view.overrides =
+                    def.overrides.iter().map(|one| OverrideView::of(def, one)).collect();
                 view.kind = RuleKind::Alerting;
                 view.state = Some(rule.alerts.state());
                 view.duration = Some(secs(def.hold_ms));
@@ -211,6 +254,44 @@ impl RuleView {
         }
         view
     }
+}
+
+impl OverrideView {
+    fn of(def: &AlertDef, one: &Override) -> Self {
+        let (mut usual, mut own) = (BTreeMap::new(), BTreeMap::new());
+        let mut differs = |name: &str, is: String, was: Option<String>| {
+            own.insert(name.to_owned(), is);
+            usual.extend(was.map(|was| (name.to_owned(), was)));
+        };
+        if let (Some(value), Some(threshold)) = (one.threshold, def.threshold) {
+            let is = Threshold { value, ..threshold };
+            differs("threshold", is.to_string(), Some(threshold.to_string()));
+        }
+        if let Some(hold_ms) = one.hold_ms {
+            differs("for", format_duration_ms(hold_ms), Some(format_duration_ms(def.hold_ms)));
+        }
+        for (name, text) in &one.labels {
+            let was = def.labels.iter().find(|(label, _)| label == name);
+            differs(name, text.clone(), was.map(|(_, template)| template.text().to_owned()));
+        }
+        if one.is_off {
+            differs("enabled", "false".to_owned(), Some("true".to_owned()));
+        }
+        Self {
+            rule: def.name.clone(),
+            commons: one.commons.clone(),
+            usual,
+            own,
+            until: one.until_ms.map(rfc3339),
+            until_ms: one.until_ms,
+            why: one.why.clone(),
+            place: format!("{}:{}", one.file, one.line),
+        }
+    }
+}
+
+fn is_promql(dialect: &Dialect) -> bool {
+    *dialect == Dialect::Promql
 }
 
 impl AlertView {

@@ -5,14 +5,14 @@ macro_rules! mapping {
     ($(#[$meta:meta])* $name:ident { $($field:ident: $type:ty = $key:literal),* $(,)? }) => {
         $(#[$meta])*
         #[derive(Debug, Default)]
-        struct $name {
-            $($field: Option<$type>,)*
-            unknown: Vec<String>,
+        pub(super) struct $name {
+            $(pub(super) $field: Option<$type>,)*
+            pub(super) unknown: Vec<String>,
         }
 
         impl $name {
             /// The keys it may have.
-            const KEYS: &'static [&'static str] = &[$($key),*];
+            pub(super) const KEYS: &'static [&'static str] = &[$($key),*];
         }
 
         impl<'de> serde::Deserialize<'de> for $name {

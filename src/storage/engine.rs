@@ -14,6 +14,7 @@ use super::head::{CommonsHead, Generation};
 use super::retire::{self, Retirement};
 use super::shared::{Shared, Version};
 use super::wal::frame::push_frame;
+use super::wal::packed::Packer;
 use super::wal::payload;
 use super::wal::segment::{Segment, WalError};
 use crate::model::{Commons, ExpHistogram, Signal};
@@ -28,6 +29,7 @@ pub struct Engine {
     segment: Segment,
     next_group: u64,
     frames: Vec<u8>,
+    packer: Packer,
     retirement: Retirement,
 }
 
@@ -48,7 +50,8 @@ impl Engine {
     /// Returns an engine that appends to `segment`, numbering groups from `next_group`.
     pub fn new(shared: Arc<Shared>, segment: Segment, next_group: u64) -> Self {
         let retirement = Retirement::default();
-        Self { shared, segment, next_group, frames: Vec::new(), retirement }
+        let (frames, packer) = (Vec::new(), Packer::default());
+        Self { shared, segment, next_group, frames, packer, retirement }
     }
 
     /// Returns true when all series of one request are still what they were when they were looked
@@ -174,7 +177,7 @@ impl Engine {
     ) -> Framed {
         let idx = self.shared.commons.index_of(commons);
         push_frame(&mut self.frames, self.next_group, |out| {
-            payload::push_rows(out, commons, signal, &batch);
+            payload::push_rows(out, &mut self.packer, commons, signal, &batch);
         });
         let head = generation.commons(&self.shared.commons, idx);
         Framed { head, rows: Rows::Of(signal, batch) }

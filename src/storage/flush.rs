@@ -145,11 +145,12 @@ impl FilesOut<'_> {
 
     fn rows(&mut self, signal: Signal, head: &RowsHead) -> Result<(), WriteError> {
         let schema = rows_schema(signal);
+        let batches: Vec<_> = head.batches().iter().map(|batch| &batch.batch).collect();
+        let n_at_a_time = sort::rows_at_a_time(head.n_rows(), head.size_bytes());
         for (day, places) in sort::by_day(signal, head.batches()) {
             let mut writer = self.create(signal, day, 0, &schema)?;
-            let n_at_a_time = sort::rows_at_a_time(head.n_rows(), head.size_bytes());
-            for batch in sort::gather(head.batches(), &places, n_at_a_time) {
-                writer.write(&batch)?;
+            for places in places.chunks(n_at_a_time) {
+                writer.write_places(&batches, places)?;
                 writer.end_row_group_past(ENCODER_BYTES_MAX)?;
             }
             self.files.push(writer.finish(&*self.shared.disk)?);

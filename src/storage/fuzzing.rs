@@ -20,6 +20,7 @@ use super::open::{self, Progress};
 use super::wal::frame::{
     FRAME_HEADER_BYTES, Found, Frames, SEGMENT_HEADER_BYTES, push_frame, segment_header,
 };
+use super::wal::packed::Packer;
 use super::wal::payload::{self, Payload};
 use super::wal::replay::read_segment;
 use super::{FileEntry, HeadFilter, ReadError, SeriesRequest, Snapshot, flush, wal};
@@ -85,9 +86,15 @@ fn push_payload(out: &mut Vec<u8>, commons: &Commons, payload: &Payload) {
             let points: Vec<_> = points.iter().map(|(slot, ms, h)| (*slot, *ms, h)).collect();
             payload::push_exp_histograms(out, commons, &points);
         }
-        Payload::Logs(batch) => payload::push_rows(out, commons, Signal::Logs, batch),
-        Payload::Spans(batch) => payload::push_rows(out, commons, Signal::Spans, batch),
-        Payload::Exemplars(batch) => payload::push_rows(out, commons, Signal::Exemplars, batch),
+        Payload::Logs(batch) => {
+            payload::push_rows(out, &mut Packer::default(), commons, Signal::Logs, batch);
+        }
+        Payload::Spans(batch) => {
+            payload::push_rows(out, &mut Packer::default(), commons, Signal::Spans, batch);
+        }
+        Payload::Exemplars(batch) => {
+            payload::push_rows(out, &mut Packer::default(), commons, Signal::Exemplars, batch);
+        }
         Payload::Descriptions(described) => payload::push_descriptions(out, commons, described),
     }
 }

@@ -536,6 +536,17 @@ impl Storage {
         Arc::clone(&self.shared.disk)
     }
 
+    /// Returns how many series each commons has of each value of a label.
+    pub fn series_by(&self, label: &str) -> Vec<(Commons, String, usize)> {
+        let mut all = Vec::new();
+        for entry in self.shared.commons.all() {
+            let registry = entry.registry.read();
+            let counts = registry.counts(label);
+            all.extend(counts.map(|(value, n)| (entry.name.clone(), value.to_owned(), n)));
+        }
+        all
+    }
+
     /// Refreshes the gauge of the memory that series take; called now and then.
     pub fn note_series(&self) {
         let mut n_bytes = self.shared.raw_keys.read().size_bytes();

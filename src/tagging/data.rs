@@ -8,6 +8,7 @@ use super::config::Config;
 use super::error::TaggingError;
 use super::files::{AliasesFile, Files, JobMarker, JobsFile, Service};
 use super::hygiene::Hygiene;
+use super::lines::LineRules;
 use super::names::NameSet;
 use super::places::Places;
 use super::routes::Routes;
@@ -27,6 +28,7 @@ pub(super) struct Data {
     pub(super) infra_jobs: NameSet,
     pub(super) hygiene: Hygiene,
     pub(super) scrubber: Scrubber,
+    pub(super) lines: LineRules,
     workspace_prefix: String,
 }
 
@@ -52,6 +54,7 @@ impl Data {
             infra_metrics: NameSet::new(&files.namespaces.infra_metrics),
             infra_jobs: NameSet::new(&files.namespaces.infra_jobs),
             scrubber: Scrubber::new(&files.hygiene),
+            lines: LineRules::new(&files.lines)?,
             hygiene: Hygiene::new(files.hygiene, &config.pseudonym_key),
             workspace_prefix: files.namespaces.workspace_prefix,
             services: files.services.service,

@@ -41,6 +41,14 @@ pub enum TaggingError {
         /// What a name has to be.
         source: crate::model::tags::CommonsError,
     },
+    /// A rule of `lines.toml` that cannot be applied.
+    #[error("lines.toml: rule {number}: {message}")]
+    LineRule {
+        /// Its place in the file, from 1.
+        number: usize,
+        /// What is wrong with it.
+        message: String,
+    },
     /// One place or host is claimed by two commons.
     #[error("{what} belongs to {first} and to {second}: remove one of the two entries")]
     Twice {

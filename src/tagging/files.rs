@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::config::CommonsEntry;
 use super::error::TaggingError;
+use super::lines::LinesFile;
 
 /// One service of the catalogue.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -197,7 +198,6 @@ pub(super) struct HygieneFile {
     pub(super) decorative: Vec<String>,
     pub(super) personal: Vec<String>,
     pub(super) unbounded: Vec<String>,
-    pub(super) float_labels: Vec<String>,
     pub(super) workspace_labels: Vec<String>,
     pub(super) workspace_value_prefixes: Vec<String>,
     pub(super) python_metric_prefix: String,
@@ -205,6 +205,26 @@ pub(super) struct HygieneFile {
     pub(super) query_secrets: Vec<String>,
     pub(super) query_attributes: Vec<String>,
     pub(super) fence: FenceFile,
+    #[serde(default)]
+    pub(super) counter: Vec<CounterEntry>,
+    #[serde(default)]
+    pub(super) float_label: Vec<FloatEntry>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CounterEntry {
+    pub(super) from: String,
+    pub(super) metric: String,
+    pub(super) labels: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FloatEntry {
+    pub(super) name: String,
+    pub(super) suffix: String,
+    pub(super) times: f64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -228,6 +248,7 @@ pub(super) struct Files {
     pub(super) namespaces: NamespacesFile,
     pub(super) commons: CommonsFile,
     pub(super) hygiene: HygieneFile,
+    pub(super) lines: LinesFile,
 }
 
 const SERVICES: &str = include_str!("../../config/gen3/services.toml");
@@ -237,10 +258,11 @@ const ROUTES: &str = include_str!("../../config/gen3/routes.toml");
 const NAMESPACES: &str = include_str!("../../config/gen3/namespaces.toml");
 const COMMONS: &str = include_str!("../../config/gen3/commons.toml");
 const HYGIENE: &str = include_str!("../../config/gen3/hygiene.toml");
+const LINES: &str = include_str!("../../config/gen3/lines.toml");
 const DEMO: &str = include_str!("../../config/gen3/demo.toml");
 
 /// The names that may stand in `tagging.dir`; the last is read by nobody but may lie there.
-const KNOWN: [&str; 8] = [
+const KNOWN: [&str; 9] = [
     "services.toml",
     "aliases.toml",
     "jobs.toml",
@@ -248,6 +270,7 @@ const KNOWN: [&str; 8] = [
     "namespaces.toml",
     "commons.toml",
     "hygiene.toml",
+    "lines.toml",
     "demo.toml",
 ];
 
@@ -265,6 +288,7 @@ impl Files {
             namespaces: read(dir, "namespaces.toml", NAMESPACES)?,
             commons: read(dir, "commons.toml", COMMONS)?,
             hygiene: read(dir, "hygiene.toml", HYGIENE)?,
+            lines: read(dir, "lines.toml", LINES)?,
         })
     }
 }
@@ -282,7 +306,7 @@ fn refuse_unknown_files(dir: &Path) -> Result<(), TaggingError> {
         let is_toml = path.extension().is_some_and(|extension| extension == "toml");
         let is_known = path.file_name().is_some_and(|name| KNOWN.iter().any(|k| name == *k));
         if is_toml && !is_known {
-            return Err(TaggingError::UnknownFile { path, known: KNOWN[..7].join(", ") });
+            return Err(TaggingError::UnknownFile { path, known: KNOWN[..8].join(", ") });
         }
     }
     Ok(())

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use super::files::{AliasesFile, CommonsFile, HygieneFile, JobsFile, NamespacesFile, RoutesFile};
 use super::files::{ServicesFile, parse};
 use super::hygiene::{Hygiene, hides_mail};
+use super::lines::{LineRules, LinesFile};
 use super::routes::Routes;
 use super::scrub::Scrubber;
 use super::{Config, SeriesDecision, Tagger};
@@ -93,7 +94,7 @@ pub fn tagging(bytes: &[u8]) {
     let sent: Vec<(String, String)> =
         labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let decision = TAGGER.tag_series(&grant, tenant.as_deref(), &mut labels);
-    if let SeriesDecision::Keep(tags) | SeriesDecision::Fold(tags) = &decision {
+    if let SeriesDecision::Keep(tags) | SeriesDecision::Fold(tags, _) = &decision {
         check_tags(&grant, tags);
         check_clean(&labels);
     }
@@ -129,7 +130,7 @@ pub fn tagging_files(bytes: &[u8]) {
         let file = include_str!("../../config/gen3/services.toml");
         parse::<ServicesFile>("services.toml", file).expect("it is built in")
     };
-    match kind % 7 {
+    match kind % 8 {
         0 => drop(parse::<ServicesFile>("services.toml", &text)),
         1 => drop(parse::<AliasesFile>("aliases.toml", &text)),
         2 => drop(parse::<JobsFile>("jobs.toml", &text)),
@@ -138,6 +139,15 @@ pub fn tagging_files(bytes: &[u8]) {
         5 => {
             let Ok(file) = parse::<RoutesFile>("routes.toml", &text) else { return };
             let _ = Routes::new(&services().service, &file).find("/user/login/google?x=1");
+        }
+        7 => {
+            let Ok(file) = parse::<LinesFile>("lines.toml", &text) else { return };
+            let Ok(rules) = LineRules::new(&file) else { return };
+            for rule in rules.of_service("guppy") {
+                let message = "[ES.query] DurationInMS:137. body: a_idx";
+                assert!(rule.values(message).all(|value| !value.contains(' ')));
+                let _ = (rule.fits(message), rule.value(message));
+            }
         }
         _ => {
             let Ok(file) = parse::<HygieneFile>("hygiene.toml", &text) else { return };

@@ -4,10 +4,12 @@
 //! therefore told from decoration: a series that lost one is *folded*, and its samples have to be
 //! added up. Names of people's workspaces keep their number by becoming pseudonyms.
 
+use std::sync::Arc;
+
 use hashbrown::{HashMap, HashSet};
 use sha2::{Digest, Sha256};
 
-use super::files::{FenceFile, HygieneFile};
+use super::files::{FenceFile, FloatEntry, HygieneFile};
 use crate::model::LabelsBuilder;
 use crate::model::labels::METRIC_NAME;
 
@@ -51,6 +53,24 @@ impl Cause {
     }
 }
 
+/// A counter that is given out once more, added up under few labels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CounterRule {
+    /// The metric that is given out.
+    pub metric: Arc<str>,
+    /// The labels that are kept beside the tags.
+    pub labels: Vec<String>,
+}
+
+/// What becomes of a number that was a label.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observed {
+    /// The histogram's name.
+    pub metric: Arc<str>,
+    /// The number, in the unit of the histogram.
+    pub value: f64,
+}
+
 /// What happens to one label.
 enum Change {
     Remove(Cause),
@@ -69,6 +89,8 @@ pub(super) struct Hygiene {
     python_metric_prefix: String,
     python_none: String,
     fence: FenceFile,
+    counters: HashMap<String, CounterRule>,
+    floats: Vec<FloatEntry>,
     key: Vec<u8>,
 }
 
@@ -80,10 +102,14 @@ impl Hygiene {
             (file.decorative, Cause::Decorative),
             (file.personal, Cause::Personal),
             (file.unbounded, Cause::Unbounded),
-            (file.float_labels, Cause::Float),
         ] {
             removed.extend(names.into_iter().map(|name| (name, cause)));
         }
+        removed.extend(file.float_label.iter().map(|float| (float.name.clone(), Cause::Float)));
+        let counter = |entry: super::files::CounterEntry| {
+            let metric = Arc::from(entry.metric);
+            (entry.from, CounterRule { metric, labels: entry.labels })
+        };
         let key = if pseudonym_key.is_empty() { random_key() } else { pseudonym_key.into() };
         Self {
             removed,
@@ -92,6 +118,8 @@ impl Hygiene {
             python_metric_prefix: file.python_metric_prefix,
             python_none: file.python_none,
             fence: file.fence,
+            counters: file.counter.into_iter().map(counter).collect(),
+            floats: file.float_label,
             key,
         }
     }
@@ -116,6 +144,23 @@ impl Hygiene {
         self.removed.get(label) == Some(&Cause::Personal)
     }
 
+    /// Returns how a counter is given out once more.
+    pub(super) fn counter(&self, metric: &str) -> Option<&CounterRule> {
+        self.counters.get(metric)
+    }
+
+    /// Returns what becomes of a label that is a number, before it is taken away.
+    pub(super) fn observed(&self, labels: &LabelsBuilder) -> Option<Observed> {
+        let metric = labels.get(METRIC_NAME)?;
+        self.floats.iter().find_map(|float| {
+            let number: f64 = labels.get(&float.name)?.parse().ok()?;
+            let value = number * float.times;
+            let base = metric.strip_suffix("_total").unwrap_or(metric);
+            let metric = Arc::from(format!("{base}{}", float.suffix));
+            (value.is_finite() && value >= 0.0).then_some(Observed { metric, value })
+        })
+    }
+
     /// Cleans a series or stream; calls `changed` for each label. Returns true when a label that
     /// tells series apart was lost.
     pub(super) fn clean(
@@ -134,7 +179,7 @@ impl Hygiene {
                 Some((name.to_owned(), change))
             })
             .collect();
-        let mut is_folded = false;
+        let mut is_folded = self.counters.contains_key(metric);
         for (name, change) in changes {
             is_folded |= apply(labels, &name, change, &mut changed);
         }

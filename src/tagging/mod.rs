@@ -18,6 +18,7 @@ mod facts;
 mod files;
 mod hygiene;
 mod learned;
+mod lines;
 mod metrics;
 mod names;
 mod paths;
@@ -37,7 +38,9 @@ use std::sync::Arc;
 pub use config::{CommonsEntry, Config};
 pub use error::TaggingError;
 pub use files::{AccessKind, JobMarker, LoginStage, MarkerOutcome, Service, demo_commons};
+pub use hygiene::{CounterRule, Observed};
 pub use learned::LearnedPair;
+pub use lines::{LineFamily, LineRule};
 pub use metrics::Metrics;
 pub use routes::{RequestPath, Route};
 
@@ -49,14 +52,14 @@ use facts::Facts;
 use learned::Learned;
 
 /// What becomes of a series.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum SeriesDecision {
     /// Store it under the cleaned labels.
     Keep(Tags),
     /// A label that told it from others was removed: several senders' series now have these
     /// labels. Hand its samples to `derive::Derive::fold`, which adds them up; storing them side by
-    /// side would mix unrelated numbers.
-    Fold(Tags),
+    /// side would mix unrelated numbers. A label that was a number comes along.
+    Fold(Tags, Option<Observed>),
     /// Do not store it; the reason is counted.
     Drop(&'static str),
 }
@@ -104,10 +107,11 @@ impl Tagger {
             self.metrics.dropped(reason);
             return SeriesDecision::Drop(reason);
         }
+        let observed = self.data.hygiene.observed(labels);
         let (tags, is_folded) = self.tag_labels(grant, tenant, labels);
         if is_folded {
             self.metrics.folded();
-            return SeriesDecision::Fold(tags);
+            return SeriesDecision::Fold(tags, observed);
         }
         SeriesDecision::Keep(tags)
     }
@@ -205,6 +209,16 @@ impl Tagger {
     /// Returns what the lines of a job mean for its run.
     pub fn job_markers(&self) -> &[JobMarker] {
         &self.data.jobs.markers
+    }
+
+    /// Returns what the lines of a service mean.
+    pub fn line_rules(&self, service: &str) -> &[LineRule] {
+        self.data.lines.of_service(service)
+    }
+
+    /// Returns how a counter is given out once more, under few labels.
+    pub fn counter_rule(&self, metric: &str) -> Option<&CounterRule> {
+        self.data.hygiene.counter(metric)
     }
 
     /// Returns what was learned from host names, for people to confirm.

@@ -87,7 +87,7 @@ fn run(tagger: &Tagger, input: &str) -> Outcome {
     let line = match words[0] {
         "series" => match tagger.tag_series(&grant, tenant, &mut labels) {
             SeriesDecision::Keep(tags) => show(&tags),
-            SeriesDecision::Fold(tags) => format!("fold {}", show(&tags)),
+            SeriesDecision::Fold(tags, _) => format!("fold {}", show(&tags)),
             SeriesDecision::Drop(reason) => format!("drop {reason}"),
         },
         "stream" => show(&tagger.tag_stream(&grant, tenant, &mut labels)),

@@ -35,6 +35,7 @@ mod promql_peer;
 mod push;
 mod query_safety;
 mod restart;
+mod scenarios;
 mod scope;
 mod scope_canaries;
 mod tails;

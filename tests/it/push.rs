@@ -79,3 +79,95 @@ fn a_json_push_is_the_same_as_a_protobuf_one() {
     let row = |way: &str| json!({"way": way, "app": "a", "body": "same", "at": at_ns});
     assert_eq!(json!(rows), json!([row("json"), row("protobuf")]));
 }
+
+#[test]
+fn what_is_read_of_a_line_stands_in_columns_beside_it() {
+    let server = Setup::new("columns").start();
+    let caller = server.caller();
+    let at_ns = now_ns() - 60_000_000_000;
+    let request = r#"{"gen3log": "nginx", "user_id": "uid:7,ada@people.example", "network_bytes_write": 812, "response_secs": 0.25, "http_status_code": 502, "http_request": "/user/login/ras/callback?x=1", "http_verb": "GET", "http_useragent": "a\x22b", "http_upstream": "x", "proxy_service": "fence"}"#;
+    let revproxy =
+        FENCE.replace("app=\"fence\"", "app=\"revproxy\"").replace("=\"fence\"", "=\"revproxy\"");
+    for (labels, line) in [
+        (&*revproxy, request),
+        (
+            FENCE,
+            r#"10.0.3.7 - - [21/Aug/2026:10:11:12 +0000] "PUT /data HTTP/1.1" 201 9 "-" "-" "-""#,
+        ),
+        (FENCE, "[2026-08-21 10:11:12,345][     fence][   INFO] hello\nand more"),
+        (FENCE, "[2026-08-21 10:11:12,345][ cut off"),
+        (FENCE, "anything"),
+    ] {
+        assert_eq!(caller.send(loki::push(labels, vec![loki::entry(at_ns, line)])).status, 204);
+    }
+
+    let rows = caller.sql(
+        "SELECT format, logger, http_method, http_route, http_status, http_duration_s, \
+         http_size_bytes, http_backend, length(body) AS n FROM logs ORDER BY format, n",
+    );
+    let row = |values: [serde_json::Value; 9]| {
+        let names = [
+            "format",
+            "logger",
+            "http_method",
+            "http_route",
+            "http_status",
+            "http_duration_s",
+            "http_size_bytes",
+            "http_backend",
+            "n",
+        ];
+        serde_json::Value::Object(names.map(str::to_owned).into_iter().zip(values).collect())
+    };
+    let null = || json!(null);
+    let n = |text: &str| json!(text.chars().count());
+    let wanted = [
+        row([
+            json!("cdislogging"),
+            null(),
+            null(),
+            null(),
+            null(),
+            null(),
+            null(),
+            null(),
+            json!(34),
+        ]),
+        row([
+            json!("cdislogging"),
+            json!("fence"),
+            null(),
+            null(),
+            null(),
+            null(),
+            null(),
+            null(),
+            json!(61),
+        ]),
+        row([
+            json!("nginx"),
+            null(),
+            json!("PUT"),
+            null(),
+            json!(201),
+            null(),
+            json!(9.0),
+            null(),
+            json!(80),
+        ]),
+        row([
+            json!("revproxy"),
+            null(),
+            json!("GET"),
+            json!("/user/login/{idp}/callback"),
+            json!(502),
+            json!(0.25),
+            json!(812.0),
+            json!("fence"),
+            n(request),
+        ]),
+        row([null(), null(), null(), null(), null(), null(), null(), null(), json!(8)]),
+    ];
+    assert_eq!(json!(rows), json!(wanted));
+    assert_eq!(unbalanced(&caller), None);
+}

@@ -13,24 +13,36 @@ const ROOMS: &[(&str, &[&str])] = &[
     // Ground.
     ("base", &[]),
     ("model", &["base"]),
+    ("template", &["base", "model"]),
     // Cellar.
     ("storage", &["base", "model"]),
     // Engines: downwards only. One arrow goes sideways: what a request path means is in tagging's
     // catalogue, and derive counts by it.
     ("tagging", &["base", "model"]),
     ("derive", &["base", "model", "tagging"]),
-    ("query", &["base", "model", "storage"]),
-    ("notify", &["base", "model"]),
+    ("query", &["base", "model", "template", "storage"]),
+    ("notify", &["base", "model", "template"]),
     // Handed what was seen and who is told of what is missing.
     ("inventory", &["base", "model"]),
     // Handed `ask`, `record` and `fire`: it knows neither query, storage nor notify.
-    ("rules", &["base", "model"]),
+    ("rules", &["base", "model", "template"]),
     // Edges.
     ("auth", &["base", "model"]),
     ("ingest", &["base", "model", "storage", "tagging", "derive", "auth"]),
     (
         "api",
-        &["base", "model", "storage", "query", "rules", "notify", "inventory", "tagging", "auth"],
+        &[
+            "base",
+            "model",
+            "template",
+            "storage",
+            "query",
+            "rules",
+            "notify",
+            "inventory",
+            "tagging",
+            "auth",
+        ],
     ),
     ("server", &["base", "model", "ingest", "api", "auth"]),
     // A sender like any other: it ships over the ports.

@@ -1,26 +1,36 @@
 //! Why an alert was told, or not: its rule and what that found, its routes, what held it back, and
 //! every attempt to tell somebody. Asked for a rule that is silent: why.
+//!
+//! Of an alert, what was kept when it began or ended is shown as well (`to_keep`): that opens when the
+//! store and the ledger have long forgotten.
 
 use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
+use http::HeaderMap;
 use serde_json::{Value, json};
 
 use super::super::error::ApiError;
 use super::super::json::success_value;
 use super::super::params::Params;
-use super::super::{Api, AskOptions, alertmanager, time};
-use super::records::read;
-use super::wanted;
+use super::super::{Api, AskOptions, Need, alertmanager, time};
+use super::records::{Wanted, read};
+use super::{KeptAlert, evidence, page, wanted};
 use crate::base::Kind;
 use crate::model::{Grant, Labels};
 use crate::notify::{AlertView, AlertsFilter, fingerprint_text};
+use crate::query::LogqlAnswer;
+use crate::query::logql::{LogRange, Steps};
 use crate::query::may_see;
 use crate::query::promql::{self, ParseLimits, format_value};
-use crate::rules::{GroupView, RuleKind, RuleView, RulesFilter};
+use crate::rules::{Dialect, GroupView, RuleKind, RuleView, RulesFilter};
 
+/// How long before an alert's beginning is looked: what led to it.
+const LEAD_MS: i64 = 3_600_000;
+/// The most records that are kept of one alert.
+const KEPT_RECORDS_MAX: usize = 200;
 /// The most moments at which a rule's expression is looked at again.
 const MOMENTS_MAX: i64 = 240;
 /// The most series that are shown.
@@ -29,35 +39,67 @@ const SERIES_MAX: usize = 20;
 pub(super) async fn explain(
     State(api): State<Api>,
     Extension(grant): Extension<Grant>,
+    headers: HeaderMap,
     params: Params,
 ) -> Result<Response, ApiError> {
     let wanted = wanted(&api, &params)?;
-    let span = (wanted.start_ms, wanted.end_ms.min(api.clock.now_ms()));
-    if let Some(name) = params.get("rule") {
+    let shown = if let Some(name) = params.get("rule") {
+        let span = (wanted.start_ms, wanted.end_ms.min(api.clock.now_ms()));
+        let times = Times::within(span);
         let (group, rule) = rule_named(&api, &grant, name).await.ok_or_else(|| {
             ApiError::new(Kind::NotFound, format!("there is no alerting rule {name}"))
         })?;
-        let shown = explain_rule(&api, &grant, &group, &rule, None, span).await;
-        return Ok(success_value(&shown));
+        json!({ "rule": explain_rule(&api, &grant, &group, &rule, None, times).await })
+    } else {
+        let started_ms = params.get("started").map(|_| params.time_ms("started", 0)).transpose()?;
+        explain_alert(&api, &grant, &wanted, started_ms).await?
+    };
+    if page::is_wanted(&headers) {
+        return Ok(page::answered(&shown));
     }
+    // A rule alone stands for itself, as it did before alerts had evidence.
+    let alone = params.get("rule").map(|_| &shown["rule"]);
+    Ok(success_value(alone.unwrap_or(&shown)))
+}
+
+/// Explains one alert: as it is now, and as it was kept when it began or ended.
+async fn explain_alert(
+    api: &Api,
+    grant: &Grant,
+    wanted: &Wanted,
+    started_ms: Option<i64>,
+) -> Result<Value, ApiError> {
     if wanted.fingerprint.is_none() && wanted.matchers.is_empty() {
         let message = "one of fingerprint, filter and rule says what is to be explained";
         return Err(ApiError::parameter("fingerprint", message));
     }
-    let found = read(&api, &grant, &wanted).await?;
-    let Some((fingerprint, labels)) = found.alerts.iter().next() else {
+    // An alert that a link names began when the link says, however long ago.
+    let since_ms = started_ms.map_or(wanted.start_ms, |at_ms| at_ms.saturating_sub(LEAD_MS));
+    let wanted = Wanted { start_ms: wanted.start_ms.min(since_ms), ..wanted.clone() };
+    let found = read(api, grant, &wanted).await?;
+    let known = found.alerts.iter().next();
+    let fingerprint = known.map(|(one, _)| one.clone()).or(wanted.fingerprint.clone());
+    let begun = known.and_then(|(one, _)| found.started.get(one).copied());
+    let kept = match (&fingerprint, started_ms.or(begun)) {
+        (Some(one), Some(at_ms)) => kept(api, grant, one, at_ms).await?,
+        _ => None,
+    };
+    let Some((fingerprint, labels)) = known else {
         let message = "no alert that you may see fires or was told of in this time";
-        return Err(ApiError::new(Kind::NotFound, message));
+        let kept = kept.ok_or_else(|| ApiError::new(Kind::NotFound, message))?;
+        return Ok(kept);
     };
-    let view = firing(&api, &grant, fingerprint).await?;
-    let name = labels.get("alertname").unwrap_or_default();
-    let rule = match rule_named(&api, &grant, name).await {
-        Some((group, rule)) => explain_rule(&api, &grant, &group, &rule, Some(labels), span).await,
-        None => Value::Null, // From outside, or of a rule that is gone.
+    let span = (wanted.start_ms, wanted.end_ms.min(api.clock.now_ms()));
+    let view = firing(api, grant, fingerprint).await?;
+    // What was kept has the evaluations around its beginning; else they are asked for now.
+    let times = match (&kept, begun) {
+        (None, Some(at_ms)) => Times::around(at_ms, span.1),
+        _ => Times::within(span),
     };
+    let rule = rule_of(api, grant, labels, times).await;
     let policy = api.notifier.policy().await?;
     let others: Vec<&String> = found.alerts.keys().skip(1).collect();
-    Ok(success_value(&json!({
+    let mut shown = json!({
         "fingerprint": fingerprint,
         "labels": labels,
         "now": view.as_ref().map(alertmanager::shown),
@@ -65,7 +107,84 @@ pub(super) async fn explain(
         "rule": rule,
         "records": of_alert(&found.records, fingerprint),
         "others": others,
-    })))
+    });
+    match kept {
+        Some(kept) => shown["kept"] = kept,
+        None => evidence::add(api, grant, labels, begun.unwrap_or(span.1), &mut shown).await,
+    }
+    Ok(shown)
+}
+
+/// Returns what was kept of an alert, as far as a caller may see it.
+async fn kept(
+    api: &Api,
+    grant: &Grant,
+    fingerprint: &str,
+    started_ms: i64,
+) -> Result<Option<Value>, ApiError> {
+    let kept = api.kept.get(fingerprint, started_ms).await;
+    let kept = kept.map_err(|reason| ApiError::new(Kind::Internal, reason))?;
+    let Some(mut kept) = kept else { return Ok(None) };
+    let pairs = kept["labels"].as_object().into_iter().flatten();
+    let labels: Labels =
+        pairs.map(|(name, value)| (name, value.as_str().unwrap_or_default())).collect();
+    if !may_see(grant, &labels) {
+        return Ok(None);
+    }
+    if Need::Sql.check(Some(grant)).is_err()
+        && let Some(fields) = kept.as_object_mut()
+    {
+        // Lines and traces are for those who may ask for them.
+        fields.retain(|name, _| !evidence::NEEDS_DEVELOPER.contains(&name.as_str()));
+    }
+    Ok(Some(kept))
+}
+
+/// Returns everything that is worth keeping of an alert: what its rule found, whom its routes tell, what
+/// became of it so far, and what lay nearby.
+pub(crate) async fn to_keep(
+    api: &Api,
+    grant: &Grant,
+    alert: &KeptAlert,
+) -> Result<Value, ApiError> {
+    let KeptAlert { fingerprint, labels, starts_at_ms, ends_at_ms } = alert;
+    let now_ms = api.clock.now_ms();
+    let span = (starts_at_ms.saturating_sub(LEAD_MS), ends_at_ms.unwrap_or(now_ms));
+    let wanted = Wanted {
+        start_ms: span.0,
+        end_ms: now_ms.saturating_add(1),
+        fingerprint: Some(fingerprint.clone()),
+        matchers: Vec::new(),
+        n_max: KEPT_RECORDS_MAX,
+    };
+    let found = read(api, grant, &wanted).await?;
+    let mut shown = json!({
+        "fingerprint": fingerprint,
+        "labels": labels,
+        "startsAt": time::rfc3339(*starts_at_ms),
+        "endsAt": ends_at_ms.map(time::rfc3339),
+        "keptAt": time::rfc3339(now_ms),
+        "routes": api.notifier.policy().await?.explained(labels, *starts_at_ms),
+        "rule": rule_of(api, grant, labels, Times::around(*starts_at_ms, span.1)).await,
+        "ruleAtEnd": match ends_at_ms {
+            // Of one that was short, the beginning shows the end as well.
+            Some(at_ms) if at_ms.saturating_sub(*starts_at_ms) > LEAD_MS => {
+                rule_of(api, grant, labels, Times::around(*at_ms, now_ms)).await
+            }
+            _ => Value::Null,
+        },
+        "records": of_alert(&found.records, fingerprint),
+    });
+    evidence::add(api, grant, labels, *starts_at_ms, &mut shown).await;
+    Ok(shown)
+}
+
+async fn rule_of(api: &Api, grant: &Grant, labels: &Labels, times: Times) -> Value {
+    let name = labels.get("alertname").unwrap_or_default();
+    match rule_named(api, grant, name).await {
+        Some((group, rule)) => explain_rule(api, grant, &group, &rule, Some(labels), times).await,
+        None => Value::Null, // From outside, or of a rule that is gone.
+    }
 }
 
 /// Keeps the records of one alert, and of the notifications that tell of it.
@@ -114,12 +233,14 @@ async fn explain_rule(
     group: &GroupView,
     rule: &RuleView,
     of: Option<&Labels>,
-    span: (i64, i64),
+    times: Times,
 ) -> Value {
-    let left = compared(&rule.query);
-    let evaluations = series(api, grant, &rule.query, of, span, group.interval).await;
+    let rule = &narrowed(rule, grant, of);
+    let left = compared(rule);
+    let asked = |query| asked_again(rule, query, times, group.interval);
+    let evaluations = series(api, grant, asked(&rule.query), of).await;
     let operand = match &left {
-        Some(left) => series(api, grant, left, of, span, group.interval).await,
+        Some(left) => series(api, grant, asked(left), of).await,
         None => Value::Null,
     };
     json!({
@@ -127,6 +248,7 @@ async fn explain_rule(
         "group": group.name,
         "name": rule.name,
         "query": rule.query,
+        "language": rule.language,
         "for": rule.duration,
         "keepFiringFor": rule.keep_firing_for,
         "interval": group.interval,
@@ -142,31 +264,111 @@ async fn explain_rule(
     })
 }
 
-/// Returns the left side of a comparison: what an alerting expression watches.
-fn compared(query: &str) -> Option<String> {
-    let expr = promql::parse(query, &ParseLimits::default()).ok()?;
+/// Returns a rule without the alerts and overrides that are not asked about: of an alert, those of others;
+/// of a rule, those that the caller may not see. What is kept of an alert is asked for by one who sees
+/// everything and read by those who do not.
+fn narrowed(rule: &RuleView, grant: &Grant, of: Option<&Labels>) -> RuleView {
+    let mut rule = rule.clone();
+    let sees = |commons: &str| may_see(grant, &Labels::from_pairs([("commons", commons)]));
+    match of {
+        Some(of) => {
+            let is_it = |own: &Labels| own.iter().all(|(name, value)| of.get(name) == Some(value));
+            rule.alerts.iter_mut().for_each(|alerts| alerts.retain(|alert| is_it(&alert.labels)));
+            rule.overrides.retain(|one| of.get("commons") == Some(one.commons.as_str()));
+        }
+        None => rule.overrides.retain(|one| sees(&one.commons)),
+    }
+    rule
+}
+
+/// Returns what an alerting expression watches: the left side of its comparison.
+fn compared(rule: &RuleView) -> Option<String> {
+    if rule.language != Dialect::Promql {
+        return None;
+    }
+    let expr = promql::parse(&rule.query, &ParseLimits::default()).ok()?;
     promql::watched(&expr).map(|left| left.to_string())
 }
 
-/// Asks an expression at the evaluations of a time again; of an alert, only the series it came from.
-async fn series(
-    api: &Api,
-    grant: &Grant,
-    query: &str,
-    of: Option<&Labels>,
-    (start_ms, end_ms): (i64, i64),
-    interval_s: f64,
-) -> Value {
+/// An expression that is asked again at the evaluations of a time.
+struct Again<'a> {
+    language: Dialect,
+    query: &'a str,
+    times: (i64, i64, i64),
+}
+
+/// At which times an expression is asked again.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    start_ms: i64,
+    end_ms: i64,
+    /// An evaluation, around which every one is shown.
+    around_ms: Option<i64>,
+}
+
+impl Times {
+    /// Spreads the moments over a time.
+    fn within((start_ms, end_ms): (i64, i64)) -> Self {
+        Self { start_ms, end_ms, around_ms: None }
+    }
+
+    /// Takes every evaluation before and after one, none later than the end.
+    fn around(at_ms: i64, end_ms: i64) -> Self {
+        Self { start_ms: i64::MIN, end_ms, around_ms: Some(at_ms) }
+    }
+
+    /// Returns start, end and step.
+    fn of_interval(self, interval_ms: i64) -> (i64, i64, i64) {
+        let half_ms = interval_ms.saturating_mul(MOMENTS_MAX / 2);
+        if let Some(at_ms) = self.around_ms {
+            let end_ms = self.end_ms.min(at_ms.saturating_add(half_ms));
+            return (at_ms.saturating_sub(half_ms), end_ms.max(at_ms), interval_ms);
+        }
+        let Self { start_ms, end_ms, .. } = self;
+        let step_ms = interval_ms.max((end_ms - start_ms) / MOMENTS_MAX).max(1_000);
+        (start_ms.max(end_ms - step_ms * MOMENTS_MAX), end_ms, step_ms)
+    }
+}
+
+fn asked_again<'a>(rule: &RuleView, query: &'a str, times: Times, interval_s: f64) -> Again<'a> {
     #[expect(clippy::cast_possible_truncation, reason = "an interval is far below 2^53 ms")]
-    let interval_ms = (interval_s * 1e3) as i64;
-    let step_ms = interval_ms.max((end_ms - start_ms) / MOMENTS_MAX).max(1_000);
-    let start_ms = start_ms.max(end_ms - step_ms * MOMENTS_MAX);
-    let asked = api.ask.range(grant, query, (start_ms, end_ms, step_ms), AskOptions::default());
-    let answer = match asked.await {
-        Ok(answer) => answer,
+    let interval_ms = ((interval_s * 1e3) as i64).max(1);
+    Again { language: rule.language, query, times: times.of_interval(interval_ms) }
+}
+
+/// Asks an expression again; of an alert, only the series it came from.
+async fn series(api: &Api, grant: &Grant, again: Again<'_>, of: Option<&Labels>) -> Value {
+    let (start_ms, end_ms, step_ms) = again.times;
+    let found = match again.language {
+        Dialect::Promql => {
+            let options = AskOptions::default();
+            let asked = api.ask.range(grant, again.query, again.times, options).await;
+            asked.map(|answer| answer.value)
+        }
+        Dialect::Logql => {
+            let ns = |ms: i64| ms.saturating_mul(1_000_000);
+            let range = LogRange {
+                start_ns: ns(start_ms),
+                end_ns: ns(end_ms),
+                limit: 1,
+                is_backward: true,
+                interval_ns: 0,
+            };
+            let steps = Steps { start_ms, end_ms, step_ms: Some(step_ms) };
+            let asked = api.logs.logql(grant, again.query, range, steps, AskOptions::default());
+            asked.await.map(|found| match found.answer {
+                LogqlAnswer::Numbers(answer, _) => answer.value,
+                LogqlAnswer::Lines(_) => promql::Value::Matrix(Vec::new()),
+            })
+        }
+        // These look at a window of their own; what they found is in the alert's own values.
+        Dialect::Traceql | Dialect::Sql => return Value::Null,
+    };
+    let found = match found {
+        Ok(promql::Value::Matrix(found)) => found,
+        Ok(_) => return json!([]),
         Err(error) => return json!({ "error": error.to_string() }),
     };
-    let promql::Value::Matrix(found) = answer.value else { return json!([]) };
     let belongs = |labels: &Labels| {
         of.is_none_or(|of| {
             let mut own = labels.iter().filter(|(name, _)| *name != "__name__");
@@ -197,6 +399,15 @@ fn why(rule: &RuleView, evaluations: &Value, operand: &Value) -> Vec<String> {
         why.push(format!("{} is {state} since {}", alert.labels, alert.active_at));
     }
     if !alerts.is_empty() {
+        return why;
+    }
+    for one in &rule.overrides {
+        let own: Vec<String> =
+            one.own.iter().map(|(name, text)| format!("{name} {text}")).collect();
+        why.push(format!("for {} it has another {} ({})", one.commons, own.join(", "), one.place));
+    }
+    if evaluations.is_null() {
+        why.push("what it found is not asked again in this language".to_owned());
         return why;
     }
     let n_of = |value: &Value| value.as_array().map_or(0, Vec::len);

@@ -3,7 +3,9 @@
 //! A caller sees the records of alerts of its commons; of a notification that tells of others as well
 //! it sees only its own. What names no known alert is for those who read everything.
 
+mod evidence;
 mod explain;
+mod page;
 mod records;
 
 use axum::Extension;
@@ -17,10 +19,36 @@ use super::json::success_value;
 use super::params::Params;
 use super::route::{Need, Routes};
 use crate::base::Kind;
-use crate::model::Grant;
+use crate::model::{Grant, Labels};
 use crate::notify::{NotifyError, parse_matchers};
 
 use records::{Wanted, read};
+
+pub(crate) use explain::to_keep;
+
+/// An alert of which something is to be kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeptAlert {
+    /// Names its labels.
+    pub fingerprint: String,
+    /// Its labels.
+    pub labels: Labels,
+    /// When it began, ms since 1970 UTC.
+    pub starts_at_ms: i64,
+    /// When it ended, if it did.
+    pub ends_at_ms: Option<i64>,
+}
+
+/// What was kept of alerts, beyond what the store and the ledger remember.
+#[async_trait::async_trait]
+pub trait Kept: Send + Sync + std::fmt::Debug {
+    /// Returns what was kept of an alert that began at a time.
+    async fn get(
+        &self,
+        fingerprint: &str,
+        starts_at_ms: i64,
+    ) -> Result<Option<serde_json::Value>, String>;
+}
 
 pub(super) fn add(routes: &mut Routes) {
     routes.get("/api/v1/admin/alerts/history", Need::Metrics, history);

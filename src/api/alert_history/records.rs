@@ -15,7 +15,7 @@ use crate::query::may_see;
 const SCAN_MAX: usize = 50_000;
 
 /// Which records are wanted.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Wanted {
     pub(super) start_ms: i64,
     pub(super) end_ms: i64,
@@ -34,15 +34,26 @@ pub(super) struct Found {
     pub(super) is_truncated: bool,
     /// The alerts that the records tell of, by fingerprint.
     pub(super) alerts: BTreeMap<String, Labels>,
+    /// When each of them last began, ms since 1970 UTC.
+    pub(super) started: BTreeMap<String, i64>,
 }
 
 /// Reads the ledger.
 pub(super) async fn read(api: &Api, grant: &Grant, wanted: &Wanted) -> Result<Found, ApiError> {
     let lines = api.ledger.records(wanted.start_ms, wanted.end_ms, SCAN_MAX).await?;
-    let mut known = firing(api).await?;
+    let mut known = BTreeMap::new();
+    let mut started = BTreeMap::new();
+    for (fingerprint, labels, starts_at_ms) in firing(api).await? {
+        started.insert(fingerprint.clone(), starts_at_ms);
+        known.insert(fingerprint, labels);
+    }
     for line in &lines {
-        if let What::Joined { fingerprint, labels, .. } = &line.what {
+        if let What::Joined { fingerprint, labels, starts_at_ms, .. }
+        | What::Ended { fingerprint, labels, starts_at_ms, .. } = &line.what
+            && !labels.is_empty()
+        {
             known.insert(fingerprint.clone(), labels.clone());
+            started.insert(fingerprint.clone(), *starts_at_ms);
         }
     }
     let sees_all = may_see(grant, &Labels::empty());
@@ -55,7 +66,7 @@ pub(super) async fn read(api: &Api, grant: &Grant, wanted: &Wanted) -> Result<Fo
             && wanted.matchers.iter().all(fits)
     };
     let mut told = BTreeSet::new();
-    let mut found = Found { is_truncated: lines.len() >= SCAN_MAX, ..Found::default() };
+    let mut found = Found { is_truncated: lines.len() >= SCAN_MAX, started, ..Found::default() };
     for line in &lines {
         if let Some(record) = shown(line, &known, &is_wanted, &mut told) {
             found.records.push(record);
@@ -71,9 +82,12 @@ pub(super) async fn read(api: &Api, grant: &Grant, wanted: &Wanted) -> Result<Fo
 }
 
 /// Returns the alerts that fire now: their beginning may be older than the time that is asked for.
-async fn firing(api: &Api) -> Result<BTreeMap<String, Labels>, NotifyError> {
+async fn firing(api: &Api) -> Result<Vec<(String, Labels, i64)>, NotifyError> {
     let all = api.notifier.alerts(AlertsFilter::everything(), Arc::new(|_| true)).await?;
-    Ok(all.into_iter().map(|one| (fingerprint_text(one.fingerprint), one.event.labels)).collect())
+    let named = all
+        .into_iter()
+        .map(|one| (fingerprint_text(one.fingerprint), one.event.labels, one.event.starts_at_ms));
+    Ok(named.collect())
 }
 
 /// Returns a record as it is shown, without alerts that are not wanted; `told` remembers the

@@ -9,6 +9,7 @@ mod explore;
 mod params;
 mod query;
 mod render;
+mod rules;
 mod sessions;
 mod status;
 mod tail;
@@ -41,10 +42,14 @@ pub(super) fn add(routes: &mut Routes) {
     routes.get("/loki/api/v1/tail", need, tail::tail);
     routes.get("/loki/api/v1/drilldown-limits", need, status::drilldown_limits);
     routes.get("/loki/api/v1/status/buildinfo", need, status::buildinfo);
-    routes.get("/loki/api/v1/rules", need, status::no_rules);
-    routes.get("/api/prom/rules", need, status::no_rules);
-    routes.get("/prometheus/api/v1/rules", need, status::rule_groups);
-    routes.get("/prometheus/api/v1/alerts", need, status::alerts);
+    routes.get("/loki/api/v1/rules", need, rules::all);
+    routes.get("/loki/api/v1/rules/{namespace}", need, rules::of_namespace);
+    routes.get("/loki/api/v1/rules/{namespace}/{group}", need, rules::of_group);
+    routes.get("/api/prom/rules", need, rules::all);
+    routes.get("/api/prom/rules/{namespace}", need, rules::of_namespace);
+    routes.get("/api/prom/rules/{namespace}/{group}", need, rules::of_group);
+    routes.get("/prometheus/api/v1/rules", need, rules::rule_groups);
+    routes.get("/prometheus/api/v1/alerts", need, rules::alerts);
     routes.get("/ready", Need::Credential, status::ready);
 }
 

@@ -1,4 +1,4 @@
-//! What Loki says of itself, and what it has and we do not, as well-formed emptiness.
+//! What Loki says of itself.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -8,7 +8,6 @@ use serde_json::json;
 
 use super::super::Api;
 use super::super::error::{ApiError, answer};
-use super::super::json::success_value;
 use super::super::readiness::ReadinessState;
 use super::Answered;
 use crate::base::Kind;
@@ -53,19 +52,6 @@ pub(super) async fn drilldown_limits() -> Response {
         "maxLines": 5000,
     });
     answer(StatusCode::OK, "application/json", Body::from(limits.to_string()))
-}
-
-/// Rules are Prometheus' here, and none is about logs: a map of namespaces without any.
-pub(super) async fn no_rules() -> Response {
-    answer(StatusCode::OK, "application/yaml", Body::from("{}\n"))
-}
-
-pub(super) async fn rule_groups() -> Response {
-    success_value(&json!({ "groups": [] }))
-}
-
-pub(super) async fn alerts() -> Response {
-    success_value(&json!({ "alerts": [] }))
 }
 
 pub(super) async fn ready(State(api): State<Api>) -> Answered {

@@ -15,7 +15,7 @@ use crate::query::traceql::{
     self, Attribute, Counted, Counting, Found, Menu, Names, Search, Trace, Values,
 };
 use crate::query::{Param, SampleQuery, SqlAnswer, Truncated};
-use crate::rules::{AlertsView, GroupView, RuleKind, RuleView, RulesFilter, RulesView};
+use crate::rules::{AlertsView, Dialect, GroupView, RuleKind, RuleView, RulesFilter, RulesView};
 
 #[derive(Debug)]
 pub(super) struct Fake;
@@ -282,6 +282,9 @@ fn rule(name: &str, severity: &str) -> RuleView {
         state: None,
         name: name.to_owned(),
         query: "up == 0".to_owned(),
+        language: Dialect::Promql,
+        range: None,
+        overrides: Vec::new(),
         duration: Some(60.0),
         keep_firing_for: None,
         labels: Some([("severity".to_owned(), severity.to_owned())].into()),
@@ -311,7 +314,7 @@ impl RuleViews for Fake {
         RulesView {
             groups: vec![
                 group("g1", vec![rule("A", "page"), rule("B", "info")]),
-                group("g2", vec![rule("C", "info")]),
+                group("g2", vec![RuleView { language: Dialect::Logql, ..rule("C", "info") }]),
                 group(&format!("{filter:?}"), vec![]),
             ],
         }
@@ -319,6 +322,13 @@ impl RuleViews for Fake {
 
     async fn alerts(&self, _grant: &Grant) -> AlertsView {
         AlertsView { alerts: Vec::new() }
+    }
+}
+
+#[async_trait]
+impl Kept for Fake {
+    async fn get(&self, _one: &str, _at_ms: i64) -> Result<Option<serde_json::Value>, String> {
+        Ok(None)
     }
 }
 

@@ -65,6 +65,7 @@ fn api() -> Api {
         logs: Arc::clone(&fake) as _,
         tails: Tails::new(4, &mut Registry::default()),
         rules: Arc::clone(&fake) as _,
+        kept: Arc::clone(&fake) as _,
         notifier,
         ledger,
         inventory: Arc::new(parking_lot::Mutex::new(inventory())),

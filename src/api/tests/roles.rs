@@ -14,6 +14,8 @@ const COLUMNS: [(&str, Option<&str>); 7] = [
 
 async fn outcome(method: &str, path: &str, token: Option<&str>) -> &'static str {
     let target = path.replace("{name}", "job").replace("{id}", "some-id").replace("{tag}", "name");
+    let target = target.replace("{alert}", "CommonsDown");
+    let target = target.replace("{namespace}", "a.yml").replace("{group}", "g2");
     let mut request = Request::builder().method(method).uri(target);
     if let Some(token) = token {
         request = request.header("authorization", format!("Bearer {token}"));

@@ -6,15 +6,17 @@
 //! same: not every peer sends spans.
 
 use std::collections::VecDeque;
+use std::sync::{Arc, LazyLock};
 
 use hashbrown::HashMap;
-use xxhash_rust::xxh3::xxh3_128;
+use hashbrown::hash_map::Entry;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
-use super::{Span, label};
+use super::{Party, Span, label};
 use crate::base::units::HumanDuration;
 use crate::derive::book::{Book, Family};
-use crate::model::json_read::{Json, get};
-use crate::model::{MetricKind, Tags};
+use crate::model::MetricKind;
+use crate::model::json_read::{Json, Name};
 
 static REQUESTS: Family =
     Family { name: "traces_service_graph_request_total", kind: MetricKind::Counter, unit: "" };
@@ -33,6 +35,13 @@ static SERVER: Family = Family {
     kind: MetricKind::Histogram,
     unit: "s",
 };
+
+/// Where a caller says whom it calls.
+static PEER: LazyLock<[Name; 3]> =
+    LazyLock::new(|| ["peer.service", "server.address", "net.peer.name"].map(Name::new));
+/// Where a caller names a database, as Tempo looks for it.
+static DATABASE_NAME: LazyLock<[Name; 4]> =
+    LazyLock::new(|| ["db.namespace", "db.name", "db.system.name", "db.system"].map(Name::new));
 
 const DATABASE: &str = "database";
 const MESSAGING: &str = "messaging_system";
@@ -60,11 +69,16 @@ impl Side {
 #[derive(Debug)]
 struct Half {
     side: Side,
-    tags: Tags,
-    service: Box<str>,
+    party: Arc<Party>,
     /// Whom the caller says that it called.
     peer: Option<Box<str>>,
     is_messaging: bool,
+    outcome: Outcome,
+}
+
+/// How a call went, as one half saw it.
+#[derive(Debug, Clone, Copy)]
+struct Outcome {
     is_failed: bool,
     duration_s: f64,
 }
@@ -96,7 +110,7 @@ impl Graph {
     pub(super) fn take(
         &mut self,
         book: &mut Book,
-        tags: &Tags,
+        party: &Arc<Party>,
         span: &Span<'_>,
         side: Side,
         now_ns: u64,
@@ -108,29 +122,35 @@ impl Graph {
         if call.is_empty() {
             return; // Nobody called it.
         }
-        let half = half(tags, span, side);
+        let outcome = Outcome { is_failed: span.is_failed, duration_s: span.duration_s };
         if side == Side::Client
-            && let Some(database) = database(span.attributes)
+            && let Some(database) = text(span.attributes, &*DATABASE_NAME)
         {
             // A database sends no spans: there is nothing to wait for.
-            let called = Half { side: Side::Server, service: database, ..half_like(&half) };
-            return count(book, &half, &called, DATABASE);
+            return count(book, (party, outcome), (&database, outcome), DATABASE);
         }
-        let key = xxh3_128(format!("{}{call}", span.trace_id).as_bytes());
-        match self.waiting.get(&key) {
-            Some(other) if other.side != side => {
-                let other = self.waiting.remove(&key).expect("it was just found");
+        let n_waiting = self.waiting.len();
+        match self.waiting.entry(key_of(span.trace_id, call)) {
+            Entry::Occupied(other) if other.get().side != side => {
+                let other = other.remove();
+                let this = Half { peer: None, ..half(party, span, side, outcome) };
                 let (client, server) =
-                    if side == Side::Client { (half, other) } else { (other, half) };
+                    if side == Side::Client { (this, other) } else { (other, this) };
                 let is_messaging = client.is_messaging || server.is_messaging;
-                count(book, &client, &server, if is_messaging { MESSAGING } else { "" });
+                let connection = if is_messaging { MESSAGING } else { "" };
+                let called = (&*server.party.service, server.outcome);
+                count(book, (&client.party, client.outcome), called, connection);
             }
             // The same span once more, or a second one that answers the same call.
-            Some(_) => {}
-            None if self.waiting.len() >= self.waiting_max => self.n_overflows += 1,
-            None => {
-                self.waiting.insert(key, half);
-                self.order.push_back((now_ns, key));
+            Entry::Occupied(_) => {}
+            Entry::Vacant(_) if n_waiting >= self.waiting_max => self.n_overflows += 1,
+            Entry::Vacant(place) => {
+                self.order.push_back((now_ns, *place.key()));
+                let peer = match side {
+                    Side::Client => text(span.attributes, &*PEER),
+                    Side::Server => None,
+                };
+                place.insert(Half { peer, ..half(party, span, side, outcome) });
             }
         }
     }
@@ -144,9 +164,8 @@ impl Graph {
             }
             self.order.pop_front();
             let Some(half) = self.waiting.remove(&key) else { continue };
-            if let (Side::Client, Some(peer)) = (half.side, &half.peer) {
-                let called = Half { side: Side::Server, service: peer.clone(), ..half_like(&half) };
-                count(book, &half, &called, VIRTUAL);
+            if let Some(peer) = &half.peer {
+                count(book, (&half.party, half.outcome), (peer, half.outcome), VIRTUAL);
             }
         }
     }
@@ -162,55 +181,36 @@ impl Graph {
     }
 }
 
-fn half(tags: &Tags, span: &Span<'_>, side: Side) -> Half {
-    let peer = text(span.attributes, &["peer.service", "server.address", "net.peer.name"]);
-    Half {
-        side,
-        tags: tags.clone(),
-        service: Box::from(span.service),
-        peer: peer.filter(|_| side == Side::Client),
-        is_messaging: matches!(span.kind, "producer" | "consumer"),
-        is_failed: span.status == "error",
-        duration_s: span.duration_s,
-    }
+/// Returns the hash of the ids that both halves of a call know it by.
+fn key_of(trace_id: &str, call: &str) -> u128 {
+    xxh3_128_with_seed(call.as_bytes(), xxh3_64(trace_id.as_bytes()))
 }
 
-/// The called half as far as the caller knows it.
-fn half_like(half: &Half) -> Half {
-    Half {
-        side: half.side,
-        tags: half.tags.clone(),
-        service: half.service.clone(),
-        peer: None,
-        is_messaging: half.is_messaging,
-        is_failed: half.is_failed,
-        duration_s: half.duration_s,
-    }
+fn half(party: &Arc<Party>, span: &Span<'_>, side: Side, outcome: Outcome) -> Half {
+    let party = Arc::clone(party);
+    Half { side, party, peer: None, is_messaging: span.is_messaging, outcome }
 }
 
-/// Returns the database that a caller names, as Tempo looks for it.
-fn database(attributes: &str) -> Option<Box<str>> {
-    text(attributes, &["db.namespace", "db.name", "db.system.name", "db.system"])
-}
-
-fn text(attributes: &str, names: &[&str]) -> Option<Box<str>> {
-    names.iter().find_map(|name| match Json::of(get(attributes, name)?) {
+fn text(attributes: &str, names: &[Name]) -> Option<Box<str>> {
+    names.iter().find_map(|name| match Json::of(name.get(attributes)?) {
         Json::Text(text) if !text.is_empty() => Some(Box::from(label(&text))),
         _ => None,
     })
 }
 
-fn count(book: &mut Book, client: &Half, server: &Half, connection: &str) {
-    let pairs = [
-        ("client", &*client.service),
-        ("server", &*server.service),
-        ("connection_type", connection),
-    ];
+/// Counts a call: by whom, of whom, and how each saw it go.
+fn count(
+    book: &mut Book,
+    (client, client_saw): (&Party, Outcome),
+    (server, server_saw): (&str, Outcome),
+    connection: &str,
+) {
+    let pairs = [("client", &*client.service), ("server", server), ("connection_type", connection)];
     let tags = &client.tags;
     book.count(&REQUESTS, tags, &pairs, 1.0);
     // Born with the calls, so that a share of failed ones can be worked out from the first on.
-    let n_failed = f64::from(u8::from(client.is_failed || server.is_failed));
+    let n_failed = f64::from(u8::from(client_saw.is_failed || server_saw.is_failed));
     book.count(&FAILED, tags, &pairs, n_failed);
-    book.observe(&CLIENT, tags, &pairs, client.duration_s);
-    book.observe(&SERVER, tags, &pairs, server.duration_s);
+    book.observe(&CLIENT, tags, &pairs, client_saw.duration_s);
+    book.observe(&SERVER, tags, &pairs, server_saw.duration_s);
 }

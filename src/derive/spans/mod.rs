@@ -13,47 +13,48 @@
 //! the spans; `commons`, `env` and `cluster` are as decided for the row. The book is the spans' own: a
 //! sender whose span names never end fills it, and not that of the log lines.
 //!
-//! All of a span comes through [`Spans::observe`], with its trace id: whoever keeps exemplars takes
-//! them there.
+//! Spans of one name, kind and status are added up over a batch before the book hears of them
+//! ([`groups`]). All of a span comes through [`Spans::observe_batch`], with its trace id: whoever keeps
+//! exemplars takes them there.
 
+mod columns;
 mod graph;
+mod groups;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{Int32Type, Int64Type};
+use arrow::array::RecordBatch;
 
-use super::book::{Book, Family};
+use super::book::Book;
 use super::config::Config;
-use crate::model::json_read::{Json, get};
-use crate::model::{Commons, MetricKind, Tags};
+use crate::model::{Commons, Tags};
+use columns::Columns;
 use graph::{Graph, Side};
-
-static CALLS: Family =
-    Family { name: "traces_spanmetrics_calls_total", kind: MetricKind::Counter, unit: "" };
-static LATENCY: Family =
-    Family { name: "traces_spanmetrics_latency", kind: MetricKind::Histogram, unit: "s" };
-static SIZE: Family =
-    Family { name: "traces_spanmetrics_size_total", kind: MetricKind::Counter, unit: "By" };
+use groups::Groups;
 
 /// Longer names of spans and services are not made labels.
 const LABEL_BYTES_MAX: usize = 256;
 
-/// A stored span, as far as metrics are made of it.
+/// A stored span, as far as the graph of calls is made of it.
 #[derive(Debug, Clone, Copy)]
 struct Span<'a> {
     trace_id: &'a str,
     span_id: &'a str,
     parent_span_id: &'a str,
-    service: &'a str,
-    name: &'a str,
-    kind: &'a str,
-    status: &'a str,
     attributes: &'a str,
+    is_messaging: bool,
+    is_failed: bool,
     duration_s: f64,
-    n_bytes: usize,
+}
+
+/// Whose spans follow each other in a batch.
+#[derive(Debug)]
+struct Party {
+    /// The service is a label of its own here, and not among these.
+    tags: Tags,
+    service: Box<str>,
 }
 
 /// What is kept of the spans of one commons.
@@ -76,40 +77,32 @@ impl Spans {
     /// Takes the spans of a batch that was stored, in the schema of `model::span`.
     pub(super) fn observe_batch(&mut self, commons: &Commons, batch: &RecordBatch, now_ns: u64) {
         let columns = Columns::of(batch);
-        let mut last: Option<(Tags, String, &str)> = None;
-        for row in 0..batch.num_rows() {
-            let resource = columns.resource.get(row);
-            let is_same = |(tags, _, known): &(Tags, String, &str)| {
-                *known == resource
-                    && tags.env.as_deref().unwrap_or("") == columns.env.get(row)
-                    && tags.cluster.as_deref().unwrap_or("") == columns.cluster.get(row)
-            };
-            if !last.as_ref().is_some_and(is_same) {
-                let tags = columns.tags(commons, row);
-                let service = service_of(resource, columns.service.get(row));
-                last = Some((tags, service, resource));
-            }
-            let Some((tags, service, _)) = &last else { continue };
-            self.observe(tags, &columns.span(row, service), now_ns);
+        let mut row = 0;
+        while row < batch.num_rows() {
+            let party = Arc::new(columns.party(commons, row));
+            let end = columns.end_of_party(row);
+            self.observe(&columns, row..end, &party, now_ns);
+            row = end;
         }
         self.graph.expire(&mut self.book, now_ns);
     }
 
-    fn observe(&mut self, tags: &Tags, span: &Span<'_>, now_ns: u64) {
-        let (kind, status) = (kind_label(span.kind), status_label(span.status));
-        let pairs = [
-            ("service", span.service),
-            ("span_name", label(span.name)),
-            ("span_kind", kind),
-            ("status_code", status),
-        ];
-        self.book.count(&CALLS, tags, &pairs, 1.0);
-        self.book.observe(&LATENCY, tags, &pairs, span.duration_s);
-        #[expect(clippy::cast_precision_loss, reason = "a span is far below 2^53 bytes")]
-        self.book.count(&SIZE, tags, &pairs, span.n_bytes as f64);
-        if let Some(side) = Side::of(span.kind) {
-            self.graph.take(&mut self.book, tags, span, side, now_ns);
+    /// Takes spans of one party.
+    fn observe(
+        &mut self,
+        columns: &Columns<'_>,
+        rows: std::ops::Range<usize>,
+        party: &Arc<Party>,
+        now_ns: u64,
+    ) {
+        let mut groups = Groups::default();
+        for row in rows {
+            groups.add(columns.group(row), row, columns.duration_s(row), columns.n_bytes(row));
+            if let Some(side) = Side::of(columns.kind.get(row)) {
+                self.graph.take(&mut self.book, party, &columns.span(row), side, now_ns);
+            }
         }
+        groups.settle(&mut self.book, party, columns);
     }
 
     /// Gives every series' current value.
@@ -124,117 +117,6 @@ impl Spans {
     }
 }
 
-fn service_of(resource: &str, tag: &str) -> String {
-    match get(resource, "service.name").map(Json::of) {
-        Some(Json::Text(name)) if !name.is_empty() => label(&name).to_owned(),
-        _ => tag.to_owned(),
-    }
-}
-
 fn label(text: &str) -> &str {
     &text[..text.floor_char_boundary(LABEL_BYTES_MAX)]
-}
-
-fn kind_label(kind: &str) -> &'static str {
-    match kind {
-        "internal" => "SPAN_KIND_INTERNAL",
-        "server" => "SPAN_KIND_SERVER",
-        "client" => "SPAN_KIND_CLIENT",
-        "producer" => "SPAN_KIND_PRODUCER",
-        "consumer" => "SPAN_KIND_CONSUMER",
-        _ => "SPAN_KIND_UNSPECIFIED",
-    }
-}
-
-fn status_label(status: &str) -> &'static str {
-    match status {
-        "ok" => "STATUS_CODE_OK",
-        "error" => "STATUS_CODE_ERROR",
-        _ => "STATUS_CODE_UNSET",
-    }
-}
-
-/// A column of texts, of either kind.
-struct Texts<'a>(&'a dyn Array);
-
-impl<'a> Texts<'a> {
-    fn get(&self, row: usize) -> &'a str {
-        if let Some(texts) = self.0.as_string_opt::<i32>() {
-            return if texts.is_null(row) { "" } else { texts.value(row) };
-        }
-        let dictionary = self.0.as_dictionary::<Int32Type>();
-        dictionary.key(row).map_or("", |key| dictionary.values().as_string::<i32>().value(key))
-    }
-}
-
-/// The columns that metrics are made of.
-struct Columns<'a> {
-    duration: &'a arrow::array::Int64Array,
-    service: Texts<'a>,
-    env: Texts<'a>,
-    cluster: Texts<'a>,
-    resource: Texts<'a>,
-    trace_id: Texts<'a>,
-    span_id: Texts<'a>,
-    parent_span_id: Texts<'a>,
-    name: Texts<'a>,
-    kind: Texts<'a>,
-    status: Texts<'a>,
-    attributes: Texts<'a>,
-    events: Texts<'a>,
-    links: Texts<'a>,
-}
-
-impl<'a> Columns<'a> {
-    fn of(batch: &'a RecordBatch) -> Self {
-        let column = |name| batch.column_by_name(name).expect("the spans' schema has it");
-        let texts = |name| Texts(column(name).as_ref());
-        Self {
-            duration: column("duration_ns").as_primitive::<Int64Type>(),
-            service: texts("service"),
-            env: texts("env"),
-            cluster: texts("cluster"),
-            resource: texts("resource"),
-            trace_id: texts("trace_id"),
-            span_id: texts("span_id"),
-            parent_span_id: texts("parent_span_id"),
-            name: texts("name"),
-            kind: texts("kind"),
-            status: texts("status_code"),
-            attributes: texts("attributes"),
-            events: texts("events"),
-            links: texts("links"),
-        }
-    }
-
-    /// The service is a label of its own here.
-    fn tags(&self, commons: &Commons, row: usize) -> Tags {
-        let some = |text: &str| (!text.is_empty()).then(|| Arc::from(text));
-        Tags {
-            commons: commons.clone(),
-            env: some(self.env.get(row)),
-            cluster: some(self.cluster.get(row)),
-            ..Tags::unassigned()
-        }
-    }
-
-    fn span<'s>(&'s self, row: usize, service: &'s str) -> Span<'s> {
-        let (name, attributes) = (self.name.get(row), self.attributes.get(row));
-        let n_bytes =
-            name.len() + attributes.len() + self.events.get(row).len() + self.links.get(row).len();
-        #[expect(clippy::cast_precision_loss, reason = "durations are told in doubles")]
-        let duration_s = self.duration.value(row).max(0) as f64 / 1e9;
-        Span {
-            trace_id: self.trace_id.get(row),
-            span_id: self.span_id.get(row),
-            parent_span_id: self.parent_span_id.get(row),
-            service,
-            name,
-            kind: self.kind.get(row),
-            status: self.status.get(row),
-            attributes,
-            duration_s,
-            n_bytes,
-        }
-    }
 }

@@ -170,6 +170,7 @@ impl<'c> Collect<'c> {
         let span_id = hex_id(find("span_id").or_else(|| find("spanID")), 16);
         let line = self.ctx.rules().scrub(Cow::Borrowed(&*entry.line));
         let origin = self.retagged.origin(self.ctx, origin, &line)?;
+        let read = origin.read_line(&self.ctx.ingest.derive, &line);
         let row = LogRow {
             timestamp_ns: entry.time_ns,
             observed_ns: self.ctx.now_ns,
@@ -180,10 +181,12 @@ impl<'c> Collect<'c> {
             resource: &stream.resource,
             trace_id: &trace_id,
             span_id: &span_id,
+            line: read.fields(&line),
             ..LogRow::default()
         };
         self.decoded.n_built_bytes += row.body.len() + row.attributes.len();
         self.batches.of(&origin).push(&origin.tags, &row);
+        self.batches.keep(read);
         Ok(())
     }
 

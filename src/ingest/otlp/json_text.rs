@@ -6,6 +6,7 @@
 //! Latin-1 letter in a log line must not cost the line. Of two attributes with one key the first
 //! is kept, which is also the one that the OpenTelemetry Collector's `Map.Get` sees.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
@@ -13,10 +14,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::memo::Memo;
 use crate::ingest::limits::Limits;
 use crate::ingest::outcome::{Reason, Refusal};
 use crate::ingest::records::{RowError, Rules};
-use crate::ingest::wire::{Field, Reader, WireError};
+use crate::ingest::wire::{Field, Reader, WireError, text_of};
 use crate::model::json;
 use crate::model::span_rest::ColumnRest;
 
@@ -34,6 +36,9 @@ pub(super) struct JsonText {
     n_attributes: usize,
     n_strings: u32,
     rest: ColumnRest,
+    memo: Memo,
+    /// Whether the text of the attribute under way is another one than was sent.
+    is_changed: bool,
 }
 
 impl JsonText {
@@ -46,6 +51,7 @@ impl JsonText {
         self.n_strings = 0;
         self.rest.bytes.clear();
         self.rest.doubles.clear();
+        self.memo.begin();
         self.out.push('{');
     }
 
@@ -62,7 +68,40 @@ impl JsonText {
                 "more than {max} attributes (limits.attributes_per_record)"
             )));
         }
-        self.key_value(field, 0, 0, rules)
+        let wire = field.bytes()?;
+        match self.memo.find(wire) {
+            Some(known) if self.memo.take(known.key) => {
+                self.separate();
+                self.out.push_str(self.memo.text(&known));
+                self.n_strings += known.n_strings;
+                Ok(())
+            }
+            Some(_) => Ok(()),
+            None => self.new_attribute(field, wire, rules),
+        }
+    }
+
+    /// Appends an attribute that did not come before, and keeps it when nothing but its bytes decides
+    /// on its text.
+    fn new_attribute(
+        &mut self,
+        field: &Field<'_>,
+        wire: &[u8],
+        rules: &Rules<'_>,
+    ) -> Result<(), RowError> {
+        let (from, n_strings) = (self.out.len(), self.n_strings);
+        let n_special = |rest: &ColumnRest| rest.bytes.len() + rest.doubles.len();
+        let n_special_before = n_special(&self.rest);
+        self.is_changed = false;
+        let key = self.key_value(field, 0, 0, rules)?;
+        if let Some(key) = key
+            && !self.is_changed
+            && n_special(&self.rest) == n_special_before
+        {
+            let text = self.out[from..].trim_start_matches(',');
+            self.memo.learn(wire, text, key, self.n_strings - n_strings);
+        }
+        Ok(())
     }
 
     /// Ends the object and returns it.
@@ -97,35 +136,61 @@ impl JsonText {
         Ok(&self.out)
     }
 
+    /// Appends a member of an object; returns the number of its key, unless it has none or the object
+    /// has the key already.
     fn key_value(
         &mut self,
         field: &Field<'_>,
         first_key: usize,
         depth: usize,
         rules: &Rules<'_>,
-    ) -> Result<(), RowError> {
+    ) -> Result<Option<u32>, RowError> {
         let (key, value) = split_key_value(field)?;
-        let key = String::from_utf8_lossy(key);
-        let before = self.out.len();
-        if self.keys.len() > first_key {
-            self.out.push(',');
+        let key = text_of(key);
+        let number = if depth == 0 { self.memo.key(&key) } else { None };
+        if !self.push_key(&key, number, first_key) {
+            return Ok(None);
         }
-        let start = self.out.len();
-        json::push_string(&mut self.out, &key);
-        if self.is_duplicate(first_key, start) {
-            self.out.truncate(before);
-            return Ok(());
-        }
-        self.keys.push(start..self.out.len());
-        self.out.push(':');
         let Some(value) = value else {
             self.out.push_str("null");
-            return Ok(());
+            return Ok(number);
         };
         if depth == 0 {
             check_size(&key, &value, rules.limits)?;
         }
-        self.value(value.message()?, depth, &key, rules)
+        self.value(value.message()?, depth, &key, rules)?;
+        Ok(number)
+    }
+
+    /// Writes a key and its colon; returns false, and writes nothing, when the object has it already.
+    fn push_key(&mut self, key: &str, number: Option<u32>, first_key: usize) -> bool {
+        // No key that has a number is equal to one that has none.
+        if let Some(number) = number {
+            if !self.memo.take(number) {
+                return false;
+            }
+            self.separate();
+            self.out.push_str(self.memo.key_text(number));
+            return true;
+        }
+        let before = self.out.len();
+        self.separate();
+        let start = self.out.len();
+        json::push_string(&mut self.out, key);
+        if self.is_duplicate(first_key, start) {
+            self.out.truncate(before);
+            return false;
+        }
+        self.keys.push(start..self.out.len());
+        self.out.push(':');
+        true
+    }
+
+    /// Parts a member from the one before it.
+    fn separate(&mut self) {
+        if !self.out.ends_with('{') {
+            self.out.push(',');
+        }
     }
 
     /// Compares a key with the earlier ones of its object. A few are compared one by one; comparing
@@ -184,7 +249,8 @@ impl JsonText {
 
     fn text(&mut self, bytes: &[u8], key: &str, rules: &Rules<'_>) {
         self.n_strings += 1;
-        let text = rules.scrub_attribute(key, String::from_utf8_lossy(bytes));
+        let text = rules.scrub_attribute(key, text_of(bytes));
+        self.is_changed |= matches!(text, Cow::Owned(_));
         json::push_string(&mut self.out, &text);
     }
 
@@ -300,6 +366,18 @@ pub(super) fn cut(text: &str) -> &str {
     &text[..end]
 }
 
+/// Both digits of each byte.
+const DIGITS_OF: [[u8; 2]; 256] = {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut all = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        all[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
+        byte += 1;
+    }
+    all
+};
+
 /// An id of 16 or 8 bytes as lower-case hex; empty when the bytes are not an id.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct HexId {
@@ -311,14 +389,12 @@ impl HexId {
     /// Returns the id in hex: empty unless it has `n_bytes` bytes that are not all zero (OTLP: such
     /// an id is invalid).
     pub(super) fn new(bytes: &[u8], n_bytes: usize) -> Self {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut id = Self { digits: [0; 32], len: 0 };
         if bytes.len() != n_bytes || n_bytes > 16 || bytes.iter().all(|&byte| byte == 0) {
             return id;
         }
         for (pair, byte) in id.digits.chunks_exact_mut(2).zip(bytes) {
-            pair[0] = DIGITS[usize::from(byte >> 4)];
-            pair[1] = DIGITS[usize::from(byte & 15)];
+            pair.copy_from_slice(&DIGITS_OF[usize::from(*byte)]);
         }
         id.len = 2 * n_bytes;
         id

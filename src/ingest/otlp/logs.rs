@@ -13,7 +13,7 @@ use super::resource::{Resource, ResourceCache};
 use crate::ingest::IngestError;
 use crate::ingest::outcome::{Reason, Refusal};
 use crate::ingest::records::{Batches, Context, Decoded, Retagged, RowError, Rules};
-use crate::ingest::wire::{Field, Reader, WireError};
+use crate::ingest::wire::{Field, Reader, WireError, text_of};
 use crate::model::{LogRow, LogsBuilder};
 
 /// Reads the records of an `ExportLogsServiceRequest`.
@@ -108,9 +108,10 @@ impl<'c> Walk<'c> {
             None => Cow::Borrowed(""),
         };
         let origin = self.retagged.origin(self.ctx, &resource.origin, &body)?;
-        let severity_text = String::from_utf8_lossy(raw.severity_text);
-        let event_name = String::from_utf8_lossy(raw.event_name);
+        let severity_text = text_of(raw.severity_text);
+        let event_name = text_of(raw.event_name);
         let (trace_id, span_id) = (HexId::trace(raw.trace_id), HexId::span(raw.span_id));
+        let read = origin.read_line(&self.ctx.ingest.derive, &body);
         let row = LogRow {
             timestamp_ns,
             observed_ns,
@@ -124,9 +125,11 @@ impl<'c> Walk<'c> {
             trace_id: trace_id.as_str(),
             span_id: span_id.as_str(),
             flags: raw.flags,
+            line: read.fields(&body),
         };
         self.decoded.n_built_bytes += row.body.len() + row.attributes.len();
         self.batches.of(&origin).push(&origin.tags, &row);
+        self.batches.keep(read);
         Ok(())
     }
 
@@ -200,7 +203,7 @@ fn body_text<'a>(
         return Err(RowError::Refused(Refusal::new(Reason::LineLimit, message)));
     }
     if let Some(text) = string_value(body.message()?)? {
-        return Ok(rules.scrub(String::from_utf8_lossy(text)));
+        return Ok(rules.scrub(text_of(text)));
     }
     if any_value(body.message()?)?.is_none() {
         return Ok(Cow::Borrowed(""));

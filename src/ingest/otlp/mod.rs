@@ -16,6 +16,7 @@ pub mod config;
 
 mod json;
 mod json_text;
+mod memo;
 
 mod resource;
 

@@ -13,7 +13,7 @@ use super::scope::{Scope, apart, schema_url};
 use crate::ingest::IngestError;
 use crate::ingest::outcome::{Reason, Refusal};
 use crate::ingest::records::{Batches, Context, Decoded, RowError, Rules};
-use crate::ingest::wire::{Field, Reader, WireError};
+use crate::ingest::wire::{Field, Reader, WireError, text_of};
 use crate::model::span_rest::{ColumnRest, SpanRest};
 use crate::model::{SpanRow, SpansBuilder, json};
 
@@ -124,8 +124,8 @@ impl<'c> Walk<'c> {
         let (trace_id, span_id) = raw.ids()?;
         let (start_ns, end_ns) = self.times(&raw)?;
         let (status_code, status_message) = raw.status()?;
-        let (name, trace_state) = (text(raw.name), text(raw.trace_state));
-        let status_message = text(status_message);
+        let (name, trace_state) = (text_of(raw.name), text_of(raw.trace_state));
+        let status_message = text_of(status_message);
         let parent_span_id = HexId::span(raw.parent_span_id);
         self.scratch.write_rest(scope, &raw);
         let row = SpanRow {
@@ -263,15 +263,19 @@ impl Scratch {
 
     /// Writes what the columns cannot say; mostly that is what the scope has ready.
     fn write_rest(&mut self, scope: &Scope, raw: &RawSpan<'_>) {
+        let is_plain = self.attributes.rest().is_empty()
+            && self.events.rest.is_empty()
+            && self.links.rest.is_empty()
+            && raw.dropped_attributes | raw.dropped_events | raw.dropped_links == 0;
+        if is_plain {
+            self.rest.clone_from(&scope.rest_text);
+            return;
+        }
         let with_dropped = |rest: &ColumnRest, dropped| ColumnRest { dropped, ..rest.clone() };
         let attributes = with_dropped(self.attributes.rest(), raw.dropped_attributes);
         let events = with_dropped(&self.events.rest, raw.dropped_events);
         let links = with_dropped(&self.links.rest, raw.dropped_links);
-        if [&attributes, &events, &links].iter().all(|rest| rest.is_empty()) {
-            self.rest.clone_from(&scope.rest_text);
-        } else {
-            self.rest = SpanRest { attributes, events, links, ..scope.rest.clone() }.to_text();
-        }
+        self.rest = SpanRest { attributes, events, links, ..scope.rest.clone() }.to_text();
     }
 
     fn event(&mut self, mut reader: Reader<'_>, rules: &Rules<'_>) -> Result<(), RowError> {
@@ -292,7 +296,7 @@ impl Scratch {
         out.push_str("{\"time_unix_nano\":\"");
         out.push_str(itoa::Buffer::new().format(time_ns));
         out.push_str("\",\"name\":");
-        json::push_string(out, &text(name));
+        json::push_string(out, &text_of(name));
         self.events.end_item(&mut self.item, &[("dropped_attributes_count", dropped)]);
         Ok(())
     }
@@ -319,7 +323,7 @@ impl Scratch {
         out.push_str("\",\"span_id\":\"");
         out.push_str(HexId::span(span_id).as_str());
         out.push_str("\",\"trace_state\":");
-        json::push_string(out, &text(trace_state));
+        json::push_string(out, &text_of(trace_state));
         let counts = [("dropped_attributes_count", dropped), ("flags", flags)];
         self.links.end_item(&mut self.item, &counts);
         Ok(())
@@ -366,8 +370,4 @@ impl List {
         self.out.push(']');
         &self.out
     }
-}
-
-fn text(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
-    String::from_utf8_lossy(bytes)
 }

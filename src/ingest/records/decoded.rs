@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 
 use super::context::Context;
+use crate::derive::{Derive, ReadLine};
 use crate::ingest::IngestError;
 use crate::ingest::outcome::{Refusal, Rejected};
 use crate::ingest::wire::WireError;
@@ -43,6 +44,14 @@ pub(in crate::ingest) struct Origin {
     pub(in crate::ingest) tags: Tags,
     /// The application, for the log formats that only one application writes; or empty.
     pub(in crate::ingest) app: String,
+}
+
+impl Origin {
+    /// Reads the text of one of its records.
+    pub(in crate::ingest) fn read_line(&self, derive: &Derive, body: &str) -> ReadLine {
+        let app = Some(&*self.app).filter(|app| !app.is_empty());
+        derive.read_line(&self.tags, app, body)
+    }
 }
 
 /// Origins that were decided once more by what a line said, so that equal ones are one.
@@ -102,6 +111,8 @@ pub(in crate::ingest) struct LogRuns {
     pub(in crate::ingest) batch: RecordBatch,
     /// Origins in the order of the rows, each with its number of rows.
     pub(in crate::ingest) runs: Vec<(Arc<Origin>, usize)>,
+    /// What was read of each row's text.
+    pub(in crate::ingest) lines: Vec<ReadLine>,
 }
 
 impl Decoded {
@@ -157,6 +168,8 @@ struct Batch<B> {
     commons: Commons,
     builder: B,
     runs: Vec<(Arc<Origin>, usize)>,
+    /// What was read of each row's text; empty for spans.
+    lines: Vec<ReadLine>,
 }
 
 impl<B: Builder> Batches<B> {
@@ -175,7 +188,8 @@ impl<B: Builder> Batches<B> {
                 let n_bytes = if self.batches.is_empty() { self.n_body_bytes } else { 0 };
                 let builder = B::with_room(n_bytes / ROW_BYTES_GUESS, n_bytes);
                 let commons = commons.clone();
-                self.batches.push(Batch { commons, builder, runs: Vec::new() });
+                let (runs, lines) = (Vec::new(), Vec::new());
+                self.batches.push(Batch { commons, builder, runs, lines });
                 self.batches.len() - 1
             });
         }
@@ -189,13 +203,18 @@ impl<B: Builder> Batches<B> {
 }
 
 impl Batches<LogsBuilder> {
+    /// Keeps what was read of the text of the record that was pushed last.
+    pub(in crate::ingest) fn keep(&mut self, line: ReadLine) {
+        self.batches[self.last_idx].lines.push(line);
+    }
+
     /// Hands the batches over.
     pub(in crate::ingest) fn into_logs(self, decoded: &mut Decoded) {
-        for Batch { commons, mut builder, runs } in self.batches {
+        for Batch { commons, mut builder, runs, lines } in self.batches {
             let batch = builder.finish();
             decoded.commons.push(commons.clone());
             decoded.parts.push(Part::Logs { commons, batch: batch.clone() });
-            decoded.logs.push(LogRuns { batch, runs });
+            decoded.logs.push(LogRuns { batch, runs, lines });
         }
     }
 }

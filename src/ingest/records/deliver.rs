@@ -139,9 +139,9 @@ fn observe(derive: &Derive, logs: &LogRuns) {
     let bodies = column("body").as_string::<i32>();
     let mut row_idx = 0;
     for (origin, n_rows) in &logs.runs {
-        let app = Some(&*origin.app).filter(|app| !app.is_empty());
         for idx in row_idx..row_idx + n_rows {
-            derive.observe_log(&origin.tags, app, times.value(idx), bodies.value(idx));
+            let (at_ns, body) = (times.value(idx), bodies.value(idx));
+            derive.observe_log(&origin.tags, at_ns, body, &logs.lines[idx]);
         }
         row_idx += n_rows;
     }

@@ -39,6 +39,9 @@ pub(super) struct StoredGroup {
     #[serde(with = "labels_as_map")]
     pub(super) labels: Labels,
     pub(super) pace: Pace,
+    /// Why each alert was not told at the last look.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) held_back: BTreeMap<u64, HeldBack>,
 }
 
 /// Why an alert of a group is not told.
@@ -49,7 +52,7 @@ pub enum HeldBack {
     SilencedBy(Vec<String>),
     /// An alert of this fingerprint inhibits it.
     InhibitedBy(u64),
-    /// These time intervals mute its route.
+    /// These time intervals mute its route, or it names one as its `hours` that is over.
     MutedBy(Vec<String>),
 }
 

@@ -86,7 +86,7 @@ pub(super) enum Happened {
     /// It is held back from now on, or no longer.
     HeldBack(Option<HeldBack>),
     /// It is over, and its group let go of it.
-    Ended,
+    Ended { alert: Option<AlertEvent> },
 }
 
 /// Everything that decides.
@@ -299,6 +299,9 @@ impl Dispatcher {
         if !muted_by.is_empty() {
             return Some(HeldBack::MutedBy(muted_by.to_vec()));
         }
+        if let Some(name) = self.policy.closed_hours(&held.event.labels, now_ms) {
+            return Some(HeldBack::MutedBy(vec![name]));
+        }
         let silences = self.silences.holding(&held.event.labels, now_ms);
         (!silences.is_empty()).then_some(HeldBack::SilencedBy(silences))
     }
@@ -389,7 +392,8 @@ impl Dispatcher {
         let over: Vec<u64> = group.alerts.iter().copied().filter(is_over).collect();
         for fingerprint in over {
             group.alerts.remove(&fingerprint);
-            let what = Happened::Ended;
+            let alert = self.alerts.get(fingerprint).map(|held| held.event.clone());
+            let what = Happened::Ended { alert };
             self.notes.push(Note { fingerprint, group_key: group.key.clone(), what });
             if group.held_back.remove(&fingerprint).is_some() {
                 self.unhear(&group.key, fingerprint);

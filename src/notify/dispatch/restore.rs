@@ -1,6 +1,7 @@
 //! What is stored of the dispatcher, and how it comes back: after a restart, or under a new policy.
 //!
-//! Stored are alerts, silences, the pace of groups and what receivers were told. Which alert is in
+//! Stored are alerts, silences, the pace of groups and what they hold back, and what receivers were told:
+//! an alert that ends unheard right after a restart must be as unknown as without it. Which alert is in
 //! which group is not: the routes say so, and may have changed meanwhile.
 
 use std::collections::BTreeMap;
@@ -10,7 +11,7 @@ use tracing::warn;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::alerts::Held;
-use super::groups::{Group, GroupId, Pace, StoredGroup};
+use super::groups::{Group, GroupId, HeldBack, Pace, StoredGroup};
 use super::inhibit::Inhibitor;
 use super::log::{LogKey, Told};
 use super::silences::{Silence, SilenceDef};
@@ -69,6 +70,7 @@ impl Dispatcher {
                     route,
                     labels: group.labels.clone(),
                     pace: group.pace.clone(),
+                    held_back: group.held_back.clone(),
                 })
             }),
         }
@@ -110,7 +112,7 @@ impl Dispatcher {
             self.silences.restore(silence)?;
         } else if key.starts_with(GROUP) {
             let group: StoredGroup = serde_json::from_slice(bytes).map_err(fault)?;
-            paces.insert((group.route, group.labels), group.pace);
+            paces.insert((group.route, group.labels), (group.pace, group.held_back));
         } else if key.starts_with(TOLD) {
             let told: Told = serde_json::from_slice(bytes).map_err(fault)?;
             self.log.told.insert((told.group_key.clone(), told.desk.clone()), told);
@@ -124,7 +126,7 @@ impl Dispatcher {
         let old = std::mem::replace(&mut self.policy, policy);
         let mut paces = Paces::new();
         for (id, group) in std::mem::take(&mut self.groups) {
-            paces.insert((old.route_key(id.0), group.labels), group.pace);
+            paces.insert((old.route_key(id.0), group.labels), (group.pace, group.held_back));
             self.changed.insert(Place::Group(id));
         }
         self.inhibitor = Inhibitor::new(&self.policy);
@@ -145,8 +147,13 @@ impl Dispatcher {
         }
         let policy = Arc::clone(&self.policy);
         for (id, group) in &mut self.groups {
-            let pace = paces.get(&(policy.route_key(id.0), group.labels.clone()));
-            group.pace = pace.cloned().unwrap_or_else(|| group.pace.clone());
+            if let Some((pace, held_back)) =
+                paces.get(&(policy.route_key(id.0), group.labels.clone()))
+            {
+                group.pace = pace.clone();
+                let own = held_back.iter().filter(|(fp, _)| group.alerts.contains(*fp));
+                group.held_back = own.map(|(fp, why)| (*fp, why.clone())).collect();
+            }
             self.changed.insert(Place::Group(id.clone()));
         }
         self.forget_orphans();
@@ -192,8 +199,8 @@ impl Dispatcher {
     }
 }
 
-/// The pace of groups by their routes' names and their labels.
-type Paces = BTreeMap<(String, Labels), Pace>;
+/// The pace of groups by their routes' names and their labels, and what they hold back.
+type Paces = BTreeMap<(String, Labels), (Pace, BTreeMap<u64, HeldBack>)>;
 
 fn bytes(value: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("texts, integers and maps with text keys are always JSON")

@@ -251,6 +251,18 @@ fn time_intervals_mute_and_admit() {
 }
 
 #[test]
+fn an_alert_is_told_within_its_own_hours_and_the_others_of_its_group_always() {
+    let text = "route: {receiver: x, group_by: [g]}\ntime_intervals:\n\
+        - {name: late, time_intervals: [{times: [{start_time: '00:20', end_time: '00:40'}]}]}";
+    let mut bench = Bench::new(config(text, &["x"]));
+    bench.fire(&["n=1 g=a hours=late", "n=2 g=a", "n=3 g=a hours=nobody"]);
+
+    let said = bench.run_to(30 * MIN);
+
+    assert_eq!(said, ["0:30 x: 2 3", "20:30 x: 2 1 3"], "a name that nobody has holds always");
+}
+
+#[test]
 fn what_is_told_survives_a_restart_and_is_not_told_twice() {
     let mut stored = BTreeMap::new();
     let mut bench = Bench::new(plain());

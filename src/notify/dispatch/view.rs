@@ -115,7 +115,7 @@ impl Dispatcher {
         let status = AlertStatus {
             silenced_by: self.silences.holding(labels, now_ms),
             inhibited_by: self.inhibited_by(labels, now_ms).into_iter().collect(),
-            muted_by: Vec::new(),
+            muted_by: self.policy.closed_hours(labels, now_ms).into_iter().collect(),
         };
         let (event, updated_ms) = (held.event.clone(), held.updated_ms);
         Some(AlertView { event, updated_ms, fingerprint, receivers, status })
@@ -142,7 +142,7 @@ impl Dispatcher {
                 .filter(|alert| filter.wants(alert))
                 .collect();
             for alert in &mut alerts {
-                alert.status.muted_by.clone_from(&muted_by);
+                alert.status.muted_by.extend(muted_by.iter().cloned());
             }
             alerts.sort_by(|a, b| payload::alert_order(&a.event.labels, &b.event.labels));
             if !alerts.is_empty() {

@@ -57,7 +57,7 @@ impl Reading {
     }
 
     /// Returns what is in a file that is named beside this one; a line's end at its end is not part.
-    pub(super) fn file(&self, key: &str, line: u64, path: &str) -> Option<String> {
+    pub(super) fn file(&self, key: &str, line: u64, path: impl AsRef<Path>) -> Option<String> {
         let path = self.folder.join(path);
         match read_small(&path) {
             Ok(text) => Some(text.trim_end_matches(['\r', '\n']).to_owned()),
@@ -69,8 +69,8 @@ impl Reading {
     }
 }
 
-/// The most bytes of a file that holds a secret or a URL.
-const SMALL_BYTES_MAX: u64 = 64 << 10;
+/// The most bytes of a file that holds a secret, a URL, a certificate or templates.
+const SMALL_BYTES_MAX: u64 = 1 << 20;
 
 /// A device or a pipe may have no end.
 fn read_small(path: &Path) -> std::io::Result<String> {

@@ -1,7 +1,6 @@
 //! Slack, PagerDuty and Opsgenie among the receivers.
 //!
-//! A text may be left to its default or be written out; templates of one's own are refused by the key
-//! they stand at.
+//! A text may be left to its default, be written out, or be a template.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +9,7 @@ use super::http;
 use super::node::{Node, Value};
 use super::receivers::{Global, parsed};
 use crate::notify::policy::Integration;
-use crate::notify::said::{Opsgenie, PagerDuty, Slack};
+use crate::notify::said::{Opsgenie, PagerDuty, Slack, Text};
 use crate::notify::secret::SecretText;
 use crate::notify::target::{Speech, Target};
 
@@ -26,7 +25,7 @@ pub(super) fn slack(
     let fields = Fields::of(receiver.reading, format!("{}: slack", receiver.what), node);
     let http = http::options(&fields, &global.http);
     let url = fields.text_or_file("api_url", "api_url_file").or(global.slack_url.clone());
-    let said = |key| said(&fields, "slack", key);
+    let said = |key| said(&fields, global, key);
     let slack = Slack {
         channel: said("channel"),
         username: said("username"),
@@ -78,7 +77,7 @@ pub(super) fn pagerduty(
     }
     let url = fields.text("url").or(global.pagerduty_url.as_deref()).unwrap_or(PAGERDUTY_URL);
     let url = parsed(&fields, "url", url);
-    let said = |key| said(&fields, "pagerduty", key);
+    let said = |key| said(&fields, global, key);
     let pagerduty = PagerDuty {
         routing_key: SecretText::new(routing_key.unwrap_or_default()),
         client: said("client"),
@@ -88,7 +87,7 @@ pub(super) fn pagerduty(
         class: said("class"),
         component: said("component"),
         group: said("group"),
-        details: details(&fields),
+        details: details(&fields, global),
     };
     let send_resolved = fields.bool("send_resolved", true);
     fields.finish();
@@ -117,7 +116,7 @@ pub(super) fn opsgenie(
     if fields.bool("update_alerts", false) {
         fields.wrong("update_alerts", "is not supported: an alert is made once and closed once");
     }
-    let said = |key| said(&fields, "opsgenie", key);
+    let said = |key| said(&fields, global, key);
     let opsgenie = Opsgenie {
         message: said("message"),
         description: said("description"),
@@ -126,7 +125,7 @@ pub(super) fn opsgenie(
         priority: said("priority"),
         entity: said("entity"),
         tags: said("tags"),
-        details: details(&fields),
+        details: details(&fields, global),
     };
     let send_resolved = fields.bool("send_resolved", true);
     fields.finish();
@@ -134,39 +133,45 @@ pub(super) fn opsgenie(
     Some(Integration { target, idx, send_resolved, timeout: None })
 }
 
-/// Returns a text that somebody wrote; a default template by its name is the default.
-fn said(fields: &Fields<'_, '_>, kind: &str, key: &'static str) -> Option<String> {
-    let text = fields.text(key)?;
-    if !text.contains("{{") {
-        return Some(text.to_owned());
-    }
-    let name: String = key.chars().filter(|c| *c != '_').collect();
-    let squeezed: String = text.chars().filter(|c| !c.is_whitespace()).collect();
-    if squeezed != format!("{{{{template\"{kind}.default.{name}\".}}}}") {
-        refuse_template(fields, key);
-    }
-    None
+/// Returns a text that somebody wrote, plain or a template.
+pub(super) fn said(fields: &Fields<'_, '_>, global: &Global, key: &'static str) -> Option<Text> {
+    parsed_text(fields, global, key, fields.text(key)?)
 }
 
-fn refuse_template(fields: &Fields<'_, '_>, key: &str) {
-    let why = "templates of your own are not supported: write a plain text, leave it out, or use \
-               a webhook";
-    fields.wrong(key, why);
-}
-
-fn details(fields: &Fields<'_, '_>) -> BTreeMap<String, String> {
-    let Some(node) = fields.get("details") else { return BTreeMap::new() };
-    let Value::Map(pairs) = &node.value else {
-        fields.wrong("details", format!("must be a mapping, and is {}", node.kind()));
-        return BTreeMap::new();
-    };
-    let mut details = BTreeMap::new();
-    for (name, node) in pairs {
-        let text = fields.reading.text("details", node).unwrap_or_default();
-        if text.contains("{{") {
-            refuse_template(fields, "details");
+/// Reads a text that stands at a key.
+pub(super) fn parsed_text(
+    fields: &Fields<'_, '_>,
+    global: &Global,
+    key: &str,
+    text: &str,
+) -> Option<Text> {
+    match Text::parse(text, &global.library) {
+        Ok(text) => Some(text),
+        Err(reason) => {
+            fields.wrong(key, reason);
+            None
         }
-        details.insert(name.clone(), text.to_owned());
     }
-    details
+}
+
+fn details(fields: &Fields<'_, '_>, global: &Global) -> BTreeMap<String, Text> {
+    pairs(fields, global, "details").into_iter().collect()
+}
+
+/// Reads a mapping of names to texts.
+pub(super) fn pairs(
+    fields: &Fields<'_, '_>,
+    global: &Global,
+    key: &'static str,
+) -> Vec<(String, Text)> {
+    let Some(node) = fields.get(key) else { return Vec::new() };
+    let Value::Map(pairs) = &node.value else {
+        fields.wrong(key, format!("must be a mapping, and is {}", node.kind()));
+        return Vec::new();
+    };
+    let text = |(name, node): &(String, Node)| {
+        let text = fields.reading.text(key, node).unwrap_or_default();
+        Some((name.clone(), parsed_text(fields, global, key, text)?))
+    };
+    pairs.iter().filter_map(text).collect()
 }

@@ -5,6 +5,7 @@
 //! page that did not come. Files that the file names are read relative to it, and only now: a reload
 //! reads them again.
 
+mod email;
 mod fields;
 mod http;
 mod intervals;
@@ -18,12 +19,14 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use fields::{Fields, Reading};
 use node::Node;
 
 use super::interval::TimeInterval;
 use super::policy::{Policy, RESOLVE_TIMEOUT_MS, built_in_inhibitions};
+use super::said::Library;
 
 /// The most bytes of a configuration file.
 pub const FILE_BYTES_MAX: usize = 4 << 20;
@@ -75,9 +78,9 @@ impl Policy {
 
 fn read(reading: &Reading, node: &Node) -> Policy {
     let fields = Fields::of(reading, "the configuration", node);
-    let (global, resolve_timeout_ms) = global(&fields);
+    let (mut global, resolve_timeout_ms) = global(&fields);
+    global.library = Arc::new(library(&fields));
     fields.refuse("tracing", "our own traces go nowhere");
-    fields.list("templates");
     let intervals = intervals(&fields);
     let receivers = receivers::all(reading, fields.list("receivers"), &global);
     let routes = match fields.get("route") {
@@ -107,18 +110,8 @@ const UNSENT_GLOBAL: &[&str] = &[
     "slack_app_token",
     "slack_app_token_file",
     "slack_app_url",
-    "smtp_auth_identity",
-    "smtp_auth_password",
-    "smtp_auth_password_file",
     "smtp_auth_secret",
     "smtp_auth_secret_file",
-    "smtp_auth_username",
-    "smtp_force_implicit_tls",
-    "smtp_from",
-    "smtp_hello",
-    "smtp_require_tls",
-    "smtp_smarthost",
-    "smtp_tls_config",
     "telegram_api_url",
     "telegram_bot_token",
     "telegram_bot_token_file",
@@ -142,11 +135,51 @@ fn global(parent: &Fields<'_, '_>) -> (receivers::Global, i64) {
     global.pagerduty_url = fields.text("pagerduty_url").map(str::to_owned);
     global.opsgenie_url = fields.text("opsgenie_api_url").map(str::to_owned);
     global.opsgenie_key = fields.text_or_file("opsgenie_api_key", "opsgenie_api_key_file");
+    global.smtp = email::smtp(&fields);
     UNSENT_GLOBAL.iter().for_each(|key| {
         fields.get(key);
     });
     fields.finish();
     (global, timeout_ms)
+}
+
+/// The most files of templates.
+const TEMPLATE_FILES_MAX: usize = 1_000;
+
+/// Reads the files that `templates` names, patterns relative to the configuration.
+fn library(fields: &Fields<'_, '_>) -> Library {
+    let mut library = Library::default();
+    let mut n_files = 0;
+    for node in fields.list("templates") {
+        let Some(pattern) = fields.reading.text("templates", node) else { continue };
+        let wrong = |message: String| {
+            fields.reading.mistake(node.line, format!("`templates`: {message}"));
+        };
+        let whole = fields.reading.folder.join(pattern).display().to_string();
+        let paths = match glob::glob(&whole) {
+            Ok(paths) => paths.filter_map(Result::ok).filter(|path| path.is_file()),
+            Err(error) => {
+                wrong(format!("`{pattern}` is not a file pattern: {error}"));
+                continue;
+            }
+        };
+        for path in paths {
+            n_files += 1;
+            if n_files > TEMPLATE_FILES_MAX {
+                wrong(format!("more than {TEMPLATE_FILES_MAX} files"));
+                return library;
+            }
+            let Some(text) = fields.reading.file("templates", node.line, &path) else { continue };
+            if let Err((line, reason)) = library.add(text) {
+                wrong(format!("{}:{line}: {reason}", path.display()));
+            }
+        }
+    }
+    for name in library.missing() {
+        let message = format!("`templates`: template {name:?} is called and defined nowhere");
+        fields.reading.mistake(fields.line_of("templates"), message);
+    }
+    library
 }
 
 fn intervals(fields: &Fields<'_, '_>) -> BTreeMap<String, Vec<TimeInterval>> {

@@ -1,20 +1,21 @@
 //! `receivers`: who is told, and how.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::fields::{Fields, Reading};
 use super::node::Node;
-use super::{http, kinds};
+use super::{email, http, kinds};
 use crate::notify::http::HttpOptions;
 use crate::notify::policy::{Integration, Receiver};
+use crate::notify::said::Library;
 use crate::notify::secret::SecretUrl;
 use crate::notify::target::{Speech, Target};
 
 /// The kinds of Alertmanager that are not sent.
 const UNSENT: &[&str] = &[
     "discord_configs",
-    "email_configs",
     "incidentio_configs",
     "jira_configs",
     "mattermost_configs",
@@ -37,6 +38,9 @@ pub(super) struct Global {
     pub(super) pagerduty_url: Option<String>,
     pub(super) opsgenie_url: Option<String>,
     pub(super) opsgenie_key: Option<String>,
+    pub(super) smtp: email::Smtp,
+    /// The templates that files define.
+    pub(super) library: Arc<Library>,
 }
 
 /// Reads the list of receivers.
@@ -67,6 +71,9 @@ pub(super) fn all(
         for (idx, node) in fields.list("opsgenie_configs").iter().enumerate() {
             integrations.extend(kinds::opsgenie(&fields, idx, node, global));
         }
+        for (idx, node) in fields.list("email_configs").iter().enumerate() {
+            integrations.extend(email::email(&fields, idx, node, global));
+        }
         for kind in UNSENT {
             fields.refuse(kind, "use `webhook_configs`");
         }
@@ -89,9 +96,10 @@ fn webhook(
     let url = url(&fields, "url", "url_file");
     let alerts_max = fields.number("max_alerts").unwrap_or(0);
     let (send_resolved, timeout) = (fields.bool("send_resolved", true), timeout(&fields));
+    let payload = kinds::said(&fields, global, "payload");
     fields.finish();
     let alerts_max = usize::try_from(alerts_max).unwrap_or(usize::MAX);
-    let target = Target { url: url?, http, speech: Speech::Webhook { alerts_max } };
+    let target = Target { url: url?, http, speech: Speech::Webhook { alerts_max, payload } };
     Some(Integration { target, idx, send_resolved, timeout })
 }
 

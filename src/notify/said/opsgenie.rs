@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::words::{Words, values};
-use super::{Message, Said, cut, or};
-use crate::notify::dispatch::Notification;
+use super::text::Text;
+use super::words::Words;
+use super::{Message, Said, cut, or, prose, said_pairs};
 
 /// The most characters of a message, Opsgenie's own limit.
 const MESSAGE_CHARS_MAX: usize = 130;
@@ -22,14 +22,13 @@ pub(in crate::notify) struct Opsgenie {
     pub(in crate::notify) entity: Said,
     /// Commas part them.
     pub(in crate::notify) tags: Said,
-    pub(in crate::notify) details: BTreeMap<String, String>,
+    pub(in crate::notify) details: BTreeMap<String, Text>,
 }
 
 impl Opsgenie {
-    pub(in crate::notify) fn message(&self, news: &Notification, external_url: &str) -> Message {
-        let words = Words::new(news, external_url);
+    pub(in crate::notify) fn message(&self, words: &Words<'_>) -> Message {
         let alias = words.key();
-        let source = or(&self.source, || words.url());
+        let source = or(&self.source, words, || words.url());
         if !words.is_firing() {
             let path = format!("v2/alerts/{alias}/close?identifierType=alias");
             return Message { body: json!({ "source": source }).to_string(), path };
@@ -37,35 +36,27 @@ impl Opsgenie {
         let labels = words.common_labels();
         let mut details: BTreeMap<String, String> =
             labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        details.extend(self.details.clone());
+        details.extend(said_pairs(&self.details, words));
         let mut body = json!({
             "alias": alias,
-            "message": cut(or(&self.message, || words.subject()), MESSAGE_CHARS_MAX),
-            "description": or(&self.description, || description(&words)),
+            "message": cut(prose(&self.message, words, || words.subject()), MESSAGE_CHARS_MAX),
+            "description": prose(&self.description, words, || words.description()),
             "details": details,
             "source": source,
         });
         for (name, said) in
             [("note", &self.note), ("priority", &self.priority), ("entity", &self.entity)]
         {
-            if let Some(text) = said {
-                body[name] = Value::String(text.clone());
+            let text = or(said, words, String::new);
+            if !text.is_empty() {
+                body[name] = Value::String(text);
             }
         }
-        if let Some(tags) = &self.tags {
+        if self.tags.is_some() {
+            let tags = or(&self.tags, words, String::new);
             let tags = tags.split(',').map(str::trim).filter(|tag| !tag.is_empty());
             body["tags"] = tags.collect();
         }
         Message { body: body.to_string(), path: "v2/alerts".to_owned() }
     }
-}
-
-/// `opsgenie.default.description`
-fn description(words: &Words<'_>) -> String {
-    let part = |title: &str, resolved: bool| match words.alerts(resolved).is_empty() {
-        true => String::new(),
-        false => format!("{title}:\n{}", words.list(resolved)),
-    };
-    let annotations = values(&words.common_annotations());
-    format!("{annotations}\n{}\n{}", part("Alerts Firing", false), part("Alerts Resolved", true))
 }

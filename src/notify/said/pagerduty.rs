@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use super::text::Text;
 use super::words::Words;
-use super::{Message, Said, cut, or};
-use crate::notify::dispatch::Notification;
+use super::{Message, Said, cut, or, prose, said_pairs};
 use crate::notify::secret::SecretText;
 
 /// The most characters of a summary, PagerDuty's own limit.
@@ -23,32 +23,33 @@ pub(in crate::notify) struct PagerDuty {
     pub(in crate::notify) class: Said,
     pub(in crate::notify) component: Said,
     pub(in crate::notify) group: Said,
-    /// Further details, plain texts.
-    pub(in crate::notify) details: BTreeMap<String, String>,
+    /// Further details.
+    pub(in crate::notify) details: BTreeMap<String, Text>,
 }
 
 impl PagerDuty {
-    pub(in crate::notify) fn message(&self, news: &Notification, external_url: &str) -> Message {
-        let words = Words::new(news, external_url);
-        let client = or(&self.client, || "Alertmanager".to_owned());
+    pub(in crate::notify) fn message(&self, words: &Words<'_>) -> Message {
+        let client = or(&self.client, words, || "Alertmanager".to_owned());
         let mut payload = Map::new();
-        let summary = cut(or(&self.description, || words.subject()), SUMMARY_CHARS_MAX);
+        let summary = cut(prose(&self.description, words, || words.subject()), SUMMARY_CHARS_MAX);
         payload.insert("summary".to_owned(), json!(summary));
         payload.insert("source".to_owned(), json!(client));
-        payload.insert("severity".to_owned(), json!(or(&self.severity, || "error".to_owned())));
+        payload
+            .insert("severity".to_owned(), json!(or(&self.severity, words, || "error".to_owned())));
         let optional =
             [("class", &self.class), ("component", &self.component), ("group", &self.group)];
         for (name, said) in optional {
-            payload.extend(said.clone().map(|text| (name.to_owned(), Value::String(text))));
+            let said = said.is_some().then(|| or(said, words, String::new));
+            payload.extend(said.map(|text| (name.to_owned(), Value::String(text))));
         }
-        payload.insert("custom_details".to_owned(), json!(self.all_details(&words)));
+        payload.insert("custom_details".to_owned(), json!(self.all_details(words)));
         let body = json!({
             "routing_key": self.routing_key.reveal(),
             "dedup_key": words.key(),
             "event_action": if words.is_firing() { "trigger" } else { "resolve" },
             "payload": payload,
             "client": client,
-            "client_url": or(&self.client_url, || words.url()),
+            "client_url": or(&self.client_url, words, || words.url()),
         });
         Message::here(body.to_string())
     }
@@ -60,7 +61,7 @@ impl PagerDuty {
             ("num_firing".to_owned(), words.alerts(false).len().to_string()),
             ("num_resolved".to_owned(), words.alerts(true).len().to_string()),
         ]);
-        details.extend(self.details.clone());
+        details.extend(said_pairs(&self.details, words));
         details
     }
 }

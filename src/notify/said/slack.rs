@@ -3,8 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::words::Words;
-use super::{Message, Said, cut, or};
-use crate::notify::dispatch::Notification;
+use super::{Message, Said, cut, or, prose};
 
 /// The most characters of a title, Slack's own limit.
 const TITLE_CHARS_MAX: usize = 1_024;
@@ -30,11 +29,10 @@ pub(in crate::notify) struct Slack {
 }
 
 impl Slack {
-    pub(in crate::notify) fn message(&self, news: &Notification, external_url: &str) -> Message {
-        let words = Words::new(news, external_url);
-        let color = || if words.is_firing() { "danger" } else { "good" }.to_owned();
+    pub(in crate::notify) fn message(&self, words: &Words<'_>) -> Message {
+        let color = || words.color().to_owned();
         let (subject, url) = (words.subject(), words.url());
-        let title = cut(or(&self.title, || subject.clone()), TITLE_CHARS_MAX);
+        let title = cut(prose(&self.title, words, || subject.clone()), TITLE_CHARS_MAX);
         let mut attachment = Map::new();
         let mut optional = |name: &str, value: String| {
             if !value.is_empty() {
@@ -42,16 +40,17 @@ impl Slack {
             }
         };
         optional("title", title);
-        optional("title_link", or(&self.title_link, || url.clone()));
-        optional("pretext", or(&self.pretext, String::new));
-        optional("image_url", or(&self.image_url, String::new));
-        optional("thumb_url", or(&self.thumb_url, String::new));
-        optional("color", or(&self.color, color));
-        attachment.insert("text".to_owned(), json!(or(&self.text, String::new)));
-        let fallback = or(&self.fallback, || format!("{subject} | {url}"));
+        optional("title_link", or(&self.title_link, words, || url.clone()));
+        optional("pretext", prose(&self.pretext, words, String::new));
+        optional("image_url", or(&self.image_url, words, String::new));
+        optional("thumb_url", or(&self.thumb_url, words, String::new));
+        optional("color", or(&self.color, words, color));
+        attachment.insert("text".to_owned(), json!(prose(&self.text, words, String::new)));
+        let fallback = prose(&self.fallback, words, || format!("{subject} | {url}"));
         attachment.insert("fallback".to_owned(), json!(fallback));
-        attachment.insert("callback_id".to_owned(), json!(or(&self.callback_id, String::new)));
-        attachment.insert("footer".to_owned(), json!(or(&self.footer, String::new)));
+        attachment
+            .insert("callback_id".to_owned(), json!(or(&self.callback_id, words, String::new)));
+        attachment.insert("footer".to_owned(), json!(prose(&self.footer, words, String::new)));
         attachment.insert("mrkdwn_in".to_owned(), json!(["fallback", "pretext", "text"]));
         let mut body = Map::new();
         let mut optional = |name: &str, value: String| {
@@ -59,10 +58,10 @@ impl Slack {
                 body.insert(name.to_owned(), Value::String(value));
             }
         };
-        optional("channel", or(&self.channel, String::new));
-        optional("username", or(&self.username, || "Alertmanager".to_owned()));
-        optional("icon_emoji", or(&self.icon_emoji, String::new));
-        optional("icon_url", or(&self.icon_url, String::new));
+        optional("channel", or(&self.channel, words, String::new));
+        optional("username", or(&self.username, words, || "Alertmanager".to_owned()));
+        optional("icon_emoji", or(&self.icon_emoji, words, String::new));
+        optional("icon_url", or(&self.icon_url, words, String::new));
         if self.link_names {
             body.insert("link_names".to_owned(), Value::Bool(true));
         }

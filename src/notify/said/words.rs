@@ -2,20 +2,52 @@
 
 use std::collections::BTreeMap;
 
+use super::host::escaped;
 use crate::model::AlertEvent;
 use crate::notify::dispatch::Notification;
 use crate::notify::payload;
 use crate::notify::sign::sha256_hex;
 
 /// A notification in words.
-pub(super) struct Words<'a> {
-    pub(super) news: &'a Notification,
+#[derive(Debug)]
+pub(in crate::notify) struct Words<'a> {
+    pub(in crate::notify) news: &'a Notification,
     external_url: &'a str,
+    now_ms: i64,
 }
 
 impl<'a> Words<'a> {
-    pub(super) fn new(news: &'a Notification, external_url: &'a str) -> Self {
-        Self { news, external_url }
+    pub(in crate::notify) fn new(
+        news: &'a Notification,
+        external_url: &'a str,
+        now_ms: i64,
+    ) -> Self {
+        Self { news, external_url, now_ms }
+    }
+
+    pub(super) fn now_ns(&self) -> i64 {
+        self.now_ms.saturating_mul(1_000_000)
+    }
+
+    pub(in crate::notify) fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+
+    pub(in crate::notify) fn external_url(&self) -> &'a str {
+        self.external_url
+    }
+
+    pub(super) fn status(&self) -> &'static str {
+        if self.is_firing() { "firing" } else { "resolved" }
+    }
+
+    pub(super) fn color(&self) -> &'static str {
+        if self.is_firing() { "danger" } else { "good" }
+    }
+
+    /// Returns the alerts that are told, in their order.
+    pub(super) fn all_alerts(&self) -> impl Iterator<Item = &'a AlertEvent> {
+        self.news.alerts.iter().take(payload::ALERTS_MAX)
     }
 
     pub(super) fn is_firing(&self) -> bool {
@@ -24,8 +56,7 @@ impl<'a> Words<'a> {
 
     /// Returns the alerts that fire, or those that are over.
     pub(super) fn alerts(&self, resolved: bool) -> Vec<&'a AlertEvent> {
-        let all = self.news.alerts.iter().take(payload::ALERTS_MAX);
-        all.filter(|alert| alert.resolved == resolved).collect()
+        self.all_alerts().filter(|alert| alert.resolved == resolved).collect()
     }
 
     /// Names the incident of the group, alike for its beginning and its end.
@@ -59,8 +90,22 @@ impl<'a> Words<'a> {
 
     /// `__alertmanagerURL`
     pub(super) fn url(&self) -> String {
-        let receiver = query_escape(&self.news.receiver);
+        let receiver = escaped(&self.news.receiver);
         format!("{}/#/alerts?receiver={receiver}", self.external_url)
+    }
+
+    /// `opsgenie.default.description`
+    pub(super) fn description(&self) -> String {
+        let part = |title: &str, resolved: bool| match self.alerts(resolved).is_empty() {
+            true => String::new(),
+            false => format!("{title}:\n{}", self.list(resolved)),
+        };
+        let annotations = values(&self.common_annotations());
+        format!(
+            "{annotations}\n{}\n{}",
+            part("Alerts Firing", false),
+            part("Alerts Resolved", true)
+        )
     }
 
     /// `__text_alert_list`
@@ -96,19 +141,4 @@ fn sorted<'a>(pairs: &BTreeMap<&'a str, &'a str>) -> Vec<(&'a str, &'a str)> {
 pub(super) fn values(pairs: &BTreeMap<&str, &str>) -> String {
     let values: Vec<&str> = sorted(pairs).into_iter().map(|(_, value)| value).collect();
     values.join(" ")
-}
-
-/// Go's `url.QueryEscape`.
-fn query_escape(text: &str) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                out.push(char::from(byte));
-            }
-            b' ' => out.push('+'),
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
 }

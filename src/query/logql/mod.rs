@@ -29,6 +29,7 @@ mod select;
 mod stream;
 mod template;
 mod units;
+mod yields;
 
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
@@ -43,6 +44,7 @@ pub use metric::Steps;
 pub use scan::ScanStats;
 pub use select::{LogAnswer, LogLine, LogRange, Pairs};
 pub use syntax::{Expr, ParseLimits, parse, parse_log, parse_selector};
+pub use yields::{labels_yielded, lines_counted};
 
 use super::promql::{self, Budget};
 use crate::storage::Snapshot;

@@ -9,6 +9,7 @@
 
 mod tokens;
 mod statements;
+mod judge;
 mod context;
 mod functions;
 mod json_get;
@@ -29,6 +30,8 @@ mod judged;
 pub(super) mod tests;
 
 use datafusion::scalar::ScalarValue;
+
+pub use judge::check_sql;
 
 pub(super) use heads::{HeadRange, HeadRequest, HeadRows, Heads};
 pub(super) use promql::{Asked, PromqlRequest, failure as promql_failure, rows as promql_rows};

@@ -5,6 +5,7 @@
 //! answers over the series. What differs from what was expected comes back as text, in promtool's words.
 
 mod compare;
+mod inputs;
 mod notation;
 mod run;
 #[cfg(test)]
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use serde::Deserialize;
 
 use crate::base::units;
@@ -21,10 +23,16 @@ use crate::model::{Labels, SeriesData};
 
 use super::{World, yaml};
 
+use super::Dialect;
+use inputs::{InputLogs, InputSpans};
+pub use inputs::{Inputs, TestLine, TestSpan};
 pub use run::run;
 
-/// Makes the world of one test: it answers over these series and over what is recorded.
-pub type MakeWorld<'a> = &'a (dyn Fn(Vec<SeriesData>) -> Arc<dyn World> + Sync);
+/// What makes the world of one test: it answers over these inputs and over what is recorded.
+pub type Made = Result<Arc<dyn World>, String>;
+
+/// Makes the world of one test; the flag says whether more than PromQL is asked.
+pub type MakeWorld<'a> = &'a (dyn Fn(Inputs, bool) -> BoxFuture<'static, Made> + Sync);
 
 /// A test file.
 #[derive(Debug, Clone, Deserialize)]
@@ -54,9 +62,19 @@ struct TestCase {
     #[serde(default)]
     input_series: Vec<InputSeries>,
     #[serde(default)]
+    input_logs: Vec<InputLogs>,
+    #[serde(default)]
+    input_spans: Vec<InputSpans>,
+    #[serde(default)]
     alert_rule_test: Vec<AlertTest>,
     #[serde(default)]
     promql_expr_test: Vec<ExprTest>,
+    #[serde(default)]
+    logql_expr_test: Vec<ExprTest>,
+    #[serde(default)]
+    traceql_expr_test: Vec<ExprTest>,
+    #[serde(default)]
+    sql_expr_test: Vec<ExprTest>,
     #[serde(default)]
     external_labels: BTreeMap<String, String>,
     #[serde(default)]
@@ -93,6 +111,8 @@ struct ExpectedAlert {
 struct ExprTest {
     expr: String,
     eval_time: Span,
+    /// How far back a TraceQL or SQL expression looks.
+    range: Option<Span>,
     #[serde(default)]
     exp_samples: Vec<ExpectedSample>,
 }
@@ -150,7 +170,7 @@ pub(super) mod fuzzing {
         for test in &file.tests {
             let interval_ms = test.interval.unwrap_or(file.evaluation_interval).0;
             let Ok(start_ms) = test.start_ms() else { continue };
-            drop(test.series(interval_ms, start_ms));
+            drop(test.inputs(interval_ms, start_ms));
         }
     }
 }
@@ -167,6 +187,25 @@ impl TestCase {
         let time = chrono::DateTime::parse_from_rfc3339(text);
         time.map(|time| time.timestamp_millis())
             .map_err(|_| format!("start_timestamp {text:?} is neither RFC 3339 nor seconds"))
+    }
+
+    /// Returns the expressions that are tested by themselves, each in its language.
+    fn expr_tests(&self) -> impl Iterator<Item = (Dialect, &ExprTest)> {
+        let all = [
+            (Dialect::Promql, &self.promql_expr_test),
+            (Dialect::Logql, &self.logql_expr_test),
+            (Dialect::Traceql, &self.traceql_expr_test),
+            (Dialect::Sql, &self.sql_expr_test),
+        ];
+        all.into_iter().flat_map(|(dialect, tests)| tests.iter().map(move |test| (dialect, test)))
+    }
+
+    fn inputs(&self, interval_ms: i64, start_ms: i64) -> Result<Inputs, String> {
+        Ok(Inputs {
+            series: self.series(interval_ms, start_ms)?,
+            lines: inputs::lines(&self.input_logs, start_ms)?,
+            spans: inputs::spans(&self.input_spans, start_ms)?,
+        })
     }
 
     fn series(&self, interval_ms: i64, start_ms: i64) -> Result<Vec<SeriesData>, String> {

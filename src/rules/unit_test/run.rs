@@ -5,9 +5,12 @@ use std::sync::Arc;
 use crate::base::clock::ManualClock;
 use crate::base::units::{HumanDuration, format_duration_ms};
 use crate::model::Labels;
-use crate::rules::load::{self, Defaults, GroupDef};
+use crate::rules::def::{Defaults, GroupDef};
+use crate::rules::dialect::RANGE_MS_USUAL;
+use crate::rules::load;
 use crate::rules::{
-    AlertState, CheckExpr, Config, Context, Metrics, RuleFile, RuleSet, RulesFilter,
+    AlertState, CheckExpr, Config, Context, Dialect, Metrics, Question, RuleFile, RuleSet,
+    RulesFilter,
 };
 
 use super::compare::{self, Shown};
@@ -65,21 +68,26 @@ async fn run_case(
 ) -> Result<Vec<String>, String> {
     let step_ms = file.evaluation_interval.0.max(1);
     let start_ms = test.start_ms()?;
-    let series = test.series(test.interval.map_or(step_ms, |span| span.0.max(1)), start_ms)?;
+    let inputs = test.inputs(test.interval.map_or(step_ms, |span| span.0.max(1)), start_ms)?;
+    let is_promql = |dialect: Dialect| dialect == Dialect::Promql;
+    let mut rules = groups.iter().flat_map(|group| &group.rules);
+    let is_mixed = !rules.all(|rule| is_promql(rule.asked().dialect))
+        || !test.expr_tests().all(|(dialect, _)| is_promql(dialect));
+    let world = make_world(inputs, is_mixed).await?;
     let context = Context {
         external_labels: Labels::from_pairs(&test.external_labels),
         ..Context::new(
             config,
             &test.external_url,
-            make_world(series),
+            world,
             ManualClock::at_ms(start_ms),
             Metrics::default(),
         )
     };
     let bench = Bench { test, set: RuleSet::new(context.clone(), groups), context, start_ms };
     let mut failures = bench.alerts(step_ms).await?;
-    for expr in &test.promql_expr_test {
-        failures.extend(bench.expr(expr, file.fuzzy_compare).await);
+    for (dialect, expr) in test.expr_tests() {
+        failures.extend(bench.expr(dialect, expr, file.fuzzy_compare).await);
     }
     Ok(failures)
 }
@@ -89,7 +97,7 @@ impl Bench<'_> {
     /// alerts in between. A time between two evaluations sees the one before it.
     async fn alerts(&self, step_ms: i64) -> Result<Vec<String>, String> {
         let alert_times = self.test.alert_rule_test.iter().map(|test| test.eval_time.0);
-        let expr_times = self.test.promql_expr_test.iter().map(|test| test.eval_time.0);
+        let expr_times = self.test.expr_tests().map(|(_, test)| test.eval_time.0);
         let last_ms = alert_times.chain(expr_times).max().unwrap_or(0);
         if last_ms / step_ms > EVALUATIONS_MAX {
             return Err(format!("more than {EVALUATIONS_MAX} evaluations"));
@@ -136,11 +144,13 @@ impl Bench<'_> {
         compare::alerts(&head, expected.collect(), got)
     }
 
-    async fn expr(&self, test: &ExprTest, is_fuzzy: bool) -> Option<String> {
+    async fn expr(&self, dialect: Dialect, test: &ExprTest, is_fuzzy: bool) -> Option<String> {
         let time = format_duration_ms(test.eval_time.0);
         let head = format!("expr: {:?}, time: {time},", test.expr);
         let world = Arc::clone(&self.context.world);
-        let got = match world.ask(&test.expr, self.start_ms + test.eval_time.0).await {
+        let range_ms = test.range.map_or(RANGE_MS_USUAL, |span| span.0);
+        let question = Question { dialect, text: &test.expr, range_ms };
+        let got = match world.ask(question, self.start_ms + test.eval_time.0).await {
             Ok(got) => got,
             Err(error) => return Some(format!("{head} err: {error}")),
         };

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use super::*;
-use crate::rules::{AlertEvent, Row, RuleFile, STALE_BITS};
+use crate::rules::{AlertEvent, Dialect, Question, Row, RuleFile, STALE_BITS};
 
 /// Answers `name > number` over series and records.
 #[derive(Default)]
@@ -13,7 +13,12 @@ struct Series(Mutex<BTreeMap<Labels, BTreeMap<i64, f64>>>);
 
 #[async_trait]
 impl World for Series {
-    async fn ask(&self, expr: &str, time_ms: i64) -> Result<Vec<(Labels, f64)>, String> {
+    async fn ask(
+        &self,
+        question: Question<'_>,
+        time_ms: i64,
+    ) -> Result<Vec<(Labels, f64)>, String> {
+        let expr = question.text;
         let (name, limit) = expr.split_once(" > ").ok_or("not `name > number`")?;
         let limit: f64 = limit.parse().map_err(|_| "not a number".to_owned())?;
         let series = self.0.lock();
@@ -37,13 +42,13 @@ impl World for Series {
     async fn fire(&self, _events: Vec<AlertEvent>) {}
 }
 
-fn make_world(series: Vec<SeriesData>) -> Arc<dyn World> {
+fn make_world(inputs: Inputs, _is_mixed: bool) -> BoxFuture<'static, Made> {
     let world = Series::default();
-    for one in series {
+    for one in inputs.series {
         let samples = one.timestamps_ms.into_iter().zip(one.values).collect();
         world.0.lock().insert(one.labels, samples);
     }
-    Arc::new(world)
+    Box::pin(async move { Ok(Arc::new(world) as Arc<dyn World>) })
 }
 
 const RULES: &str = r#"
@@ -62,7 +67,7 @@ groups:
 fn run_on(tests: &str) -> Vec<String> {
     let file = TestFile::parse("t.yml", tests).unwrap();
     let rules = [RuleFile { path: "r.yml".to_owned(), text: RULES.to_owned() }];
-    let check = |expr: &str| Ok(expr.to_owned());
+    let check = |_: Dialect, expr: &str| Ok(expr.to_owned());
     futures::executor::block_on(run(&file, &rules, &check, &make_world))
 }
 

@@ -157,6 +157,24 @@ impl FileWriter {
             .map_err(|source| WriteError::Encode { path: self.path.clone(), source })
     }
 
+    /// Appends rows of several batches of log records, spans or exemplars, each by its batch and its
+    /// place there; they sort after those before. All calls for a file should name the same batches.
+    pub fn write_places(
+        &mut self,
+        batches: &[&RecordBatch],
+        places: &[(usize, usize)],
+    ) -> Result<(), WriteError> {
+        let times: Vec<&[i64]> = batches.iter().map(|batch| times_ns(batch)).collect();
+        for &(batch, row) in places {
+            let ns = times[batch][row];
+            (self.min_ns, self.max_ns) = (self.min_ns.min(ns), self.max_ns.max(ns));
+        }
+        self.n_rows += places.len() as u64;
+        self.writer
+            .write_places(batches, places)
+            .map_err(|source| WriteError::Encode { path: self.path.clone(), source })
+    }
+
     /// Writes the row group under way when its encoders hold more than `n_bytes`.
     pub fn end_row_group_past(&mut self, n_bytes: usize) -> Result<(), WriteError> {
         if self.writer.memory_size() <= n_bytes {
@@ -281,9 +299,16 @@ fn properties(target: &Target, row_group_rows: usize) -> WriterProperties {
 fn without_bounds(signal: Signal) -> &'static [&'static str] {
     match signal {
         Signal::Metrics => &["labels", "kind", "unit", "temporality", "tag_rule"],
-        Signal::Logs => {
-            &["body", "attributes", "resource", "scope_name", "span_id", "flags", "tag_rule"]
-        }
+        Signal::Logs => &[
+            "body",
+            "attributes",
+            "resource",
+            "scope_name",
+            "span_id",
+            "flags",
+            "tag_rule",
+            "http_size_bytes",
+        ],
         Signal::Exemplars => &["span_id", "exemplar_labels", "labels", "tag_rule"],
         Signal::Spans => &[
             "span_id",

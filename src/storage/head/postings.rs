@@ -167,6 +167,17 @@ impl Postings {
             + self.n_in_several * 16 / 3
     }
 
+    /// Returns each value of a label and how many series have it; those that have left are among
+    /// them until they are purged.
+    pub fn counts<'a>(
+        &'a self,
+        series: &'a [Series],
+        name: &'a str,
+    ) -> impl Iterator<Item = (&'a str, usize)> {
+        let lists = self.names.get(name).into_iter().flat_map(HashTable::iter);
+        lists.map(move |list| (value_of(series, list, name), list.series().len()))
+    }
+
     /// Returns every (name, value, series) there is, for tests.
     #[cfg(test)]
     pub(super) fn entries<'a>(

@@ -294,6 +294,11 @@ impl Registry {
         found
     }
 
+    /// Returns each value of a label and how many series have it, some that just left among them.
+    pub fn counts<'a>(&'a self, label: &'a str) -> impl Iterator<Item = (&'a str, usize)> {
+        self.postings.counts(&self.series, label)
+    }
+
     /// Panics unless all tables say the same, for tests.
     #[cfg(test)]
     pub(in crate::storage) fn check(&self) {

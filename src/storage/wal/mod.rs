@@ -15,6 +15,7 @@
 //! A segment belongs to one generation of the head; cutting old segments is `flush`'s decision.
 
 pub mod frame;
+pub mod packed;
 pub mod payload;
 pub mod replay;
 pub mod segment;

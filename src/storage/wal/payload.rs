@@ -10,11 +10,13 @@
 //!   5 spans     Arrow IPC message of the spans schema
 //!   7 exemplars Arrow IPC message of the exemplars schema
 //!   8 descriptions  n varint, then each: metric | kind u8 | unit | help
+//!   9 packed    tag of the rows u8 | the body of that kind (4, 5 or 7), packed with Snappy
 //!   6 native    as 3, each point followed by what only native histograms have (`push_native`)
 //! ```
 //! Texts are `len varint | bytes`. A slot numbers a series within one generation and commons; it is
 //! defined in that generation before its first sample. Slots of one request mostly ascend by one and
-//! its timestamps mostly repeat, so a sample costs about ten bytes.
+//! its timestamps mostly repeat, so a sample costs about ten bytes. Rows are written packed; as they
+//! are they stand only in logs of before there was packing.
 
 use std::sync::Arc;
 
@@ -28,6 +30,7 @@ use crate::model::{
     Temporality, ipc,
 };
 use crate::storage::descriptions::Described;
+use crate::storage::wal::packed::{self, Packer};
 
 const TAG_SERIES: u8 = 1;
 const TAG_SAMPLES: u8 = 2;
@@ -37,6 +40,7 @@ const TAG_SPANS: u8 = 5;
 const TAG_NATIVE_HISTOGRAMS: u8 = 6;
 const TAG_EXEMPLARS: u8 = 7;
 const TAG_DESCRIPTIONS: u8 = 8;
+const TAG_PACKED: u8 = 9;
 
 /// A payload with a good checksum that does not make sense: written by a newer version, or a bug.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -179,18 +183,21 @@ pub fn push_descriptions(out: &mut Vec<u8>, commons: &Commons, described: &[Desc
 }
 
 /// Appends log records, spans or exemplars.
-pub fn push_rows(out: &mut Vec<u8>, commons: &Commons, signal: Signal, batch: &RecordBatch) {
-    let tag = match signal {
+pub fn push_rows(
+    out: &mut Vec<u8>,
+    packer: &mut Packer,
+    commons: &Commons,
+    signal: Signal,
+    batch: &RecordBatch,
+) {
+    push_head(out, TAG_PACKED, commons);
+    out.push(match signal {
         Signal::Logs => TAG_LOGS,
         Signal::Spans => TAG_SPANS,
         Signal::Exemplars => TAG_EXEMPLARS,
         Signal::Metrics => unreachable!("samples have frames of their own"),
-    };
-    push_head(out, tag, commons);
-    let mut writer = arrow_ipc::writer::StreamWriter::try_new(&mut *out, &batch.schema())
-        .expect("writing to memory, of types that IPC knows");
-    writer.write(batch).expect("the batch has the writer's schema");
-    writer.finish().expect("writing to memory");
+    });
+    packer.push(out, batch);
 }
 
 /// Reads a payload back.
@@ -205,18 +212,30 @@ pub fn decode(payload: &[u8]) -> Result<(Commons, Payload), PayloadError> {
         TAG_SAMPLES => reader.samples()?,
         TAG_EXP_HISTOGRAMS => Payload::ExpHistograms(reader.list(|r| r.exp_point(false))?),
         TAG_NATIVE_HISTOGRAMS => Payload::ExpHistograms(reader.list(|r| r.exp_point(true))?),
-        TAG_LOGS => Payload::Logs(rows(reader.rest, &crate::model::log::schema())?),
-        TAG_SPANS => Payload::Spans(rows(reader.rest, &crate::model::span::schema())?),
-        TAG_EXEMPLARS => Payload::Exemplars(rows(reader.rest, &crate::model::exemplar::schema())?),
+        TAG_LOGS | TAG_SPANS | TAG_EXEMPLARS => rows(tag, reader.rest)?,
+        TAG_PACKED => {
+            let tag = reader.u8()?;
+            let wrong = PayloadError("rows that are not packed with Snappy");
+            rows(tag, &packed::unpack(reader.rest).ok_or(wrong)?)?
+        }
         TAG_DESCRIPTIONS => Payload::Descriptions(reader.list(Reader::described)?),
         _ => return Err(PayloadError("a kind of rows this version does not know")),
     };
     Ok((commons, payload))
 }
 
-fn rows(bytes: &[u8], schema: &SchemaRef) -> Result<RecordBatch, PayloadError> {
+fn rows(tag: u8, stream: &[u8]) -> Result<Payload, PayloadError> {
+    Ok(match tag {
+        TAG_LOGS => Payload::Logs(batch(stream, &crate::model::log::schema())?),
+        TAG_SPANS => Payload::Spans(batch(stream, &crate::model::span::schema())?),
+        TAG_EXEMPLARS => Payload::Exemplars(batch(stream, &crate::model::exemplar::schema())?),
+        _ => return Err(PayloadError("a kind of packed rows this version does not know")),
+    })
+}
+
+fn batch(stream: &[u8], schema: &SchemaRef) -> Result<RecordBatch, PayloadError> {
     let wrong = PayloadError("rows that are not an Arrow IPC stream of the signal's schema");
-    let batch = ipc::read_batch(bytes).ok_or(wrong.clone())?;
+    let batch = ipc::read_batch(stream).ok_or(wrong.clone())?;
     upgrade(batch, schema).ok_or(wrong)
 }
 
@@ -407,7 +426,7 @@ fn push_optional_f64(out: &mut Vec<u8>, value: Option<f64>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{LogRow, LogsBuilder, Tags, metric};
+    use crate::model::{LogRow, LogsBuilder, SpanRow, SpansBuilder, Tags, metric};
 
     fn heart() -> Commons {
         Commons::new("heart").unwrap()
@@ -530,7 +549,62 @@ mod tests {
         builder.push(&Tags::unassigned(), &row);
         let batch = builder.finish();
 
-        check(|out| push_rows(out, &heart(), Signal::Logs, &batch), &Payload::Logs(batch.clone()));
+        let mut packer = Packer::default();
+        check(
+            |out| push_rows(out, &mut packer, &heart(), Signal::Logs, &batch),
+            &Payload::Logs(batch.clone()),
+        );
+    }
+
+    fn spans(n_rows: usize) -> RecordBatch {
+        let mut builder = SpansBuilder::new();
+        for row in 0..n_rows {
+            let (trace_id, attributes) = (format!("{row:032x}"), format!(r#"{{"url":"/{row}"}}"#));
+            let row =
+                SpanRow { trace_id: &trace_id, attributes: &attributes, ..SpanRow::default() };
+            builder.push(&Tags::unassigned(), &row);
+        }
+        builder.finish()
+    }
+
+    #[test]
+    fn rows_of_before_there_was_packing_are_read_back() {
+        let batch = spans(100);
+
+        check(
+            |out| {
+                push_head(out, TAG_SPANS, &heart());
+                packed::push_stream(out, &batch);
+            },
+            &Payload::Spans(batch.clone()),
+        );
+    }
+
+    #[test]
+    fn packed_rows_follow_large_ones_and_are_smaller() {
+        let mut packer = Packer::default();
+        for n_rows in [3, 50_000, 100] {
+            let batch = spans(n_rows);
+            let mut bytes = Vec::new();
+
+            push_rows(&mut bytes, &mut packer, &heart(), Signal::Spans, &batch);
+
+            assert_eq!(decode(&bytes), Ok((heart(), Payload::Spans(batch.clone()))));
+            assert!(bytes.len() * 2 < batch.get_array_memory_size(), "{n_rows}: {}", bytes.len());
+        }
+    }
+
+    #[test]
+    fn no_changed_byte_of_packed_rows_ends_the_process() {
+        let mut bytes = Vec::new();
+        push_rows(&mut bytes, &mut Packer::default(), &heart(), Signal::Spans, &spans(3));
+        for at in 0..bytes.len() {
+            for flip in [0x01, 0x10, 0x80, 0xff] {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= flip;
+                drop(decode(&damaged));
+            }
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::support::wait::{PATIENCE, pause, until};
 
 const CONFIG: &str = r#"
 global: { resolve_timeout: 1h }
+templates: ['own*.tmpl']
 route:
   receiver: rest
   group_by: [alertname, commons]
@@ -65,6 +66,15 @@ receivers:
       - api_url: 'SINK/slack'
         channel: '#on call'
         send_resolved: true
+      - api_url: 'SINK/templates'
+        channel: '#{{ .CommonLabels.commons | toUpper }}'
+        send_resolved: true
+        title: '{{ template "own.title" . }}'
+        pretext: '{{ template "slack.default.title" . }} {{ .Alerts.Firing | len }}/{{ len .Alerts }}'
+        text: '{{ template "own.text" . }}'
+        color: '{{ if eq .Status "firing" }}warning{{ else }}#439FE0{{ end }}'
+        title_link: '{{ template "__alertmanagerURL" . }}'
+        footer: '{{ printf "%-5s|%q|%v" .Receiver .GroupLabels.alertname (index .Alerts 0).Status }}'
     pagerduty_configs:
       - url: 'SINK/pagerduty'
         routing_key: key
@@ -81,6 +91,25 @@ receivers:
     webhook_configs: [{ url: 'SINK' }]
   - name: late
     webhook_configs: [{ url: 'SINK' }]
+"#;
+
+/// What a file of templates may do: names, data, methods, functions, times.
+const TEMPLATES: &str = r#"
+{{- define "own.title" -}}
+[{{ .Status | toUpper }}] {{ .GroupLabels.SortedPairs.Values | join "/" }}
+{{- with .CommonLabels.Remove .GroupLabels.Names }} ({{ range .SortedPairs }}{{ .Name }}={{ .Value }} {{ end }}){{ end }}
+{{- end -}}
+{{- define "own.text" -}}
+{{- range $i, $alert := .Alerts }}
+{{ $i }} {{ .Labels.alertname | title }} {{ .Annotations.summary | reReplaceAll "is (\\w+)" "was $1" }}
+{{- if gt (len .Labels) 2 }} {{ .Labels.Names | join "," }}{{ end }} {{ .StartsAt.Format "Mon 2 Jan 2006 15:04:05 MST" }}
+{{- if match "^a$" .Labels.instance }} first{{ else if eq .Labels.region "eu" "us" }} {{ .Labels.region | toUpper }}{{ end }}
+{{- template "own.state" .Status }}
+{{- else }} none
+{{- end }}
+{{- $n := 0 }}{{ range .CommonAnnotations }}{{ $n = 1 }}{{ end }} {{ $n }} {{ safeHtml "<b>" }} {{ stringSlice "x" "y" | join "+" }}
+{{- end -}}
+{{- define "own.state" }} <{{ . }}>{{ end -}}
 "#;
 
 const BEGAN: &str = "2026-01-01T10:00:00Z";
@@ -170,6 +199,7 @@ fn alertmanager_and_we_tell_the_same_people_the_same() {
     std::fs::write(setup.home().join("alertmanager.yml"), CONFIG.replace("SINK", &ours.url()))
         .unwrap();
     std::fs::write(setup.home().join("theirs.yml"), CONFIG.replace("SINK", &theirs.url())).unwrap();
+    std::fs::write(setup.home().join("own.tmpl"), TEMPLATES).unwrap();
     let server = setup.start();
     let port = free_port();
     let mut alertmanager = Program::start(
@@ -237,6 +267,7 @@ fn alertmanager_and_we_tell_the_same_people_the_same() {
     let is_told = |text: &str| all.iter().any(|key| key.contains(text));
     for text in [
         "/slack",
+        "/templates",
         "/pagerduty",
         "/opsgenie/v2/alerts",
         "/close",

@@ -1,9 +1,15 @@
 //! Alerts on their way to people: the same as with Alertmanager, by Alertmanager's own tools.
 
 mod amtool;
+mod dark;
 mod differential;
 mod delivery;
 mod hindsight;
+mod kept;
+mod kills;
+mod languages;
+mod mail;
+mod scale;
 
 use std::process::Output;
 

@@ -1,5 +1,7 @@
 //! Hostile requests to the endpoints that take telemetry.
 
+use std::io::Write as _;
+
 use serde_json::json;
 
 use super::{Case, Dialect, Port};

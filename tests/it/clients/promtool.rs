@@ -45,3 +45,32 @@ fn arguments(verbs: &[&str], files: &[PathBuf]) -> Vec<String> {
     let files = files.iter().map(|file| file.display().to_string());
     verbs.iter().map(|&verb| verb.to_owned()).chain(files).collect()
 }
+
+#[test]
+fn the_example_of_routes_can_be_used_and_names_alerts_that_there_are() {
+    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/config/alertmanager.yml"));
+    let example = std::fs::read_to_string(&path).unwrap();
+
+    let theirs = run("amtool", &arguments(&["check-config"], std::slice::from_ref(&path)));
+    let ours = std::process::Command::new(crate::support::server::binary())
+        .args(["config", "check", "--alerting"])
+        .arg(&path)
+        .output()
+        .unwrap();
+
+    for output in [theirs, ours] {
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let rules =
+        files("alerts/*.yml").into_iter().map(|path| std::fs::read_to_string(path).unwrap());
+    let rules: String = rules.collect();
+    let quoted = regex::Regex::new(r#"alertname=~?"([^"]+)""#).unwrap();
+    let named = quoted.captures_iter(&example).flat_map(|found| {
+        let names: Vec<String> = found[1].split('|').map(str::to_owned).collect();
+        names
+    });
+    // The server's own, of its inventory.
+    for name in named.filter(|name| name != "CommonsWentDark") {
+        assert!(rules.contains(&format!("- alert: {name}\n")), "{name} is no alert");
+    }
+}

@@ -13,14 +13,24 @@ use serde_json::Value;
 pub(crate) struct Sink {
     address: String,
     received: Arc<Mutex<Vec<(String, Value)>>>,
+    /// The `Idempotency-Key` of each, in the same order.
+    keys: Arc<Mutex<Vec<String>>>,
     is_down: Arc<AtomicBool>,
+    /// Takes what it is sent and never answers.
+    is_mute: Arc<AtomicBool>,
 }
 
 impl Sink {
     pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
         let address = listener.local_addr().expect("it is bound").to_string();
-        let sink = Self { address, received: Arc::default(), is_down: Arc::default() };
+        let sink = Self {
+            address,
+            received: Arc::default(),
+            keys: Arc::default(),
+            is_down: Arc::default(),
+            is_mute: Arc::default(),
+        };
         let shared = sink.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -34,6 +44,16 @@ impl Sink {
     /// Breaks every connection without an answer from now on, or answers again.
     pub(crate) fn set_down(&self, is_down: bool) {
         self.is_down.store(is_down, Ordering::SeqCst);
+    }
+
+    /// Keeps what it is sent and hangs up without an answer from now on, or answers again.
+    pub(crate) fn set_mute(&self, is_mute: bool) {
+        self.is_mute.store(is_mute, Ordering::SeqCst);
+    }
+
+    /// Returns the `Idempotency-Key` of each body so far, in their order.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        self.keys.lock().expect("no thread panicked with it").clone()
     }
 
     /// Returns where to post to.
@@ -56,6 +76,7 @@ impl Sink {
         loop {
             let mut length: u64 = 0;
             let mut path = String::new();
+            let mut key = String::new();
             let mut line = String::new();
             while line != "\r\n" {
                 line.clear();
@@ -65,8 +86,12 @@ impl Sink {
                 if path.is_empty() {
                     path = line.split(' ').nth(1).unwrap_or_default().to_owned();
                 }
-                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                let lower = line.to_ascii_lowercase();
+                if let Some(value) = lower.strip_prefix("content-length:") {
                     length = value.trim().parse().map_err(std::io::Error::other)?;
+                }
+                if let Some(value) = lower.strip_prefix("idempotency-key:") {
+                    value.trim().clone_into(&mut key);
                 }
             }
             let mut body = Vec::new();
@@ -75,7 +100,11 @@ impl Sink {
                 return Ok(());
             }
             let body = serde_json::from_slice(&body).map_err(std::io::Error::other)?;
+            self.keys.lock().expect("no thread panicked with it").push(key);
             self.received.lock().expect("no thread panicked with it").push((path, body));
+            if self.is_mute.load(Ordering::SeqCst) {
+                return Ok(());
+            }
             (&*stream).write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")?;
         }
     }

@@ -4,6 +4,7 @@
 mod over_grpc;
 mod over_http;
 mod logs;
+mod memo;
 mod metrics;
 mod spans;
 mod transcode;

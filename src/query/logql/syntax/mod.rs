@@ -4,7 +4,7 @@
 //! are counted while it parses, because each is a level of the tree. Everything that can be wrong
 //! without data is found here or while the pipeline is built, and said in Loki's words.
 
-pub(super) mod ast;
+pub mod ast;
 mod lexer;
 mod metric;
 mod parser;

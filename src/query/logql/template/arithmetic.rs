@@ -1,6 +1,6 @@
 //! Functions of numbers. As in sprig, whatever is not a number counts as 0.
 
-use super::value::Value;
+use crate::template::Value;
 
 /// Calls a function of numbers, when that is one.
 pub(super) fn call(name: &str, args: &[Value]) -> Option<Result<Value, String>> {
@@ -59,7 +59,8 @@ pub(super) fn to_int(value: &Value) -> i64 {
             text.parse().unwrap_or_else(|_| text.parse::<f64>().unwrap_or(0.0) as i64)
         }
         Value::Time(ns) => ns.div_euclid(1_000_000_000),
-        Value::Nil | Value::List(_) | Value::Map(_) => 0,
+        Value::Duration(ns) => *ns,
+        _ => 0,
     }
 }
 

@@ -89,10 +89,10 @@ fn what_is_no_template_is_refused() {
     check_bad("{{ nope }}", "function \"nope\" not defined");
     check_bad("{{ if .a }}", "unexpected EOF");
     check_bad("{{ end }}", "unexpected {{end}}");
-    check_bad("{{ .a | .b }}", "can't give argument to non-function");
+    check_bad("{{ .a | .b }}", "non executable command in pipeline stage");
     check_bad("{{ ( }}", "missing value for command");
     check_bad("{{ $x }}", "undefined variable");
-    check_bad(&"{{ if 1 }}".repeat(40), "nested more than");
+    check_bad(&"{{ if 1 }}".repeat(60), "nested deeper than");
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn no_template_runs_for_ever() {
         "{{ range 1000000 }}{{ range 1000000 }}x{{ end }}{{ end }}",
         "more than 100000 steps",
     );
-    check_bad("{{ range 3000 }}{{ repeat 1000 \"x\" }}{{ end }}", "writes more than");
+    check_bad("{{ range 3000 }}{{ repeat 1000 \"x\" }}{{ end }}", "bytes of output");
 }
 
 #[test]

@@ -4,10 +4,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use regex::NoExpand;
 
-use super::Template;
 use super::arithmetic::to_int;
-use super::run::OUTPUT_BYTES_MAX;
-use super::value::Value;
+use super::{OUTPUT_BYTES_MAX, Template};
+use crate::template::{Value, print, query_escape};
 
 /// Calls a function of texts, when that is one.
 pub(super) fn call(
@@ -15,30 +14,28 @@ pub(super) fn call(
     args: &[Value],
     template: &Template,
 ) -> Option<Result<Value, String>> {
-    let text = |value: &Value| value.to_text();
+    let text = |value: &Value| print(value);
     let texts: Vec<String>;
     let found = match (name, args) {
-        ("trunc", [n, value]) => Ok(Value::Text(trunc(to_int(n), &text(value)))),
-        ("substr", [start, end, value]) => {
-            Ok(Value::Text(substr(to_int(start), to_int(end), &text(value))))
-        }
+        ("trunc", [n, value]) => ok(trunc(to_int(n), &text(value))),
+        ("substr", [start, end, value]) => ok(substr(to_int(start), to_int(end), &text(value))),
         ("indent" | "nindent", [n, value]) => indent(name, to_int(n), &text(value)),
         ("repeat", [n, value]) => repeat(to_int(n), &text(value)),
         ("alignLeft", [n, value]) => align(to_int(n), &text(value), true),
         ("alignRight", [n, value]) => align(to_int(n), &text(value), false),
         ("Replace", [value, old, new, n]) => {
-            Ok(Value::Text(replace_n(&text(value), &text(old), &text(new), to_int(n))))
+            ok(replace_n(&text(value), &text(old), &text(new), to_int(n)))
         }
         ("cat", values) => {
-            let texts: Vec<String> = values.iter().map(Value::to_text).collect();
-            Ok(Value::Text(texts.join(" ")))
+            let texts: Vec<String> = values.iter().map(print).collect();
+            ok(texts.join(" "))
         }
         ("join", [separator, Value::List(list)]) => {
-            let texts: Vec<String> = list.iter().map(Value::to_text).collect();
-            Ok(Value::Text(texts.join(&text(separator))))
+            let texts: Vec<String> = list.iter().map(print).collect();
+            ok(texts.join(&text(separator)))
         }
         _ => {
-            texts = args.iter().map(Value::to_text).collect();
+            texts = args.iter().map(print).collect();
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
             return of_texts(name, &texts, template);
         }
@@ -67,15 +64,16 @@ fn of_texts(name: &str, args: &[&str], template: &Template) -> Option<Result<Val
         ("hasPrefix", [prefix, s]) => Ok(Value::Bool(s.starts_with(prefix))),
         ("hasSuffix", [suffix, s]) => Ok(Value::Bool(s.ends_with(suffix))),
         ("split", [separator, s]) => {
-            Ok(Value::List(s.split(separator).map(|part| Value::Text(part.to_owned())).collect()))
+            Ok(Value::List(s.split(separator).map(Value::text).collect::<Vec<_>>().into()))
         }
         ("quote", [s]) => ok(format!("{s:?}")),
         ("squote", [s]) => ok(format!("'{s}'")),
         ("regexReplaceAll", [pattern, s, with]) => {
-            regex(pattern).map(|regex| Value::Text(regex.replace_all(s, *with).into_owned()))
+            regex(pattern).map(|regex| Value::text(&regex.replace_all(s, *with)))
         }
-        ("regexReplaceAllLiteral", [pattern, s, with]) => regex(pattern)
-            .map(|regex| Value::Text(regex.replace_all(s, NoExpand(with)).into_owned())),
+        ("regexReplaceAllLiteral", [pattern, s, with]) => {
+            regex(pattern).map(|regex| Value::text(&regex.replace_all(s, NoExpand(with))))
+        }
         ("regexMatch", [pattern, s]) => regex(pattern).map(|regex| Value::Bool(regex.is_match(s))),
         ("count", [pattern, s]) => regex(pattern)
             .map(|regex| Value::Int(i64::try_from(regex.find_iter(s).count()).unwrap_or(i64::MAX))),
@@ -84,17 +82,15 @@ fn of_texts(name: &str, args: &[&str], template: &Template) -> Option<Result<Val
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) => error.to_string(),
         }),
-        ("urlencode" | "urlquery", [s]) => ok(urlencode(s)),
-        ("urldecode", [s]) => urldecode(s).map(Value::Text),
-        ("html", [s]) => ok(html(s)),
-        ("js", [s]) => ok(s.replace('\\', "\\\\").replace('\'', "\\'").replace('"', "\\\"")),
+        ("urlencode", [s]) => ok(query_escape(s)),
+        ("urldecode", [s]) => urldecode(s).map(|text| Value::text(&text)),
         _ => return None,
     })
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the arms that can fail set the type")]
 fn ok(text: impl Into<String>) -> Result<Value, String> {
-    Ok(Value::Text(text.into()))
+    Ok(Value::text(&text.into()))
 }
 
 /// The first letter of each word in capitals.
@@ -176,20 +172,6 @@ fn replace_n(s: &str, old: &str, new: &str, n: i64) -> String {
     s.replacen(old, new, n.min(room))
 }
 
-fn urlencode(s: &str) -> String {
-    let mut out = String::with_capacity(s.len());
-    for byte in s.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                out.push(char::from(byte));
-            }
-            b' ' => out.push('+'),
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
-}
-
 fn urldecode(s: &str) -> Result<String, String> {
     let mut out = Vec::with_capacity(s.len());
     let bytes = s.as_bytes();
@@ -208,19 +190,4 @@ fn urldecode(s: &str) -> Result<String, String> {
         at += 1;
     }
     Ok(String::from_utf8_lossy(&out).into_owned())
-}
-
-fn html(s: &str) -> String {
-    let mut out = String::with_capacity(s.len());
-    for c in s.chars() {
-        match c {
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '&' => out.push_str("&amp;"),
-            '\'' => out.push_str("&#39;"),
-            '"' => out.push_str("&#34;"),
-            c => out.push(c),
-        }
-    }
-    out
 }

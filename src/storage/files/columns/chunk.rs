@@ -5,17 +5,20 @@
 //! used to be most of a flush. The bytes are plain Parquet (`PLAIN` dictionary, `RLE_DICTIONARY`
 //! data pages of version 1), with the page indexes that let readers skip.
 
-use arrow::array::{Array, AsArray, DictionaryArray, UInt64Array};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, UInt64Array};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::Int32Type;
-use parquet::basic::Compression;
+use parquet::basic::{Compression, Encoding};
 use parquet::errors::Result;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnDescPtr;
 
 use super::hybrid::{Hybrid, width_below};
 use super::interned::{Form, Interned};
-use super::pages::{Compressor, EncodedChunk, PageBounds, Pages};
+use super::pages::{Compressor, DataPage, EncodedChunk, PageBounds, Pages};
+use super::plain::{PlainPage, push_levels};
 
 /// The key of rows without a value.
 const NULL: u32 = u32::MAX;
@@ -29,6 +32,16 @@ pub(super) struct DictionaryChunk {
     values: Interned,
     page: OpenPage,
     pages: Pages,
+    sources: Vec<Source>,
+    /// The last text's, which mostly is the next one's too.
+    last_key: u32,
+}
+
+/// A column that rows are gathered from, and the chunk's numbers of its texts.
+struct Source {
+    /// Held, so that its address is no other one's.
+    column: ArrayRef,
+    key_of: Vec<u32>,
 }
 
 /// The rows of the page under way.
@@ -53,6 +66,8 @@ impl DictionaryChunk {
             values: Interned::new(form),
             page: OpenPage::default(),
             pages: Pages::new(descr.physical_type(), with_bounds),
+            sources: Vec::new(),
+            last_key: NULL,
             descr,
         }
     }
@@ -84,6 +99,111 @@ impl DictionaryChunk {
             }
         }
         Ok(())
+    }
+
+    /// Appends rows of several columns of texts, each by its column and its place there. What is known
+    /// of a column serves the next call that names it at the same index.
+    pub(super) fn push_places(
+        &mut self,
+        columns: &[&ArrayRef],
+        places: &[(usize, usize)],
+        compressor: &mut Compressor,
+    ) -> Result<()> {
+        let mut sources = self.take_sources(columns);
+        let arrays: Vec<_> = columns.iter().map(|c| c.as_dictionary::<Int32Type>()).collect();
+        let (mut run, mut n) = (NULL, 0);
+        for &(column, row) in places {
+            let array = arrays[column];
+            let key = match array.key(row) {
+                None => NULL,
+                Some(at) => {
+                    let key = &mut sources[column].key_of[at];
+                    if *key == NULL {
+                        let texts = array.values().as_string::<i32>();
+                        *key = self.values.key(texts.value(at).as_bytes());
+                    }
+                    *key
+                }
+            };
+            if key != run {
+                self.push_run(run, n, compressor)?;
+                (run, n) = (key, 0);
+            }
+            n += 1;
+        }
+        self.sources = sources;
+        self.push_run(run, n, compressor)
+    }
+
+    fn take_sources(&mut self, columns: &[&ArrayRef]) -> Vec<Source> {
+        let mut sources = std::mem::take(&mut self.sources);
+        sources.truncate(columns.len());
+        for (idx, &column) in columns.iter().enumerate() {
+            if sources.get(idx).is_some_and(|source| Arc::ptr_eq(&source.column, column)) {
+                continue;
+            }
+            let n_texts = column.as_dictionary::<Int32Type>().values().len();
+            let source = Source { column: Arc::clone(column), key_of: vec![NULL; n_texts] };
+            match sources.get_mut(idx) {
+                Some(old) => *old = source,
+                None => sources.push(source),
+            }
+        }
+        sources
+    }
+
+    /// Appends a row with a text of no dictionary.
+    pub(super) fn push_text(
+        &mut self,
+        text: Option<&[u8]>,
+        compressor: &mut Compressor,
+    ) -> Result<()> {
+        let key = match text {
+            None => NULL,
+            Some(text) => {
+                let is_last = self.last_key != NULL && self.values.get(self.last_key) == text;
+                if !is_last {
+                    self.last_key = self.values.key(text);
+                }
+                self.last_key
+            }
+        };
+        self.push_run(key, 1, compressor)
+    }
+
+    /// Ends the page of keys under way, if there is one.
+    pub(super) fn end_keys(&mut self, compressor: &mut Compressor) -> Result<()> {
+        if self.page.n_rows > 0 { self.end_page(compressor) } else { Ok(()) }
+    }
+
+    /// Appends a page of texts that are not in the dictionary.
+    pub(super) fn push_plain(
+        &mut self,
+        page: &mut PlainPage,
+        compressor: &mut Compressor,
+    ) -> Result<()> {
+        let is_optional = self.descr.max_def_level() > 0;
+        self.pages.push_data(page.end(is_optional, self.compression, compressor)?)
+    }
+
+    /// Returns the texts of the dictionary.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &[u8]> {
+        (0..).take(self.values.len()).map(|key| self.values.get(key))
+    }
+
+    /// Returns the bytes of the dictionary so far.
+    pub(super) fn dictionary_bytes(&self) -> usize {
+        self.values.n_bytes()
+    }
+
+    /// Returns whether pages have bounds.
+    pub(super) fn has_bounds(&self) -> bool {
+        self.with_bounds
+    }
+
+    /// Returns how many rows a page may have.
+    pub(super) fn page_rows_max(&self) -> u32 {
+        self.page_rows_max
     }
 
     /// Appends rows of numbers.
@@ -124,8 +244,13 @@ impl DictionaryChunk {
         let mut keys = Hybrid::new(body, width);
         let present = page.runs.iter().filter(|(key, _)| *key != NULL);
         present.for_each(|&(key, n)| keys.push_run(key, n));
-        let body = compressor.compress(self.compression, keys.finish())?;
-        self.pages.push_data(body, page.n_rows, page.n_nulls, bounds)?;
+        self.pages.push_data(DataPage {
+            body: compressor.compress(self.compression, &keys.finish())?,
+            encoding: Encoding::RLE_DICTIONARY,
+            n_rows: page.n_rows,
+            n_nulls: page.n_nulls,
+            bounds,
+        })?;
         self.page.runs = page.runs;
         self.page.runs.clear();
         Ok(())
@@ -143,17 +268,25 @@ impl DictionaryChunk {
 
     /// Returns the bytes that the chunk holds in memory.
     pub(super) fn memory_size(&self) -> usize {
-        self.values.memory_size() + self.page.runs.capacity() * 8 + self.pages.memory_size()
+        let of_sources: usize = self.sources.iter().map(|source| source.key_of.len() * 4).sum();
+        self.values.memory_size()
+            + self.page.runs.capacity() * 8
+            + self.pages.memory_size()
+            + of_sources
     }
 
     /// Ends the chunk.
     pub(super) fn finish(mut self, compressor: &mut Compressor) -> Result<EncodedChunk> {
-        if self.page.n_rows > 0 {
-            self.end_page(compressor)?;
-        }
+        self.end_keys(compressor)?;
         let n_values = self.values.len();
-        let body = compressor.compress(self.compression, self.values.into_page())?;
-        self.pages.finish(self.descr, self.compression, body, n_values)
+        let body = compressor.compress(self.compression, &self.values.into_page())?;
+        self.pages.finish(self.descr, self.compression, Some((body, n_values)))
+    }
+
+    /// Ends a chunk that has only pages of texts that are not in a dictionary.
+    pub(super) fn finish_without_dictionary(self) -> Result<EncodedChunk> {
+        assert!(self.page.n_rows == 0 && self.values.len() == 0, "keys need a dictionary");
+        self.pages.finish(self.descr, self.compression, None)
     }
 }
 
@@ -169,14 +302,10 @@ impl OpenPage {
         }
     }
 
-    /// Writes which rows have a value, behind the length of that.
+    /// Writes which rows have a value.
     fn definition_levels(&self, body: &mut Vec<u8>) {
-        let mut levels = Hybrid::new(Vec::new(), 1);
-        self.runs.iter().for_each(|&(key, n)| levels.push_run(u32::from(key != NULL), n));
-        let levels = levels.finish();
-        let n_bytes = u32::try_from(levels.len()).expect("a page has few rows");
-        body.extend_from_slice(&n_bytes.to_le_bytes());
-        body.extend_from_slice(&levels);
+        let present: Vec<_> = self.runs.iter().map(|&(key, n)| (key != NULL, n)).collect();
+        push_levels(body, &present);
     }
 }
 

@@ -56,6 +56,11 @@ impl Interned {
         self.ends.len()
     }
 
+    /// Returns the bytes of the dictionary page so far.
+    pub(super) fn n_bytes(&self) -> usize {
+        self.page.len()
+    }
+
     /// Returns the bytes that the values hold in memory.
     pub(super) fn memory_size(&self) -> usize {
         self.page.capacity() + self.ends.capacity() * 8 + self.key_of.capacity() * 5

@@ -1,12 +1,16 @@
 //! Record batches become row groups.
 //!
 //! The Parquet crate encodes most columns. Those whose values repeat from row to row, dictionary
-//! columns of texts and the series ids, are encoded here, a run at a time.
+//! columns of texts and the series ids, are encoded here, a run at a time; and so are all other texts,
+//! taken straight from the batches they came in, in whatever order rows are wanted.
 
+mod bloom;
 mod chunk;
 mod hybrid;
 mod interned;
 mod pages;
+mod plain;
+mod texts;
 #[cfg(test)]
 mod tests;
 
@@ -14,10 +18,11 @@ use std::io::Write;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::interleave;
 use arrow::datatypes::{DataType, Field, Int32Type, SchemaRef, UInt64Type};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
-use parquet::errors::Result;
+use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
@@ -26,6 +31,7 @@ use super::grams;
 use chunk::DictionaryChunk;
 use interned::Form;
 use pages::Compressor;
+use texts::TextChunk;
 
 /// Writes the row groups of a file, and its footer.
 pub struct RowGroups<W: Write + Send> {
@@ -54,6 +60,7 @@ struct OpenGroup {
 /// A column chunk under way.
 enum Column {
     Dictionary(Box<DictionaryChunk>),
+    Texts(Box<TextChunk>),
     Other(Box<ArrowColumnWriter>),
 }
 
@@ -92,10 +99,7 @@ impl<W: Write + Send> RowGroups<W> {
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let mut from = 0;
         while from < batch.num_rows() {
-            let group = match &mut self.open {
-                Some(group) => group,
-                none => none.insert(OpenGroup::new(&self.writer, &self.factory, &self.schema)?),
-            };
+            let mut group = self.open_group()?;
             let n = (batch.num_rows() - from).min(self.rows_max - group.n_rows);
             let rows = batch.slice(from, n);
             group.write(&self.schema, &rows, &mut self.compressor)?;
@@ -103,11 +107,40 @@ impl<W: Write + Send> RowGroups<W> {
                 lines.builder.push(&rows);
             }
             from += n;
-            if group.n_rows == self.rows_max {
-                self.end_row_group()?;
-            }
+            self.put_back(group)?;
         }
         Ok(())
+    }
+
+    /// Appends rows of several batches, each by its batch and its place there. Calls that follow each
+    /// other cost less when they name the same batches.
+    pub fn write_places(
+        &mut self,
+        batches: &[&RecordBatch],
+        mut places: &[(usize, usize)],
+    ) -> Result<()> {
+        while !places.is_empty() {
+            let mut group = self.open_group()?;
+            let n = places.len().min(self.rows_max - group.n_rows);
+            let (now, later) = places.split_at(n);
+            group.write_places(&self.schema, batches, now, &mut self.compressor)?;
+            places = later;
+            self.put_back(group)?;
+        }
+        Ok(())
+    }
+
+    fn open_group(&mut self) -> Result<OpenGroup> {
+        match self.open.take() {
+            Some(group) => Ok(group),
+            None => OpenGroup::new(&self.writer, &self.factory, &self.schema),
+        }
+    }
+
+    fn put_back(&mut self, group: OpenGroup) -> Result<()> {
+        let is_full = group.n_rows == self.rows_max;
+        self.open = Some(group);
+        if is_full { self.end_row_group() } else { Ok(()) }
     }
 
     /// Returns the bytes that the row group under way holds in memory.
@@ -125,6 +158,10 @@ impl<W: Write + Send> RowGroups<W> {
             match column {
                 Column::Other(column) => column.close()?.append_to_row_group(&mut row_group)?,
                 Column::Dictionary(column) => {
+                    let chunk = column.finish(&mut self.compressor)?;
+                    row_group.append_column(&chunk.bytes, chunk.close)?;
+                }
+                Column::Texts(column) => {
                     let chunk = column.finish(&mut self.compressor)?;
                     row_group.append_column(&chunk.bytes, chunk.close)?;
                 }
@@ -172,15 +209,34 @@ impl OpenGroup {
         let others = factory.create_column_writers(ordinal)?;
         assert_eq!(others.len(), schema.fields().len(), "every field has one leaf");
         let columns = schema.fields().iter().zip(others).enumerate();
-        let columns = columns.map(|(idx, (field, other))| match form(field) {
-            None => Column::Other(Box::new(other)),
-            Some(form) => {
-                let descr = writer.schema_descr().column(idx);
-                let chunk = DictionaryChunk::new(form, descr, writer.properties());
-                Column::Dictionary(Box::new(chunk))
-            }
+        let columns = columns.map(|(idx, (field, other))| {
+            let (descr, properties) = (writer.schema_descr().column(idx), writer.properties());
+            Ok(match form(field) {
+                Some(form) => {
+                    Column::Dictionary(Box::new(DictionaryChunk::new(form, descr, properties)))
+                }
+                None if field.data_type() == &DataType::Utf8 => {
+                    Column::Texts(Box::new(TextChunk::new(descr, properties)?))
+                }
+                None => Column::Other(Box::new(other)),
+            })
         });
-        Ok(Self { columns: columns.collect(), n_rows: 0 })
+        Ok(Self { columns: columns.collect::<Result<_>>()?, n_rows: 0 })
+    }
+
+    fn write_places(
+        &mut self,
+        schema: &SchemaRef,
+        batches: &[&RecordBatch],
+        places: &[(usize, usize)],
+        compressor: &mut Compressor,
+    ) -> Result<()> {
+        for (idx, (column, field)) in self.columns.iter_mut().zip(schema.fields()).enumerate() {
+            let arrays: Vec<&ArrayRef> = batches.iter().map(|batch| batch.column(idx)).collect();
+            column.write_places(field, &arrays, places, compressor)?;
+        }
+        self.n_rows += places.len();
+        Ok(())
     }
 
     fn write(
@@ -219,6 +275,7 @@ impl Column {
             Column::Other(column) => {
                 compute_leaves(field, array)?.iter().try_for_each(|leaf| column.write(leaf))
             }
+            Column::Texts(column) => column.push_texts(array.as_string::<i32>(), compressor),
             Column::Dictionary(column) if array.data_type() == &DataType::UInt64 => {
                 column.push_numbers(array.as_primitive::<UInt64Type>(), compressor)
             }
@@ -228,8 +285,33 @@ impl Column {
         }
     }
 
+    fn write_places(
+        &mut self,
+        field: &Field,
+        arrays: &[&ArrayRef],
+        places: &[(usize, usize)],
+        compressor: &mut Compressor,
+    ) -> Result<()> {
+        match self {
+            Column::Texts(column) => {
+                let texts: Vec<_> = arrays.iter().map(|array| array.as_string::<i32>()).collect();
+                column.push_places(&texts, places, compressor)
+            }
+            Column::Dictionary(column) if field.data_type() != &DataType::UInt64 => {
+                column.push_places(arrays, places, compressor)
+            }
+            Column::Dictionary(_) | Column::Other(_) => {
+                let arrays: Vec<&dyn Array> = arrays.iter().map(|array| array.as_ref()).collect();
+                let gathered = interleave(&arrays, places)
+                    .map_err(|error| ParquetError::ArrowError(error.to_string()))?;
+                self.write(field, &gathered, compressor)
+            }
+        }
+    }
+
     fn memory_size(&self) -> usize {
         match self {
+            Column::Texts(column) => column.memory_size(),
             Column::Dictionary(column) => column.memory_size(),
             Column::Other(column) => column.memory_size(),
         }

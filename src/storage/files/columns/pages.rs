@@ -12,10 +12,15 @@ use parquet::file::statistics::{Statistics, ValueStatistics};
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
 use zstd::bulk;
+use zstd::zstd_safe::compress_bound;
 
-/// Compresses pages, with one context for all of them.
+/// Compresses pages, with one context and one piece of memory for all of them.
 #[derive(Default)]
-pub(super) struct Compressor(Option<(i32, bulk::Compressor<'static>)>);
+pub(super) struct Compressor {
+    /// The level that the context is for, and the context.
+    zstd: Option<(i32, bulk::Compressor<'static>)>,
+    room: Vec<u8>,
+}
 
 impl std::fmt::Debug for Compressor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -32,18 +37,23 @@ pub(super) struct Body {
 
 impl Compressor {
     /// Compresses a page's body as the column's settings say.
-    pub(super) fn compress(&mut self, compression: Compression, raw: Vec<u8>) -> Result<Body> {
+    pub(super) fn compress(&mut self, compression: Compression, raw: &[u8]) -> Result<Body> {
         let n_raw_bytes = raw.len();
         let level = match compression {
-            Compression::UNCOMPRESSED => return Ok(Body { bytes: raw.into(), n_raw_bytes }),
+            Compression::UNCOMPRESSED => {
+                return Ok(Body { bytes: Bytes::copy_from_slice(raw), n_raw_bytes });
+            }
             Compression::ZSTD(level) => level.compression_level(),
             other => return Err(ParquetError::NYI(format!("dictionary pages with {other:?}"))),
         };
-        let compressor = match &mut self.0 {
+        let compressor = match &mut self.zstd {
             Some((of, compressor)) if *of == level => compressor,
             other => &mut other.insert((level, bulk::Compressor::new(level)?)).1,
         };
-        Ok(Body { bytes: compressor.compress(&raw)?.into(), n_raw_bytes })
+        self.room.clear();
+        self.room.reserve(compress_bound(n_raw_bytes));
+        compressor.compress_to_buffer(raw, &mut self.room)?;
+        Ok(Body { bytes: Bytes::copy_from_slice(&self.room), n_raw_bytes })
     }
 }
 
@@ -52,6 +62,32 @@ impl Compressor {
 pub(super) struct PageBounds {
     pub(super) min: Vec<u8>,
     pub(super) max: Vec<u8>,
+}
+
+impl PageBounds {
+    /// Widens the bounds so that a value lies within them.
+    pub(super) fn include(&mut self, value: &[u8]) {
+        let bound = if value < self.min.as_slice() {
+            &mut self.min
+        } else if value > self.max.as_slice() {
+            &mut self.max
+        } else {
+            return;
+        };
+        bound.clear();
+        bound.extend_from_slice(value);
+    }
+}
+
+/// A page of values.
+#[derive(Debug)]
+pub(super) struct DataPage {
+    pub(super) body: Body,
+    pub(super) encoding: Encoding,
+    pub(super) n_rows: u32,
+    pub(super) n_nulls: u32,
+    /// `None` in a column without bounds, and for a page without a value.
+    pub(super) bounds: Option<PageBounds>,
 }
 
 /// The data pages of a column chunk so far.
@@ -65,6 +101,7 @@ pub(super) struct Pages {
     bounds: Vec<Option<PageBounds>>,
     with_bounds: bool,
     n_raw_bytes: usize,
+    n_plain: usize,
     physical_type: Type,
 }
 
@@ -87,27 +124,24 @@ impl Pages {
             bounds: Vec::new(),
             with_bounds,
             n_raw_bytes: 0,
+            n_plain: 0,
             physical_type,
         }
     }
 
-    pub(super) fn push_data(
-        &mut self,
-        body: Body,
-        n_rows: u32,
-        n_nulls: u32,
-        bounds: Option<PageBounds>,
-    ) -> Result<()> {
+    pub(super) fn push_data(&mut self, page: DataPage) -> Result<()> {
+        let DataPage { body, encoding, n_rows, n_nulls, bounds } = page;
         let page = Page::DataPage {
             buf: body.bytes,
             num_values: n_rows,
-            encoding: Encoding::RLE_DICTIONARY,
+            encoding,
             def_level_encoding: Encoding::RLE,
             rep_level_encoding: Encoding::RLE,
             statistics: None,
         };
         let spec = SerializedPageWriter::new(&mut self.bytes)
             .write_page(CompressedPage::new(page, body.n_raw_bytes))?;
+        self.n_plain += usize::from(encoding == Encoding::PLAIN);
         self.places.push((spec.offset, spec.bytes_written));
         self.n_raw_bytes += spec.uncompressed_size;
         self.rows.push(n_rows);
@@ -120,29 +154,32 @@ impl Pages {
         self.bytes.bytes_written()
     }
 
-    /// Puts the dictionary before the pages.
+    /// Puts the dictionary, if there is one, before the pages: its page and its number of values.
     pub(super) fn finish(
         mut self,
         descr: ColumnDescPtr,
         compression: Compression,
-        dictionary: Body,
-        n_values: usize,
+        dictionary: Option<(Body, usize)>,
     ) -> Result<EncodedChunk> {
+        let data = std::mem::replace(&mut self.bytes, TrackedWrite::new(Vec::new()));
+        let data = data.into_inner()?;
+        let Some((body, n_values)) = dictionary else {
+            let close = self.describe(descr, compression, None, data.len())?;
+            return Ok(EncodedChunk { bytes: data.into(), close });
+        };
         let page = Page::DictionaryPage {
-            buf: dictionary.bytes,
+            buf: body.bytes,
             num_values: u32::try_from(n_values).expect("keys have 32 bits"),
             encoding: Encoding::PLAIN,
             is_sorted: false,
         };
         let mut bytes = TrackedWrite::new(Vec::new());
         let spec = SerializedPageWriter::new(&mut bytes)
-            .write_page(CompressedPage::new(page, dictionary.n_raw_bytes))?;
+            .write_page(CompressedPage::new(page, body.n_raw_bytes))?;
         self.n_raw_bytes += spec.uncompressed_size;
-        let dictionary_bytes = spec.bytes_written;
-        let data = std::mem::replace(&mut self.bytes, TrackedWrite::new(Vec::new()));
         let mut bytes = bytes.into_inner()?;
-        bytes.extend_from_slice(&data.into_inner()?);
-        let close = self.describe(descr, compression, dictionary_bytes, bytes.len())?;
+        bytes.extend_from_slice(&data);
+        let close = self.describe(descr, compression, Some(spec.bytes_written), bytes.len())?;
         Ok(EncodedChunk { bytes: bytes.into(), close })
     }
 
@@ -150,19 +187,22 @@ impl Pages {
         self,
         descr: ColumnDescPtr,
         compression: Compression,
-        dictionary_bytes: u64,
+        dictionary_bytes: Option<u64>,
         n_bytes: usize,
     ) -> Result<ColumnCloseResult> {
         let n_rows: u64 = self.rows.iter().map(|&n| u64::from(n)).sum();
+        let data_at = dictionary_bytes.unwrap_or(0);
+        let mut encodings = vec![Encoding::PLAIN, Encoding::RLE];
+        encodings.extend(dictionary_bytes.map(|_| Encoding::RLE_DICTIONARY));
         let mut metadata = ColumnChunkMetaData::builder(descr)
             .set_compression(compression)
-            .set_encodings(vec![Encoding::PLAIN, Encoding::RLE, Encoding::RLE_DICTIONARY])
-            .set_page_encoding_stats(self.encoding_stats())
+            .set_encodings(encodings)
+            .set_page_encoding_stats(self.encoding_stats(dictionary_bytes.is_some()))
             .set_total_compressed_size(signed(n_bytes as u64))
             .set_total_uncompressed_size(signed(self.n_raw_bytes as u64))
             .set_num_values(signed(n_rows))
-            .set_dictionary_page_offset(Some(0))
-            .set_data_page_offset(signed(dictionary_bytes));
+            .set_dictionary_page_offset(dictionary_bytes.map(|_| 0))
+            .set_data_page_offset(signed(data_at));
         if let Some(statistics) = self.statistics() {
             metadata = metadata.set_statistics(statistics);
         }
@@ -172,20 +212,23 @@ impl Pages {
             metadata: metadata.build()?,
             bloom_filter: None,
             column_index: self.with_bounds.then(|| self.column_index()).transpose()?,
-            offset_index: Some(self.offset_index(dictionary_bytes)),
+            offset_index: Some(self.offset_index(data_at)),
         })
     }
 
-    fn encoding_stats(&self) -> Vec<PageEncodingStats> {
+    fn encoding_stats(&self, has_dictionary: bool) -> Vec<PageEncodingStats> {
         let stats = |page_type, encoding, n: usize| PageEncodingStats {
             page_type,
             encoding,
             count: i32::try_from(n).expect("a chunk has few pages"),
         };
-        vec![
-            stats(PageType::DICTIONARY_PAGE, Encoding::PLAIN, 1),
-            stats(PageType::DATA_PAGE, Encoding::RLE_DICTIONARY, self.rows.len()),
-        ]
+        let n_keyed = self.rows.len() - self.n_plain;
+        let all = [
+            stats(PageType::DICTIONARY_PAGE, Encoding::PLAIN, usize::from(has_dictionary)),
+            stats(PageType::DATA_PAGE, Encoding::RLE_DICTIONARY, n_keyed),
+            stats(PageType::DATA_PAGE, Encoding::PLAIN, self.n_plain),
+        ];
+        all.into_iter().filter(|stats| stats.count > 0).collect()
     }
 
     /// Returns the bounds of the whole chunk; `None` when the column has none.
@@ -220,13 +263,13 @@ impl Pages {
 
     fn offset_index(
         &self,
-        dictionary_bytes: u64,
+        data_at: u64,
     ) -> parquet::file::page_index::offset_index::OffsetIndexMetaData {
         let mut index = OffsetIndexBuilder::new();
         for (&(offset, n_bytes), &n_rows) in self.places.iter().zip(&self.rows) {
             index.append_row_count(i64::from(n_rows));
             let n_bytes = i32::try_from(n_bytes).expect("a page has few rows");
-            index.append_offset_and_size(signed(dictionary_bytes + offset), n_bytes);
+            index.append_offset_and_size(signed(data_at + offset), n_bytes);
         }
         index.build()
     }

@@ -26,6 +26,9 @@ fn schema() -> SchemaRef {
         Field::new("perhaps", dictionary_utf8(), true),
         Field::new("always", dictionary_utf8(), false),
         Field::new("series_id", DataType::UInt64, false),
+        Field::new("perhaps_plain", DataType::Utf8, true),
+        Field::new("always_plain", DataType::Utf8, false),
+        Field::new("perhaps_text", DataType::Utf8, true),
     ]))
 }
 
@@ -37,7 +40,17 @@ fn batch(rows: &[Row]) -> RecordBatch {
     }
     let n = Int64Array::from_iter_values((0..).take(rows.len()));
     let ids = UInt64Array::from_iter_values(rows.iter().map(|row| row.2));
-    let columns = vec![Arc::new(n) as _, perhaps.finish(), always.finish(), Arc::new(ids) as _];
+    let perhaps_plain = StringArray::from_iter(rows.iter().map(|row| row.0.as_deref()));
+    let always_plain = StringArray::from_iter_values(rows.iter().map(|row| &row.1));
+    let columns: Vec<arrow::array::ArrayRef> = vec![
+        Arc::new(n),
+        perhaps.finish(),
+        always.finish(),
+        Arc::new(ids),
+        Arc::new(perhaps_plain.clone()),
+        Arc::new(always_plain),
+        Arc::new(perhaps_plain),
+    ];
     RecordBatch::try_new(schema(), columns).unwrap()
 }
 
@@ -47,12 +60,37 @@ fn properties(page_rows: usize, group_rows: usize) -> WriterProperties {
         .set_data_page_row_count_limit(page_rows)
         .set_max_row_group_row_count(Some(group_rows))
         .set_column_statistics_enabled(ColumnPath::from("series_id"), EnabledStatistics::None)
+        .set_column_dictionary_enabled(ColumnPath::from("perhaps_plain"), false)
+        .set_column_dictionary_enabled(ColumnPath::from("always_plain"), false)
+        .set_column_bloom_filter_enabled(ColumnPath::from("always_plain"), true)
+        .set_column_bloom_filter_enabled(ColumnPath::from("perhaps_text"), true)
+        // After a few texts the dictionary is large enough.
+        .set_column_dictionary_page_size_limit(ColumnPath::from("perhaps_text"), 20)
         .build()
 }
 
 fn write(batches: &[RecordBatch], properties: WriterProperties) -> Bytes {
     let mut groups = RowGroups::new(Vec::new(), &schema(), properties).unwrap();
     batches.iter().for_each(|batch| groups.write(batch).unwrap());
+    end(groups)
+}
+
+/// Writes rows in an order of their own, so many at a time.
+fn write_places(
+    batches: &[RecordBatch],
+    places: &[(usize, usize)],
+    n_at_a_time: usize,
+    properties: WriterProperties,
+) -> Bytes {
+    let mut groups = RowGroups::new(Vec::new(), &schema(), properties).unwrap();
+    let batches: Vec<_> = batches.iter().collect();
+    for places in places.chunks(n_at_a_time) {
+        groups.write_places(&batches, places).unwrap();
+    }
+    end(groups)
+}
+
+fn end(mut groups: RowGroups<Vec<u8>>) -> Bytes {
     groups.start_tail(|_| KeyValue::new("key".to_owned(), "value".to_owned())).unwrap();
     groups.into_inner().unwrap().into()
 }
@@ -67,6 +105,9 @@ fn read(file: &Bytes) -> Vec<Row> {
         };
         let (perhaps, always): (StringArray, StringArray) = (texts(1), texts(2));
         let ids = batch.column(3).as_primitive::<arrow::datatypes::UInt64Type>();
+        assert_eq!(texts(4), perhaps, "plain or not, they are the same texts");
+        assert_eq!(texts(5), always);
+        assert_eq!(texts(6), perhaps);
         for row in 0..batch.num_rows() {
             let text = perhaps.iter().nth(row).flatten().map(str::to_owned);
             rows.push((text, always.value(row).to_owned(), ids.value(row)));
@@ -104,25 +145,89 @@ proptest! {
     }
 
     #[test]
+    fn rows_in_another_order_are_those_that_were_asked_for(
+        rows in rows(),
+        page_rows in 1..200_usize,
+        group_rows in 1..400_usize,
+        batch_rows in 1..300_usize,
+        n_at_a_time in 1..100_usize,
+        seed in 0..u64::MAX,
+    ) {
+        let batches: Vec<_> = rows.chunks(batch_rows).map(batch).collect();
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        order.sort_by_key(|&row| xxhash_rust::xxh3::xxh3_64_with_seed(&row.to_le_bytes(), seed));
+        let places: Vec<_> = order.iter().map(|&row| (row / batch_rows, row % batch_rows)).collect();
+
+        let file = write_places(&batches, &places, n_at_a_time, properties(page_rows, group_rows));
+
+        let want: Vec<_> = order.iter().map(|&row| rows[row].clone()).collect();
+        prop_assert_eq!(read(&file), want);
+    }
+
+    #[test]
     fn the_page_index_bounds_its_pages(rows in rows(), page_rows in 1..50_usize) {
         let file = write(&[batch(&rows)], properties(page_rows, 1 << 20));
 
         let metadata = metadata(&file);
-        let index = &metadata.column_index().unwrap()[0];
-        let offsets = &metadata.offset_index().unwrap()[0][1];
-        for (page, rows) in rows.chunks(page_rows).enumerate() {
-            let present = || rows.iter().filter_map(|row| row.0.as_deref());
-            let n_nulls = rows.iter().filter(|row| row.0.is_none()).count();
-            let first_row = i64::try_from(page * page_rows).unwrap();
-            prop_assert_eq!(offsets.page_locations()[page].first_row_index, first_row);
-            prop_assert_eq!(index[1].null_count(page), Some(i64::try_from(n_nulls).unwrap()));
-            prop_assert_eq!(index[1].is_null_page(page), present().next().is_none());
-            let parquet::file::page_index::column_index::ColumnIndexMetaData::BYTE_ARRAY(bounds) =
-                &index[1] else { panic!("texts have bounds of texts") };
-            prop_assert_eq!(bounds.min_value(page), present().min().map(str::as_bytes));
-            prop_assert_eq!(bounds.max_value(page), present().max().map(str::as_bytes));
+        for column in [1, 4] {
+            let index = &metadata.column_index().unwrap()[0][column];
+            let offsets = &metadata.offset_index().unwrap()[0][column];
+            for (page, rows) in rows.chunks(page_rows).enumerate() {
+                let present = || rows.iter().filter_map(|row| row.0.as_deref());
+                let n_nulls = rows.iter().filter(|row| row.0.is_none()).count();
+                let first_row = i64::try_from(page * page_rows).unwrap();
+                prop_assert_eq!(offsets.page_locations()[page].first_row_index, first_row);
+                prop_assert_eq!(index.null_count(page), Some(i64::try_from(n_nulls).unwrap()));
+                prop_assert_eq!(index.is_null_page(page), present().next().is_none());
+                let parquet::file::page_index::column_index::ColumnIndexMetaData::BYTE_ARRAY(bounds) =
+                    index else { panic!("texts have bounds of texts") };
+                prop_assert_eq!(bounds.min_value(page), present().min().map(str::as_bytes));
+                prop_assert_eq!(bounds.max_value(page), present().max().map(str::as_bytes));
+            }
         }
     }
+}
+
+#[test]
+fn a_page_of_texts_ends_when_it_is_large() {
+    let long = "x".repeat(100);
+    let rows: Vec<Row> = (0..100).map(|n| (Some(format!("{long}{n}")), long.clone(), 0)).collect();
+    let properties = properties(1_000, 1 << 20).into_builder().set_data_page_size_limit(1_000);
+
+    let file = write(&[batch(&rows)], properties.build());
+
+    let metadata = metadata(&file);
+    let offsets = &metadata.offset_index().unwrap()[0][4];
+    assert_eq!(offsets.page_locations().len(), 10);
+    assert_eq!(read(&file), rows);
+}
+
+#[test]
+fn the_bloom_filter_knows_the_texts_that_are_there() {
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    use parquet::file::serialized_reader::ReadOptionsBuilder;
+
+    let text = |n: u64| format!("{:04}", n / 3);
+    let rows: Vec<Row> = (0..500).map(|n| (Some(text(n)), text(n), 0)).collect();
+
+    let file = write(&[batch(&rows)], properties(100, 1 << 20));
+
+    assert_eq!(read(&file), rows);
+    let properties = parquet::file::properties::ReaderProperties::builder();
+    let properties = properties.set_read_bloom_filter(true).build();
+    let options = ReadOptionsBuilder::new().with_reader_properties(properties).build();
+    let reader = SerializedFileReader::new_with_options(file.clone(), options).unwrap();
+    let group = reader.get_row_group(0).unwrap();
+    for column in [5, 6] {
+        let filter = group.get_column_bloom_filter(column).unwrap();
+        assert!(rows.iter().all(|row| filter.check(row.1.as_str())));
+        let n_guessed = (1_000..2_000).filter(|n| filter.check(format!("{n:04}").as_str())).count();
+        assert!(n_guessed < 150, "{n_guessed}");
+    }
+    let metadata = metadata(&file);
+    let pages = metadata.offset_index().unwrap()[0][6].page_locations();
+    let first_rows: Vec<i64> = pages.iter().map(|page| page.first_row_index).collect();
+    assert_eq!(first_rows, [0, 7, 107, 207, 307, 407], "the dictionary is full after seven rows");
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub(super) fn any(world: &World, rng: &mut SmallRng) -> Question {
         1 => format!("{name}{{commons=~\".+\"}}"),
         _ => name.clone(),
     };
-    let (path, parameters, rows) = match rng.random_range(0..10) {
+    let (path, parameters, rows) = match rng.random_range(0..11) {
         0..2 => return remote_read(world, rng, name),
         2 => ("/federate", vec![("match[]", matcher)], None),
         3 => ("/api/v1/cardinality/label_names", vec![("selector", matcher)], None),
@@ -30,6 +30,7 @@ pub(super) fn any(world: &World, rng: &mut SmallRng) -> Question {
         6 => ("/am/api/v2/alerts", Vec::new(), Some(Rows::Notified)),
         7 => ("/am/api/v2/alerts/groups", Vec::new(), None),
         8 => ("/api/v1/admin/alerts/history", Vec::new(), None),
+        9 => ("/api/v1/admin/rules/overrides", Vec::new(), None),
         _ => ("/api/v1/admin/inventory", Vec::new(), None),
     };
     let borrowed: Vec<(&str, &str)> = parameters.iter().map(|(n, v)| (*n, v.as_str())).collect();

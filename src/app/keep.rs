@@ -1,0 +1,265 @@
+//! What is kept of alerts: when one begins, and once more when it ends, what explains it is asked for and
+//! put away, so that it opens when the store and the ledger have forgotten.
+//!
+//! The ledger says which alerts began and ended; where this task stopped reading it is kept too, so a
+//! restart misses none. In a storm only so many a minute are kept: of the others there is the ledger.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use super::answers::rules_grant;
+use super::timers::every;
+use crate::api::{self, Api, Kept, KeptAlert};
+use crate::base::clock::SharedClock;
+use crate::model::Grant;
+use crate::notify::{Record, What};
+use crate::storage::StateStore;
+
+/// How often the ledger is read on.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How long a line may take from its decision into the ledger.
+const LAG_MS: i64 = 2_000;
+/// How many lines of it at once.
+const LINES_MAX: usize = 10_000;
+/// Where explanations are kept, by the time and the name of their alert; and how far the ledger was read.
+const SUBJECT: &str = "kept-alerts";
+const CURSOR: (&str, &str) = ("kept-alerts-read", "ms");
+/// JSON of records and series shrinks to a tenth already at this level.
+const ZSTD_LEVEL: i32 = 3;
+/// The most bytes of one explanation before it is packed.
+const KEPT_BYTES_MAX: usize = 4 << 20;
+/// How often what is too old or too much is removed.
+const TRIM_EVERY_MS: i64 = 600_000;
+
+/// Reads what was kept.
+#[derive(Debug)]
+pub(super) struct KeptAlerts(pub(super) Arc<StateStore>);
+
+/// Alerts lie in the order of their beginnings.
+fn key_of(starts_at_ms: i64, fingerprint: &str) -> String {
+    format!("{:016x}-{fingerprint}", starts_at_ms.max(0))
+}
+
+#[async_trait]
+impl Kept for KeptAlerts {
+    async fn get(&self, fingerprint: &str, starts_at_ms: i64) -> Result<Option<Value>, String> {
+        let (state, key) = (Arc::clone(&self.0), key_of(starts_at_ms, fingerprint));
+        let got = tokio::task::spawn_blocking(move || state.get(SUBJECT, &key)).await;
+        let got = got.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        let Some(packed) = got else { return Ok(None) };
+        let bytes = zstd::bulk::decompress(&packed, KEPT_BYTES_MAX);
+        let bytes = bytes.map_err(|error| format!("what was kept is damaged: {error}"))?;
+        let read = serde_json::from_slice(&bytes);
+        read.map(Some).map_err(|error| format!("what was kept is damaged: {error}"))
+    }
+}
+
+/// How much is kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) per_minute_max: usize,
+    pub(super) alerts_max: usize,
+    pub(super) kept_ms: i64,
+}
+
+/// What the task is made of.
+pub(super) struct Keeper {
+    pub(super) api: Api,
+    pub(super) state: Arc<StateStore>,
+    pub(super) limits: Limits,
+}
+
+/// What the task remembers from one look to the next.
+#[derive(Debug, Default)]
+struct Memory {
+    read_until_ms: i64,
+    minute: i64,
+    n_this_minute: usize,
+    n_skipped: usize,
+    next_trim_ms: i64,
+}
+
+/// Keeps until told to stop.
+pub(super) async fn keep(keeper: Keeper, clock: SharedClock, shutdown: CancellationToken) {
+    let read_until_ms = match keeper.state.get(CURSOR.0, CURSOR.1) {
+        Ok(Some(bytes)) => String::from_utf8_lossy(&bytes).parse().ok(),
+        Ok(None) => None,
+        Err(error) => {
+            error!(%error, "where the ledger was read to is unknown: it is read on from now");
+            None
+        }
+    };
+    let read_until_ms = read_until_ms.unwrap_or_else(|| clock.now_ms());
+    let memory = Memory { read_until_ms, ..Memory::default() };
+    let memory = Arc::new(tokio::sync::Mutex::new(memory));
+    let (keeper, stop) = (Arc::new(keeper), shutdown.clone());
+    let grant = Arc::new(rules_grant());
+    every(clock, LOOK_EVERY, shutdown, |now_ms| {
+        let (keeper, memory, grant) =
+            (Arc::clone(&keeper), Arc::clone(&memory), Arc::clone(&grant));
+        let stop = stop.clone();
+        async move {
+            // What is under way at a stop is asked for again by the next process.
+            let look = async { keeper.look(&mut *memory.lock().await, &grant, now_ms).await };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = look => {}
+            }
+        }
+    })
+    .await;
+}
+
+impl Keeper {
+    async fn look(&self, memory: &mut Memory, grant: &Grant, now_ms: i64) {
+        // What was decided a moment ago may still be on its way into the ledger.
+        let until_ms = now_ms.saturating_sub(LAG_MS);
+        let records = self.api.ledger.records(memory.read_until_ms, until_ms, LINES_MAX).await;
+        let records = match records {
+            Ok(records) => records,
+            Err(error) => return warn!(%error, "the ledger was not read"),
+        };
+        for alert in alerts_of(&records) {
+            if !memory.may_keep(now_ms, self.limits.per_minute_max) {
+                continue;
+            }
+            match api::to_keep(&self.api, grant, &alert).await {
+                Ok(explained) => self.put(&alert, &explained).await,
+                Err(error) => warn!(?error, alert.fingerprint, "an alert was not explained"),
+            }
+        }
+        if memory.n_skipped > 0 {
+            let n_skipped = std::mem::take(&mut memory.n_skipped);
+            warn!(n_skipped, "alerts were not kept: there were too many at once");
+        }
+        if !records.is_empty() {
+            self.write(CURSOR.0, CURSOR.1.to_owned(), until_ms.to_string().into_bytes()).await;
+        }
+        memory.read_until_ms = until_ms.max(memory.read_until_ms);
+        if now_ms >= memory.next_trim_ms {
+            memory.next_trim_ms = now_ms.saturating_add(TRIM_EVERY_MS);
+            self.trim(now_ms).await;
+        }
+    }
+
+    async fn put(&self, alert: &KeptAlert, explained: &Value) {
+        let bytes = explained.to_string().into_bytes();
+        if bytes.len() > KEPT_BYTES_MAX {
+            return warn!(
+                n_bytes = bytes.len(),
+                alert.fingerprint, "too much to keep of one alert"
+            );
+        }
+        match zstd::bulk::compress(&bytes, ZSTD_LEVEL) {
+            Ok(packed) => {
+                let key = key_of(alert.starts_at_ms, &alert.fingerprint);
+                self.write(SUBJECT, key, packed).await;
+            }
+            Err(error) => warn!(%error, "what explains an alert was not packed"),
+        }
+    }
+
+    async fn write(&self, subject: &'static str, key: String, value: Vec<u8>) {
+        let state = Arc::clone(&self.state);
+        let put = tokio::task::spawn_blocking(move || state.put(subject, &key, &value)).await;
+        if let Ok(Err(error)) = put {
+            warn!(%error, "what explains an alert was not kept");
+        }
+    }
+
+    async fn trim(&self, now_ms: i64) {
+        let Limits { alerts_max, kept_ms, .. } = self.limits;
+        let before = key_of(now_ms.saturating_sub(kept_ms), "");
+        let state = Arc::clone(&self.state);
+        let trim = move || state.trim(SUBJECT, &before, alerts_max);
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(trim).await {
+            warn!(%error, "what was kept of alerts was not cut");
+        }
+    }
+}
+
+impl Memory {
+    fn may_keep(&mut self, now_ms: i64, per_minute_max: usize) -> bool {
+        let minute = now_ms.div_euclid(60_000);
+        if minute != self.minute {
+            (self.minute, self.n_this_minute) = (minute, 0);
+        }
+        self.n_this_minute += 1;
+        let may = self.n_this_minute <= per_minute_max;
+        self.n_skipped += usize::from(!may);
+        may
+    }
+}
+
+/// Returns the alerts that began or ended, each once; of one that did both its end.
+fn alerts_of(records: &[Record]) -> Vec<KeptAlert> {
+    let mut found: Vec<KeptAlert> = Vec::new();
+    for record in records {
+        let alert = match &record.what {
+            What::Joined { fingerprint, labels, starts_at_ms, .. } => KeptAlert {
+                fingerprint: fingerprint.clone(),
+                labels: labels.clone(),
+                starts_at_ms: *starts_at_ms,
+                ends_at_ms: None,
+            },
+            What::Ended { fingerprint, labels, starts_at_ms, ends_at_ms } => KeptAlert {
+                fingerprint: fingerprint.clone(),
+                labels: labels.clone(),
+                starts_at_ms: *starts_at_ms,
+                ends_at_ms: Some(*ends_at_ms),
+            },
+            _ => continue,
+        };
+        let same = |one: &KeptAlert| {
+            (&one.fingerprint, one.starts_at_ms) == (&alert.fingerprint, alert.starts_at_ms)
+        };
+        match found.iter_mut().find(|one| same(one)) {
+            Some(one) => one.ends_at_ms = alert.ends_at_ms.or(one.ends_at_ms),
+            // A record of an older version says neither when it began nor what it was.
+            None if alert.starts_at_ms > 0 && !alert.labels.is_empty() => found.push(alert),
+            None => {}
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Labels;
+
+    #[test]
+    fn an_alert_that_begins_and_ends_is_kept_once() {
+        let labels = Labels::from_pairs([("alertname", "Down")]);
+        let joined = What::Joined {
+            fingerprint: "a".to_owned(),
+            labels: labels.clone(),
+            annotations: Default::default(),
+            starts_at_ms: 5,
+            receiver: String::new(),
+            generator_url: String::new(),
+        };
+        let ended =
+            What::Ended { fingerprint: "a".to_owned(), labels, starts_at_ms: 5, ends_at_ms: 9 };
+        let record = |what| Record { at_ms: 9, group: String::new(), what };
+
+        let found = alerts_of(&[record(joined.clone()), record(joined), record(ended)]);
+
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].starts_at_ms, found[0].ends_at_ms), (5, Some(9)));
+    }
+
+    #[test]
+    fn a_storm_is_kept_in_part() {
+        let mut memory = Memory::default();
+        let kept = (0..10).filter(|_| memory.may_keep(60_000, 3)).count();
+
+        assert_eq!((kept, memory.n_skipped), (3, 7));
+        assert!(memory.may_keep(120_000, 3), "the next minute has room again");
+    }
+}

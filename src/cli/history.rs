@@ -1,0 +1,243 @@
+//! The past as a running server has stored it: the world of rules that are tried on it.
+//!
+//! PromQL and LogQL are asked as ranges, thousands of moments at a time. TraceQL and SQL look at a
+//! window of their own and are asked for each evaluation. Nothing is stored and nobody is told.
+
+use std::collections::{BTreeMap, HashMap};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use super::CliError;
+use super::ask::form;
+use super::backtest::STEP_MS_MAX;
+use super::client::{Answer, Client};
+use crate::app;
+use crate::model::Labels;
+use crate::rules::{AlertEvent, Asked, Dialect, GroupDef, Question, Row, World};
+
+/// The most moments of one range query.
+const POINTS_MAX: i64 = 5_000;
+
+/// A server's past.
+pub(super) struct History {
+    client: Client,
+    end_ms: i64,
+    /// How far apart each expression is evaluated.
+    interval_ms: HashMap<Asked, i64>,
+    ranges: tokio::sync::Mutex<HashMap<Asked, Range>>,
+    fired: Mutex<Vec<AlertEvent>>,
+    failed: Mutex<Option<String>>,
+}
+
+type Found = Vec<(Labels, f64)>;
+
+/// The answers of an expression at the moments of a range.
+struct Range {
+    end_ms: i64,
+    by_time: BTreeMap<i64, Found>,
+}
+
+impl History {
+    pub(super) fn new(groups: &[GroupDef], client: Client, end_ms: i64) -> Self {
+        let asked = groups.iter().flat_map(|group| {
+            group.rules.iter().map(move |rule| (rule.asked().clone(), group.interval_ms))
+        });
+        Self {
+            client,
+            end_ms,
+            interval_ms: asked.collect(),
+            ranges: tokio::sync::Mutex::default(),
+            fired: Mutex::default(),
+            failed: Mutex::default(),
+        }
+    }
+
+    /// Returns why a question was not answered, if one was not.
+    pub(super) fn take_failed(&self) -> Option<String> {
+        self.failed.lock().take()
+    }
+
+    /// Returns what was fired since the last call.
+    pub(super) fn take_fired(&self) -> Vec<AlertEvent> {
+        std::mem::take(&mut *self.fired.lock())
+    }
+
+    async fn send(
+        &self,
+        method: &'static str,
+        target: &str,
+        content_type: &str,
+        body: String,
+    ) -> Result<Value, String> {
+        let headers = [("content-type", content_type)];
+        let asked = self.client.send(method, target, &headers, body).await;
+        let body =
+            asked.and_then(Answer::into_body).map_err(|error: CliError| error.to_string())?;
+        serde_json::from_slice(&body).map_err(|error| error.to_string())
+    }
+
+    async fn range(&self, asked: &Asked, start_ms: i64, step_ms: i64) -> Result<Range, String> {
+        let end_ms = self.end_ms.min(start_ms + step_ms * POINTS_MAX);
+        let parameters = [
+            ("query", asked.text.clone()),
+            ("start", seconds(start_ms)),
+            ("end", seconds(end_ms)),
+            ("step", seconds(step_ms)),
+        ];
+        let target = match asked.dialect {
+            Dialect::Logql => "/loki/api/v1/query_range",
+            _ => "/api/v1/query_range",
+        };
+        let answer = self.send("POST", target, FORM, form(&parameters)).await?;
+        Ok(Range { end_ms, by_time: by_time(&answer) })
+    }
+
+    async fn once(&self, question: Question<'_>, time_ms: i64) -> Result<Found, String> {
+        match question.dialect {
+            Dialect::Sql => {
+                let params = app::sql_params(question, time_ms);
+                let body = json!({ "query": question.text, "params": params });
+                let answer = self.send("POST", "/api/v1/sql", "application/json", body.to_string());
+                rows(&answer.await?)
+            }
+            _ => {
+                let parameters = [
+                    ("q", question.text.to_owned()),
+                    ("start", seconds(time_ms - question.range_ms)),
+                    ("end", seconds(time_ms)),
+                ];
+                let target = format!("/tempo/api/metrics/query?{}", form(&parameters));
+                Ok(counted(&self.send("GET", &target, FORM, String::new()).await?))
+            }
+        }
+    }
+
+    async fn found(&self, question: Question<'_>, time_ms: i64) -> Result<Found, String> {
+        if matches!(question.dialect, Dialect::Traceql | Dialect::Sql) {
+            return self.once(question, time_ms).await;
+        }
+        let asked = question.to_asked();
+        let mut ranges = self.ranges.lock().await;
+        if ranges.get(&asked).is_none_or(|range| range.end_ms < time_ms) {
+            let step_ms = self.interval_ms.get(&asked).copied().unwrap_or(STEP_MS_MAX);
+            let range = self.range(&asked, time_ms, step_ms).await?;
+            ranges.insert(asked.clone(), range);
+        }
+        let found = ranges.get(&asked).and_then(|range| range.by_time.get(&time_ms));
+        Ok(found.cloned().unwrap_or_default())
+    }
+}
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// Reads a matrix, as Prometheus and Loki write it alike.
+fn by_time(answer: &Value) -> BTreeMap<i64, Found> {
+    let mut by_time: BTreeMap<i64, Found> = BTreeMap::new();
+    for series in answer["data"]["result"].as_array().into_iter().flatten() {
+        let labels = labels_of(&series["metric"]);
+        for point in series["values"].as_array().into_iter().flatten() {
+            let at_ms = point[0].as_f64().map(ms_of);
+            let value = point[1].as_str().and_then(|text| text.parse().ok());
+            if let (Some(at_ms), Some(value)) = (at_ms, value) {
+                by_time.entry(at_ms).or_default().push((labels.clone(), value));
+            }
+        }
+    }
+    by_time
+}
+
+fn labels_of(map: &Value) -> Labels {
+    let pairs = map.as_object().into_iter().flatten();
+    pairs.map(|(name, value)| (name, value.as_str().unwrap_or_default())).collect()
+}
+
+/// Reads rows of SQL; the column `value` is the number, the others are labels.
+fn rows(answer: &Value) -> Result<Found, String> {
+    let columns = answer["columns"].as_array().map_or(&[][..], Vec::as_slice);
+    let is_value = |column: &&Value| column["name"] == "value";
+    let value_idx = columns.iter().position(|column| is_value(&column));
+    let value_idx = value_idx.ok_or("the statement yields no column `value`")?;
+    let mut found = Vec::new();
+    for row in answer["rows"].as_array().into_iter().flatten() {
+        let Some(value) = row[value_idx].as_f64() else { continue };
+        let cells = columns.iter().enumerate().filter(|(idx, _)| *idx != value_idx);
+        let labels = cells.filter_map(|(idx, column)| {
+            let text = match &row[idx] {
+                Value::Null => return None,
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            Some((column["name"].as_str()?.to_owned(), text))
+        });
+        found.push((labels.collect(), value));
+    }
+    Ok(found)
+}
+
+/// Reads Tempo's answer to one moment.
+fn counted(answer: &Value) -> Found {
+    let series = answer["series"].as_array().into_iter().flatten();
+    let one = |series: &Value| {
+        let labels = series["labels"].as_array().into_iter().flatten().filter_map(|label| {
+            let key = app::label_of_attribute(label["key"].as_str()?);
+            let value = label["value"].as_object()?.values().next()?;
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            (key != "__name__").then_some((key, text))
+        });
+        Some((labels.collect(), series["value"].as_f64()?))
+    };
+    series.filter_map(one).collect()
+}
+
+fn seconds(ms: i64) -> String {
+    format!("{}.{:03}", ms.div_euclid(1_000), ms.rem_euclid(1_000))
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "seconds since 1970 as ms fit")]
+fn ms_of(seconds: f64) -> i64 {
+    (seconds * 1e3).round() as i64
+}
+
+#[async_trait]
+impl World for History {
+    async fn ask(&self, question: Question<'_>, time_ms: i64) -> Result<Found, String> {
+        let found = self.found(question, time_ms).await;
+        if let Err(error) = &found {
+            *self.failed.lock() = Some(format!("{}: {error}", question.text));
+        }
+        found
+    }
+
+    async fn record(&self, _rows: Vec<Row>) -> Result<(), String> {
+        Ok(())
+    }
+
+    async fn fire(&self, events: Vec<AlertEvent>) {
+        self.fired.lock().extend(events);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_of_every_language_are_read() {
+        let answer = json!({ "columns": [{ "name": "commons" }, { "name": "value" }],
+            "rows": [["heart", 3], ["canine", null]] });
+        let found = rows(&answer).unwrap();
+        assert_eq!(found, [(Labels::from_pairs([("commons", "heart")]), 3.0)]);
+
+        let answer = json!({ "series": [{ "labels": [
+            { "key": "resource.service.name", "value": { "stringValue": "fence" } }], "value": 0.5 }] });
+        let found = counted(&answer);
+        assert_eq!(found, [(Labels::from_pairs([("service_name", "fence")]), 0.5)]);
+
+        let answer = json!({ "data": { "result": [
+            { "metric": { "a": "b" }, "values": [[1.5, "2"], [2.5, "x"]] }] } });
+        let found = by_time(&answer);
+        assert_eq!(found[&1_500], [(Labels::from_pairs([("a", "b")]), 2.0)]);
+    }
+}

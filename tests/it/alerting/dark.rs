@@ -1,0 +1,212 @@
+//! A commons goes dark, and comes back with what it could not send: through the real ports, on a clock
+//! that the test moves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use commonwatch::app::App;
+use commonwatch::base::clock::SharedClock;
+use commonwatch::base::tasks::spawn_detached;
+use commonwatch::base::{Clock as _, ManualClock};
+use commonwatch::config::{Config, Sources};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::Caller;
+use crate::support::ask::array;
+use crate::support::loki::push_json;
+use crate::support::remote_write::{series, write};
+use crate::support::simulated::START_MS;
+use crate::support::sink::Sink;
+use crate::support::wait::{PATIENCE, until};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A rule that would page for every minute of the outage, were it asked about the past.
+const RULES: &str = "groups:\n- name: g\n  interval: 30s\n  rules:\n  - {alert: Down, expr: probe == 0, \
+    labels: {severity: page}}\n";
+
+struct World {
+    sink: Sink,
+    clock: Arc<ManualClock>,
+    admin: Caller,
+    heart: Caller,
+    canine: Caller,
+    shutdown: CancellationToken,
+    _runtime: tokio::runtime::Runtime,
+    _home: TempDir,
+}
+
+impl World {
+    fn start() -> Self {
+        let home = TempDir::with_prefix("commonwatch-dark-").unwrap();
+        let sink = Sink::start();
+        std::fs::write(home.path().join("r.yml"), RULES).unwrap();
+        let token = |name: &str, rest: &str| {
+            format!("[[auth.tokens]]\nname = \"{name}\"\ntoken = \"token-of-{name}-in\"\n{rest}\n")
+        };
+        let text = format!(
+            "[server]\ndata_dir = {:?}\nhttp = \"127.0.0.1:0\"\notlp_grpc = \"off\"\notlp_http = \"off\"\n\
+             [rules]\nfiles = [{:?}]\n[alerting]\nwebhook_url = \"{}\"\ngroup_wait = \"0s\"\n\
+             group_interval = \"30s\"\n[inventory]\ndark_min = \"5m\"\nservice_severity = \"page\"\n{}{}{}",
+            home.path().join("data"),
+            home.path().join("r.yml"),
+            sink.url(),
+            token("heart", "commons = \"heart.example\""),
+            token("canine", "commons = \"canine.example\""),
+            token("admin", "role = \"admin\"\nread = [\"*\"]"),
+        );
+        let path = home.path().join("commonwatch.toml");
+        std::fs::write(&path, text).unwrap();
+        let sources = Sources { path: Some(path), ..Sources::default() };
+        let config = Config::load(sources).unwrap_or_else(|error| panic!("{error}"));
+        let clock = ManualClock::at_ms(START_MS);
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let shutdown = CancellationToken::new();
+        let shared: SharedClock = Arc::clone(&clock) as _;
+        let app = runtime.block_on(Box::pin(App::build(config, shared))).unwrap();
+        let http = app.addresses().http.to_string();
+        let stop = shutdown.clone();
+        runtime.block_on(async {
+            spawn_detached(async move { Box::pin(app.run(stop)).await.unwrap() });
+        });
+        let caller = |name: &str| Caller::at(&http).with_token(&format!("token-of-{name}-in"));
+        let [admin, heart, canine] = ["admin", "heart", "canine"].map(caller);
+        until("the server to be ready", PATIENCE, || match admin.get("/-/ready") {
+            ready if ready.status == 200 => Ok(()),
+            waiting => Err(waiting.text()),
+        });
+        Self { sink, clock, admin, heart, canine, shutdown, _runtime: runtime, _home: home }
+    }
+
+    /// Sends what a commons has to say of a time: a metric, a scrape and a line of a service.
+    fn send(&self, caller: &Caller, at_ms: i64, probe: f64) {
+        let metrics = write(vec![
+            series(&[("__name__", "probe"), ("app", "fence")], &[(at_ms, probe)]),
+            series(&[("__name__", "up"), ("app", "fence")], &[(at_ms, 1.0)]),
+        ]);
+        let lines = push_json(&json!({ "app": "fence" }), &[(at_ms * 1_000_000, "GET /user 200")]);
+        for request in [metrics, lines] {
+            let answer = caller.send(request);
+            assert!((200..300).contains(&answer.status), "{} {}", answer.status, answer.text());
+        }
+    }
+
+    /// Lets a minute pass; who reports does, and the server has noticed when this returns.
+    fn minute(&self, reporting: &[&Caller]) {
+        self.clock.advance(MINUTE);
+        let now_ms = self.clock.now_ms();
+        for caller in reporting {
+            self.send(caller, now_ms, 1.0);
+        }
+        // Derived metrics are stored on the minute, and looked at right behind.
+        until("the server to look", PATIENCE, || {
+            let query = format!("max(timestamp(commonwatch_rules_groups)) >= {}", now_ms / 1_000);
+            match self.admin.promql(&query, now_ms).is_empty() {
+                false => Ok(()),
+                true => Err("not yet".to_owned()),
+            }
+        });
+    }
+
+    /// Returns the alerts that were told in a state, by name, commons and signal.
+    fn told(&self, status: &str) -> Vec<Value> {
+        let bodies = self.sink.received();
+        let alerts = bodies.iter().flat_map(|body| array(&body["alerts"]).to_vec());
+        alerts.filter(|alert| alert["status"] == status).collect()
+    }
+
+    /// Lets minutes pass until something is true.
+    fn pass_until(&self, reporting: &[&Caller], minutes_max: usize, done: impl Fn() -> bool) {
+        for _ in 0..minutes_max {
+            if done() {
+                return;
+            }
+            self.minute(reporting);
+        }
+        until("the last of it", PATIENCE, || if done() { Ok(()) } else { Err(self.state()) });
+    }
+
+    fn state(&self) -> String {
+        format!("{:?}\n{}", self.sink.received(), self.admin.get("/api/v1/admin/inventory").text())
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+fn is_of(alert: &Value, name: &str, signal: &str) -> bool {
+    let labels = &alert["labels"];
+    labels["alertname"] == name
+        && labels["commons"] == "heart.example"
+        && labels["signal"] == signal
+}
+
+#[test]
+fn a_commons_that_goes_dark_is_told_by_signal_and_late_data_ends_it_without_paging_for_the_past() {
+    let world = World::start();
+    for _ in 0..8 {
+        world.minute(&[&world.heart, &world.canine]);
+    }
+    assert_eq!(world.told("firing"), Vec::<Value>::new(), "all report");
+    let last_ms = world.clock.now_ms();
+
+    let has = |status: &str, signal: &str| {
+        world.told(status).iter().any(|alert| is_of(alert, "CommonsWentDark", signal))
+    };
+    world.pass_until(&[&world.canine], 40, || has("firing", "logs") && has("firing", "metrics"));
+
+    let told = world.told("firing");
+    let logs = told.iter().find(|alert| is_of(alert, "CommonsWentDark", "logs")).unwrap();
+    let said = logs["annotations"]["description"].as_str().unwrap();
+    let seen = chrono::DateTime::from_timestamp_millis(last_ms).unwrap();
+    assert!(said.contains(&seen.format("%Y-%m-%dT%H:%M").to_string()), "when: {said}");
+    assert!(said.contains("with it fence"), "what vanished with it: {said}");
+    assert!(told.iter().all(|alert| alert["labels"]["commons"] == "heart.example"), "{told:?}");
+    // Its service is dark too, and inhibited.
+    let alerts = world.admin.get("/am/api/v2/alerts").json();
+    let service = array(&alerts)
+        .iter()
+        .find(|alert| is_of(alert, "ServiceWentDark", "logs"))
+        .unwrap_or_else(|| panic!("{alerts}"))
+        .clone();
+    assert_eq!(service["status"]["state"], "suppressed", "{service}");
+    assert!(
+        !told.iter().any(|alert| alert["labels"]["alertname"] == "ServiceWentDark"),
+        "{told:?}"
+    );
+
+    // The partition ends: everything of the outage comes at once. The probe was down all the while, but
+    // for the last minutes, further back than an instant query reaches.
+    let n_told = world.told("firing").len();
+    let now_ms = world.clock.now_ms();
+    let mut at_ms = last_ms + 30_000;
+    while at_ms <= now_ms {
+        let is_past = now_ms - at_ms > 6 * 60_000;
+        world.send(&world.heart, at_ms, if is_past { 0.0 } else { 1.0 });
+        at_ms += 30_000;
+    }
+    world.pass_until(&[&world.heart, &world.canine], 20, || {
+        has("resolved", "logs") && has("resolved", "metrics")
+    });
+    for _ in 0..6 {
+        world.minute(&[&world.heart, &world.canine]);
+    }
+
+    let told = world.told("firing");
+    assert!(!told.iter().any(|alert| alert["labels"]["alertname"] == "Down"), "the past: {told:?}");
+    let again: Vec<_> = told[n_told..].iter().filter(|alert| !is_dark(alert)).collect();
+    assert!(again.is_empty(), "{again:?}");
+    let inventory = world.admin.get("/api/v1/admin/inventory?commons=heart.example").json();
+    let states: Vec<&Value> =
+        array(&inventory["data"]["items"]).iter().map(|item| &item["state"]).collect();
+    assert!(states.iter().all(|state| **state == "reporting"), "{inventory}");
+}
+
+fn is_dark(alert: &Value) -> bool {
+    alert["labels"]["alertname"] == "CommonsWentDark"
+}
