@@ -102,17 +102,17 @@ impl Simulation {
         });
     }
 
+    /// Each group has an interval of its own, and is due once it has passed.
     fn wait_for_rules(&self) {
-        let due_ms = self.now_ms() - INTERVAL_MS;
-        if due_ms <= START_MS {
-            return;
-        }
         until("rules to be evaluated", PATIENCE, || {
             let data = self.caller.prometheus("/api/v1/rules", &[]);
             for group in array(&data["groups"]) {
+                let interval = Duration::from_secs_f64(group["interval"].as_f64().unwrap_or(0.0));
+                let interval_ms = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX);
+                let due_ms = self.now_ms() - interval_ms.max(INTERVAL_MS);
                 let last = group["lastEvaluation"].as_str().unwrap_or("");
                 let last = chrono::DateTime::parse_from_rfc3339(last).map_err(|e| e.to_string())?;
-                if last.timestamp_millis() <= due_ms {
+                if due_ms > START_MS && last.timestamp_millis() <= due_ms {
                     return Err(format!("{}: last at {last}", group["name"]));
                 }
             }
