@@ -87,6 +87,8 @@ impl Rooms {
             notifier: notifier.clone(),
             grant: rules_grant(),
             external_url: sections.alerting.external_url.trim_end_matches('/').into(),
+            state: Arc::clone(&state),
+            clock: Arc::clone(clock),
         };
         let (rules, memo) = rules(config, clock, world, &state, &mut registry).await?;
         let unread = api::Unread::register(sections.server.unread_answers_max, &mut registry);

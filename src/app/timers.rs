@@ -117,8 +117,8 @@ fn derived_samples(derive: &Derive, now_ms: i64) -> Vec<OwnSample> {
     samples
 }
 
-/// Saves the alerts' state whenever one of them changes, so that a restart neither forgets nor
-/// repeats, and every now and then when none does, so that a restart knows how long nobody watched.
+/// Saves the alerts' state every now and then, so that a restart knows how long nobody watched, and after
+/// a reload; an alert that changes is saved when it does (`remember`).
 pub(super) async fn save_alerts(
     rules: Arc<RuleSet>,
     state: Arc<StateStore>,
@@ -127,33 +127,51 @@ pub(super) async fn save_alerts(
 ) {
     let mut changes = rules.changes();
     loop {
-        let mut everything = false;
         tokio::select! {
             () = shutdown.cancelled() => break,
             changed = changes.changed() => if changed.is_err() { break },
-            () = tokio::time::sleep(SAVE_EVERY) => {
-                everything = true;
-                if !rules.has_alerts() { continue }
-            }
+            () = tokio::time::sleep(SAVE_EVERY) => if !rules.has_alerts() { continue },
         }
-        save(&rules, &state, &mut memo, everything).await;
+        save(&rules, &state, &mut memo).await;
     }
-    save(&rules, &state, &mut memo, true).await;
+    save(&rules, &state, &mut memo).await;
 }
 
-async fn save(rules: &Arc<RuleSet>, state: &Arc<StateStore>, memo: &mut Memo, everything: bool) {
-    let changes = rules.save_changed(memo, everything);
-    let saved_at = (STATE.0, SAVED_AT.to_owned(), Some(rules.now_ms().to_string().into_bytes()));
+async fn save(rules: &Arc<RuleSet>, state: &Arc<StateStore>, memo: &mut Memo) {
+    let groups = rules.save_changed(memo, true).into_iter();
+    let groups = groups.map(|(key, value)| (GROUPS, key, value));
     // The one value of earlier versions is what the groups' own say now.
     let old = (STATE.0, STATE.1.to_owned(), None);
-    let groups = changes.into_iter().map(|(key, value)| (GROUPS, key, value));
-    let all: Vec<_> = groups.chain([saved_at, old]).collect();
-    let state = Arc::clone(state);
-    let saved = tokio::task::spawn_blocking(move || state.apply(&all)).await;
-    if let Ok(Err(error)) = saved {
-        error!(%error, "the alerts' state was not saved: a restart would forget what fires");
+    if !apply(state, groups.chain([old]).collect(), rules.now_ms()).await {
         // What was not written is new at the next try.
         *memo = Memo::of_stored(memo.keys().cloned().collect::<Vec<_>>().iter());
+    }
+}
+
+/// Stores what is to be remembered of a group of rules.
+pub(super) async fn remember(
+    state: &Arc<StateStore>,
+    group: (String, Option<Vec<u8>>),
+    now_ms: i64,
+) {
+    apply(state, vec![(GROUPS, group.0, group.1)], now_ms).await;
+}
+
+/// Stores changes with the time until which they hold; returns whether they are safe.
+async fn apply(
+    state: &Arc<StateStore>,
+    mut changes: Vec<(&'static str, String, Option<Vec<u8>>)>,
+    now_ms: i64,
+) -> bool {
+    changes.push((STATE.0, SAVED_AT.to_owned(), Some(now_ms.to_string().into_bytes())));
+    let state = Arc::clone(state);
+    match tokio::task::spawn_blocking(move || state.apply(&changes)).await {
+        Ok(Ok(())) => true,
+        Ok(Err(error)) => {
+            error!(%error, "the alerts' state was not saved: a restart would forget what fires");
+            false
+        }
+        Err(_) => false,
     }
 }
 

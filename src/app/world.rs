@@ -6,13 +6,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tracing::warn;
 
-use super::questions;
 use super::samples::{self, OwnSample};
+use super::{questions, timers};
 use crate::api::{Ask, AskLogs};
+use crate::base::clock::SharedClock;
 use crate::model::{AlertEvent, Grant, Labels, SeriesMeta};
 use crate::notify;
 use crate::rules::{Question, Row, World};
-use crate::storage::Storage;
+use crate::storage::{StateStore, Storage};
 
 /// The world of the rules.
 pub(super) struct RuleWorld {
@@ -22,6 +23,8 @@ pub(super) struct RuleWorld {
     pub(super) notifier: notify::Handle,
     pub(super) grant: Grant,
     pub(super) external_url: Arc<str>,
+    pub(super) state: Arc<StateStore>,
+    pub(super) clock: SharedClock,
 }
 
 #[async_trait]
@@ -36,6 +39,10 @@ impl World for RuleWorld {
 
     async fn record(&self, rows: Vec<Row>) -> Result<(), String> {
         store(&self.storage, rows).await
+    }
+
+    async fn remember(&self, group: String, value: Option<Vec<u8>>) {
+        timers::remember(&self.state, (group, value), self.clock.now_ms()).await;
     }
 
     async fn fire(&self, mut events: Vec<AlertEvent>) {

@@ -49,7 +49,18 @@ impl Inventory {
     /// Walks what is dark and has an alert.
     fn told(&self) -> impl Iterator<Item = &Entry> {
         let dark = self.entries.values().filter(|entry| entry.dark_since_ms.is_some());
-        dark.filter(|entry| !self.severity(entry).is_empty())
+        dark.filter(|entry| !self.severity(entry).is_empty() && !self.waits(entry))
+    }
+
+    /// Returns whether a service waits for the verdict on its commons: that fell silent with it, and is
+    /// not dark yet because it is known to report more rarely. Told now, the service would page for what
+    /// its commons is about to say.
+    fn waits(&self, entry: &Entry) -> bool {
+        if entry.item.service.is_none() {
+            return false;
+        }
+        let commons = self.entries.get(&Item { service: None, ..entry.item.clone() });
+        commons.is_some_and(|one| one.dark_since_ms.is_none() && !one.outlived(entry))
     }
 
     fn severity(&self, entry: &Entry) -> &str {

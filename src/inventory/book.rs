@@ -227,6 +227,11 @@ impl Entry {
         }
     }
 
+    /// Returns whether it was heard of when another had been silent for longer than usual.
+    pub(super) fn outlived(&self, other: &Entry) -> bool {
+        self.heard_ms.saturating_sub(other.heard_ms) > other.rhythm_ms()
+    }
+
     fn rhythm_ms(&self) -> i64 {
         self.declared_ms.unwrap_or(self.rhythm_ms).max(RHYTHM_MS_MIN)
     }

@@ -216,3 +216,39 @@ fn what_was_learned_is_forgotten_and_there_is_a_most() {
     assert_eq!(bench.state(&item("heart", None)), None);
     assert_eq!(bench.state(&item("canine", None)), Some(ItemState::Reporting));
 }
+
+#[test]
+fn a_service_waits_for_the_verdict_on_a_commons_that_fell_silent_with_it() {
+    let (heart, fence) = (item("heart", None), item("heart", Some("fence")));
+    let mut bench = Bench::new(config());
+    let look = |bench: &mut Bench, who: &[&Item]| {
+        bench.now_ms += MIN;
+        let at_ms = bench.now_ms;
+        let seen = who.iter().map(|item| Seen { item: (*item).clone(), at_ms }).collect();
+        bench.inventory.look(seen, at_ms);
+    };
+    for _ in 0..10 {
+        look(&mut bench, &[&fence]);
+        look(&mut bench, &[&fence]);
+        look(&mut bench, &[&heart, &fence]);
+    }
+
+    for _ in 0..15 {
+        look(&mut bench, &[]);
+    }
+    assert_eq!(bench.state(&fence), Some(ItemState::Dark));
+    assert_eq!(bench.firing(), [""; 0], "its commons may be about to say the same");
+    for _ in 0..20 {
+        look(&mut bench, &[]);
+    }
+    assert_eq!(bench.firing().len(), 2, "both, of which one inhibits the other");
+
+    let mut alone = Bench::new(config());
+    for _ in 0..10 {
+        look(&mut alone, &[&heart, &fence]);
+    }
+    for _ in 0..15 {
+        look(&mut alone, &[&heart]);
+    }
+    assert_eq!(alone.firing(), ["fence of heart sends no logs any more"], "its commons speaks on");
+}

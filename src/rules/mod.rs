@@ -69,6 +69,10 @@ pub trait World: Send + Sync {
     /// Stores samples; they are visible to `ask` when this returns.
     async fn record(&self, rows: Vec<Row>) -> Result<(), String>;
 
+    /// Keeps what is to be remembered of a group over a restart, or nothing any more; it is safe when
+    /// this returns. Where nothing outlives the process there is nothing to do.
+    async fn remember(&self, _group: String, _value: Option<Vec<u8>>) {}
+
     /// Takes alerts that fire or are over; returns when they are in safe hands.
     async fn fire(&self, events: Vec<AlertEvent>);
 }

@@ -129,13 +129,20 @@ impl Member {
         Some(slot_ms)
     }
 
-    /// Evaluates the group and returns whether an alert changed its state.
-    async fn evaluate(&self, context: &Context, slot_ms: i64) -> bool {
+    /// Evaluates the group. An alert that changed its state is remembered before it is shown, so that
+    /// nobody sees what a restart has forgotten.
+    async fn evaluate(&self, context: &Context, slot_ms: i64) {
         let mut group = self.group.lock().await;
         group.evaluate(context, slot_ms).await;
         let shown = Shown::of(&group);
-        let before = std::mem::replace(&mut *self.shown.write(), Arc::clone(&shown));
-        before.saved.states() != shown.saved.states()
+        let has_changed = self.shown.read().saved.states() != shown.saved.states();
+        if has_changed {
+            let saved = &shown.saved;
+            let value = (!saved.is_empty())
+                .then(|| state::encode(vec![saved.clone()], context.clock.now_ms()));
+            context.world.remember(state::key_of(saved), value).await;
+        }
+        *self.shown.write() = shown;
     }
 }
 
@@ -179,8 +186,8 @@ impl RuleSet {
         self.context.clock.now_ms()
     }
 
-    /// Returns a receiver that learns of each evaluation that changed an alert's state, which is
-    /// when [`RuleSet::save`] has something new.
+    /// Returns a receiver that learns of each reload, after which [`RuleSet::save_changed`] has something
+    /// new; what evaluations change the world was told to remember.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.n_changes.subscribe()
     }
@@ -238,9 +245,7 @@ impl RuleSet {
     }
 
     async fn evaluate(&self, member: &Member, slot_ms: i64) {
-        if member.evaluate(&self.context, slot_ms).await {
-            self.n_changes.send_modify(|n| *n += 1);
-        }
+        member.evaluate(&self.context, slot_ms).await;
         self.count();
     }
 
