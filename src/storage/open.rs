@@ -219,7 +219,7 @@ impl Replay {
             progress.total_bytes.fetch_add(size, Ordering::Relaxed);
         }
         for &segment in &segments {
-            this.segment(shared, segment, progress)?;
+            this.segment(shared, segment, segments.last() == Some(&segment), progress)?;
         }
         if !segments.is_empty() {
             let n_bytes = progress.done_bytes.load(Ordering::Relaxed);
@@ -237,6 +237,7 @@ impl Replay {
         &mut self,
         shared: &Arc<Shared>,
         number: u64,
+        is_newest: bool,
         progress: &Progress,
     ) -> Result<(), OpenError> {
         let mut n_lost = 0;
@@ -252,6 +253,10 @@ impl Replay {
         let report = report.map_err(io(format!("read {}", wal::path(number))))?;
         // A process that was killed may have left frames that are not on disk yet. They are served
         // from now on, and series defined in them get samples in later segments.
+        // Its last sync may even have failed, and the process died before it could cut them off.
+        if is_newest {
+            write_again(shared, &wal::path(number))?;
+        }
         shared.disk.sync_file(&wal::path(number)).map_err(io("sync the log"))?;
         if let Some(fault) = fault {
             return Err(fault);
@@ -286,6 +291,18 @@ impl Replay {
             shared.disk.remove(&wal::path(number)).map_err(io("remove an empty log segment"))?;
         }
         Ok(())
+    }
+}
+
+/// A file system that needs room to write what is there already may have none; then there is nothing
+/// to be done about a sync that failed.
+fn write_again(shared: &Shared, path: &str) -> Result<(), OpenError> {
+    match shared.disk.write_again(path) {
+        Err(error) if disk::is_full(&error) => {
+            warn!(path, %error, "the disk is full: the end of the log is not written again");
+            Ok(())
+        }
+        written => written.map_err(io("write the end of the log again")),
     }
 }
 

@@ -56,6 +56,10 @@ impl Disk for Below<'_> {
         self.disk.sync_file(&self.path(path))
     }
 
+    fn write_again(&self, path: &str) -> io::Result<()> {
+        self.disk.write_again(&self.path(path))
+    }
+
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
         self.disk.sync_dir(&self.path(dir))
     }

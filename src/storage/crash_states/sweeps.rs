@@ -75,11 +75,17 @@ fn check(given: impl Fn() -> Given, work: impl Fn(&mut Given)) {
     let n_ops = uncut.disk.n_ops() - n_before;
     assert!(n_ops > 1, "nothing was done");
 
-    for fault in [Fault::PowerCut, Fault::SyncFails, Fault::Full, Fault::ShortFull] {
+    let alone = [Fault::PowerCut, Fault::SyncFails, Fault::Full, Fault::ShortFull];
+    let alone = alone.map(|fault| (fault, None));
+    // After a failed sync the process may die before it has done anything about it.
+    for (fault, next) in alone.into_iter().chain([(Fault::SyncFails, Some(Fault::PowerCut))]) {
         for at in 0..n_ops {
             for is_kill in [true, false] {
                 let mut given = given();
                 given.disk.arm(at, fault);
+                if let Some(next) = next {
+                    given.disk.arm(at + 1, next);
+                }
                 work(&mut given);
                 let left = if is_kill { given.disk.kill() } else { given.disk.crash(at) };
                 given.restart(left);

@@ -85,6 +85,10 @@ impl Disk for CountingDisk {
         self.real.sync_file(path)
     }
 
+    fn write_again(&self, path: &str) -> io::Result<()> {
+        self.real.write_again(path)
+    }
+
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
         self.real.sync_dir(dir)
     }

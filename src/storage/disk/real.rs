@@ -157,6 +157,12 @@ impl Disk for RealDisk {
         File::open(self.path(path)?)?.sync_data()
     }
 
+    fn write_again(&self, path: &str) -> io::Result<()> {
+        let place = self.path(path)?;
+        let bytes = fs::read(&place)?;
+        fs::OpenOptions::new().write(true).open(&place)?.write_all_at(&bytes, 0)
+    }
+
     // After a crash ext4 may keep a file's bytes but lose its name.
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
         File::open(self.path(dir)?)?.sync_all()

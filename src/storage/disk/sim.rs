@@ -41,7 +41,7 @@ struct Inode {
     content: Vec<u8>,
     /// What the disk holds for certain.
     synced: Vec<u8>,
-    /// Appends and cuts since the last sync, in order.
+    /// What was written and cut since the last sync, in order.
     pending: Vec<Pending>,
 }
 
@@ -65,11 +65,13 @@ impl Inode {
             match pending {
                 Pending::Append(bytes) => self.synced.extend(bytes),
                 Pending::Truncate(len) => self.synced.truncate(len),
+                Pending::Again(bytes) => self.synced = bytes,
             }
         }
     }
 
     fn fail_sync(&mut self) {
+        self.pending.retain(|pending| !matches!(pending, Pending::Again(_)));
         for pending in &mut self.pending {
             if let Pending::Append(bytes) = pending {
                 bytes.fill(0);
@@ -82,6 +84,8 @@ impl Inode {
 enum Pending {
     Append(Vec<u8>),
     Truncate(usize),
+    /// The whole content, over itself.
+    Again(Vec<u8>),
 }
 
 #[derive(Debug, Clone)]
@@ -204,6 +208,13 @@ fn crashed_inode(inode: &Inode, rng: &mut SmallRng) -> Inode {
         match pending {
             Pending::Truncate(len) if rng.random_bool(0.5) => bytes.truncate(*len),
             Pending::Truncate(_) => {}
+            Pending::Again(all) => {
+                for (old, new) in bytes.chunks_mut(SECTOR_BYTES).zip(all.chunks(SECTOR_BYTES)) {
+                    if old.len() == new.len() && rng.random_bool(0.5) {
+                        old.copy_from_slice(new);
+                    }
+                }
+            }
             Pending::Append(more) => match rng.random_range(0..5) {
                 0 => break, // This and all later writes are lost.
                 1 => {
@@ -335,6 +346,16 @@ impl Disk for SimDisk {
         let mut state = self.state.lock();
         let inode = state.inode_of(path)?;
         sync(&mut state, inode)
+    }
+
+    // The room is there already, so no disk is too full for it.
+    fn write_again(&self, path: &str) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.step()?;
+        let inode = state.inode_of(path)?;
+        let content = state.inodes[inode].content.clone();
+        state.inodes[inode].pending.push(Pending::Again(content));
+        Ok(())
     }
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
@@ -513,6 +534,11 @@ mod tests {
 
         assert_eq!(disk.read("a").unwrap(), &b"bytes"[..]);
         assert!((0..50).all(|seed| disk.crash(seed).read("a").unwrap() == [0; 5][..]));
+
+        disk.write_again("a").unwrap();
+        assert!((0..50).any(|seed| disk.crash(seed).read("a").unwrap() == [0; 5][..]));
+        file.sync().unwrap();
+        assert!((0..50).all(|seed| disk.crash(seed).read("a").unwrap() == b"bytes"[..]));
     }
 
     #[test]

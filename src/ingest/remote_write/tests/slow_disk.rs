@@ -89,6 +89,10 @@ impl Disk for SlowDisk {
         self.disk.sync_file(path)
     }
 
+    fn write_again(&self, path: &str) -> io::Result<()> {
+        self.disk.write_again(path)
+    }
+
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
         self.disk.sync_dir(dir)
     }

@@ -65,6 +65,10 @@ impl Disk for FaultDisk {
         self.around("sync_file", path, || self.inner.sync_file(path))
     }
 
+    fn write_again(&self, path: &str) -> io::Result<()> {
+        self.around("write_again", path, || self.inner.write_again(path))
+    }
+
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
         self.around("sync_dir", dir, || self.inner.sync_dir(dir))
     }

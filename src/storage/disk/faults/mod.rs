@@ -92,6 +92,7 @@ pub const PLACES: &[(&str, &[&str])] = &[
     ("link", &["snapshot"]),
     ("remove", &["wal", "parquet", "parquet_temp", "deletion"]),
     ("sync_file", &["wal"]),
+    ("write_again", &["wal"]),
     (
         "sync_dir",
         &["root", "wal_dir", "parquet_dir", "day_dir", "quarantine_dir", "deletion", "snapshot"],
