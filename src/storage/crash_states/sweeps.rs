@@ -81,6 +81,12 @@ fn check(given: impl Fn() -> Given, work: impl Fn(&mut Given)) {
     for (fault, next) in alone.into_iter().chain([(Fault::SyncFails, Some(Fault::PowerCut))]) {
         for at in 0..n_ops {
             for is_kill in [true, false] {
+                // What is left does not depend on a full disk: once a fault and an end are enough.
+                if matches!(fault, Fault::Full | Fault::ShortFull)
+                    && is_kill == at.is_multiple_of(2)
+                {
+                    continue;
+                }
                 let mut given = given();
                 given.disk.arm(at, fault);
                 if let Some(next) = next {
@@ -158,10 +164,8 @@ fn a_start_that_finds_the_disk_full_anywhere_costs_nothing() {
     let tight = || Config { head_soft: HumanSize(1), ..Config::default() };
     let given = || {
         let mut given = Given::new();
-        for _ in 0..3 {
-            given.store.engine.seal().unwrap();
-            given.commit(6);
-        }
+        given.store.engine.seal().unwrap();
+        given.commit(3);
         given.disk = given.disk.kill();
         given
     };
@@ -171,15 +175,14 @@ fn a_start_that_finds_the_disk_full_anywhere_costs_nothing() {
         Store::open(&given.disk, tight()).unwrap();
         given.disk.n_ops() - n_before
     };
-    for (at, fault) in (0..n_ops).flat_map(|at| [(at, Fault::Full), (at, Fault::ShortFull)]) {
-        for is_kill in [true, false] {
-            let mut given = given();
-            given.disk.arm(at, fault);
-            given.store = Store::open(&given.disk, tight()).unwrap();
-            given.ledger.judge(&given.store);
-            let left = if is_kill { given.disk.kill() } else { given.disk.crash(at) };
-            given.restart(left);
-        }
+    for at in 0..n_ops {
+        let fault = if at.is_multiple_of(3) { Fault::ShortFull } else { Fault::Full };
+        let mut given = given();
+        given.disk.arm(at, fault);
+        given.store = Store::open(&given.disk, tight()).unwrap();
+        given.ledger.judge(&given.store);
+        let left = if at.is_multiple_of(5) { given.disk.crash(at) } else { given.disk.kill() };
+        given.restart(left);
     }
 }
 
