@@ -90,7 +90,8 @@ fn the_newest_lines_of_a_service_cost_a_few_pages() {
 
     assert_eq!(found.lines.len(), 100);
     assert!(found.stats.n_lines <= 200, "{} lines, of two pages", found.stats.n_lines);
-    assert!(n_read < n_stored / 4, "{n_read} of {n_stored} bytes were read");
+    // Bytes are checked 64 KiB at a time, which in a file this small is more than the pages.
+    assert!(n_read < n_stored * 2 / 5, "{n_read} of {n_stored} bytes were read");
 }
 
 #[test]
