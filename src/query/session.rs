@@ -391,6 +391,11 @@ impl Session {
         self.snapshot.logs_since(cursor)
     }
 
+    /// Returns true when no commons is kept from the caller.
+    pub(super) fn reads_all(&self) -> bool {
+        self.grant.read == ReadScope::All
+    }
+
     /// Fails for whoever may not read logs.
     pub(super) fn need_logs(&self) -> Result<(), QueryError> {
         self.need(Role::Developer, "logs, spans and SQL")

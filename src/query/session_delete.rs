@@ -7,7 +7,7 @@ use super::error::QueryError;
 use super::logql::{self, LogsJudge};
 use super::promql;
 use super::session::Session;
-use crate::model::{Grant, Matcher, ReadScope, Role};
+use crate::model::{Grant, Matcher, Role};
 use crate::storage::deletion::{SeriesJudge, SpansJudge};
 use crate::storage::{DeleteRequest, Judge, Receipt, Storage, Taken};
 
@@ -107,7 +107,7 @@ impl<'a> Deletions<'a> {
 
     /// Takes a snapshot of all there is, whoever it is of: a backup is everybody's.
     pub async fn take_snapshot(&self, name: &str) -> Result<Taken, QueryError> {
-        if self.grant.read != ReadScope::All {
+        if !Session::new(self.grant.clone(), self.storage, self.engine).reads_all() {
             let why = "a snapshot holds every commons: it takes a token that reads all of them";
             return Err(QueryError::Refused(why.to_owned()));
         }

@@ -2,6 +2,7 @@
 //! it is asked to, removes what nobody reads any more. All that changes which files are live, except
 //! for a flush, happens here, one after the other.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
@@ -89,18 +90,32 @@ impl Asker {
 }
 
 /// Keeps the files in order.
-#[derive(Debug)]
 pub struct Keeper {
     shared: Arc<Shared>,
     told: Receiver<Told>,
+    /// Heard and not yet done.
+    waiting: VecDeque<Job>,
     merger: Merger,
     retained_at_ms: i64,
     is_full: bool,
 }
 
+impl std::fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keeper").field("n_waiting", &self.waiting.len()).finish_non_exhaustive()
+    }
+}
+
 impl Keeper {
     pub(super) fn new(shared: Arc<Shared>, told: Receiver<Told>) -> Self {
-        Self { shared, told, merger: Merger::default(), retained_at_ms: i64::MIN, is_full: false }
+        Self {
+            shared,
+            told,
+            waiting: VecDeque::new(),
+            merger: Merger::default(),
+            retained_at_ms: i64::MIN,
+            is_full: false,
+        }
     }
 
     /// Runs until nobody is left who could tell it anything; blocks its thread. An error means that
@@ -109,17 +124,28 @@ impl Keeper {
         // What the last process left behind is merged at once.
         loop {
             self.tidy().map_err(Fatal::Keeper)?;
-            match self.told.recv_timeout(TICK) {
-                // The newest files may be more than there is room for.
-                Ok(Told::Written) => self.retained_at_ms = i64::MIN,
-                Ok(Told::Do(job)) => job(&self.shared).map_err(Fatal::Keeper)?,
+            let tick = if self.waiting.is_empty() { TICK } else { Duration::ZERO };
+            match self.told.recv_timeout(tick) {
+                Ok(told) => self.hear(told),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+            while let Some(job) = self.waiting.pop_front() {
+                job(&self.shared).map_err(Fatal::Keeper)?;
             }
         }
     }
 
-    /// Does what there is to do now; returns how many files left the catalog for their age or size.
+    fn hear(&mut self, told: Told) {
+        match told {
+            // The newest files may be more than there is room for.
+            Told::Written => self.retained_at_ms = i64::MIN,
+            Told::Do(job) => self.waiting.push_back(job),
+        }
+    }
+
+    /// Does what there is to do now, one merge at least, and no more once somebody waits: under load
+    /// there is always something to merge. Returns how many files left the catalog for their age or size.
     /// Only an error that leaves the catalog unknown is returned.
     pub fn tidy(&mut self) -> Result<usize, CatalogError> {
         let now_ms = self.shared.clock.now_ms();
@@ -132,7 +158,15 @@ impl Keeper {
         retain::sweep(&self.shared);
         loop {
             match self.merger.merge_next(&self.shared) {
-                Ok(true) => self.is_full = false,
+                Ok(true) => {
+                    self.is_full = false;
+                    while let Ok(told) = self.told.try_recv() {
+                        self.hear(told);
+                    }
+                    if !self.waiting.is_empty() {
+                        break;
+                    }
+                }
                 Ok(false) => break,
                 Err(error) => {
                     self.survive(error)?;

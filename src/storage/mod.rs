@@ -524,9 +524,11 @@ impl Storage {
             if self.requests.send(Request::Seal { done }).await.is_err() || sealed.await.is_err() {
                 return false;
             }
+            // Under load there is always a generation on its way; what matters are those of before.
+            let next = self.shared.version.read().open.number;
             loop {
                 let flushed = self.shared.flushed.notified();
-                if self.shared.version.read().sealed.is_empty() {
+                if self.shared.version.read().sealed.iter().all(|one| one.number >= next) {
                     return true;
                 }
                 flushed.await;
@@ -572,8 +574,16 @@ impl Storage {
     pub async fn erase_deleted(&self, scope: &ReadScope) -> Result<(), DeleteError> {
         let scope = scope.clone();
         self.keeper.ask(move |shared| deletion::ripen(shared, &scope)).await??;
-        // The keeper writes files before it listens again.
-        Ok(self.keeper.ask(|_| Ok(())).await?)
+        // The keeper writes a file at least before it does what it is asked next. One that it cannot
+        // write stays, and the receipt says so.
+        let mut n_left = usize::MAX;
+        loop {
+            let n_now = self.keeper.ask(|shared| Ok(deletion::n_to_write_anew(shared))).await?;
+            if n_now == 0 || n_now >= n_left {
+                return Ok(());
+            }
+            n_left = n_now;
+        }
     }
 
     /// Links all live files into `snapshots/<name>`; what is in memory goes to files first. See

@@ -34,7 +34,7 @@ pub use receipt::{Progress, Receipt};
 pub(super) use rows_file::{decode, encode};
 pub(super) use rows_file::{id_of, path};
 pub use run::{cancel, delete, may_know, ripen};
-pub use settle::{attach, remove_strays, settle};
+pub use settle::{attach, n_to_write_anew, remove_strays, settle};
 
 /// The most receipts that are kept; the oldest of those that are done go first.
 pub const RECEIPTS_MAX: usize = 1_000;

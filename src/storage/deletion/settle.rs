@@ -62,6 +62,15 @@ pub fn remove_strays(disk: &dyn Disk, manifest: &Manifest) -> io::Result<()> {
     if n_removed > 0 { disk.sync_dir(rows_file::DIR) } else { Ok(()) }
 }
 
+/// Returns how many live files have rows whose bytes may go.
+pub fn n_to_write_anew(shared: &Shared) -> usize {
+    let now_ms = shared.clock.now_ms();
+    let manifest = shared.manifest.lock();
+    let ripe: BTreeSet<u64> =
+        manifest.deletions.iter().filter(|r| r.is_ripe(now_ms)).map(|r| r.id).collect();
+    manifest.files.iter().filter(|file| file.deletions.iter().any(|id| ripe.contains(id))).count()
+}
+
 /// Notes the deletions whose last byte is gone: no file of theirs is on disk, nor a link to one in a
 /// snapshot, nor a log segment that held the rows. Returns how many.
 pub fn settle(shared: &Shared) -> Result<usize, CatalogError> {
