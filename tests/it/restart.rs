@@ -159,7 +159,7 @@ fn a_listener_that_is_off_is_off() {
     assert_eq!(server.addresses().otlp_http, "off");
 }
 
-const N_FILLED: i64 = 2_000;
+const N_FILLED: i64 = 8_000;
 
 /// Sends all three signals and returns how many of each.
 fn fill(caller: &Caller) -> [i64; 3] {
