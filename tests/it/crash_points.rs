@@ -39,7 +39,7 @@ const FULL_NOW_AND_THEN: &str = "write.wal.before@7=error:full; write.wal.before
      write.wal.before@18=error:full; write.wal.before@25=error:full; write.wal.before@33=error:full; \
      write.wal.before@42=error:full";
 /// How long the load lasts when no point ends it; generous, because a loaded machine is not a defect.
-const LOAD_MAX: Duration = Duration::from_secs(30);
+const LOAD_MAX: Duration = Duration::from_secs(120);
 /// How many points are tried between two looks at everything that is stored, in the short form.
 const CHECK_EVERY: usize = 6;
 

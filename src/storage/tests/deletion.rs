@@ -464,7 +464,8 @@ fn an_older_program_refuses_a_store_with_deletions() {
 }
 
 /// Lets `work` fail at each of its operations, by the end of the power or of the process, and checks
-/// what the next process finds.
+/// what the next process finds. Operations take turns in how they fail; with `DELETION_CRASHES=all`
+/// each fails in every way.
 #[track_caller]
 fn check_crashes(given: impl Fn() -> Kept, work: impl Fn(&mut Kept), judge: impl Fn(&Kept)) {
     let given = given();
@@ -481,8 +482,9 @@ fn check_crashes(given: impl Fn() -> Kept, work: impl Fn(&mut Kept), judge: impl
         (Fault::SyncFails, true),
         (Fault::Full, true),
     ];
-    for (fault, is_kill) in ways {
-        for at in 0..n_ops {
+    let is_long = std::env::var("DELETION_CRASHES").is_ok_and(|wanted| wanted == "all");
+    for (way, (fault, is_kill)) in (0..).zip(ways) {
+        for at in (0..n_ops).filter(|at| is_long || at % 4 == way) {
             let mut kept = given.again();
             kept.disk.arm(at, fault);
             work(&mut kept);
@@ -495,6 +497,9 @@ fn check_crashes(given: impl Fn() -> Kept, work: impl Fn(&mut Kept), judge: impl
             kept.reopen();
             judge(&kept);
         }
+    }
+    if is_long {
+        eprintln!("deletion crashes: {n_ops} operations in 4 ways, nothing lost");
     }
 }
 
