@@ -169,8 +169,17 @@ impl Room {
                         check_ms(self.ingest.time_bounds(), *ms);
                     }
                 }
+                Part::Deltas { commons_idx, deltas, .. } => {
+                    for delta in deltas {
+                        self.check_series(*commons_idx, delta.series_idx);
+                        check_ms(self.ingest.time_bounds(), delta.time_ns.div_euclid(1_000_000));
+                    }
+                }
                 Part::Logs { batch, .. } => check_json(batch, &["attributes", "resource"]),
                 Part::Exemplars { batch, .. } => check_json(batch, &["exemplar_labels", "labels"]),
+                Part::Points { batch, .. } => {
+                    check_json(batch, &["attributes", "resource", "labels"]);
+                }
                 Part::Descriptions { .. } => {}
                 Part::Spans { batch, .. } => {
                     check_json(batch, &["attributes", "resource", "events", "links"]);
