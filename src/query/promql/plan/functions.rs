@@ -169,6 +169,38 @@ pub(in super::super) enum RangeFn {
 }
 
 impl RangeFn {
+    /// Returns the name in PromQL.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            RangeFn::Rate => "rate",
+            RangeFn::Increase => "increase",
+            RangeFn::Delta => "delta",
+            RangeFn::Irate => "irate",
+            RangeFn::Idelta => "idelta",
+            RangeFn::Deriv => "deriv",
+            RangeFn::PredictLinear => "predict_linear",
+            RangeFn::Changes => "changes",
+            RangeFn::Resets => "resets",
+            RangeFn::DoubleExponentialSmoothing => "double_exponential_smoothing",
+            RangeFn::AvgOverTime => "avg",
+            RangeFn::MinOverTime => "min",
+            RangeFn::MaxOverTime => "max",
+            RangeFn::SumOverTime => "sum",
+            RangeFn::CountOverTime => "count",
+            RangeFn::LastOverTime => "last",
+            RangeFn::FirstOverTime => "first",
+            RangeFn::PresentOverTime => "present",
+            RangeFn::StddevOverTime => "stddev",
+            RangeFn::StdvarOverTime => "stdvar",
+            RangeFn::QuantileOverTime => "quantile",
+            RangeFn::MadOverTime => "mad",
+            RangeFn::TsOfFirstOverTime => "ts_of_first",
+            RangeFn::TsOfLastOverTime => "ts_of_last",
+            RangeFn::TsOfMinOverTime => "ts_of_min",
+            RangeFn::TsOfMaxOverTime => "ts_of_max",
+        }
+    }
+
     pub(super) fn by_name(name: &str) -> Option<Self> {
         Some(match name {
             "rate" => RangeFn::Rate,
