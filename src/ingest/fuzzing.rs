@@ -141,7 +141,7 @@ impl Room {
             derive,
             limits: Limits::default(),
             retention_ms: Some(90 * 86_400_000),
-            otlp: super::otlp::Config::default(),
+            otlp: super::otlp::Config { keep_points: true, ..Default::default() },
             metrics: METRICS.clone(),
             clock,
         });

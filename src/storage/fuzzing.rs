@@ -9,7 +9,7 @@ use prometheus_client::registry::Registry;
 
 use super::catalog;
 use super::config::Config;
-use super::deltas::{State, Summed, Total};
+use super::deltas::{self, State, Summed, Total};
 use super::disk::Disk;
 use super::disk::sim::SimDisk;
 use super::files::grams::need::rows_for;
@@ -18,6 +18,7 @@ use super::files::read::{Footers, Selection, Sink, read_series};
 use super::head::chunk::{Arena, Chunk};
 use super::metrics::Metrics;
 use super::open::{self, Progress};
+use super::wal::coding::Reader;
 use super::wal::frame::{
     FRAME_HEADER_BYTES, Found, Frames, SEGMENT_HEADER_BYTES, push_frame, segment_header,
 };
@@ -430,6 +431,25 @@ pub fn deletion_rows(bytes: &[u8]) {
         let kept: usize = rows.kept(0..1_000).iter().map(ExactSizeIterator::len).sum();
         let in_front = rows.ranges().iter().map(|r| r.end.min(1_000) - r.start.min(1_000));
         assert_eq!(kept + in_front.sum::<usize>(), 1_000);
+    }
+}
+
+/// The totals of differences, as they are and with the checksum that they should have: what is read is
+/// written back as it was.
+pub fn totals_file(bytes: &[u8]) {
+    drop(deltas::file::decode(bytes));
+    let mut whole = bytes.to_vec();
+    whole.extend_from_slice(&crc32c::crc32c(bytes).to_le_bytes());
+    for (_, states) in deltas::file::decode(&whole).unwrap_or_default() {
+        for (_, state) in states {
+            let mut written = Vec::new();
+            deltas::file::push_state(&mut written, &state);
+            let mut reader = Reader { rest: &written };
+            let again = deltas::file::read_state(&mut reader).expect("what we write we read");
+            // By its text: NaN is not equal to itself.
+            assert_eq!(format!("{again:?}"), format!("{state:?}"));
+            assert!(reader.rest.is_empty());
+        }
     }
 }
 

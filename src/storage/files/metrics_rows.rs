@@ -105,15 +105,16 @@ impl MetricsRows {
     /// Returns the rows in the schema of plain metrics files, with or without the column of start
     /// times, and empties the builder.
     pub fn finish(&mut self, has_starts: bool) -> RecordBatch {
+        if !has_starts {
+            self.starts_ns.clear();
+            return RecordBatch::try_new(metric::schema(), self.columns())
+                .expect("every column got one value a row");
+        }
         let starts = self.starts();
         let mut columns = self.columns();
-        let schema = if has_starts {
-            columns.push(starts);
-            metric::started_schema()
-        } else {
-            metric::schema()
-        };
-        RecordBatch::try_new(schema, columns).expect("every column got one value a row")
+        columns.push(starts);
+        RecordBatch::try_new(metric::started_schema(), columns)
+            .expect("every column got one value a row")
     }
 
     /// Returns the rows in the schema of the whole table: `exp_*` columns from `histograms`, one a

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::{Walk, point};
-use crate::ingest::otlp::json_text::JsonText;
+use crate::ingest::otlp::json_text::{JsonText, split_key_value};
 use crate::ingest::otlp::scope::Scope;
 use crate::ingest::records::{RowError, Rules};
 use crate::ingest::wire::{Field, Reader, WireError, text_of};
@@ -236,7 +236,7 @@ impl RawPoint {
                 2 => raw.start_ns = field.fixed64()?,
                 3 => raw.time_ns = field.fixed64()?,
                 number if number == numbers.attributes => {
-                    scratch.attributes.attribute(&field, rules)?;
+                    add(&mut scratch.attributes, &field, rules)?;
                 }
                 number if number == numbers.flags => raw.flags = field.uint32()?,
                 number if number == numbers.exemplars && number != 0 => {
@@ -311,6 +311,12 @@ impl RawPoint {
     }
 }
 
+/// Appends an attribute, unless it tells a person.
+fn add(object: &mut JsonText, field: &Field<'_>, rules: &Rules<'_>) -> Result<(), RowError> {
+    let (key, _) = split_key_value(field)?;
+    if rules.is_personal(&text_of(key)) { Ok(()) } else { object.attribute(field, rules) }
+}
+
 impl Scratch {
     fn begin(&mut self) {
         self.attributes.begin();
@@ -352,7 +358,7 @@ impl Scratch {
                 4 => span_id = field.bytes()?,
                 5 => trace_id = field.bytes()?,
                 6 => (value, value_int) = (None, Some(field.sfixed64()?)),
-                7 => self.item.attribute(&field, rules)?,
+                7 => add(&mut self.item, &field, rules)?,
                 _ => {}
             }
         }
