@@ -37,6 +37,7 @@ mod points;
 mod promql_peer;
 mod push;
 mod query_safety;
+mod replay;
 mod restart;
 mod scenarios;
 mod scope;

@@ -8,7 +8,7 @@ use rand::{Rng, SeedableRng};
 use super::sum::add;
 use super::*;
 use crate::base::clock::ManualClock;
-use crate::base::units::HumanDuration;
+use crate::base::units::{HumanDuration, HumanSize};
 use crate::model::{Labels, MetricKind, ReadScope, SeriesMeta};
 use crate::storage::disk::Disk;
 use crate::storage::disk::sim::{Fault, SimDisk};
@@ -88,8 +88,13 @@ const SERIES: [(&str, &str); 4] = [("heart", "a"), ("heart", "b"), ("canine", "a
 impl World {
     fn new(seed: u64) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
-        let segment_size = crate::base::units::HumanSize(rng.random_range(256..4096));
-        let config = Config { segment_size, ..Config::default() };
+        let config = Config {
+            segment_size: HumanSize(rng.random_range(256..4096)),
+            // A store that flushes while it replays, and one that writes a generation in parts.
+            head_soft: HumanSize(if rng.random() { 1 } else { u64::MAX }),
+            head_firm: HumanSize(if rng.random_ratio(1, 4) { 1 } else { u64::MAX }),
+            ..Config::default()
+        };
         let (disk, counted) = (SimDisk::new(), BTreeMap::new());
         Self { disk, rng, config, counted, left_out: 0 }
     }
