@@ -22,6 +22,7 @@ mod number;
 mod ops;
 mod overrides;
 mod params;
+mod points;
 mod prometheus;
 mod readiness;
 mod route;

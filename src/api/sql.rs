@@ -1,4 +1,5 @@
-//! SQL over HTTP: a statement in, rows out as JSON, CSV, NDJSON or an Arrow stream.
+//! SQL over HTTP: a statement in, rows out as JSON, CSV, NDJSON or an Arrow stream; rows of `points`
+//! also as the OTLP that they came as.
 
 use arrow::error::ArrowError;
 use axum::Extension;
@@ -13,6 +14,7 @@ use serde::Deserialize;
 use super::Api;
 use super::ask::AskOptions;
 use super::error::{ApiError, answer, not_acceptable};
+use super::points;
 use super::route::{Need, Routes};
 use crate::base::Kind;
 use crate::base::units::HumanDuration;
@@ -41,14 +43,16 @@ enum Format {
     Csv,
     NdJson,
     ArrowStream,
+    Otlp,
 }
 
 impl Format {
-    const ALL: [(&'static str, Format); 5] = [
+    const ALL: [(&'static str, Format); 6] = [
         ("application/json", Format::Json),
         ("text/csv", Format::Csv),
         ("application/x-ndjson", Format::NdJson),
         ("application/vnd.apache.arrow.stream", Format::ArrowStream),
+        ("application/x-protobuf", Format::Otlp),
         ("application/ndjson", Format::NdJson),
     ];
 
@@ -65,7 +69,7 @@ impl Format {
             }
         }
         best.map(|(_, format)| format).ok_or_else(|| {
-            let known: Vec<&str> = Self::ALL[..4].iter().map(|(name, _)| *name).collect();
+            let known: Vec<&str> = Self::ALL[..5].iter().map(|(name, _)| *name).collect();
             format!("cannot answer as `{accept}`: wanted one of {}", known.join(", "))
         })
     }
@@ -166,5 +170,6 @@ fn write_rows(rows: &SqlAnswer, format: Format) -> Result<Vec<u8>, ArrowError> {
         Format::NdJson => rows.to_ndjson().map(String::into_bytes),
         Format::Csv => rows.to_csv().map(String::into_bytes),
         Format::ArrowStream => rows.to_arrow_ipc(),
+        Format::Otlp => points::export(&rows.batches),
     }
 }

@@ -77,6 +77,7 @@ impl Made {
             series_idx: Vec::new(),
             timestamps_ms: Vec::new(),
             values: Vec::new(),
+            starts_ns: Vec::new(),
         };
         let part = self.by_commons.entry(series.commons_idx).or_insert_with(empty);
         if let Part::Samples { series_idx, timestamps_ms, values, .. } = part {

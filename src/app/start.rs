@@ -201,12 +201,18 @@ async fn open_storage(
 ) -> Result<Opened, AppError> {
     let progress = Arc::new(Progress::default());
     let seen = Arc::clone(&progress);
-    let ingest::Limits { series_per_commons, series_per_metric, descriptions_per_commons, .. } =
-        config.sections.limits;
+    let ingest::Limits {
+        series_per_commons,
+        series_per_metric,
+        descriptions_per_commons,
+        delta_series_per_commons,
+        ..
+    } = config.sections.limits;
     let config = storage::Config {
         series_per_commons,
         series_per_metric,
         descriptions_per_commons,
+        delta_series_per_commons,
         ..config.sections.storage.clone()
     };
     let mut opening =

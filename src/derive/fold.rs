@@ -36,6 +36,8 @@ pub struct Folding<'a> {
     pub meta: &'a SeriesMeta,
     /// What becomes of a label that was a number.
     pub observed: Option<&'a Observed>,
+    /// Whether its values are differences and not totals.
+    pub is_difference: bool,
 }
 
 #[derive(Debug)]
@@ -119,9 +121,11 @@ impl Folds {
             total.value = value;
             return true;
         }
-        let Some(increase) = self.increase(total_id, wire_id, value, now_ns) else {
-            return false;
+        let increase = match series.is_difference {
+            true => Some(value),
+            false => self.increase(total_id, wire_id, value, now_ns),
         };
+        let Some(increase) = increase else { return false };
         let mut next = Some(total_id);
         while let Some(total) = next.and_then(|id| self.totals.get_mut(&id)) {
             total.value += increase;
@@ -275,7 +279,8 @@ mod tests {
     }
 
     fn add(folds: &mut Folds, labels: &Labels, sender: u128, value: f64, now_ns: i64) -> bool {
-        let series = Folding { labels, meta: &SeriesMeta::default(), observed: None };
+        let series =
+            Folding { labels, meta: &SeriesMeta::default(), observed: None, is_difference: false };
         folds.add(&series, |_| None, sender, value, now_ns)
     }
 
@@ -349,7 +354,8 @@ mod tests {
         let mut folds = Folds::new(0, 0, 9);
         for (sender, pod, value) in [(1, "a", 2.0), (2, "b", 3.0), (1, "a", 4.0)] {
             let (labels, meta) = (labels(pod), SeriesMeta::default());
-            let series = Folding { labels: &labels, meta: &meta, observed: None };
+            let series =
+                Folding { labels: &labels, meta: &meta, observed: None, is_difference: false };
             assert!(folds.add(&series, |_| Some(&rule), sender, value, 0));
         }
 
@@ -376,7 +382,12 @@ mod tests {
         for (sender, number, value) in [(1, 0.2, 1.0), (2, 0.3, 1.0), (3, 30.0, 1.0), (1, 0.2, 3.0)]
         {
             let (meta, observed) = (SeriesMeta::default(), observed(number));
-            let series = Folding { labels: &labels(), meta: &meta, observed: Some(&observed) };
+            let series = Folding {
+                labels: &labels(),
+                meta: &meta,
+                observed: Some(&observed),
+                is_difference: false,
+            };
             assert!(folds.add(&series, |_| None, sender, value, 0));
         }
 

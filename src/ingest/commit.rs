@@ -1,11 +1,14 @@
 //! The last steps of every request: one append, and the books.
 
+use std::sync::Arc;
+
 use super::error::IngestError;
 use super::metrics::{Lane, Tally};
 use super::outcome::{Outcome, Reason, Rejected};
 use super::{Ingest, Store};
-use crate::model::Commons;
-use crate::storage::{AppendError, Part};
+use crate::model::{Commons, ExpHistogram};
+use crate::storage::deltas::Why;
+use crate::storage::{AppendError, Difference, LeftOut, Part};
 
 /// What one request came to, once decoded: rows for storage, and what was refused.
 #[derive(Debug, Default)]
@@ -27,17 +30,31 @@ impl Batch {
 
 fn part_bytes(part: &Part) -> usize {
     match part {
-        Part::Samples { values, .. } => values.len() * size_of::<(u32, i64, f64)>(),
+        Part::Samples { values, starts_ns, .. } => {
+            values.len() * size_of::<(u32, i64, f64)>() + size_of_val(starts_ns.as_slice())
+        }
+        Part::Deltas { deltas, .. } => {
+            let in_heap: usize = deltas.iter().map(|delta| n_heap_bytes(&delta.difference)).sum();
+            size_of_val(deltas.as_slice()) + in_heap
+        }
         Part::ExpHistograms { points, .. } => {
             let in_heap: usize = points.iter().map(|(.., point)| point.n_heap_bytes()).sum();
             size_of_val(points.as_slice()) + in_heap
         }
-        Part::Logs { batch, .. } | Part::Spans { batch, .. } | Part::Exemplars { batch, .. } => {
-            batch.get_array_memory_size()
-        }
+        Part::Logs { batch, .. }
+        | Part::Spans { batch, .. }
+        | Part::Exemplars { batch, .. }
+        | Part::Points { batch, .. } => batch.get_array_memory_size(),
         Part::Descriptions { described, .. } => {
             described.iter().map(|(metric, d)| 128 + metric.len() + d.help.len()).sum()
         }
+    }
+}
+
+fn n_heap_bytes(difference: &Difference) -> usize {
+    match difference {
+        Difference::Histogram(histogram) => size_of::<ExpHistogram>() + histogram.n_heap_bytes(),
+        Difference::Number(_) | Difference::End => 0,
     }
 }
 
@@ -59,13 +76,14 @@ impl Ingest {
         {
             return Err(close(tally, &rejected, error));
         }
-        let mut samples = samples_of(&parts);
+        let (mut samples, mut left_out) = (samples_of(&parts), left_out_of(&parts));
         let mut result = append(&*self.store, parts).await;
         if let Err(AppendError::SeriesRetired) = result {
             match decode_again() {
                 Ok(again) => {
                     rejected = again.rejected;
                     samples = samples_of(&again.parts);
+                    left_out = left_out_of(&again.parts);
                     result = append(&*self.store, again.parts).await;
                 }
                 Err(error) => return Err(close(tally, &rejected, error)),
@@ -76,6 +94,7 @@ impl Ingest {
                 for (commons_idx, n_samples) in samples {
                     self.derive.observe_samples(&self.store.commons(commons_idx), n_samples);
                 }
+                left_out.iter().for_each(|one| self.reject_left_out(one, &mut rejected));
                 let mut tally = tally;
                 tally.refused(&rejected);
                 Ok(Outcome { n_stored: tally.stored_rest(), rejected })
@@ -97,10 +116,14 @@ impl Ingest {
                 Part::ExpHistograms { commons_idx, points, .. } => {
                     (self.store.commons(*commons_idx), points.len())
                 }
+                Part::Deltas { commons_idx, deltas, .. } => {
+                    (self.store.commons(*commons_idx), deltas.len())
+                }
                 Part::Logs { commons, batch }
                 | Part::Spans { commons, batch }
                 | Part::Exemplars { commons, batch } => (commons.clone(), batch.num_rows()),
-                Part::Descriptions { .. } => continue,
+                // Counted by their samples.
+                Part::Points { .. } | Part::Descriptions { .. } => continue,
             };
             let n_records = u64::try_from(n_records).unwrap_or(u64::MAX);
             match records.iter_mut().find(|(known, _)| *known == commons) {
@@ -117,9 +140,44 @@ fn samples_of(parts: &[Part]) -> Vec<(u32, usize)> {
     let samples = parts.iter().filter_map(|part| match part {
         Part::Samples { commons_idx, values, .. } => Some((*commons_idx, values.len())),
         Part::ExpHistograms { commons_idx, points, .. } => Some((*commons_idx, points.len())),
+        Part::Deltas { commons_idx, deltas, .. } => Some((*commons_idx, deltas.len())),
         _ => None,
     });
     samples.collect()
+}
+
+/// Returns who hears of the differences that storage could not add up.
+fn left_out_of(parts: &[Part]) -> Vec<Arc<LeftOut>> {
+    let left_out = parts.iter().filter_map(|part| match part {
+        Part::Deltas { left_out, .. } => Some(Arc::clone(left_out)),
+        _ => None,
+    });
+    left_out.collect()
+}
+
+impl Ingest {
+    /// Counts the differences that storage could not add up as refused.
+    fn reject_left_out(&self, left_out: &LeftOut, rejected: &mut Rejected) {
+        for (why, n) in left_out.counts() {
+            match why {
+                Why::OutOfOrder => rejected.add(Reason::DeltaOutOfOrder, n, || {
+                    "a delta ends when the last one of its series did, or before: it comes late or a \
+                     second time, and was not added"
+                        .to_owned()
+                }),
+                Why::OlderStart => rejected.add(Reason::DeltaOutOfOrder, n, || {
+                    "a delta begins before the first one of its series that was added up".to_owned()
+                }),
+                Why::NoRoom => rejected.add(Reason::DeltaLimit, n, || {
+                    format!(
+                        "a commons has {} series whose deltas are added up, the most it may: report \
+                         totals (cumulative temporality), or raise limits.delta_series_per_commons",
+                        self.limits.delta_series_per_commons
+                    )
+                }),
+            }
+        }
+    }
 }
 
 async fn append(store: &dyn Store, parts: Vec<Part>) -> Result<(), AppendError> {

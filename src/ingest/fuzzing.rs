@@ -141,7 +141,7 @@ impl Room {
             derive,
             limits: Limits::default(),
             retention_ms: Some(90 * 86_400_000),
-            otlp: super::otlp::Config::default(),
+            otlp: super::otlp::Config { keep_points: true, ..Default::default() },
             metrics: METRICS.clone(),
             clock,
         });
@@ -169,8 +169,17 @@ impl Room {
                         check_ms(self.ingest.time_bounds(), *ms);
                     }
                 }
+                Part::Deltas { commons_idx, deltas, .. } => {
+                    for delta in deltas {
+                        self.check_series(*commons_idx, delta.series_idx);
+                        check_ms(self.ingest.time_bounds(), delta.time_ns.div_euclid(1_000_000));
+                    }
+                }
                 Part::Logs { batch, .. } => check_json(batch, &["attributes", "resource"]),
                 Part::Exemplars { batch, .. } => check_json(batch, &["exemplar_labels", "labels"]),
+                Part::Points { batch, .. } => {
+                    check_json(batch, &["attributes", "resource", "labels"]);
+                }
                 Part::Descriptions { .. } => {}
                 Part::Spans { batch, .. } => {
                     check_json(batch, &["attributes", "resource", "events", "links"]);

@@ -58,6 +58,8 @@ pub struct Limits {
     pub series_per_commons: usize,
     /// Active series of one metric of a commons; `storage` enforces it.
     pub series_per_metric: usize,
+    /// Series of one commons whose differences (delta temporality) are added up; `storage` enforces it.
+    pub delta_series_per_commons: usize,
     /// Records of one commons in a second; 0 is no limit.
     pub records_per_second_per_commons: u64,
     /// Records of one commons that may come at once; 0 is four seconds' worth.
@@ -94,6 +96,7 @@ impl Default for Limits {
             commons: 1_000,
             series_per_commons: 500_000,
             series_per_metric: 50_000,
+            delta_series_per_commons: 100_000,
             records_per_second_per_commons: 0,
             records_burst_per_commons: 0,
             bytes_in_flight: HumanSize::from_mib(256),

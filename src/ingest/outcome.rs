@@ -43,8 +43,10 @@ pub enum Reason {
     NativeHistogram,
     /// An exemplar past the number that is kept, or a broken one of a sender that is not told.
     Exemplar,
-    /// Delta temporality that cannot be stored.
-    Temporality,
+    /// A difference that comes late, twice, or from an earlier life of its series.
+    DeltaOutOfOrder,
+    /// The commons has as many series whose differences are added up as it may.
+    DeltaLimit,
     /// Otherwise not a valid item of its protocol.
     Invalid,
     /// The credential may not write to the commons that was decided.
@@ -77,7 +79,8 @@ impl Reason {
             Reason::TooOld => "too_old",
             Reason::NativeHistogram => "native_histogram",
             Reason::Exemplar => "exemplar",
-            Reason::Temporality => "temporality",
+            Reason::DeltaOutOfOrder => "delta_out_of_order",
+            Reason::DeltaLimit => "delta_limit",
             Reason::Invalid => "invalid",
             Reason::Forbidden => "forbidden",
             Reason::Policy(rule) => rule,

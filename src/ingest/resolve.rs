@@ -16,7 +16,7 @@ use super::remembered::{Folded, Recalled, Verdict};
 use crate::derive::Folding;
 use crate::model::labels::{METRIC_NAME, OVERFLOW};
 use crate::model::{
-    Commons, Grant, Labels, LabelsBuilder, MetricKind, SeriesMeta, Tags, WriteScope,
+    Commons, ExpHistogram, Grant, Labels, LabelsBuilder, MetricKind, SeriesMeta, Tags, WriteScope,
 };
 use crate::storage::{Epoch, Part, SeriesRef};
 use crate::tagging::{Observed, SeriesDecision};
@@ -208,20 +208,46 @@ impl Ingest {
 
     /// Adds samples of a series that a limit refused to the one of its metric that stands for all such:
     /// they are refused, and the sum is not lost.
-    pub fn overflow(&self, refusal: &Refusal, key: u128, values: &[f64]) {
+    pub fn overflow(&self, refusal: &Refusal, key: u128, values: &[f64], is_difference: bool) {
         let Some(overflow) = &refusal.overflow else { return };
-        for &value in values {
-            let series = Folding { labels: &overflow.labels, meta: &overflow.meta, observed: None };
-            self.derive.fold(&overflow.commons, &series, key, value);
+        if overflow.meta.kind == MetricKind::ExpHistogram {
+            return; // The end of a series, or the count that `overflow_histogram` gets.
+        }
+        let Overflow { commons, labels, meta } = &**overflow;
+        let series = Folding { labels, meta, observed: None, is_difference };
+        values.iter().for_each(|&value| self.derive.fold(commons, &series, key, value));
+    }
+
+    /// The same of a native histogram: its count and its sum go on, as those of a classic one, in
+    /// `<metric>_count` and `<metric>_sum`.
+    pub fn overflow_histogram(
+        &self,
+        refusal: &Refusal,
+        key: u128,
+        histogram: &ExpHistogram,
+        is_difference: bool,
+    ) {
+        let Some(overflow) = &refusal.overflow else { return };
+        let Overflow { commons, labels, meta } = &**overflow;
+        let meta = SeriesMeta { kind: MetricKind::Histogram, ..meta.clone() };
+        let parts = [("_count", Some(histogram.value())), ("_sum", histogram.sum)];
+        for (salt, (suffix, value)) in (1..).zip(parts) {
+            let Some(value) = value else { continue };
+            let mut part = labels.to_builder();
+            part.set(METRIC_NAME, &format!("{}{suffix}", labels.metric()));
+            let labels = &part.build();
+            let series = Folding { labels, meta: &meta, observed: None, is_difference };
+            self.derive.fold(commons, &series, key ^ salt, value);
         }
     }
 
     /// Adds samples of a folded series to what `derive` gives out under its remaining labels. They
     /// count as refused by policy: what is stored of them is a derived sample, on a timer.
-    pub fn fold(&self, folded: &Folded, values: &[f64]) -> Refusal {
+    pub fn fold(&self, folded: &Folded, values: &[f64], is_difference: bool) -> Refusal {
         for &value in values {
             let Folded { labels, meta, observed, .. } = folded;
-            let series = Folding { labels, meta, observed: observed.as_ref() };
+            let observed = observed.as_ref();
+            let series = Folding { labels, meta, observed, is_difference };
             self.derive.fold(&folded.commons, &series, folded.key, value);
         }
         Refusal::policy("folded")
@@ -230,7 +256,7 @@ impl Ingest {
 
 /// Returns the series that stands for all of a metric that a limit refused.
 fn overflow_of(commons: &Commons, labels: &Labels, meta: &SeriesMeta) -> Option<Arc<Overflow>> {
-    if labels.get(OVERFLOW).is_some() || meta.kind == MetricKind::ExpHistogram {
+    if labels.get(OVERFLOW).is_some() {
         return None;
     }
     let kept = [(METRIC_NAME, labels.metric()), (OVERFLOW, "true")];
@@ -311,6 +337,8 @@ struct SampleGroup {
     series_idx: Vec<u32>,
     timestamps_ms: Vec<i64>,
     values: Vec<f64>,
+    /// Shorter than `values` where none has followed yet.
+    starts_ns: Vec<i64>,
 }
 
 impl SampleParts {
@@ -345,6 +373,20 @@ impl SampleParts {
         group.values.extend_from_slice(values);
     }
 
+    /// Adds samples of one series with since when they count, ns since 1970 UTC, 0 for none.
+    pub fn push_started(
+        &mut self,
+        series: SeriesRef,
+        timestamps_ms: &[i64],
+        values: &[f64],
+        starts_ns: impl Iterator<Item = i64>,
+    ) {
+        let group = self.group(series.commons_idx);
+        group.starts_ns.resize(group.values.len(), 0);
+        group.starts_ns.extend(starts_ns);
+        self.push(series, timestamps_ms, values);
+    }
+
     #[inline]
     fn group(&mut self, commons_idx: u32) -> &mut SampleGroup {
         let slot = usize::try_from(commons_idx).expect("an index of storage's table fits");
@@ -368,6 +410,7 @@ impl SampleParts {
             series_idx: Vec::with_capacity(capacity),
             timestamps_ms: Vec::with_capacity(capacity),
             values: Vec::with_capacity(capacity),
+            starts_ns: Vec::new(),
         });
         self.slots[slot] = u32::try_from(self.groups.len()).expect("fewer groups than commons");
         self.groups.len() - 1
@@ -376,12 +419,18 @@ impl SampleParts {
     /// Returns one part a commons.
     pub fn into_parts(self) -> Vec<Part> {
         let epoch = self.epoch();
-        let part = |group: SampleGroup| Part::Samples {
-            commons_idx: group.commons_idx,
-            epoch,
-            series_idx: group.series_idx,
-            timestamps_ms: group.timestamps_ms,
-            values: group.values,
+        let part = |mut group: SampleGroup| {
+            if !group.starts_ns.is_empty() {
+                group.starts_ns.resize(group.values.len(), 0);
+            }
+            Part::Samples {
+                commons_idx: group.commons_idx,
+                epoch,
+                series_idx: group.series_idx,
+                timestamps_ms: group.timestamps_ms,
+                values: group.values,
+                starts_ns: group.starts_ns,
+            }
         };
         self.groups.into_iter().map(part).collect()
     }

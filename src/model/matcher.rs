@@ -1,6 +1,12 @@
 //! One condition on one label: `=`, `!=`, `=~`, `!~`.
+//!
+//! A pattern is also read for what its matches must be ([`Matcher::one_of`]) or begin with: `a|b|c` means
+//! three texts and needs no regular expression, and of `api-.*` most values are told apart by their
+//! first bytes.
 
 use regex::Regex;
+use regex_syntax::ParserBuilder;
+use regex_syntax::hir::literal::{ExtractKind, Extractor};
 
 /// How a matcher compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,6 +46,49 @@ pub struct Matcher {
     /// The text or pattern as it was written.
     pub value: String,
     regex: Option<Regex>,
+    literals: Literals,
+}
+
+/// What is known of the texts that a pattern matches.
+#[derive(Debug, Clone, Default)]
+enum Literals {
+    /// Nothing.
+    #[default]
+    Any,
+    /// They are these, sorted.
+    OneOf(Vec<String>),
+    /// They begin with one of these.
+    BeginWith(Vec<String>),
+}
+
+/// Texts that a pattern is taken apart into, at most.
+const LITERALS_MAX: usize = 256;
+
+impl Literals {
+    fn of(pattern: &str) -> Self {
+        let parsed = ParserBuilder::new().dot_matches_new_line(true).build().parse(pattern);
+        // A look at what stands around is not in the literals.
+        let Some(hir) = parsed.ok().filter(|hir| hir.properties().look_set().is_empty()) else {
+            return Self::Any;
+        };
+        let mut extractor = Extractor::new();
+        extractor.kind(ExtractKind::Prefix).limit_total(LITERALS_MAX).limit_literal_len(1 << 12);
+        let found = extractor.extract(&hir);
+        let Some(literals) = found.literals().filter(|literals| !literals.is_empty()) else {
+            return Self::Any;
+        };
+        let texts =
+            literals.iter().map(|one| std::str::from_utf8(one.as_bytes()).map(str::to_owned));
+        let Ok(mut texts) = texts.collect::<Result<Vec<_>, _>>() else { return Self::Any };
+        let is_whole = literals.iter().all(|literal| literal.is_exact());
+        texts.sort_unstable();
+        texts.dedup();
+        match is_whole {
+            true => Self::OneOf(texts),
+            false if texts.iter().any(String::is_empty) => Self::Any,
+            false => Self::BeginWith(texts),
+        }
+    }
 }
 
 impl Matcher {
@@ -49,12 +98,14 @@ impl Matcher {
             MatchOp::Eq | MatchOp::Ne => None,
             MatchOp::Re | MatchOp::Nre => Some(compile(name, value)?),
         };
-        Ok(Self { name: name.to_owned(), op, value: value.to_owned(), regex })
+        let literals = if regex.is_some() { Literals::of(value) } else { Literals::Any };
+        Ok(Self { name: name.to_owned(), op, value: value.to_owned(), regex, literals })
     }
 
     /// Returns the matcher `name="value"`.
     pub fn equal(name: &str, value: &str) -> Self {
-        Self { name: name.to_owned(), op: MatchOp::Eq, value: value.to_owned(), regex: None }
+        let (name, value) = (name.to_owned(), value.to_owned());
+        Self { name, op: MatchOp::Eq, value, regex: None, literals: Literals::Any }
     }
 
     /// Returns true when a label of this value (empty for an absent one) meets the condition.
@@ -62,9 +113,31 @@ impl Matcher {
         match (self.op, &self.regex) {
             (MatchOp::Eq, _) => value == self.value,
             (MatchOp::Ne, _) => value != self.value,
-            (MatchOp::Re, Some(regex)) => regex.is_match(value),
-            (MatchOp::Nre, Some(regex)) => !regex.is_match(value),
+            (MatchOp::Re, Some(regex)) => self.is_match(regex, value),
+            (MatchOp::Nre, Some(regex)) => !self.is_match(regex, value),
             (MatchOp::Re | MatchOp::Nre, None) => false,
+        }
+    }
+
+    fn is_match(&self, regex: &Regex, value: &str) -> bool {
+        match &self.literals {
+            Literals::OneOf(texts) => {
+                texts.binary_search_by(|text| text.as_str().cmp(value)).is_ok()
+            }
+            Literals::BeginWith(texts) => {
+                texts.iter().any(|text| value.starts_with(text)) && regex.is_match(value)
+            }
+            Literals::Any => regex.is_match(value),
+        }
+    }
+
+    /// Returns the values that meet the condition, when they are few and known: that of `=`, and those
+    /// of a pattern such as `a|b|c`.
+    pub fn one_of(&self) -> Option<&[String]> {
+        match (self.op, &self.literals) {
+            (MatchOp::Eq, _) => Some(std::slice::from_ref(&self.value)),
+            (MatchOp::Re, Literals::OneOf(texts)) => Some(texts),
+            _ => None,
         }
     }
 
@@ -130,6 +203,50 @@ mod tests {
         check(MatchOp::Re, "a.c", "a\nc", true);
         check(MatchOp::Nre, "a.*", "abc", false);
         check(MatchOp::Re, "", "", true);
+    }
+
+    #[test]
+    fn patterns_are_taken_apart_where_they_mean_few_texts() {
+        let check = |pattern: &str, want: Option<&[&str]>| {
+            let matcher = Matcher::new("l", MatchOp::Re, pattern).unwrap();
+            let got = matcher.one_of().map(|texts| texts.iter().map(String::as_str).collect());
+            assert_eq!(got, want.map(<[&str]>::to_vec), "{pattern}");
+        };
+        check("b|a|a", Some(&["a", "b"]));
+        check("web-(a|b)", Some(&["web-a", "web-b"]));
+        check("a[0-2]", Some(&["a0", "a1", "a2"]));
+        check("a\\.b", Some(&["a.b"]));
+        check("(?i)ab", Some(&["AB", "Ab", "aB", "ab"]));
+        check("", Some(&[""]));
+        check("a.*", None);
+        check("a|b.*", None);
+        check("^a", None);
+        check("a\\b", None);
+        check(".+", None);
+        check("[^a]", None);
+    }
+
+    #[test]
+    fn a_pattern_taken_apart_matches_as_the_regular_expression_does() {
+        use rand::{Rng as _, SeedableRng as _};
+        let seed = 5;
+        let mut rng = rand::rngs::SmallRng::seed_from_u64(seed);
+        let pieces = [
+            "a", "b", "é", "|", "(a|b)", ".*", ".", "[ab]", "a?", "(?i)a", "^", "$", "\\b", "x+",
+            "()",
+        ];
+        let texts = ["", "a", "b", "ab", "ba", "aa", "A", "é", "aé", "xa", "abab", "a\nb"];
+        for _ in 0..5_000 {
+            let n = rng.random_range(0..6);
+            let pattern: String =
+                (0..n).map(|_| pieces[rng.random_range(0..pieces.len())]).collect();
+            let Ok(regex) = compile_label_regex(&pattern, 1 << 20) else { continue };
+            let matcher = Matcher::new("l", MatchOp::Re, &pattern).unwrap();
+            for text in texts {
+                let want = regex.is_match(text);
+                assert_eq!(matcher.matches(text), want, "{pattern} and {text:?}, seed {seed}");
+            }
+        }
     }
 
     #[test]

@@ -190,6 +190,8 @@ pub struct ExpHistogram {
     pub min: Option<f64>,
     /// The largest value, when the sender knows it.
     pub max: Option<f64>,
+    /// Since when it counts, ns since 1970 UTC; 0 when the sender does not say.
+    pub start_ns: i64,
     /// What only Prometheus' native histograms have; `scale` is then their schema.
     pub native: Option<Box<Native>>,
 }
@@ -238,7 +240,23 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     ]))
 });
 
-/// The columns of files with exponential histograms: those of [`schema`], then the `exp_*` ones.
+/// The column that says since when a sample counts. Files have it when one of their samples does.
+pub const START_TIME: &str = "start_time";
+
+fn start_time() -> Field {
+    let ns = DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
+    Field::new(START_TIME, ns, true)
+}
+
+/// The columns of plain files with samples that say since when they count.
+static STARTED_SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+    let mut fields: Vec<_> = SCHEMA.fields().iter().cloned().collect();
+    fields.push(Arc::new(start_time()));
+    Arc::new(Schema::new(fields))
+});
+
+/// The columns of files with exponential histograms: those of [`schema`], then the `exp_*` ones,
+/// then the start time.
 static EXP_SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     let list = |item| DataType::List(Arc::new(Field::new("item", item, true)));
     let counts = || list(DataType::UInt64);
@@ -266,6 +284,7 @@ static EXP_SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     ] {
         fields.push(Arc::new(Field::new(name, data_type, true)));
     }
+    fields.push(Arc::new(start_time()));
     Arc::new(Schema::new(fields))
 });
 
@@ -283,6 +302,11 @@ pub struct Description {
 /// Returns the schema of plain metrics files (everything but exponential histograms).
 pub fn schema() -> SchemaRef {
     Arc::clone(&SCHEMA)
+}
+
+/// Returns the schema of plain metrics files with a sample that says since when it counts.
+pub fn started_schema() -> SchemaRef {
+    Arc::clone(&STARTED_SCHEMA)
 }
 
 /// Returns the schema of the whole `metrics` table, exponential histograms included.

@@ -17,6 +17,8 @@ pub mod level;
 pub mod log;
 pub mod matcher;
 pub mod metric;
+pub mod point;
+pub mod point_rest;
 pub mod series;
 pub mod span;
 pub mod span_rest;
@@ -50,11 +52,14 @@ pub enum Signal {
     Spans,
     /// Single observations of series.
     Exemplars,
+    /// Data points of metrics as OTLP has them.
+    Points,
 }
 
 impl Signal {
     /// All signals, in the order they are written.
-    pub const ALL: [Signal; 4] = [Signal::Metrics, Signal::Logs, Signal::Spans, Signal::Exemplars];
+    pub const ALL: [Signal; 5] =
+        [Signal::Metrics, Signal::Logs, Signal::Spans, Signal::Exemplars, Signal::Points];
 
     /// Returns the name used in paths, tables and metrics.
     pub fn as_str(self) -> &'static str {
@@ -63,6 +68,7 @@ impl Signal {
             Signal::Logs => "logs",
             Signal::Spans => "spans",
             Signal::Exemplars => "exemplars",
+            Signal::Points => "points",
         }
     }
 }

@@ -12,6 +12,8 @@ pub struct SeriesData {
     pub timestamps_ms: Vec<i64>,
     /// One value a timestamp; NaN payloads as they were sent.
     pub values: Vec<f64>,
+    /// Since when each value counts, ns since 1970 UTC, 0 for none; empty unless it was asked for.
+    pub starts_ns: Vec<i64>,
     /// The points that are native histograms, strictly ascending; no time is in both lists.
     pub histograms: HistogramPoints,
 }

@@ -71,6 +71,7 @@ impl World {
             series_idx: vec![series.series_idx],
             timestamps_ms: vec![START_MS + after_ms],
             values: vec![value],
+            starts_ns: Vec::new(),
         };
         self.storage.append(vec![part]).await.unwrap();
     }

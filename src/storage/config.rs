@@ -45,6 +45,10 @@ pub struct Config {
     /// `limits.descriptions_per_commons`.
     #[serde(skip, default = "descriptions_per_commons")]
     pub descriptions_per_commons: usize,
+    /// The most series of a commons whose differences are added up; filled in from
+    /// `limits.delta_series_per_commons`.
+    #[serde(skip, default = "delta_series_per_commons")]
+    pub delta_series_per_commons: usize,
     /// Rows in a Parquet row group.
     pub row_group_rows: usize,
     /// How long a deletion can be taken back; then the bytes of its rows go.
@@ -55,6 +59,10 @@ pub struct Config {
 
 fn descriptions_per_commons() -> usize {
     super::descriptions::PER_COMMONS_MAX
+}
+
+fn delta_series_per_commons() -> usize {
+    100_000
 }
 
 fn series_per_commons() -> usize {
@@ -83,6 +91,7 @@ impl Default for Config {
             merged_file_max: HumanSize::from_mib(512),
             series_per_metric: series_per_metric(),
             descriptions_per_commons: descriptions_per_commons(),
+            delta_series_per_commons: delta_series_per_commons(),
             row_group_rows: 1 << 20,
             deletion_grace: HumanDuration::from_secs(86_400),
             deletion_ranges_max: 4_000_000,

@@ -9,7 +9,9 @@ use std::sync::atomic::Ordering;
 use arrow::array::RecordBatch;
 
 use super::Part;
+use super::deltas::{Adding, State, Summed, Total};
 use super::descriptions::Described;
+use super::head::metrics::MetricsHead;
 use super::head::{CommonsHead, Generation};
 use super::retire::{self, Retirement};
 use super::shared::{Shared, Version};
@@ -17,6 +19,7 @@ use super::wal::frame::push_frame;
 use super::wal::packed::Packer;
 use super::wal::payload;
 use super::wal::segment::{Segment, WalError};
+use crate::model::metric::stale_marker;
 use crate::model::{Commons, ExpHistogram, Signal};
 
 /// Room for frames that is kept from group to group.
@@ -30,6 +33,7 @@ pub struct Engine {
     next_group: u64,
     frames: Vec<u8>,
     packer: Packer,
+    adding: Adding,
     retirement: Retirement,
 }
 
@@ -40,7 +44,8 @@ struct Framed {
 }
 
 enum Rows {
-    Samples(Vec<u32>, Vec<i64>, Vec<f64>),
+    Samples(Vec<u32>, Vec<i64>, Vec<f64>, Vec<i64>),
+    Totals(Vec<(u32, Summed)>),
     ExpHistograms(Vec<(u32, i64, ExpHistogram)>),
     Of(Signal, RecordBatch),
     Descriptions(Vec<Described>),
@@ -51,7 +56,8 @@ impl Engine {
     pub fn new(shared: Arc<Shared>, segment: Segment, next_group: u64) -> Self {
         let retirement = Retirement::default();
         let (frames, packer) = (Vec::new(), Packer::default());
-        Self { shared, segment, next_group, frames, packer, retirement }
+        let adding = Adding::default();
+        Self { shared, segment, next_group, frames, packer, adding, retirement }
     }
 
     /// Returns true when all series of one request are still what they were when they were looked
@@ -77,6 +83,10 @@ impl Engine {
         let start_ns = self.shared.clock.monotonic_ns();
         let result = self.segment.append(&self.frames);
         self.settle_definitions(&framed, result.is_ok());
+        match &result {
+            Ok(()) => self.adding.settle(&self.shared),
+            Err(_) => self.adding.forget(),
+        }
         result?;
         self.next_group += 1;
         self.note_sync(start_ns);
@@ -124,13 +134,39 @@ impl Engine {
 
     fn frame(&mut self, generation: &Generation, part: Part) -> Framed {
         match part {
-            Part::Samples { commons_idx, epoch: _, series_idx, timestamps_ms, values } => {
+            Part::Samples {
+                commons_idx,
+                epoch: _,
+                series_idx,
+                timestamps_ms,
+                values,
+                starts_ns,
+            } => {
                 let head = generation.commons(&self.shared.commons, commons_idx);
                 let slots = self.slots(&head, series_idx);
                 push_frame(&mut self.frames, self.next_group, |out| {
-                    payload::push_samples(out, &head.entry.name, &slots, &timestamps_ms, &values);
+                    let (commons, samples) = (&head.entry.name, (&*timestamps_ms, &*values));
+                    if starts_ns.is_empty() {
+                        payload::push_samples(out, commons, &slots, samples.0, samples.1);
+                    } else {
+                        payload::push_started_samples(out, commons, &slots, samples, &starts_ns);
+                    }
                 });
-                Framed { head, rows: Rows::Samples(slots, timestamps_ms, values) }
+                Framed { head, rows: Rows::Samples(slots, timestamps_ms, values, starts_ns) }
+            }
+            Part::Deltas { commons_idx, epoch: _, deltas, left_out } => {
+                let head = generation.commons(&self.shared.commons, commons_idx);
+                let of = (commons_idx, &*head.entry);
+                let summed = self.adding.add_up(&self.shared, of, deltas, &left_out);
+                let slots = self.slots(&head, summed.iter().map(|(idx, _)| *idx).collect());
+                let totals: Vec<_> =
+                    slots.into_iter().zip(summed).map(|(slot, (_, one))| (slot, one)).collect();
+                if !totals.is_empty() {
+                    push_frame(&mut self.frames, self.next_group, |out| {
+                        payload::push_totals(out, &head.entry.name, &totals);
+                    });
+                }
+                Framed { head, rows: Rows::Totals(totals) }
             }
             Part::ExpHistograms { commons_idx, epoch: _, points } => {
                 let head = generation.commons(&self.shared.commons, commons_idx);
@@ -156,6 +192,9 @@ impl Engine {
             }
             Part::Exemplars { commons, batch } => {
                 self.frame_rows(generation, &commons, Signal::Exemplars, batch)
+            }
+            Part::Points { commons, batch } => {
+                self.frame_rows(generation, &commons, Signal::Points, batch)
             }
             Part::Descriptions { commons, described } => {
                 let idx = self.shared.commons.index_of(&commons);
@@ -213,7 +252,7 @@ impl Engine {
     // What was framed is on disk, or must be framed again.
     fn settle_definitions(&self, framed: &[Framed], is_synced: bool) {
         for Framed { head, rows } in framed {
-            if matches!(rows, Rows::Samples(..) | Rows::ExpHistograms(..)) {
+            if matches!(rows, Rows::Samples(..) | Rows::ExpHistograms(..) | Rows::Totals(..)) {
                 let mut metrics = head.metrics.write();
                 if is_synced {
                     metrics.n_defined = metrics.n_framed;
@@ -258,11 +297,23 @@ impl Engine {
 
 fn apply(shared: &Shared, generation: &Generation, head: &CommonsHead, rows: Rows) {
     match rows {
-        Rows::Samples(slots, timestamps_ms, values) => {
+        Rows::Samples(slots, timestamps_ms, values, starts_ns) => {
             let mut metrics = head.metrics.write();
-            for ((slot, ms), value) in slots.into_iter().zip(timestamps_ms).zip(values) {
-                metrics.append(slot, ms, value);
+            if starts_ns.is_empty() && !metrics.has_starts() {
+                for ((slot, ms), value) in slots.into_iter().zip(timestamps_ms).zip(values) {
+                    metrics.append(slot, ms, value);
+                }
+            } else {
+                let starts = starts_ns.into_iter().chain(std::iter::repeat(0));
+                let samples = slots.into_iter().zip(timestamps_ms).zip(values).zip(starts);
+                for (((slot, ms), value), start_ns) in samples {
+                    metrics.append_started(slot, ms, value, start_ns);
+                }
             }
+        }
+        Rows::Totals(totals) => {
+            let mut metrics = head.metrics.write();
+            totals.into_iter().for_each(|(slot, one)| append_total(&mut metrics, slot, one));
         }
         Rows::ExpHistograms(points) => {
             let mut metrics = head.metrics.write();
@@ -274,6 +325,17 @@ fn apply(shared: &Shared, generation: &Generation, head: &CommonsHead, rows: Row
         Rows::Descriptions(described) => shared.describe(&head.entry.name, described),
     }
     head.count_bytes(generation);
+}
+
+fn append_total(metrics: &mut MetricsHead, slot: u32, summed: Summed) {
+    let ms = summed.time_ms();
+    match summed {
+        Summed::End(_) => metrics.append_started(slot, ms, stale_marker(), 0),
+        Summed::Total(State { start_ns, total, .. }) => match total {
+            Total::Number(number) => metrics.append_started(slot, ms, number, start_ns),
+            Total::Histogram(histogram) => metrics.append_exp(slot, ms, *histogram),
+        },
+    }
 }
 
 /// Puts a payload read from the log into a generation; samples of slots whose definition was lost
@@ -291,17 +353,23 @@ pub fn apply_replayed(
             define(&head, series, retire::seconds(shared.clock.monotonic_ns()));
             0
         }
-        payload::Payload::Samples(slots, timestamps_ms, values) => {
+        payload::Payload::Samples(slots, timestamps_ms, values, starts_ns) => {
             let mut metrics = head.metrics.write();
             let mut n_lost = 0;
-            for ((slot, ms), value) in slots.into_iter().zip(timestamps_ms).zip(values) {
+            let starts = starts_ns.into_iter().chain(std::iter::repeat(0));
+            let samples = slots.into_iter().zip(timestamps_ms).zip(values).zip(starts);
+            for (((slot, ms), value), start_ns) in samples {
                 if metrics.is_defined(slot) {
-                    metrics.append(slot, ms, value);
+                    metrics.append_started(slot, ms, value, start_ns);
                 } else {
                     n_lost += 1;
                 }
             }
             n_lost
+        }
+        payload::Payload::Totals(totals) => {
+            shared.totals_changed.store(true, Ordering::Release);
+            replay_totals(&head, totals)
         }
         payload::Payload::ExpHistograms(points) => {
             let mut metrics = head.metrics.write();
@@ -326,12 +394,36 @@ pub fn apply_replayed(
             head.exemplars.write().append(batch);
             0
         }
+        payload::Payload::Points(batch) => {
+            head.points.write().append(batch);
+            0
+        }
         payload::Payload::Descriptions(described) => {
             shared.describe(commons, described);
             0
         }
     };
     head.count_bytes(generation);
+    n_lost
+}
+
+/// Puts totals read from the log into a generation, and goes on counting from them.
+fn replay_totals(head: &CommonsHead, replayed: Vec<(u32, Summed)>) -> usize {
+    let registry = head.entry.registry.read();
+    let mut metrics = head.metrics.write();
+    let mut totals = head.entry.totals.lock();
+    let mut n_lost = 0;
+    for (slot, summed) in replayed {
+        if !metrics.is_defined(slot) {
+            n_lost += 1;
+            continue;
+        }
+        if let Summed::Total(state) = &summed {
+            let series_idx = metrics.series_of(slot);
+            totals.restore(series_idx, registry.series(series_idx).id, state.clone());
+        }
+        append_total(&mut metrics, slot, summed);
+    }
     n_lost
 }
 

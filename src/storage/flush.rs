@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -14,8 +15,9 @@ use tracing::{error, info, warn};
 
 use super::FileEntry;
 use super::catalog::CatalogError;
+use super::deltas;
 use super::descriptions;
-use super::files::metrics_rows::MetricsRows;
+use super::files::metrics_rows::{MetricsRows, RowSamples};
 use super::files::path::{DAY_MS, day_of_ms};
 use super::files::write::{FileWriter, Origin, Target, WriteError};
 use super::files::{series_order, sort};
@@ -27,7 +29,7 @@ use super::retire;
 use super::shared::{Shared, Version, files_of};
 use super::spill;
 use super::wal::{self, replay};
-use crate::model::{ExpHistogram, Signal, exemplar, log, metric, span};
+use crate::model::{ExpHistogram, Signal, exemplar, log, metric, point, span};
 
 /// Rows handed to the encoder at a time.
 const BATCH_ROWS: usize = 65_536;
@@ -74,7 +76,9 @@ pub fn flush_oldest(shared: &Shared) -> Result<bool, FlushError> {
     let Some(generation) = shared.current().sealed.first().cloned() else { return Ok(false) };
     let start_ns = shared.clock.monotonic_ns();
     let number = generation.number;
-    let rest = write(shared, &generation)
+    // A part of a generation does without: its log is not cut.
+    let rest = write_totals(shared)
+        .and_then(|()| write(shared, &generation))
         .map_err(|source| FlushError::Write { generation: number, source })?;
     let mut files = generation.files_of_parts();
     files.extend(rest);
@@ -90,6 +94,13 @@ pub fn flush_oldest(shared: &Shared) -> Result<bool, FlushError> {
     shared.metrics.flushes.get_or_create(&[("outcome", "ok".to_owned())]).inc();
     info!(generation = number, n_files, "flushed");
     Ok(true)
+}
+
+fn write_totals(shared: &Shared) -> Result<(), WriteError> {
+    deltas::file::write(shared).map_err(|source| {
+        let path = deltas::file::FILE.to_owned();
+        WriteError::Io { action: "replace", path, source }
+    })
 }
 
 /// Writes what a generation holds in memory as files that nobody lists yet.
@@ -109,6 +120,7 @@ pub(super) fn write(
         out.rows(Signal::Logs, &head.logs.read())?;
         out.rows(Signal::Spans, &head.spans.read())?;
         out.rows(Signal::Exemplars, &head.exemplars.read())?;
+        out.rows(Signal::Points, &head.points.read())?;
     }
     for file in &files {
         let label = [("signal", file.signal.to_string())];
@@ -117,13 +129,14 @@ pub(super) fn write(
     Ok(files)
 }
 
-/// Returns the schema of a signal's rows and files.
+/// Returns the schema of a signal's rows and files, with all columns that a file may lack.
 pub(super) fn rows_schema(signal: Signal) -> arrow::datatypes::SchemaRef {
     match signal {
-        Signal::Metrics => metric::schema(),
+        Signal::Metrics => metric::started_schema(),
         Signal::Logs => log::schema(),
         Signal::Spans => span::schema(),
         Signal::Exemplars => exemplar::schema(),
+        Signal::Points => point::schema(),
     }
 }
 
@@ -174,28 +187,15 @@ impl FilesOut<'_> {
 
     fn samples(&mut self, metrics: &MetricsHead, order: &[u32]) -> Result<(), WriteError> {
         let mut days: BTreeMap<i32, DayFile> = BTreeMap::new();
-        let (mut timestamps, mut values) = (Vec::new(), Vec::new());
+        let mut samples = Samples::default();
         for &slot in order {
-            timestamps.clear();
-            values.clear();
-            metrics.read(slot, i64::MIN, i64::MAX, |ms, value| {
-                timestamps.push(ms);
-                values.push(value);
-            });
-            sort_first_wins(&mut timestamps, &mut values);
+            samples.read(metrics, slot);
+            let timestamps = &samples.timestamps_ms;
             let mut from = 0;
             while from < timestamps.len() {
                 let day = day_of_ms(timestamps[from]);
                 let n = timestamps[from..].partition_point(|&ms| day_of_ms(ms) == day);
-                let range = from..from + n;
-                self.day_samples(
-                    &mut days,
-                    day,
-                    metrics,
-                    slot,
-                    &timestamps[range.clone()],
-                    &values[range],
-                )?;
+                self.day_samples(&mut days, (day, metrics, slot), &samples, from..from + n)?;
                 from += n;
             }
         }
@@ -209,18 +209,19 @@ impl FilesOut<'_> {
     fn day_samples(
         &self,
         days: &mut BTreeMap<i32, DayFile>,
-        day: i32,
-        metrics: &MetricsHead,
-        slot: u32,
-        timestamps: &[i64],
-        values: &[f64],
+        (day, metrics, slot): (i32, &MetricsHead, u32),
+        samples: &Samples,
+        range: Range<usize>,
     ) -> Result<(), WriteError> {
         let n_days = days.len().max(1);
         let file = match days.entry(day) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
-                let writer = self.create(Signal::Metrics, day, 0, &metric::schema())?;
-                entry.insert(DayFile { writer, rows: MetricsRows::default() })
+                // The column is there for those who say something, and not for the others.
+                let has_starts = metrics.has_starts();
+                let schema = if has_starts { metric::started_schema() } else { metric::schema() };
+                let writer = self.create(Signal::Metrics, day, 0, &schema)?;
+                entry.insert(DayFile { writer, rows: MetricsRows::default(), has_starts })
             }
         };
         {
@@ -231,8 +232,7 @@ impl FilesOut<'_> {
                 &series.labels,
                 series.id,
                 registry.meta(series_idx),
-                timestamps,
-                values,
+                samples.part(range),
             );
         }
         // Late samples may be of any day of the retention, and every day's file waits here.
@@ -281,16 +281,61 @@ pub(super) fn exp_batch(
         let series_idx = metrics.series_of(point.slot);
         let series = registry.series(series_idx);
         let value = point.histogram.value();
-        rows.push(&series.labels, series.id, registry.meta(series_idx), &[point.ms], &[value]);
+        let samples = RowSamples {
+            timestamps_ms: &[point.ms],
+            values: &[value],
+            starts_ns: &[point.histogram.start_ns],
+        };
+        rows.push(&series.labels, series.id, registry.meta(series_idx), samples);
     }
     let histograms: Vec<&ExpHistogram> = points.iter().map(|point| point.histogram).collect();
     rows.finish_exp(Some(&histograms))
+}
+
+/// The samples of one series, reused from series to series.
+#[derive(Default)]
+struct Samples {
+    timestamps_ms: Vec<i64>,
+    values: Vec<f64>,
+    /// Empty when none has one.
+    starts_ns: Vec<i64>,
+}
+
+impl Samples {
+    fn read(&mut self, metrics: &MetricsHead, slot: u32) {
+        let Self { timestamps_ms, values, starts_ns } = self;
+        timestamps_ms.clear();
+        values.clear();
+        starts_ns.clear();
+        if metrics.has_starts() {
+            metrics.read_started(slot, i64::MIN, i64::MAX, |ms, value, start_ns| {
+                timestamps_ms.push(ms);
+                values.push(value);
+                starts_ns.push(start_ns);
+            });
+        } else {
+            metrics.read(slot, i64::MIN, i64::MAX, |ms, value| {
+                timestamps_ms.push(ms);
+                values.push(value);
+            });
+        }
+        sort_first_wins(timestamps_ms, values, starts_ns);
+    }
+
+    fn part(&self, range: Range<usize>) -> RowSamples<'_> {
+        RowSamples {
+            timestamps_ms: &self.timestamps_ms[range.clone()],
+            values: &self.values[range.clone()],
+            starts_ns: self.starts_ns.get(range).unwrap_or_default(),
+        }
+    }
 }
 
 /// A metrics file being written.
 struct DayFile {
     writer: FileWriter,
     rows: MetricsRows,
+    has_starts: bool,
 }
 
 impl DayFile {
@@ -298,7 +343,7 @@ impl DayFile {
         if self.rows.is_empty() {
             return Ok(());
         }
-        self.writer.write(&self.rows.finish())?;
+        self.writer.write(&self.rows.finish(self.has_starts))?;
         self.writer.end_row_group_past(encoder_bytes_max)
     }
 }

@@ -6,6 +6,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use super::deltas::Why;
 use crate::model::Commons;
 
 /// A label set of one pair.
@@ -44,6 +45,10 @@ pub struct Metrics {
     pub retired_series: Family<Label, Counter>,
     /// Attempts to register a new series that a limit refused, by commons and limit.
     refused_series: Family<[(&'static str, String); 2], Counter>,
+    /// Series whose differences are added up.
+    pub delta_series: Gauge,
+    /// Data points of differences that could not be added up, by reason.
+    left_out_deltas: Family<[(&'static str, &'static str); 1], Counter>,
     /// What series take in memory beside their samples.
     pub series_bytes: Gauge,
     /// Live Parquet files, by signal.
@@ -85,6 +90,11 @@ impl Metrics {
         self.refused_series.get_or_create_owned(&labels)
     }
 
+    /// Returns the counter of differences that could not be added up for this reason.
+    pub fn left_out_deltas(&self, why: Why) -> Counter {
+        self.left_out_deltas.get_or_create_owned(&[("reason", why.as_str())])
+    }
+
     /// Creates the metrics and registers them.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
@@ -103,6 +113,8 @@ impl Metrics {
             series: Family::default(),
             retired_series: Family::default(),
             refused_series: Family::default(),
+            delta_series: Gauge::default(),
+            left_out_deltas: Family::default(),
             series_bytes: Gauge::default(),
             files: Family::default(),
             file_bytes: Family::default(),
@@ -145,6 +157,12 @@ impl Metrics {
         add!("storage_series", "Active series, by commons", series);
         add!("storage_retired_series", "Series that left memory for idleness", retired_series);
         add!("storage_refused_series", "New series that a limit refused", refused_series);
+        add!("storage_delta_series", "Series whose differences are added up", delta_series);
+        add!(
+            "storage_left_out_deltas",
+            "Data points of delta temporality that could not be added up, by reason",
+            left_out_deltas
+        );
         add!("storage_series_bytes", "Memory held by labels, indexes and keys", series_bytes);
         add!("storage_files", "Live Parquet files, by signal", files);
         add!("storage_file_bytes", "Size of live Parquet files, by signal", file_bytes);

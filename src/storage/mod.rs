@@ -15,6 +15,7 @@ pub mod catalog;
 pub mod compact;
 pub mod config;
 pub mod deletion;
+pub mod deltas;
 pub mod descriptions;
 pub mod disk;
 pub mod engine;
@@ -51,6 +52,7 @@ use crate::model::{
 pub use backup::{BackupError, Taken};
 pub use config::Config;
 pub use deletion::{DeleteError, DeleteRequest, Judge, Receipt};
+pub use deltas::{Delta, Difference, LeftOut};
 pub use descriptions::Described;
 pub use disk::{Disk, RealDisk};
 pub use exemplars::ExemplarRequest;
@@ -98,6 +100,20 @@ pub enum Part {
         timestamps_ms: Vec<i64>,
         /// Values, NaN payloads untouched.
         values: Vec<f64>,
+        /// Since when each counts, ns since 1970 UTC, 0 where its sender does not say; empty when none
+        /// does.
+        starts_ns: Vec<i64>,
+    },
+    /// Differences, to be added up to totals.
+    Deltas {
+        /// The commons' index, as in [`SeriesRef`].
+        commons_idx: u32,
+        /// When the earliest of the series was looked up.
+        epoch: Epoch,
+        /// The differences, in the order in which they came.
+        deltas: Vec<Delta>,
+        /// Told of those that cannot be added, once the part is stored.
+        left_out: Arc<LeftOut>,
     },
     /// Exponential histograms: (series index, ms since 1970 UTC, histogram).
     ExpHistograms {
@@ -124,6 +140,13 @@ pub enum Part {
     },
     /// Exemplars, schema `model::exemplar::schema()`.
     Exemplars {
+        /// The commons.
+        commons: Commons,
+        /// The rows in arrival order.
+        batch: RecordBatch,
+    },
+    /// Data points as they were sent, schema `model::point::schema()`.
+    Points {
         /// The commons.
         commons: Commons,
         /// The rows in arrival order.
@@ -623,13 +646,15 @@ impl Storage {
         all
     }
 
-    /// Refreshes the gauge of the memory that series take; called now and then.
+    /// Refreshes the gauges of the memory that series take, and of differences; called now and then.
     pub fn note_series(&self) {
         let mut n_bytes = self.shared.raw_keys.read().size_bytes();
         for entry in self.shared.commons.all() {
             n_bytes += entry.registry.read().size_bytes();
         }
         self.shared.metrics.series_bytes.set(i64::try_from(n_bytes).unwrap_or(i64::MAX));
+        let n_totals: usize = self.shared.commons.all().iter().map(|e| e.totals.lock().len()).sum();
+        self.shared.metrics.delta_series.set(i64::try_from(n_totals).unwrap_or(i64::MAX));
     }
 }
 

@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 use super::catalog::{self, CatalogError, Manifest, Standing, Wrong};
 use super::config::Config;
 use super::deletion;
+use super::deltas;
 use super::descriptions::{self, Descriptions};
 use super::disk::{self, Disk};
 use super::engine::{Engine, apply_replayed};
@@ -93,6 +94,7 @@ pub fn open(
     // the log that it covers is only cut once it is, or a power cut would bring back an older one.
     disk.sync_dir(path::DIR).map_err(io("sync the folder of the manifest"))?;
     let descriptions = read_descriptions(&*disk)?;
+    let totals = read_totals(&*disk)?;
     let unknown = deletion::attach(&*disk, manifest.files.iter_mut().map(Arc::make_mut));
     let files = Arc::new(files_of(&manifest));
     let open = Arc::new(Generation::new(manifest.generation + 1, 0, clock.monotonic_ns()));
@@ -111,6 +113,7 @@ pub fn open(
         damaged: RwLock::default(),
         lost: OnceLock::new(),
         descriptions,
+        totals_changed: AtomicBool::new(false),
         footers: Default::default(),
         flushed: Notify::new(),
         is_stopping: AtomicBool::new(false),
@@ -123,6 +126,7 @@ pub fn open(
         let manifest = shared.manifest.lock();
         deletion::remove_strays(&*shared.disk, &manifest).map_err(io("remove old deletions"))?;
     }
+    deltas::file::restore(&shared, totals);
     let replayed = Replay::run(&shared, progress)?;
     // What the log no longer says in full, a flush cut short may.
     let first_generation = replayed.first_generation.filter(|_| replayed.damage.is_empty());
@@ -157,6 +161,20 @@ fn read_descriptions(disk: &dyn Disk) -> Result<Descriptions, OpenError> {
             warn!(path = descriptions::FILE, reason, "the descriptions of metrics are damaged");
             set_aside(disk, descriptions::FILE)?;
             Ok(Descriptions::default())
+        }
+    }
+}
+
+/// Returns what differences were added up to; a damaged file is set aside, and counting begins anew.
+fn read_totals(disk: &dyn Disk) -> Result<Vec<deltas::file::OfCommons>, OpenError> {
+    let path = deltas::file::FILE;
+    match deltas::file::read(disk).map_err(io(format!("read {path}")))? {
+        Ok(read) => Ok(read),
+        Err(reason) => {
+            warn!(path, reason, "what deltas were added up to is damaged: counting begins anew");
+            set_aside(disk, path)?;
+            disk.remove(path).map_err(io(format!("set {path} aside")))?;
+            Ok(Vec::new())
         }
     }
 }

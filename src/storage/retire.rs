@@ -109,6 +109,7 @@ impl Pass {
             Stage::Release => {
                 let epoch = shared.raw_keys.read().epoch();
                 entry.registry.write().release(epoch);
+                entry.totals.lock().forget_waiting(self.idle_since_s);
                 self.stage = Stage::Scan(0);
             }
             Stage::Scan(from) => {
@@ -143,11 +144,15 @@ impl Pass {
         let mut registry = entry.registry.write();
         // Somebody may have found it by its labels since, and is about to send a sample.
         idle.retain(|&idx| registry.is_idle(idx, self.idle_since_s));
+        let totals_changed = forget_totals(entry, &idle);
         let mut raw_keys = shared.raw_keys.write();
         for &series_idx in &idle {
             for key in registry.retire(series_idx) {
                 raw_keys.remove(key, SeriesRef { commons_idx, series_idx });
             }
+        }
+        if totals_changed {
+            shared.totals_changed.store(true, Ordering::Release);
         }
         raw_keys.end_epoch();
         entry.note_len(&registry);
@@ -157,12 +162,26 @@ impl Pass {
     }
 }
 
+/// Forgets the totals of series that leave; returns true when there were any.
+fn forget_totals(entry: &CommonsEntry, leaving: &[u32]) -> bool {
+    let mut totals = entry.totals.lock();
+    let n_before = totals.len();
+    leaving.iter().for_each(|&series_idx| totals.remove(series_idx));
+    totals.len() < n_before
+}
+
 /// Returns true when all series of these parts are still what they were when they were looked up.
 /// Only the thread that writes may ask, and only until its next step.
 pub fn are_valid(shared: &Shared, parts: &[Part]) -> bool {
     let now = shared.raw_keys.read().epoch();
     parts.iter().all(|part| match part {
-        Part::Samples { epoch, .. } | Part::ExpHistograms { epoch, .. } if *epoch == now => true,
+        Part::Samples { epoch, .. }
+        | Part::ExpHistograms { epoch, .. }
+        | Part::Deltas { epoch, .. }
+            if *epoch == now =>
+        {
+            true
+        }
         Part::Samples { commons_idx, epoch, series_idx, .. } => {
             let entry = shared.commons.get(*commons_idx);
             let registry = entry.registry.read();
@@ -173,9 +192,15 @@ pub fn are_valid(shared: &Shared, parts: &[Part]) -> bool {
             let registry = entry.registry.read();
             points.iter().all(|&(idx, ..)| registry.is_valid(idx, *epoch))
         }
+        Part::Deltas { commons_idx, epoch, deltas, .. } => {
+            let entry = shared.commons.get(*commons_idx);
+            let registry = entry.registry.read();
+            deltas.iter().all(|delta| registry.is_valid(delta.series_idx, *epoch))
+        }
         Part::Logs { .. }
         | Part::Spans { .. }
         | Part::Exemplars { .. }
+        | Part::Points { .. }
         | Part::Descriptions { .. } => true,
     })
 }

@@ -78,6 +78,8 @@ pub struct Shared {
     pub lost: OnceLock<Vec<String>>,
     /// What is known of metrics.
     pub descriptions: Descriptions,
+    /// Set when what differences were added up to is not what is in its file.
+    pub totals_changed: AtomicBool,
     /// Footers of files read lately.
     pub footers: Footers,
     /// Wakes writers that wait for memory.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::disk::Disk;
-use super::files::metrics_rows::MetricsRows;
-use super::files::read::{Footers, Selection, Sink, read_series};
+use super::files::metrics_rows::{MetricsRows, RowSamples};
+use super::files::read::{Footers, Selection, Sink, read_series, read_series_started};
 use super::files::read_histograms::{HistogramSink, read_histograms};
 use super::files::series_order;
 use super::flush::{ExpPoint, exp_batch, sorted_slots};
@@ -93,15 +93,32 @@ impl Snapshot {
     /// A file that turns out to be damaged is left out whole, and [`Snapshot::warnings`] names it.
     pub fn select(&self, request: &SeriesRequest<'_>) -> Result<Vec<SeriesData>, ReadError> {
         loop {
-            match self.try_select(request) {
+            match self.try_select(request, false) {
                 Err(ReadError::Damaged { path, reason }) => self.note_damaged(&path, &reason),
                 selected => return selected,
             }
         }
     }
 
-    fn try_select(&self, request: &SeriesRequest<'_>) -> Result<Vec<SeriesData>, ReadError> {
-        let mut found = Collector::new(request);
+    /// As [`Snapshot::select`], and says of each sample since when it counts.
+    pub fn select_started(
+        &self,
+        request: &SeriesRequest<'_>,
+    ) -> Result<Vec<SeriesData>, ReadError> {
+        loop {
+            match self.try_select(request, true) {
+                Err(ReadError::Damaged { path, reason }) => self.note_damaged(&path, &reason),
+                selected => return selected,
+            }
+        }
+    }
+
+    fn try_select(
+        &self,
+        request: &SeriesRequest<'_>,
+        wants_starts: bool,
+    ) -> Result<Vec<SeriesData>, ReadError> {
+        let mut found = Collector::new(request, wants_starts);
         for commons in self.commons().iter().filter(|c| commons_matches(c, request.matchers)) {
             self.select_files(commons, request, &mut found)?;
             self.select_head(commons, request, &mut found)?;
@@ -129,6 +146,8 @@ impl Snapshot {
         for file in intact {
             if file.has_exp {
                 read_histograms(disk, footers, file, selection, found)?;
+            } else if found.wants_starts {
+                read_series_started(disk, footers, file, selection, found)?;
             } else {
                 read_series(disk, footers, file, selection, found)?;
             }
@@ -158,11 +177,20 @@ impl Snapshot {
                     let Some(slot) = metrics.find(*series_idx) else { continue };
                     let mut taken = Ok(());
                     let mut place = None;
-                    metrics.read(slot, request.start_ms, request.end_ms, |ms, value| {
-                        if taken.is_ok() {
-                            taken = found.take(&mut place, *id, labels, ms, value);
-                        }
-                    });
+                    let (start_ms, end_ms) = (request.start_ms, request.end_ms);
+                    if found.wants_starts {
+                        metrics.read_started(slot, start_ms, end_ms, |ms, value, start_ns| {
+                            if taken.is_ok() {
+                                taken = found.take(&mut place, *id, labels, (ms, value, start_ns));
+                            }
+                        });
+                    } else {
+                        metrics.read(slot, start_ms, end_ms, |ms, value| {
+                            if taken.is_ok() {
+                                taken = found.take(&mut place, *id, labels, (ms, value, 0));
+                            }
+                        });
+                    }
                     taken?;
                     for (ms, histogram) in metrics.exp_of(slot) {
                         if request.start_ms <= ms && ms <= request.end_ms {
@@ -341,19 +369,23 @@ fn head_metrics(
         while rows.len() < HEAD_BATCH_ROWS {
             let Some(series_idx) = rest.next() else { break };
             let (mut timestamps, mut values) = (Vec::new(), Vec::new());
+            let mut starts = Vec::new();
             for head in &heads {
                 let metrics = head.metrics.read();
                 if let Some(slot) = metrics.find(series_idx) {
-                    metrics.read(slot, start_ms, end_ms, |ms, value| {
+                    metrics.read_started(slot, start_ms, end_ms, |ms, value, start_ns| {
                         timestamps.push(ms);
                         values.push(value);
+                        starts.push(start_ns);
                     });
                 }
             }
-            sort_first_wins(&mut timestamps, &mut values);
+            sort_first_wins(&mut timestamps, &mut values, &mut starts);
             let registry = heads[0].entry.registry.read();
             let series = registry.series(series_idx);
-            rows.push(&series.labels, series.id, registry.meta(series_idx), &timestamps, &values);
+            let samples =
+                RowSamples { timestamps_ms: &timestamps, values: &values, starts_ns: &starts };
+            rows.push(&series.labels, series.id, registry.meta(series_idx), samples);
         }
         (!rows.is_empty()).then(|| rows.finish_exp(None))
     });
@@ -429,12 +461,14 @@ struct Collector {
     n_samples: usize,
     samples_max: usize,
     series_max: usize,
+    wants_starts: bool,
 }
 
 impl Collector {
-    fn new(request: &SeriesRequest<'_>) -> Self {
+    fn new(request: &SeriesRequest<'_>, wants_starts: bool) -> Self {
         let SeriesRequest { samples_max, series_max, .. } = *request;
-        Self { by_id: HashMap::new(), series: Vec::new(), n_samples: 0, samples_max, series_max }
+        let (by_id, series) = (HashMap::new(), Vec::new());
+        Self { by_id, series, n_samples: 0, samples_max, series_max, wants_starts }
     }
 
     fn take(
@@ -442,14 +476,17 @@ impl Collector {
         place: &mut Option<usize>,
         id: u64,
         labels: &Labels,
-        ms: i64,
-        value: f64,
+        (ms, value, start_ns): (i64, f64, i64),
     ) -> Result<(), ReadError> {
         let at = match *place {
             Some(at) => at,
             None => *place.insert(Sink::series(self, id, labels.clone())?),
         };
-        self.sample(at, ms, value)
+        if self.wants_starts {
+            self.started(at, ms, value, start_ns)
+        } else {
+            self.sample(at, ms, value)
+        }
     }
 
     fn take_histogram(
@@ -469,8 +506,8 @@ impl Collector {
     fn finish(self) -> Vec<SeriesData> {
         let mut series = self.series;
         series.retain(|one| !one.timestamps_ms.is_empty() || !one.histograms.is_empty());
-        for SeriesData { timestamps_ms, values, histograms, .. } in &mut series {
-            sort_first_wins(timestamps_ms, values);
+        for SeriesData { timestamps_ms, values, starts_ns, histograms, .. } in &mut series {
+            sort_first_wins(timestamps_ms, values, starts_ns);
             if !histograms.is_empty() {
                 histograms.sort_by_key(|(ms, _)| *ms); // Stable: first come, first kept.
                 histograms.dedup_by_key(|(ms, _)| *ms);
@@ -510,6 +547,17 @@ impl Sink for Collector {
         series.timestamps_ms.push(timestamp_ms);
         series.values.push(value);
         Ok(())
+    }
+
+    fn started(
+        &mut self,
+        place: usize,
+        timestamp_ms: i64,
+        value: f64,
+        start_ns: i64,
+    ) -> Result<(), ReadError> {
+        self.series[place].starts_ns.push(start_ns);
+        self.sample(place, timestamp_ms, value)
     }
 }
 

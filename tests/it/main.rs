@@ -33,6 +33,7 @@ mod neighbours;
 mod overload;
 mod paging;
 mod parquet;
+mod points;
 mod promql_peer;
 mod push;
 mod query_safety;

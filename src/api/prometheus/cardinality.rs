@@ -197,7 +197,8 @@ fn cardinality(series: &[Labels], top: usize, (min_ms, max_ms): (i64, i64)) -> V
         "headStats": {
             "numSeries": series.len(),
             "numLabelPairs": n_pairs,
-            "chunkCount": 0,
+            // What is in memory of a series is one run of samples.
+            "chunkCount": series.len(),
             "minTime": min_ms,
             "maxTime": max_ms,
         },

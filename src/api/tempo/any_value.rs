@@ -13,19 +13,19 @@ use crate::model::span_rest::ColumnRest;
 
 /// Reads the values of one column, counting the strings it meets.
 #[derive(Debug)]
-pub(super) struct Values<'r> {
+pub(in crate::api) struct Values<'r> {
     rest: &'r ColumnRest,
     n_strings: u32,
 }
 
 impl<'r> Values<'r> {
     /// Begins at the first string of a column.
-    pub(super) fn new(rest: &'r ColumnRest) -> Self {
+    pub(in crate::api) fn new(rest: &'r ColumnRest) -> Self {
         Self { rest, n_strings: 0 }
     }
 
     /// Returns the attributes in an object.
-    pub(super) fn attributes(&mut self, object: &str) -> Vec<KeyValue> {
+    pub(in crate::api) fn attributes(&mut self, object: &str) -> Vec<KeyValue> {
         let pairs = members(object).map(|(key, value)| KeyValue {
             key: key.into_owned(),
             value: Some(self.any(value)),

@@ -4,7 +4,7 @@
 //! what Grafana asks of it is recorded in `tests/cases/grafana/tempo.http`. Tempo's JSON is that of
 //! protobuf: zeros are left out, 64-bit numbers are strings, bytes (ids among them) are base64.
 
-mod any_value;
+pub(in crate::api) mod any_value;
 mod convert;
 mod error;
 mod otlp;

@@ -401,7 +401,12 @@ fn folded_series_come_out_as_one() {
         derive_with(Config { fold_warm_up: HumanDuration::from_secs(0), ..Config::default() });
     let labels = Labels::from_pairs([("__name__", "gen3_other_total"), ("idp", "google")]);
     let send = |wire_id, value| {
-        let series = Folding { labels: &labels, meta: &SeriesMeta::default(), observed: None };
+        let series = Folding {
+            labels: &labels,
+            meta: &SeriesMeta::default(),
+            observed: None,
+            is_difference: false,
+        };
         derive.fold(&tags("x").commons, &series, wire_id, value);
     };
 

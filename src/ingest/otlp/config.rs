@@ -47,6 +47,8 @@ pub struct Config {
     pub keep_identifying_resource_attributes: bool,
     /// Whether the scope's name, version, schema URL and attributes become labels `otel_scope_*`.
     pub promote_scope_metadata: bool,
+    /// Whether data points are kept as they were sent, beside the samples made of them.
+    pub keep_points: bool,
 }
 
 impl Config {

@@ -41,7 +41,7 @@ fn reference(signal: Signal, body: &[u8]) -> Result<usize, prost::DecodeError> {
             let scopes = request.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
             scopes.map(|scope| scope.spans.len()).sum()
         }
-        Signal::Metrics | Signal::Exemplars => {
+        Signal::Metrics | Signal::Exemplars | Signal::Points => {
             ExportMetricsServiceRequest::decode(body).map(|_| 0)?
         }
     })

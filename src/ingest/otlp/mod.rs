@@ -120,7 +120,7 @@ impl ExportBody {
             Signal::Logs => logs::decode_logs(ctx, &self.resources, body),
             Signal::Spans => spans::decode_spans(ctx, &self.resources, body),
             // Exemplars come with their metrics.
-            Signal::Metrics | Signal::Exemplars => {
+            Signal::Metrics | Signal::Exemplars | Signal::Points => {
                 metrics::decode_metrics(ctx, &self.resources, body)
             }
         }

@@ -43,7 +43,7 @@ pub(super) fn success(signal: Signal, outcome: &Outcome, format: Format) -> Vec<
     let items = match signal {
         Signal::Logs => "log records",
         Signal::Spans => "spans",
-        Signal::Metrics | Signal::Exemplars => "data points",
+        Signal::Metrics | Signal::Exemplars | Signal::Points => "data points",
     };
     let rejected = i64::try_from(outcome.rejected.told()).unwrap_or(i64::MAX);
     let told = outcome.message(items).map(|message| (rejected, message));
@@ -67,7 +67,7 @@ fn success_protobuf(signal: Signal, told: Option<(i64, String)>) -> Vec<u8> {
             });
             ExportTraceServiceResponse { partial_success }.encode_to_vec()
         }
-        Signal::Metrics | Signal::Exemplars => {
+        Signal::Metrics | Signal::Exemplars | Signal::Points => {
             let partial_success = told.map(|(rejected_data_points, error_message)| {
                 ExportMetricsPartialSuccess { rejected_data_points, error_message }
             });
@@ -81,7 +81,7 @@ fn success_json(signal: Signal, told: Option<(i64, String)>) -> Vec<u8> {
     let name = match signal {
         Signal::Logs => "rejectedLogRecords",
         Signal::Spans => "rejectedSpans",
-        Signal::Metrics | Signal::Exemplars => "rejectedDataPoints",
+        Signal::Metrics | Signal::Exemplars | Signal::Points => "rejectedDataPoints",
     };
     // A 64-bit integer is a string in protobuf's JSON.
     let partial = serde_json::json!({ name: rejected.to_string(), "errorMessage": message });

@@ -35,6 +35,11 @@ pub(in crate::ingest) struct Rules<'s> {
 }
 
 impl Rules<'_> {
+    /// Returns true for the name of an attribute that tells a person, which is kept nowhere in metrics.
+    pub(in crate::ingest) fn is_personal(&self, name: &str) -> bool {
+        self.tagger.is_personal(name)
+    }
+
     /// Returns the text without the secrets that query strings carry.
     pub(in crate::ingest) fn scrub<'t>(&self, text: Cow<'t, str>) -> Cow<'t, str> {
         replace(text, |text| self.tagger.scrub_text(text))

@@ -50,11 +50,14 @@ pub(super) fn assemble(
         let refusal = match why {
             NotStored::Refused(refusal) => {
                 let values = &columns.values[columns.samples_of(idx)];
-                ingest.overflow(&refusal, columns.keys[idx], values);
+                ingest.overflow(&refusal, columns.keys[idx], values, false);
+                for (_, _, histogram) in &columns.histograms[columns.histograms_of(idx)] {
+                    ingest.overflow_histogram(&refusal, columns.keys[idx], histogram, false);
+                }
                 refusal
             }
             NotStored::Folded(folded) => {
-                ingest.fold(&folded, &columns.values[columns.samples_of(idx)])
+                ingest.fold(&folded, &columns.values[columns.samples_of(idx)], false)
             }
         };
         rejected.add_refusal(refusal, n_items(columns.n_items_of(idx)));
@@ -83,7 +86,11 @@ fn samples(
             }
             written.samples += n_items(samples.len());
             let values = &columns.values[samples.clone()];
-            parts.push(*series, &columns.timestamps_ms[samples], values);
+            let timestamps_ms = &columns.timestamps_ms[samples.clone()];
+            match columns.starts_ns(samples) {
+                None => parts.push(*series, timestamps_ms, values),
+                Some(starts) => parts.push_started(*series, timestamps_ms, values, starts),
+            }
         }
     }
     let ends = columns.stale_histograms.iter().filter(|&&entry| series[entry].is_some());

@@ -27,6 +27,8 @@ pub struct Columns<'a> {
     pub timestamps_ms: Vec<i64>,
     /// The values.
     pub values: Vec<f64>,
+    /// Since when each value counts, ms since 1970 UTC, 0 for none; empty when none says so (2.0).
+    pub starts_ms: Vec<i64>,
     /// Native histograms: the entry, ms since 1970 UTC, the histogram.
     pub histograms: Vec<(usize, i64, ExpHistogram)>,
     /// Exemplars.
@@ -53,6 +55,20 @@ pub struct RawExemplar<'a> {
 }
 
 impl Columns<'_> {
+    /// Says since when the samples from an index on count that do not say so themselves.
+    pub(super) fn set_starts(&mut self, from: usize, start_ms: i64) {
+        self.starts_ms.resize(self.values.len(), 0);
+        self.starts_ms[from..].iter_mut().filter(|own| **own == 0).for_each(|own| *own = start_ms);
+    }
+
+    /// Returns since when the samples in a range count, ns since 1970 UTC, 0 for none; `None` when no
+    /// sample of the request says so.
+    pub(super) fn starts_ns(&self, samples: Range<usize>) -> Option<impl Iterator<Item = i64>> {
+        let none = std::iter::repeat(&0);
+        let starts = self.starts_ms.iter().chain(none).skip(samples.start).take(samples.len());
+        (!self.starts_ms.is_empty()).then(|| starts.map(|ms| ms.saturating_mul(1_000_000)))
+    }
+
     /// Returns where the samples of one series are.
     #[inline]
     pub fn samples_of(&self, idx: usize) -> Range<usize> {
@@ -101,6 +117,8 @@ pub(super) struct Filler<'a, 'b> {
     /// Samples, histograms and exemplars.
     n_items: usize,
     n_built_bytes: usize,
+    /// Whether samples may say since when they count (2.0).
+    has_starts: bool,
     /// Puts a series in words, for what is refused.
     text: fn(Reader<'a>) -> String,
 }
@@ -122,7 +140,33 @@ impl<'a, 'b> Filler<'a, 'b> {
             ..Columns::default()
         };
         let bounds_ms = bounds.in_ms();
-        Self { columns, bounds_ms, limits, n_series: 0, n_items: 0, n_built_bytes: 0, text }
+        Self {
+            columns,
+            bounds_ms,
+            limits,
+            n_series: 0,
+            n_items: 0,
+            n_built_bytes: 0,
+            has_starts: false,
+            text,
+        }
+    }
+
+    /// Returns a filler that reads since when samples count.
+    pub(super) fn with_starts(self) -> Self {
+        Self { has_starts: true, ..self }
+    }
+
+    /// Says since when the samples and histograms of the series under way count that do not say so
+    /// themselves; `from` is how many samples and histograms there were before it.
+    pub(super) fn created(&mut self, from: (usize, usize), created_ms: i64) {
+        let columns = &mut self.columns;
+        columns.set_starts(from.0, created_ms);
+        for (.., histogram) in &mut columns.histograms[from.1..] {
+            if histogram.start_ns == 0 {
+                histogram.start_ns = created_ms.saturating_mul(1_000_000);
+            }
+        }
     }
 
     /// Returns how many samples, histograms and exemplars were taken.
@@ -145,7 +189,7 @@ impl<'a, 'b> Filler<'a, 'b> {
         self.columns.sample_ends.push(self.columns.values.len());
     }
 
-    /// Takes `{1: value, 2: timestamp}`.
+    /// Takes `{1: value, 2: timestamp}`, and `3: start timestamp` of 2.0.
     #[inline]
     pub(super) fn sample(
         &mut self,
@@ -153,11 +197,12 @@ impl<'a, 'b> Filler<'a, 'b> {
         mut sample: Reader<'a>,
     ) -> Result<(), IngestError> {
         let mut value = 0.0;
-        let mut timestamp_ms = 0;
+        let (mut timestamp_ms, mut start_ms) = (0, 0);
         while let Some(field) = sample.next_field()? {
             match field.number {
                 1 => value = field.double()?,
                 2 => timestamp_ms = field.int64()?,
+                3 if self.has_starts => start_ms = field.int64()?,
                 _ => {}
             }
         }
@@ -165,6 +210,9 @@ impl<'a, 'b> Filler<'a, 'b> {
         if self.is_in_time(series, timestamp_ms) {
             self.columns.timestamps_ms.push(timestamp_ms);
             self.columns.values.push(value);
+            if start_ms != 0 {
+                self.columns.set_starts(self.columns.values.len() - 1, start_ms);
+            }
         }
         Ok(())
     }

@@ -60,6 +60,7 @@ struct Raw {
     positive: Side,
     reset_hint: u64,
     timestamp_ms: i64,
+    start_ms: i64,
     custom_bounds: Vec<f64>,
     /// Items kept of each list: one more than may be.
     max: usize,
@@ -93,6 +94,7 @@ impl Raw {
             14 => self.reset_hint = field.varint()?,
             15 => self.timestamp_ms = field.int64()?,
             16 => push_doubles(&mut self.custom_bounds, field, keep)?,
+            17 => self.start_ms = field.int64()?,
             _ => {}
         }
         Ok(())
@@ -119,6 +121,7 @@ impl Raw {
             sum: Some(self.sum),
             scale: self.schema,
             zero_threshold: self.zero_threshold,
+            start_ns: self.start_ms.saturating_mul(1_000_000),
             ..ExpHistogram::default()
         };
         // The columns count exponential buckets as OTLP does, from one less.

@@ -82,6 +82,8 @@ pub(in crate::ingest) struct Histogram {
     pub(in crate::ingest) timestamp: i64,
     #[prost(double, repeated, tag = "16")]
     pub(in crate::ingest) custom_values: Vec<f64>,
+    #[prost(int64, tag = "17")]
+    pub(in crate::ingest) start_timestamp: i64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! The symbols are looked at where they lie. A series' key is the hash of its symbols' hashes, each of
-//! which is made once a request, so that a series costs a lookup a label and no copying. Both drafts'
-//! start times (per series, per sample) are read over: there is no column for them.
+//! which is made once a request, so that a series costs a lookup a label and no copying. Since when a
+//! sample counts is said by its own start timestamp, or by the series' created timestamp of the earlier draft.
 
 use std::cell::OnceCell;
 
@@ -150,7 +150,7 @@ pub(super) fn walk<'a>(
     let symbols = Symbols::read(body, limits)?;
     let name_ref = symbols.texts.iter().position(|text| *text == METRIC_NAME.as_bytes());
     let mut walker = Walker {
-        filler: Filler::new(body.len(), bounds, limits, |_| "a series".to_owned()),
+        filler: Filler::new(body.len(), bounds, limits, |_| "a series".to_owned()).with_starts(),
         seed,
         name_ref: name_ref.and_then(|at| u32::try_from(at).ok()),
         symbols,
@@ -186,6 +186,9 @@ struct Walker<'a, 'b> {
 impl<'a> Walker<'a, '_> {
     fn series(&mut self, message: Reader<'a>) -> Result<(), IngestError> {
         let before = self.filler.n_points();
+        let columns = &self.filler.columns;
+        let from = (columns.values.len(), columns.histograms.len());
+        let mut created_ms = 0;
         let mut metadata = Metadata::default();
         // Whose metric it is: the reference after that of `__name__`.
         let (mut metric_ref, mut is_name, mut n_refs) = (None, false, 0_usize);
@@ -209,10 +212,14 @@ impl<'a> Walker<'a, '_> {
                 3 => self.filler.histogram(message, field.message()?)?,
                 4 => self.filler.exemplar(message, field.message()?)?,
                 5 => metadata = read_metadata(field.message()?)?,
+                6 => created_ms = field.int64()?,
                 _ => {}
             }
         }
         if self.filler.n_points() > before {
+            if created_ms != 0 {
+                self.filler.created(from, created_ms);
+            }
             if metadata != Metadata::default() && self.last_told != Some((metric_ref, metadata)) {
                 self.told.push(self.filler.columns.keys.len());
                 self.last_told = Some((metric_ref, metadata));

@@ -31,6 +31,7 @@ struct State {
     refusals: VecDeque<AppendError>,
     epoch: Epoch,
     samples: Vec<(String, i64, u64)>,
+    starts_ns: Vec<i64>,
     metas: BTreeMap<String, SeriesMeta>,
     others: Vec<Part>,
     descriptions: BTreeMap<(String, String), Description>,
@@ -86,6 +87,13 @@ impl FakeStore {
     }
 }
 
+impl FakeStore {
+    /// Returns since when each stored sample counts, ns since 1970 UTC, 0 for none.
+    pub(in crate::ingest) fn starts_ns(&self) -> Vec<i64> {
+        self.state.lock().starts_ns.clone()
+    }
+}
+
 impl State {
     fn commons_idx(&mut self, commons: &Commons) -> u32 {
         let known = self.commons.iter().position(|known| known == commons);
@@ -97,7 +105,8 @@ impl State {
     }
 
     fn take(&mut self, part: Part) {
-        let Part::Samples { commons_idx, series_idx, timestamps_ms, values, .. } = &part else {
+        let Part::Samples { commons_idx, series_idx, timestamps_ms, values, starts_ns, .. } = &part
+        else {
             if let Part::Descriptions { commons, described } = &part {
                 for (metric, description) in described {
                     let key = (commons.to_string(), metric.to_string());
@@ -108,6 +117,9 @@ impl State {
             return;
         };
         assert!(series_idx.len() == timestamps_ms.len() && values.len() == series_idx.len());
+        assert!(starts_ns.is_empty() || starts_ns.len() == values.len());
+        let starts_ns = starts_ns.iter().copied().chain(std::iter::repeat(0)).take(values.len());
+        self.starts_ns.extend(starts_ns);
         for ((series_idx, timestamp_ms), value) in series_idx.iter().zip(timestamps_ms).zip(values)
         {
             let at = SeriesRef { commons_idx: *commons_idx, series_idx: *series_idx };

@@ -188,7 +188,7 @@ fn raw_samples(
     source: &RangeSource,
     grid: &Grid,
 ) -> Result<Vec<SeriesData>, PromqlError> {
-    let windows = Windows { grid: *grid, shift: source.shift, range_ms: source.range_ms };
+    let windows = Windows::new(*grid, source.shift, source.range_ms);
     let mut found = Vec::new();
     let mut share = eval.meter.share();
     eval.each_series(source, &mut |labels, samples| {

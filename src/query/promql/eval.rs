@@ -11,6 +11,7 @@ use super::fetch::Fetches;
 use super::grid::{ABSENT, Grid, is_absent, seconds};
 use super::limits::Budget;
 use super::native::{Pool, has_float};
+use super::parse::ast::Edges;
 use super::parse::place::Place;
 use super::plan::{Op, RangeCall, RangeOf, RangeSource, ScalarNode, Selector, SortBy, VectorNode};
 use super::table::{Column, Meter, RowRef, SAME_LABELSET, Sink, Table};
@@ -155,8 +156,17 @@ impl<'q> Eval<'q> {
         sink: &mut Sink<'_>,
     ) -> Result<(), PromqlError> {
         let table = match node {
-            VectorNode::Select(selector) => return self.select(selector, grid, false, sink),
-            VectorNode::SampleTime(selector) => return self.select(selector, grid, true, sink),
+            VectorNode::Select(selector) => {
+                return self.select(selector, grid, Wanted::Value, sink);
+            }
+            VectorNode::SampleTime(selector) => {
+                return self.select(selector, grid, Wanted::Time, sink);
+            }
+            VectorNode::SampleStart(selector) => {
+                return self.select(selector, grid, Wanted::Start, sink);
+            }
+            VectorNode::Nothing => return Ok(()),
+            VectorNode::Smoothed(selector) => return self.smoothed(selector, grid, sink),
             VectorNode::Range(call) => return self.range_call(call, grid, sink),
             VectorNode::Map { func, params, inner } => {
                 return self.map(*func, params, inner, grid, sink);
@@ -205,22 +215,61 @@ impl<'q> Eval<'q> {
         &self,
         selector: &Selector,
         grid: &Grid,
-        wants_time: bool,
+        wanted: Wanted,
         sink: &mut Sink<'_>,
     ) -> Result<(), PromqlError> {
         let series = self.fetches.get(selector.fetch_idx)?;
-        let windows = Windows { grid: *grid, shift: selector.shift, range_ms: self.lookback_ms };
+        let windows = Windows::new(*grid, selector.shift, self.lookback_ms);
         let mut column = Column::room(&self.meter, grid.n)?;
         let mut work = Work::new(self.budget);
         for one in series.iter() {
             work.spend(grid.n + one.values.len())?;
             let samples = Samples { timestamps_ms: &one.timestamps_ms, values: &one.values };
-            let has_value = newest(samples, &windows, &mut column, |idx| {
-                if wants_time { seconds(one.timestamps_ms[idx]) } else { one.values[idx] }
+            let has_value = newest(samples, &windows, &mut column, |idx| match wanted {
+                Wanted::Value => one.values[idx],
+                Wanted::Time => seconds(one.timestamps_ms[idx]),
+                Wanted::Start => seconds(start_ms(one, idx)),
             });
             if has_value {
-                sink(RowRef { labels: &one.labels, is_nameless: wants_time, values: &column })?;
+                sink(RowRef {
+                    labels: &one.labels,
+                    is_nameless: wanted != Wanted::Value,
+                    values: &column,
+                })?;
             }
+        }
+        Ok(())
+    }
+
+    /// The value at each step, on the line between the samples around it.
+    fn smoothed(
+        &self,
+        selector: &Selector,
+        grid: &Grid,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), PromqlError> {
+        let series = self.fetches.get(selector.fetch_idx)?;
+        let lookback_ms = self.lookback_ms;
+        let mut column = Column::room(&self.meter, grid.n)?;
+        let mut work = Work::new(self.budget);
+        for one in series.iter() {
+            work.spend(grid.n + one.values.len())?;
+            each_fresh(one, &mut |labels, samples| {
+                column.clear();
+                if self.pool.has_one(samples.values) {
+                    return Ok(());
+                }
+                column.extend((0..grid.n).map(|step| {
+                    let at_ms = selector.shift.apply(grid.at(step));
+                    let around =
+                        (at_ms.saturating_sub(lookback_ms), at_ms.saturating_add(lookback_ms));
+                    range::smoothed_at(samples.within(around), at_ms).unwrap_or(ABSENT)
+                }));
+                if column.iter().all(|value| is_absent(*value)) {
+                    return Ok(());
+                }
+                sink(RowRef { labels, is_nameless: false, values: &column })
+            })?;
         }
         Ok(())
     }
@@ -260,8 +309,11 @@ impl<'q> Eval<'q> {
         let params = call.params.iter().map(|param| self.scalar(param, grid));
         let params = params.collect::<Result<Vec<_>, _>>()?;
         self.check_params(call, &params)?;
-        let windows =
-            Windows { grid: *grid, shift: call.source.shift, range_ms: call.source.range_ms };
+        let windows = Windows {
+            edges: call.edges,
+            reach_ms: self.lookback_ms,
+            ..Windows::new(*grid, call.source.shift, call.source.range_ms)
+        };
         let params: Vec<&[f64]> = params.iter().map(|column| column.as_slice()).collect();
         let is_nameless = !call.func.keeps_name();
         let mut hand_on = |labels: &Labels, column: &[f64]| {
@@ -308,7 +360,11 @@ impl<'q> Eval<'q> {
         let mut column = Column::room(&self.meter, windows.grid.n)?;
         let mut work = Work::new(self.budget);
         self.each_series(&call.source, &mut |labels, samples| {
-            if self.pool.has_one(samples.values) {
+            if self.pool.has_one(samples.values) && windows.edges != Edges::Extrapolated {
+                // As in Prometheus: edges are of numbers.
+                column.clear();
+                column.resize(windows.grid.n, ABSENT);
+            } else if self.pool.has_one(samples.values) {
                 self.native_range(call, params, (labels, samples), windows, &mut column)?;
             } else {
                 range::column(call.func, params, samples, windows, &mut column, &mut work)?;
@@ -331,11 +387,24 @@ impl<'q> Eval<'q> {
     }
 }
 
+/// What of the newest sample is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Value,
+    Time,
+    Start,
+}
+
+/// Returns since when a sample counts, 0 where nobody says.
+fn start_ms(series: &SeriesData, idx: usize) -> i64 {
+    series.starts_ns.get(idx).map_or(0, |start_ns| start_ns.div_euclid(1_000_000))
+}
+
 /// Returns true when a node's rows lose their metric name there.
 fn drops_name(node: &VectorNode) -> bool {
     match node {
         VectorNode::Range(call) => !call.func.keeps_name(),
-        VectorNode::Map { .. } | VectorNode::SampleTime(_) => true,
+        VectorNode::Map { .. } | VectorNode::SampleTime(_) | VectorNode::SampleStart(_) => true,
         VectorNode::VectorScalar { op, is_bool, .. } => loses_name(*op, *is_bool),
         _ => false,
     }

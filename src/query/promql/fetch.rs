@@ -96,13 +96,17 @@ impl<'q> Fetches<'q> {
         let series_left = limits.series_max - self.n_series.get();
         // The source holds what it has read before anybody can count it.
         let room = self.meter.left_bytes() / SAMPLE_BYTES;
-        let series = self.source.select(&SeriesRequest {
+        let request = SeriesRequest {
             matchers: &plan.matchers,
             start_ms: plan.start_ms,
             end_ms: plan.end_ms,
             samples_max: samples_left.min(room),
             series_max: series_left,
-        });
+        };
+        let series = match plan.has_starts {
+            true => self.source.select_started(&request),
+            false => self.source.select(&request),
+        };
         let series = series.map_err(|error| self.name_whole_limit(error, room < samples_left))?;
         let mut series = series;
         for one in &mut series {

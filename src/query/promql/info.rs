@@ -8,7 +8,7 @@ use crate::model::labels::METRIC_NAME;
 use crate::model::{Labels, Matcher};
 
 use super::error::PromqlError;
-use super::eval::{Eval, Work};
+use super::eval::{Eval, Wanted, Work};
 use super::grid::{ABSENT, Grid, is_absent};
 use super::plan::InfoCall;
 use super::table::{Row, SAME_LABELSET, Table};
@@ -28,7 +28,7 @@ impl Eval<'_> {
         let base = self.rows(&call.inner, grid)?;
         let mut infos = Table::new(&self.meter);
         // The time of each sample: of two info series the newer counts.
-        self.select(&call.info, grid, true, &mut |row| {
+        self.select(&call.info, grid, Wanted::Time, &mut |row| {
             infos.push(row.labels.clone(), row.values.to_vec())
         })?;
         let targets = targets_of(&infos.rows, grid)?;

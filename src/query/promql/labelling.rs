@@ -61,7 +61,7 @@ impl Eval<'_> {
         source: &RangeSource,
         grid: &Grid,
     ) -> Result<Table, PromqlError> {
-        let windows = Windows { grid: *grid, shift: source.shift, range_ms: source.range_ms };
+        let windows = Windows::new(*grid, source.shift, source.range_ms);
         let mut column = Column::filled(&self.meter, grid.n, 1.0)?;
         let mut work = Work::new(self.budget);
         self.each_series(source, &mut |_, samples| {

@@ -9,10 +9,19 @@ pub trait SeriesSource: Send + Sync {
     /// series without a sample there may be left out. Sorted by labels where the order of an
     /// instant answer should be stable.
     fn select(&self, request: &SeriesRequest<'_>) -> Result<Vec<SeriesData>, ReadError>;
+
+    /// As `select`, and says since when samples count; who has none of that says nothing.
+    fn select_started(&self, request: &SeriesRequest<'_>) -> Result<Vec<SeriesData>, ReadError> {
+        self.select(request)
+    }
 }
 
 impl SeriesSource for Snapshot {
     fn select(&self, request: &SeriesRequest<'_>) -> Result<Vec<SeriesData>, ReadError> {
         Snapshot::select(self, request)
+    }
+
+    fn select_started(&self, request: &SeriesRequest<'_>) -> Result<Vec<SeriesData>, ReadError> {
+        Snapshot::select_started(self, request)
     }
 }

@@ -1,6 +1,7 @@
 //! Sliding over one series' samples: every step's window, found without looking back.
 
 use super::grid::{ABSENT, Grid, is_absent};
+use super::parse::ast::Edges;
 use super::plan::Shift;
 
 /// The samples of one series, stale markers taken out.
@@ -10,12 +11,25 @@ pub(super) struct Samples<'a> {
     pub(super) values: &'a [f64],
 }
 
+impl<'a> Samples<'a> {
+    /// Returns the samples after a first time and not after a last.
+    pub(super) fn within(self, (after_ms, last_ms): (i64, i64)) -> Samples<'a> {
+        let lo = self.timestamps_ms.partition_point(|ms| *ms <= after_ms);
+        let hi = self.timestamps_ms.partition_point(|ms| *ms <= last_ms).max(lo);
+        Samples { timestamps_ms: &self.timestamps_ms[lo..hi], values: &self.values[lo..hi] }
+    }
+}
+
 /// Where the windows of all steps lie.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Windows {
     pub(super) grid: Grid,
     pub(super) shift: Shift,
     pub(super) range_ms: i64,
+    /// What stands at the edges.
+    pub(super) edges: Edges,
+    /// How far beyond its edges a window that is anchored or smoothed reaches.
+    pub(super) reach_ms: i64,
 }
 
 /// The window of one step: the samples `lo..hi`, taken in `(start_ms, end_ms]`.
@@ -35,6 +49,11 @@ impl Window {
 }
 
 impl Windows {
+    /// Returns windows that end at their samples.
+    pub(super) fn new(grid: Grid, shift: Shift, range_ms: i64) -> Self {
+        Self { grid, shift, range_ms, edges: Edges::Extrapolated, reach_ms: 0 }
+    }
+
     /// Walks the windows in order of their steps, empty ones included.
     pub(super) fn over<'a>(&'a self, timestamps_ms: &'a [i64]) -> impl Iterator<Item = Window> {
         let first_ms = self.shift.apply(self.grid.start_ms).saturating_sub(self.range_ms);
@@ -148,7 +167,7 @@ mod tests {
             let timestamps: Vec<i64> =
                 gaps.iter().scan(0, |t, gap| { *t += gap; Some(*t) }).collect();
             let grid = Grid::range(start_ms, 1_500, step_ms).unwrap();
-            let windows = Windows { grid, shift: NO_SHIFT, range_ms };
+            let windows = Windows::new(grid, NO_SHIFT, range_ms);
 
             let mut got = Vec::new();
             let lift = |idx: usize| timestamps[idx];

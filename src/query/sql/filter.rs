@@ -30,7 +30,7 @@ pub(super) struct Bounds {
 /// Returns the column by which a signal's files are pruned.
 pub(super) fn time_column(signal: Signal) -> &'static str {
     match signal {
-        Signal::Metrics | Signal::Logs | Signal::Exemplars => "timestamp",
+        Signal::Metrics | Signal::Logs | Signal::Exemplars | Signal::Points => "timestamp",
         Signal::Spans => "start_time",
     }
 }

@@ -174,7 +174,7 @@ fn a_session_knows_our_tables_and_no_file_format() {
     let schema = state.catalog_list().catalog("commonwatch").unwrap().schema("public").unwrap();
     check(
         schema.table_names().iter().map(String::as_str),
-        &["logs", "metrics", "spans", "exemplars"],
+        &["logs", "metrics", "spans", "exemplars", "points"],
     );
     for format in ["csv", "json", "parquet", "arrow", "avro"] {
         assert!(state.get_file_format_factory(format).is_none(), "{format}");

@@ -34,7 +34,7 @@ use super::filter::Bounds;
 use super::heads::{HeadRange, HeadRequest, HeadScan, Heads};
 use super::overlap::{self, Range};
 use super::store::ReadOnlyStore;
-use crate::model::{Signal, exemplar, log, metric, span};
+use crate::model::{Signal, exemplar, log, metric, point, span};
 use crate::storage::FileEntry;
 
 /// Where the one object store is registered.
@@ -91,6 +91,7 @@ impl Layout {
             Signal::Logs => log::schema(),
             Signal::Spans => span::schema(),
             Signal::Exemplars => exemplar::schema(),
+            Signal::Points => point::schema(),
         };
         let commons = Arc::new(Field::new(COMMONS, metric::dictionary_utf8(), false));
         let scanned =

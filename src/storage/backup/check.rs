@@ -15,7 +15,7 @@ use crate::storage::files::checked::{BLOCK_BYTES, Checked};
 use crate::storage::files::read::AllRows;
 use crate::storage::flush::rows_schema;
 use crate::storage::wal::{self, replay};
-use crate::storage::{FileEntry, deletion, descriptions, open};
+use crate::storage::{FileEntry, deletion, deltas, descriptions, open};
 
 /// Bytes read at a time: whole blocks.
 const PIECE_BYTES: usize = 16 * BLOCK_BYTES;
@@ -80,6 +80,9 @@ pub fn check(disk: &dyn Disk, progress: &mut dyn FnMut(&str)) -> Result<Checks, 
     }
     if let Ok(Err(what)) = Descriptions::read(disk) {
         checks.damage(descriptions::FILE, what);
+    }
+    if let Ok(Err(what)) = deltas::file::read(disk) {
+        checks.damage(deltas::file::FILE, what);
     }
     check_log(disk, &manifest, progress, &mut checks);
     check_strays(disk, &manifest, &mut checks);

@@ -13,9 +13,9 @@ use super::{BackupError, STATE, io_error};
 use crate::storage::FileEntry;
 use crate::storage::catalog::{COPY, MANIFEST, Manifest, Standing};
 use crate::storage::deletion;
-use crate::storage::descriptions;
 use crate::storage::disk::{self, Disk, DiskRead};
 use crate::storage::files::checked::{BLOCK_BYTES, Checked};
+use crate::storage::{deltas, descriptions};
 
 /// Bytes copied at a time: whole blocks.
 const PIECE_BYTES: usize = 16 * BLOCK_BYTES;
@@ -49,7 +49,7 @@ pub fn back_up(from: &dyn Disk, to: &dyn Disk, made_at: String) -> Result<Copied
         .collect();
     others.sort_unstable();
     others.dedup();
-    others.extend([descriptions::FILE, STATE].map(str::to_owned));
+    others.extend([descriptions::FILE, deltas::file::FILE, STATE].map(str::to_owned));
     others.retain(|path| from.open(path).is_ok());
     // Last, so that it names nothing that is not there.
     others.push(MANIFEST.to_owned());

@@ -13,8 +13,8 @@ use super::{BackupError, STATE};
 use crate::model::{Commons, Signal};
 use crate::storage::catalog::MANIFEST;
 use crate::storage::deletion;
-use crate::storage::descriptions;
 use crate::storage::files::path;
+use crate::storage::{deltas, descriptions};
 
 /// Where it is.
 pub const LISTING: &str = "backup.json";
@@ -95,7 +95,7 @@ impl Listing {
 
 /// Returns true for a path that a store writes.
 fn is_ours(text: &str) -> bool {
-    if [MANIFEST, descriptions::FILE, STATE].contains(&text) {
+    if [MANIFEST, descriptions::FILE, deltas::file::FILE, STATE].contains(&text) {
         return true;
     }
     if let Some(name) = text.strip_prefix("deletions/") {
@@ -137,6 +137,7 @@ mod tests {
         check("parquet/logs/commons=heart/date=2026-11-21/000000000000001a-0.parquet", true);
         check("parquet/metrics/commons=_self/date=2026-11-21/1a-1b-0-2.parquet", true);
         check("parquet/descriptions.json", true);
+        check("parquet/totals.bin", true);
         check("deletions/000000000000001f.rows", true);
         check("state/control.redb", true);
         for path in [

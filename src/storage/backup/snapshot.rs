@@ -9,10 +9,10 @@ use super::below::Below;
 use super::{BackupError, io_error};
 use crate::storage::catalog::Manifest;
 use crate::storage::deletion;
-use crate::storage::descriptions;
 use crate::storage::disk::{self, Disk};
 use crate::storage::files::path;
 use crate::storage::shared::Shared;
+use crate::storage::{deltas, descriptions};
 
 /// The folder of all snapshots.
 pub const DIR: &str = "snapshots";
@@ -62,9 +62,8 @@ fn link_all(disk: &dyn Disk, to: &str, manifest: &Manifest) -> Result<(), Backup
     let deletions: BTreeSet<u64> =
         manifest.files.iter().flat_map(|file| file.deletions.iter().copied()).collect();
     paths.extend(deletions.into_iter().map(deletion::path));
-    if disk.open(descriptions::FILE).is_ok() {
-        paths.push(descriptions::FILE.to_owned());
-    }
+    let beside = [descriptions::FILE, deltas::file::FILE];
+    paths.extend(beside.into_iter().filter(|path| disk.open(path).is_ok()).map(str::to_owned));
     folders.extend(paths.iter().map(|path| disk::parent(&format!("{to}/{path}")).to_owned()));
     for folder in &folders {
         disk::create_dir_synced(disk, folder).map_err(io_error("create the folder", folder))?;

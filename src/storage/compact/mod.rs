@@ -167,16 +167,21 @@ fn write(
     schema: &SchemaRef,
 ) -> Result<FileEntry, MergeError> {
     let (disk, first) = (&*shared.disk, &inputs[0]);
-    let mut writer = FileWriter::create(disk, target, schema, shared.config.row_group_rows)?;
+    let row_group_rows = shared.config.row_group_rows;
     let go_on = || match shared.is_stopping.load(Ordering::SeqCst) {
         true => Err(MergeError::Stopping),
         false => Ok(()),
     };
-    if first.signal == Signal::Metrics && !first.has_exp {
-        series::merge(disk, inputs, &mut writer, go_on)?;
+    let writer = if first.signal == Signal::Metrics && !first.has_exp {
+        let merge = series::Merge::open(disk, inputs)?;
+        let mut writer = FileWriter::create(disk, target, &merge.schema(), row_group_rows)?;
+        merge.write(&mut writer, go_on)?;
+        writer
     } else {
+        let mut writer = FileWriter::create(disk, target, schema, row_group_rows)?;
         rows::merge(disk, inputs, schema, &mut writer, go_on)?;
-    }
+        writer
+    };
     Ok(writer.finish(disk)?)
 }
 

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 
 use super::MergeError;
 use crate::model::{Labels, MetricKind, SeriesMeta, Temporality, metric};
 use crate::storage::disk::Disk;
-use crate::storage::files::metrics_rows::MetricsRows;
+use crate::storage::files::metrics_rows::{MetricsRows, RowSamples};
 use crate::storage::files::read::{AllRows, Columns};
+use crate::storage::files::read_histograms::start_at;
 use crate::storage::files::write::FileWriter;
 use crate::storage::head::metrics::sort_first_wins;
 use crate::storage::{FileEntry, ReadError};
@@ -16,41 +18,71 @@ use crate::storage::{FileEntry, ReadError};
 /// Rows handed to the encoder at a time.
 const BATCH_ROWS: usize = 65_536;
 
-/// Writes the samples of all files: by metric, labels and time, the first file's value where several
-/// have a timestamp.
-pub(super) fn merge(
-    disk: &dyn Disk,
-    inputs: &[Arc<FileEntry>],
-    writer: &mut FileWriter,
-    go_on: impl Fn() -> Result<(), MergeError>,
-) -> Result<(), MergeError> {
-    let mut streams = Vec::with_capacity(inputs.len());
-    for entry in inputs {
-        let mut stream = SeriesStream::open(disk, Arc::clone(entry))?;
-        let next = stream.next_series()?;
-        streams.push((stream, next));
+/// The files of one merge, opened.
+pub(super) struct Merge {
+    streams: Vec<(SeriesStream, Option<Series>)>,
+}
+
+impl Merge {
+    /// Opens the files.
+    pub(super) fn open(disk: &dyn Disk, inputs: &[Arc<FileEntry>]) -> Result<Self, ReadError> {
+        let mut streams = Vec::with_capacity(inputs.len());
+        for entry in inputs {
+            let mut stream = SeriesStream::open(disk, Arc::clone(entry))?;
+            let next = stream.next_series()?;
+            streams.push((stream, next));
+        }
+        Ok(Self { streams })
     }
-    let mut rows = MetricsRows::default();
-    while let Some(least) = least(&streams) {
+
+    /// Returns the schema of the merged file.
+    pub(super) fn schema(&self) -> SchemaRef {
+        match self.has_starts() {
+            true => metric::started_schema(),
+            false => metric::schema(),
+        }
+    }
+
+    fn has_starts(&self) -> bool {
+        self.streams.iter().any(|(stream, _)| stream.has_starts)
+    }
+
+    /// Writes the samples of all files: by metric, labels and time, the first file's value where
+    /// several have a timestamp.
+    pub(super) fn write(
+        mut self,
+        writer: &mut FileWriter,
+        go_on: impl Fn() -> Result<(), MergeError>,
+    ) -> Result<(), MergeError> {
+        let has_starts = self.has_starts();
+        let mut rows = MetricsRows::default();
+        while let Some(mut merged) = self.next()? {
+            let Series { labels, id, meta, timestamps_ms, values, starts_ns } = &mut merged;
+            sort_first_wins(timestamps_ms, values, starts_ns);
+            rows.push(labels, *id, meta, RowSamples { timestamps_ms, values, starts_ns });
+            if rows.len() >= BATCH_ROWS {
+                go_on()?;
+                writer.write(&rows.finish(has_starts))?;
+            }
+        }
+        if !rows.is_empty() {
+            writer.write(&rows.finish(has_starts))?;
+        }
+        Ok(())
+    }
+
+    /// Returns the next series, with the samples of all files.
+    fn next(&mut self) -> Result<Option<Series>, ReadError> {
+        let Some(least) = least(&self.streams) else { return Ok(None) };
         let mut merged = None;
-        for (stream, next) in &mut streams {
+        for (stream, next) in &mut self.streams {
             if next.as_ref().is_some_and(|series| series.labels == least) {
                 let series = std::mem::replace(next, stream.next_series()?);
                 append(&mut merged, series.expect("it is the one just looked at"));
             }
         }
-        let mut merged: Series = merged.expect("one stream has the least series");
-        sort_first_wins(&mut merged.timestamps_ms, &mut merged.values);
-        rows.push(&merged.labels, merged.id, &merged.meta, &merged.timestamps_ms, &merged.values);
-        if rows.len() >= BATCH_ROWS {
-            go_on()?;
-            writer.write(&rows.finish())?;
-        }
+        Ok(Some(merged.expect("one stream has the least series")))
     }
-    if !rows.is_empty() {
-        writer.write(&rows.finish())?;
-    }
-    Ok(())
 }
 
 fn least(streams: &[(SeriesStream, Option<Series>)]) -> Option<Labels> {
@@ -62,6 +94,12 @@ fn append(merged: &mut Option<Series>, series: Series) {
     match merged {
         None => *merged = Some(series),
         Some(merged) => {
+            // Of a file without starts, there are none.
+            if !(merged.starts_ns.is_empty() && series.starts_ns.is_empty()) {
+                merged.starts_ns.resize(merged.timestamps_ms.len(), 0);
+                merged.starts_ns.extend(series.starts_ns);
+                merged.starts_ns.resize(merged.timestamps_ms.len() + series.timestamps_ms.len(), 0);
+            }
             merged.timestamps_ms.extend(series.timestamps_ms);
             merged.values.extend(series.values);
         }
@@ -75,6 +113,8 @@ struct Series {
     meta: SeriesMeta,
     timestamps_ms: Vec<i64>,
     values: Vec<f64>,
+    /// Empty when none has one.
+    starts_ns: Vec<i64>,
 }
 
 /// The series of a file, one at a time.
@@ -83,12 +123,14 @@ struct SeriesStream {
     rows: AllRows,
     batch: Option<RecordBatch>,
     row: usize,
+    has_starts: bool,
 }
 
 impl SeriesStream {
     fn open(disk: &dyn Disk, entry: Arc<FileEntry>) -> Result<Self, ReadError> {
-        let rows = AllRows::open(disk, &entry, &metric::schema())?;
-        let mut stream = Self { entry, rows, batch: None, row: 0 };
+        let rows = AllRows::open(disk, &entry, &metric::started_schema())?;
+        let has_starts = rows.has_column(metric::START_TIME);
+        let mut stream = Self { entry, rows, batch: None, row: 0, has_starts };
         stream.load()?;
         Ok(stream)
     }
@@ -115,10 +157,15 @@ impl SeriesStream {
                     meta: meta(&columns, self.row),
                     timestamps_ms: Vec::new(),
                     values: Vec::new(),
+                    starts_ns: Vec::new(),
                 }),
             };
             series.timestamps_ms.extend_from_slice(&columns.timestamp.values()[self.row..end]);
             series.values.extend_from_slice(&columns.value.values()[self.row..end]);
+            if self.has_starts {
+                let starts = (self.row..end).map(|row| start_at(batch, row));
+                series.starts_ns.extend(starts);
+            }
             self.row = end;
             if end < batch.num_rows() {
                 break;

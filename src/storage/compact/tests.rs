@@ -70,6 +70,7 @@ impl Store {
             series_idx: samples.iter().map(|(name, ..)| self.series_idx(name)).collect(),
             timestamps_ms: samples.iter().map(|(_, ms, _)| *ms).collect(),
             values: samples.iter().map(|(.., value)| *value).collect(),
+            starts_ns: Vec::new(),
         }
     }
 

@@ -72,6 +72,7 @@ impl Store {
                     series_idx: vec![series_idx],
                     timestamps_ms: vec![at_ms(item)],
                     values: vec![f64::from(item.number)],
+                    starts_ns: Vec::new(),
                 }
             }
             Kind::ExpHistogram => {

@@ -1,4 +1,4 @@
-//! Rows chosen by labels: series with their exemplars, and spans by what stands in their columns.
+//! Rows chosen by labels: series with their exemplars and points, and spans by what stands in their columns.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use crate::storage::exemplars;
 /// Columns that say which series a row is of.
 const SERIES_COLUMNS: [&str; 6] = ["timestamp", "metric", "labels", "service", "env", "cluster"];
 
-/// Chooses series, and their exemplars.
+/// Chooses series, their exemplars, and the points that they were made of.
 #[derive(Debug)]
 pub struct SeriesJudge {
     sets: Vec<Vec<Matcher>>,
@@ -27,7 +27,7 @@ impl SeriesJudge {
 
 impl Judge for SeriesJudge {
     fn signals(&self) -> &[Signal] {
-        &[Signal::Metrics, Signal::Exemplars]
+        &[Signal::Metrics, Signal::Exemplars, Signal::Points]
     }
 
     fn may_mean(&self, commons: &Commons) -> bool {

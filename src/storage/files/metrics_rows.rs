@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, ArrowPrimitiveType, Float64Array, Int32Array, ListBuilder, PrimitiveBuilder,
-    RecordBatch, TimestampMillisecondArray, UInt64Array, new_null_array,
+    RecordBatch, TimestampMillisecondArray, TimestampNanosecondArray, UInt64Array, new_null_array,
 };
 use arrow::datatypes::{Float64Type, Int32Type, UInt64Type};
 
@@ -18,6 +18,8 @@ use crate::model::{ExpHistogram, Labels, SeriesMeta, json, metric};
 pub struct MetricsRows {
     timestamps: Vec<i64>,
     values: Vec<f64>,
+    /// Shorter than `timestamps` where none has followed yet.
+    starts_ns: Vec<i64>,
     series_ids: Vec<u64>,
     metric: DictionaryColumn,
     service: DictionaryColumn,
@@ -30,6 +32,17 @@ pub struct MetricsRows {
     tag_rule: DictionaryColumn,
 }
 
+/// Samples of one series, in columns.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RowSamples<'s> {
+    /// ms since 1970 UTC.
+    pub timestamps_ms: &'s [i64],
+    /// One value a timestamp.
+    pub values: &'s [f64],
+    /// Since when each counts, ns since 1970 UTC, 0 for none; empty when none says so.
+    pub starts_ns: &'s [i64],
+}
+
 impl MetricsRows {
     /// Appends the samples of one series.
     pub fn push(
@@ -37,10 +50,14 @@ impl MetricsRows {
         labels: &Labels,
         series_id: u64,
         meta: &SeriesMeta,
-        timestamps_ms: &[i64],
-        values: &[f64],
+        samples: RowSamples<'_>,
     ) {
+        let RowSamples { timestamps_ms, values, starts_ns } = samples;
         let n = timestamps_ms.len();
+        if !starts_ns.is_empty() {
+            self.starts_ns.resize(self.timestamps.len(), 0);
+            self.starts_ns.extend_from_slice(starts_ns);
+        }
         self.timestamps.extend_from_slice(timestamps_ms);
         self.values.extend_from_slice(values);
         self.series_ids.extend(std::iter::repeat_n(series_id, n));
@@ -85,27 +102,45 @@ impl MetricsRows {
         self.timestamps.is_empty()
     }
 
-    /// Returns the rows in the schema of plain metrics files, and empties the builder.
-    pub fn finish(&mut self) -> RecordBatch {
-        RecordBatch::try_new(metric::schema(), self.columns())
+    /// Returns the rows in the schema of plain metrics files, with or without the column of start
+    /// times, and empties the builder.
+    pub fn finish(&mut self, has_starts: bool) -> RecordBatch {
+        if !has_starts {
+            self.starts_ns.clear();
+            return RecordBatch::try_new(metric::schema(), self.columns())
+                .expect("every column got one value a row");
+        }
+        let starts = self.starts();
+        let mut columns = self.columns();
+        columns.push(starts);
+        RecordBatch::try_new(metric::started_schema(), columns)
             .expect("every column got one value a row")
     }
 
     /// Returns the rows in the schema of the whole table: `exp_*` columns from `histograms`, one a
     /// row, or all null.
     pub fn finish_exp(&mut self, histograms: Option<&[&ExpHistogram]>) -> RecordBatch {
-        let n = self.len();
+        let (n, starts) = (self.len(), self.starts());
         let mut columns = self.columns();
         match histograms {
             Some(histograms) => columns.extend(exp_columns(histograms)),
             None => {
                 let exp_fields = metric::exp_schema();
-                let nulls = exp_fields.fields()[columns.len()..].iter();
+                let nulls =
+                    exp_fields.fields()[columns.len()..exp_fields.fields().len() - 1].iter();
                 columns.extend(nulls.map(|field| new_null_array(field.data_type(), n)));
             }
         }
+        columns.push(starts);
         RecordBatch::try_new(metric::exp_schema(), columns)
             .expect("every column got one value a row")
+    }
+
+    fn starts(&mut self) -> ArrayRef {
+        let mut starts_ns = std::mem::take(&mut self.starts_ns);
+        starts_ns.resize(self.timestamps.len(), 0);
+        let starts = starts_ns.into_iter().map(|start_ns| (start_ns != 0).then_some(start_ns));
+        Arc::new(starts.collect::<TimestampNanosecondArray>().with_timezone("UTC"))
     }
 
     fn columns(&mut self) -> Vec<ArrayRef> {
@@ -194,6 +229,8 @@ fn lists<T: ArrowPrimitiveType>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use arrow::array::{Array, AsArray};
+    use arrow::datatypes::TimestampNanosecondType;
 
     #[test]
     fn series_become_rows() {
@@ -204,10 +241,12 @@ mod tests {
             ("job", "a\"b"),
         ]);
         let mut rows = MetricsRows::default();
-        rows.push(&labels, labels.series_id(), &SeriesMeta::default(), &[1, 2], &[0.5, 1.5]);
+        let samples =
+            RowSamples { timestamps_ms: &[1, 2], values: &[0.5, 1.5], ..RowSamples::default() };
+        rows.push(&labels, labels.series_id(), &SeriesMeta::default(), samples);
 
         let text =
-            arrow::util::pretty::pretty_format_batches(&[rows.finish()]).unwrap().to_string();
+            arrow::util::pretty::pretty_format_batches(&[rows.finish(false)]).unwrap().to_string();
 
         assert!(
             text.contains(r#"{"job":"a\"b"}"#) && text.contains("fence") && !text.contains("heart"),
@@ -222,11 +261,29 @@ mod tests {
             ExpHistogram { count: 3, positive_counts: vec![1, 2], ..ExpHistogram::default() };
         let labels = Labels::from_pairs([("__name__", "h")]);
         let mut rows = MetricsRows::default();
-        rows.push(&labels, 1, &SeriesMeta::default(), &[1], &[3.0]);
+        let samples = RowSamples { timestamps_ms: &[1], values: &[3.0], starts_ns: &[7] };
+        rows.push(&labels, 1, &SeriesMeta::default(), samples);
 
         let batch = rows.finish_exp(Some(&[&histogram]));
 
         assert_eq!(batch.schema(), metric::exp_schema());
         assert_eq!(batch.column_by_name("exp_sum").unwrap().null_count(), 1);
+        assert_eq!(batch.column_by_name(metric::START_TIME).unwrap().null_count(), 0);
+    }
+
+    #[test]
+    fn only_samples_that_say_so_have_a_start() {
+        let labels = Labels::from_pairs([("__name__", "up")]);
+        let mut rows = MetricsRows::default();
+        for starts_ns in [&[][..], &[0, 9], &[]] {
+            let samples = RowSamples { timestamps_ms: &[1, 2], values: &[1.0, 2.0], starts_ns };
+            rows.push(&labels, 1, &SeriesMeta::default(), samples);
+        }
+
+        let batch = rows.finish(true);
+
+        let starts = batch.column_by_name(metric::START_TIME).unwrap();
+        let starts = starts.as_primitive::<TimestampNanosecondType>();
+        assert_eq!(starts.iter().collect::<Vec<_>>(), [None, None, None, Some(9), None, None]);
     }
 }

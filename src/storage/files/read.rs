@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanArray, DictionaryArray, PrimitiveArray, RecordBatch};
+use arrow::array::{
+    Array, AsArray, BooleanArray, DictionaryArray, PrimitiveArray, RecordBatch, RecordBatchReader,
+};
 use arrow::datatypes::{Float64Type, Int32Type, SchemaRef, TimestampMillisecondType, UInt64Type};
 use bytes::Bytes;
 use hashbrown::HashMap;
@@ -22,10 +24,10 @@ use parquet::file::statistics::Statistics;
 
 use super::checked::{Blocks, Checked};
 use super::deleted::kept_rows;
-use super::read_histograms::SampleRows;
+use super::read_histograms::{SampleRows, StartedRows};
 use crate::base::shield::shield;
 use crate::model::upgrade::{can_upgrade, upgrade};
-use crate::model::{Labels, LabelsBuilder, MatchOp, Matcher};
+use crate::model::{Labels, LabelsBuilder, Matcher};
 use crate::storage::disk::{Disk, DiskRead};
 use crate::storage::{FileEntry, ReadError};
 
@@ -124,6 +126,11 @@ impl AllRows {
         }
     }
 
+    /// Returns true when the file itself has a column.
+    pub fn has_column(&self, name: &str) -> bool {
+        self.reader.schema().column_with_name(name).is_some()
+    }
+
     /// Returns the next rows, `None` at the end.
     pub fn next_batch(&mut self) -> Result<Option<RecordBatch>, ReadError> {
         let batch = self.reader.next().transpose();
@@ -171,6 +178,17 @@ pub trait Sink {
     fn series(&mut self, id: u64, labels: Labels) -> Result<usize, ReadError>;
     /// Takes one sample of the series at a place.
     fn sample(&mut self, place: usize, timestamp_ms: i64, value: f64) -> Result<(), ReadError>;
+    /// Takes one sample and since when it counts, ns since 1970 UTC, 0 for none; see
+    /// [`read_series_started`].
+    fn started(
+        &mut self,
+        place: usize,
+        timestamp_ms: i64,
+        value: f64,
+        _start_ns: i64,
+    ) -> Result<(), ReadError> {
+        self.sample(place, timestamp_ms, value)
+    }
 }
 
 /// Hands the samples of the matching series in one metrics file to `sink`, in the file's order.
@@ -185,6 +203,17 @@ pub fn read_series(
     sink: &mut dyn Sink,
 ) -> Result<(), ReadError> {
     read_rows(disk, footers, entry, selection, &mut SampleRows(sink))
+}
+
+/// As [`read_series`], and says of each sample since when it counts.
+pub fn read_series_started(
+    disk: &dyn Disk,
+    footers: &Footers,
+    entry: &FileEntry,
+    selection: Selection<'_>,
+    sink: &mut dyn Sink,
+) -> Result<(), ReadError> {
+    read_rows(disk, footers, entry, selection, &mut StartedRows(sink))
 }
 
 /// What is made of the rows of wanted series.
@@ -237,8 +266,8 @@ fn read_checked<R: Rows>(
         source,
     };
     let footer = footers.get(&entry.path, &file).map_err(|e| fault(e.into()))?;
-    let wanted_metric =
-        selection.matchers.iter().find(|m| m.name == "__name__" && m.op == MatchOp::Eq);
+    let names = selection.matchers.iter().filter(|matcher| matcher.name == "__name__");
+    let wanted_metric = names.filter_map(Matcher::one_of).min_by_key(|names| names.len());
     let row_groups = footer.metadata().row_groups().iter().enumerate();
     let row_groups: Vec<usize> = row_groups
         .filter(|(_, group)| may_match(group, wanted_metric, selection))
@@ -260,8 +289,8 @@ fn read_checked<R: Rows>(
     if let Some(kept) = kept {
         builder = builder.with_row_selection(kept);
     }
-    if let Some(matcher) = wanted_metric {
-        builder = builder.with_row_filter(metric_filter(schema, matcher));
+    if let Some(names) = wanted_metric {
+        builder = builder.with_row_filter(metric_filter(schema, names));
     }
     let reader = builder.build().map_err(|e| fault(e.into()))?;
     let mut places = Places { entry, selection, by_id: HashMap::new() };
@@ -271,7 +300,7 @@ fn read_checked<R: Rows>(
     Ok(())
 }
 
-fn may_match(group: &RowGroupMetaData, metric: Option<&Matcher>, selection: Selection<'_>) -> bool {
+fn may_match(group: &RowGroupMetaData, names: Option<&[String]>, selection: Selection<'_>) -> bool {
     let time_ok = match group.column(0).statistics() {
         Some(Statistics::Int64(stats)) => {
             stats.min_opt().is_none_or(|&min| min <= selection.end_ms)
@@ -279,30 +308,28 @@ fn may_match(group: &RowGroupMetaData, metric: Option<&Matcher>, selection: Sele
         }
         _ => true,
     };
-    let metric_ok = match (metric, group.column(1).statistics()) {
-        (Some(matcher), Some(Statistics::ByteArray(stats))) => {
-            let wanted = matcher.value.as_bytes();
+    let metric_ok = match (names, group.column(1).statistics()) {
+        (Some(names), Some(Statistics::ByteArray(stats))) => names.iter().any(|name| {
+            let wanted = name.as_bytes();
             // Long names are cut in the statistics: the lower bound stays below, the upper above.
             stats.min_opt().is_none_or(|min| min.data() <= wanted)
                 && stats.max_opt().is_none_or(|max| wanted <= max.data())
-        }
+        }),
         _ => true,
     };
     time_ok && metric_ok
 }
 
-fn metric_filter(
-    schema: &parquet::schema::types::SchemaDescriptor,
-    matcher: &Matcher,
-) -> RowFilter {
-    let wanted = matcher.value.clone();
+fn metric_filter(schema: &parquet::schema::types::SchemaDescriptor, names: &[String]) -> RowFilter {
+    let wanted = names.to_vec();
     let predicate = ArrowPredicateFn::new(
         ProjectionMask::columns(schema, ["metric"]),
         move |batch: RecordBatch| {
             let column = batch.column(0).as_dictionary::<Int32Type>();
             let values = column.values().as_string::<i32>();
+            let is_wanted = |value: &str| wanted.iter().any(|name| name == value);
             let is_wanted: Vec<bool> =
-                values.iter().map(|value| value == Some(wanted.as_str())).collect();
+                values.iter().map(|value| value.is_some_and(is_wanted)).collect();
             Ok(column
                 .keys()
                 .iter()

@@ -1,10 +1,11 @@
 //! Reading native histograms back from the metrics files that hold them, series by selectors.
 
 use arrow::array::{Array, ArrowPrimitiveType, AsArray, RecordBatch};
-use arrow::datatypes::{Float64Type, Int32Type, UInt64Type};
+use arrow::datatypes::{Float64Type, Int32Type, TimestampNanosecondType, UInt64Type};
 
 use super::read::{Columns, Footers, Rows, Selection, Sink, read_rows};
 use crate::model::histogram::FloatCounts;
+use crate::model::metric::START_TIME;
 use crate::model::{ExpHistogram, Labels, Native, ResetHint};
 use crate::storage::disk::Disk;
 use crate::storage::{FileEntry, ReadError};
@@ -79,6 +80,38 @@ impl Rows for SampleRows<'_> {
     }
 }
 
+/// Plain samples with since when they count.
+pub(super) struct StartedRows<'a>(pub(super) &'a mut dyn Sink);
+
+impl Rows for StartedRows<'_> {
+    const COLUMNS: Option<&'static [&'static str]> = Some(&[
+        "timestamp",
+        "metric",
+        "value",
+        "service",
+        "env",
+        "cluster",
+        "labels",
+        "series_id",
+        START_TIME,
+    ]);
+
+    fn series(&mut self, id: u64, labels: Labels) -> Result<usize, ReadError> {
+        self.0.series(id, labels)
+    }
+
+    fn row(
+        &mut self,
+        place: usize,
+        columns: &Columns<'_>,
+        batch: &RecordBatch,
+        row: usize,
+    ) -> Result<(), ReadError> {
+        let (ms, value) = (columns.timestamp.value(row), columns.value.value(row));
+        self.0.started(place, ms, value, start_at(batch, row))
+    }
+}
+
 /// Returns the histogram of a row; `None` when it has none. Columns that a file of an earlier
 /// version lacks are null.
 pub fn histogram_at(batch: &RecordBatch, row: usize) -> Option<ExpHistogram> {
@@ -98,8 +131,15 @@ pub fn histogram_at(batch: &RecordBatch, row: usize) -> Option<ExpHistogram> {
         negative_counts: list::<UInt64Type>(batch, "exp_negative_counts", row).unwrap_or_default(),
         min: f64_at("exp_min"),
         max: f64_at("exp_max"),
+        start_ns: start_at(batch, row),
         native: native_at(batch, row),
     })
+}
+
+/// Returns since when a row counts, ns since 1970 UTC, 0 for none; files without such rows lack the
+/// column.
+pub fn start_at(batch: &RecordBatch, row: usize) -> i64 {
+    number::<TimestampNanosecondType>(batch, START_TIME, row).unwrap_or(0)
 }
 
 /// A native histogram always says something about resets, an exponential one of OTLP never does.

@@ -32,7 +32,7 @@ type Place = (usize, usize);
 type Row = (u64, i64, u32, u32);
 
 /// Returns the rows' places by day, sorted as files of the signal are: logs by (service, time),
-/// spans by (trace, time), exemplars by (metric, time), ties in arrival order.
+/// spans by (trace, time), exemplars and points by (metric, time), ties in arrival order.
 pub fn by_day(signal: Signal, batches: &[RowBatch]) -> BTreeMap<i32, Vec<Place>> {
     let keys = Keys::of(signal, batches);
     let mut days: BTreeMap<i32, Vec<Row>> = BTreeMap::new();
@@ -60,7 +60,7 @@ pub fn by_day(signal: Signal, batches: &[RowBatch]) -> BTreeMap<i32, Vec<Place>>
 pub fn sort_column(signal: Signal, batch: &RecordBatch) -> &ArrayRef {
     let name = match signal {
         Signal::Spans => "trace_id",
-        Signal::Exemplars => "metric",
+        Signal::Exemplars | Signal::Points => "metric",
         Signal::Logs | Signal::Metrics => "service",
     };
     batch.column_by_name(name).expect("both schemas have their sort column")

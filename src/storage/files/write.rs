@@ -290,6 +290,11 @@ fn properties(target: &Target, row_group_rows: usize) -> WriterProperties {
             .set_column_dictionary_enabled(column("trace_id"), false)
             .set_column_dictionary_enabled(column("span_id"), false)
             .set_column_bloom_filter_enabled(column("trace_id"), true),
+        Signal::Points => common
+            .set_column_dictionary_enabled(column("timestamp"), false)
+            .set_column_encoding(column("timestamp"), Encoding::DELTA_BINARY_PACKED)
+            .set_column_dictionary_enabled(column("value"), false)
+            .set_column_dictionary_enabled(column("sum"), false),
     };
     let builder = without_bounds(target.signal).iter().fold(builder, |builder, name| {
         builder.set_column_statistics_enabled(column(name), EnabledStatistics::None)
@@ -311,6 +316,21 @@ fn without_bounds(signal: Signal) -> &'static [&'static str] {
             "flags",
             "tag_rule",
             "http_size_bytes",
+        ],
+        Signal::Points => &[
+            "labels",
+            "kind",
+            "unit",
+            "description",
+            "temporality",
+            "attributes",
+            "resource",
+            "scope_name",
+            "scope_version",
+            "scope_attributes",
+            "exemplars",
+            "otlp_rest",
+            "tag_rule",
         ],
         Signal::Exemplars => &["span_id", "exemplar_labels", "labels", "tag_rule"],
         Signal::Spans => &[

@@ -9,6 +9,7 @@ use hashbrown::HashMap;
 use crate::model::ExpHistogram;
 
 use super::chunk::{Arena, Chunk};
+use super::starts::Starts;
 
 /// No slot.
 const NONE: u32 = u32::MAX;
@@ -24,6 +25,7 @@ pub struct MetricsHead {
     /// Where in `exp_histograms` those of a slot are.
     exp_of_slot: HashMap<u32, Vec<u32>>,
     n_exp_bytes: usize,
+    starts: Starts,
     /// The earliest and the latest sample, ms since 1970 UTC.
     time_range_ms: Option<(i64, i64)>,
     /// Slots below this are defined on disk.
@@ -88,6 +90,22 @@ impl MetricsHead {
         self.chunks[slot as usize].append(&mut self.arena, timestamp_ms, value);
     }
 
+    /// Appends a sample that says since when it counts, ns since 1970 UTC; 0 is none.
+    pub fn append_started(&mut self, slot: u32, timestamp_ms: i64, value: f64, start_ns: i64) {
+        let idx = self.chunks[slot as usize].len();
+        self.append(slot, timestamp_ms, value);
+        // A repeated sample was left out, and with it what it says.
+        if self.chunks[slot as usize].len() > idx {
+            self.starts.note(slot, idx, start_ns);
+        }
+    }
+
+    /// Returns true when a sample says since when it counts. From then on all are to be appended with
+    /// what they say.
+    pub fn has_starts(&self) -> bool {
+        !self.starts.is_empty()
+    }
+
     fn cover(&mut self, timestamp_ms: i64) {
         let (first_ms, last_ms) = self.time_range_ms.unwrap_or((timestamp_ms, timestamp_ms));
         self.time_range_ms = Some((first_ms.min(timestamp_ms), last_ms.max(timestamp_ms)));
@@ -138,6 +156,27 @@ impl MetricsHead {
         });
     }
 
+    /// Hands each sample of a slot in `[start_ms, end_ms]` to `visit`, in arrival order, and since when
+    /// it counts, ns since 1970 UTC, 0 for none.
+    pub fn read_started(
+        &self,
+        slot: u32,
+        start_ms: i64,
+        end_ms: i64,
+        mut visit: impl FnMut(i64, f64, i64),
+    ) {
+        let mut starts = self.starts.of(slot);
+        if starts.is_empty() {
+            return self.read(slot, start_ms, end_ms, |ms, value| visit(ms, value, 0));
+        }
+        self.chunks[slot as usize].for_each(&self.arena, |ms, value| {
+            let start_ns = starts.step();
+            if start_ms <= ms && ms <= end_ms {
+                visit(ms, value, start_ns);
+            }
+        });
+    }
+
     /// Returns the exponential histograms: (slot, ms since 1970 UTC, histogram), in arrival order.
     pub fn exp_histograms(&self) -> &[(u32, i64, ExpHistogram)] {
         &self.exp_histograms
@@ -152,13 +191,14 @@ impl MetricsHead {
 
     /// Returns what of it the samples and histograms take.
     pub fn row_bytes(&self) -> usize {
-        self.arena.size_bytes() + self.n_exp_bytes
+        self.arena.size_bytes() + self.n_exp_bytes + self.starts.size_bytes()
     }
 
     /// Forgets all samples and histograms, which are in files; the slots stay with their series.
     pub fn forget_rows(&mut self) {
         self.chunks.fill(Chunk::default());
         self.arena = Arena::default();
+        self.starts = Starts::default();
         self.exp_histograms = Vec::new();
         self.exp_of_slot = HashMap::new();
         self.n_exp_bytes = 0;
@@ -167,8 +207,12 @@ impl MetricsHead {
 }
 
 /// Sorts samples by time and keeps the first that arrived of each timestamp. Input that is already
-/// strictly ascending, the usual case, is only looked at.
-pub fn sort_first_wins(timestamps_ms: &mut Vec<i64>, values: &mut Vec<f64>) {
+/// strictly ascending, the usual case, is only looked at. The starts are empty, or one a sample.
+pub fn sort_first_wins(
+    timestamps_ms: &mut Vec<i64>,
+    values: &mut Vec<f64>,
+    starts_ns: &mut Vec<i64>,
+) {
     if timestamps_ms.is_sorted_by(|a, b| a < b) {
         return;
     }
@@ -176,6 +220,9 @@ pub fn sort_first_wins(timestamps_ms: &mut Vec<i64>, values: &mut Vec<f64>) {
     order.sort_by_key(|&idx| timestamps_ms[idx]); // Stable: arrival order within a timestamp.
     order.dedup_by_key(|&mut idx| timestamps_ms[idx]);
     *values = order.iter().map(|&idx| values[idx]).collect();
+    if !starts_ns.is_empty() {
+        *starts_ns = order.iter().map(|&idx| starts_ns[idx]).collect();
+    }
     *timestamps_ms = order.iter().map(|&idx| timestamps_ms[idx]).collect();
 }
 
@@ -187,9 +234,11 @@ mod tests {
     fn the_first_of_equal_timestamps_wins() {
         let (mut ms, mut values) = (vec![3, 1, 3, 2, 1], vec![30.0, 10.0, 31.0, 20.0, 11.0]);
 
-        sort_first_wins(&mut ms, &mut values);
+        let mut starts = vec![3, 1, 4, 2, 5];
 
-        assert_eq!((ms, values), (vec![1, 2, 3], vec![10.0, 20.0, 30.0]));
+        sort_first_wins(&mut ms, &mut values, &mut starts);
+
+        assert_eq!((ms, values, starts), (vec![1, 2, 3], vec![10.0, 20.0, 30.0], vec![1, 2, 3]));
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod postings;
 pub mod raw_keys;
 pub mod registry;
 pub mod rows;
+pub mod starts;
 
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,8 @@ use crate::model::{Commons, Signal};
 use crate::storage::FileEntry;
 use crate::storage::metrics::Label;
 
+use super::deltas::Totals;
+
 use metrics::MetricsHead;
 use registry::Registry;
 use rows::RowsHead;
@@ -41,6 +44,8 @@ pub struct CommonsEntry {
     pub name: Commons,
     /// Its series.
     pub registry: RwLock<Registry>,
+    /// What differences of its series were added up to; locked last.
+    pub totals: Mutex<Totals>,
     /// Its parts of the generations that somebody still holds, readers included.
     heads: Mutex<Vec<Weak<CommonsHead>>>,
     /// Shows how many series there are.
@@ -85,6 +90,7 @@ impl CommonsTable {
                 entries.push(Arc::new(CommonsEntry {
                     name: name.clone(),
                     registry: RwLock::default(),
+                    totals: Mutex::default(),
                     heads: Mutex::default(),
                     n_series: self.n_series.get_or_create_owned(&[("commons", name.to_string())]),
                 }));
@@ -124,6 +130,8 @@ pub struct CommonsHead {
     pub spans: RwLock<RowsHead>,
     /// Exemplars.
     pub exemplars: RwLock<RowsHead>,
+    /// Data points as they were sent.
+    pub points: RwLock<RowsHead>,
     /// What of the generation's size is this part's.
     counted_bytes: AtomicU64,
 }
@@ -135,20 +143,21 @@ impl CommonsHead {
             Signal::Logs => &self.logs,
             Signal::Spans => &self.spans,
             Signal::Exemplars => &self.exemplars,
+            Signal::Points => &self.points,
             Signal::Metrics => unreachable!("samples are not rows here"),
         }
     }
 
     /// Returns what the rows take, without the series.
     fn row_bytes(&self) -> usize {
-        let rows = [&self.logs, &self.spans, &self.exemplars];
+        let rows = [&self.logs, &self.spans, &self.exemplars, &self.points];
         let n_bytes: usize = rows.map(|rows| rows.read().size_bytes()).iter().sum();
         n_bytes + self.metrics.read().row_bytes()
     }
 
     fn forget_rows(&self) {
         self.metrics.write().forget_rows();
-        for rows in [&self.logs, &self.spans, &self.exemplars] {
+        for rows in [&self.logs, &self.spans, &self.exemplars, &self.points] {
             *rows.write() = RowsHead::default();
         }
     }
@@ -157,7 +166,8 @@ impl CommonsHead {
     pub fn count_bytes(&self, generation: &Generation) {
         let rows = self.logs.read().size_bytes()
             + self.spans.read().size_bytes()
-            + self.exemplars.read().size_bytes();
+            + self.exemplars.read().size_bytes()
+            + self.points.read().size_bytes();
         let now = (self.metrics.read().size_bytes() + rows) as u64;
         let before = self.counted_bytes.swap(now, Ordering::Relaxed);
         // Wrapping: joining batches may shrink a part.
@@ -224,6 +234,7 @@ impl Generation {
                 logs: RwLock::default(),
                 spans: RwLock::default(),
                 exemplars: RwLock::default(),
+                points: RwLock::default(),
                 counted_bytes: AtomicU64::new(0),
             });
             head.entry.heads.lock().push(Arc::downgrade(&head));

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
-use crate::model::{MatchOp, Matcher};
+use crate::model::Matcher;
 
 use super::registry::Series;
 
@@ -103,12 +103,14 @@ impl Postings {
     pub fn lookup(&self, series: &[Series], matcher: &Matcher) -> Vec<u32> {
         let name = matcher.name.as_str();
         let Some(lists) = self.names.get(name) else { return Vec::new() };
-        let mut found: Vec<u32> = if matcher.op == MatchOp::Eq {
-            let value = matcher.value.as_str();
-            let hash = self.hash(value);
-            let is_its = |list: &List| list.hash == hash && value_of(series, list, name) == value;
-            let list = lists.find(spread(hash), is_its);
-            list.map(|list| list.series().to_vec()).unwrap_or_default()
+        let mut found: Vec<u32> = if let Some(values) = matcher.one_of() {
+            let list_of = |value: &String| {
+                let hash = self.hash(value);
+                let is_its =
+                    |list: &&List| list.hash == hash && value_of(series, list, name) == value;
+                lists.find(spread(hash), |list| is_its(&list))
+            };
+            values.iter().filter_map(list_of).flat_map(|l| l.series().iter().copied()).collect()
         } else {
             let matching =
                 lists.iter().filter(|list| matcher.matches(value_of(series, list, name)));

@@ -41,7 +41,7 @@ prop_compose! {
         (positive_offset, positive_counts) in (-100..100_i32, counts()),
         (negative_offset, negative_counts) in (-100..100_i32, counts()),
         (min, max) in (prop::option::of(any::<f64>()), prop::option::of(any::<f64>())),
-        native in native(),
+        (native, start_ns) in (native(), prop_oneof![Just(0), any::<i64>()]),
     ) -> ExpHistogram {
         let has_float = native.as_ref().is_some_and(|native| native.float.is_some());
         let has_gaps = native.as_ref().is_some_and(|native| !native.positive_indexes.is_empty());
@@ -52,7 +52,7 @@ prop_compose! {
             zero_count: if has_float { 0 } else { zero_count },
             positive_counts: if has_gaps { integers(vec![1, 2, 3]) } else { integers(positive_counts) },
             negative_counts: integers(negative_counts),
-            sum, scale, zero_threshold, positive_offset, negative_offset, min, max, native,
+            sum, scale, zero_threshold, positive_offset, negative_offset, min, max, start_ns, native,
         }
     }
 }

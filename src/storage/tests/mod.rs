@@ -6,6 +6,7 @@ mod deletion;
 mod exemplars;
 mod histograms;
 mod series;
+mod starts;
 
 use std::collections::BTreeMap;
 
@@ -73,6 +74,7 @@ impl Store {
             series_idx,
             timestamps_ms,
             values,
+            starts_ns: Vec::new(),
         }
     }
 

@@ -14,6 +14,7 @@
 //!
 //! A segment belongs to one generation of the head; cutting old segments is `flush`'s decision.
 
+pub mod coding;
 pub mod frame;
 pub mod packed;
 pub mod payload;

@@ -10,8 +10,12 @@
 //!   5 spans     Arrow IPC message of the spans schema
 //!   7 exemplars Arrow IPC message of the exemplars schema
 //!   8 descriptions  n varint, then each: metric | kind u8 | unit | help
-//!   9 packed    tag of the rows u8 | the body of that kind (4, 5 or 7), packed with Snappy
+//!   9 packed    tag of the rows u8 | the body of that kind (4, 5, 7 or 13), packed with Snappy
 //!   6 native    as 3, each point followed by what only native histograms have (`push_native`)
+//!  10 started   as 2, each sample followed by: zigzag(start ns - previous)
+//!  11 totals    n varint, then each: slot varint | 1 and a state (`deltas::file`), or 0 | zigzag end ns
+//!  12 started   as 6, each point followed by: zigzag start ns
+//!  13 points    Arrow IPC message of the points schema, only packed
 //! ```
 //! Texts are `len varint | bytes`. A slot numbers a series within one generation and commons; it is
 //! defined in that generation before its first sample. Slots of one request mostly ascend by one and
@@ -29,7 +33,13 @@ use crate::model::{
     Commons, Description, ExpHistogram, Labels, MetricKind, Native, ResetHint, SeriesMeta, Signal,
     Temporality, ipc,
 };
+use crate::storage::deltas::Summed;
+use crate::storage::deltas::file::{push_state, read_state};
 use crate::storage::descriptions::Described;
+use crate::storage::wal::coding::{
+    PayloadError, Reader, push_counts, push_f64s, push_indexes, push_optional_f64, push_text,
+    push_varint, push_zigzag,
+};
 use crate::storage::wal::packed::{self, Packer};
 
 const TAG_SERIES: u8 = 1;
@@ -41,19 +51,21 @@ const TAG_NATIVE_HISTOGRAMS: u8 = 6;
 const TAG_EXEMPLARS: u8 = 7;
 const TAG_DESCRIPTIONS: u8 = 8;
 const TAG_PACKED: u8 = 9;
-
-/// A payload with a good checksum that does not make sense: written by a newer version, or a bug.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("log frame holds {0}")]
-pub struct PayloadError(&'static str);
+const TAG_STARTED_SAMPLES: u8 = 10;
+const TAG_TOTALS: u8 = 11;
+const TAG_STARTED_HISTOGRAMS: u8 = 12;
+const TAG_POINTS: u8 = 13;
 
 /// One decoded payload.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Payload {
     /// Definitions: (slot, labels, meta).
     Series(Vec<(u32, Labels, SeriesMeta)>),
-    /// Columns of one length: slots, ms since 1970 UTC, values.
-    Samples(Vec<u32>, Vec<i64>, Vec<f64>),
+    /// Columns of one length: slots, ms since 1970 UTC, values; and since when they count, ns since
+    /// 1970 UTC, or nothing when none says so.
+    Samples(Vec<u32>, Vec<i64>, Vec<f64>, Vec<i64>),
+    /// What differences were added up to: (slot, total).
+    Totals(Vec<(u32, Summed)>),
     /// (slot, ms since 1970 UTC, histogram).
     ExpHistograms(Vec<(u32, i64, ExpHistogram)>),
     /// Log records.
@@ -62,6 +74,8 @@ pub enum Payload {
     Spans(RecordBatch),
     /// Exemplars.
     Exemplars(RecordBatch),
+    /// Data points as they were sent.
+    Points(RecordBatch),
     /// What is known of metrics.
     Descriptions(Vec<Described>),
 }
@@ -109,21 +123,71 @@ pub fn push_samples(
     }
 }
 
+/// Appends samples that say since when they count; the four columns have one length.
+pub fn push_started_samples(
+    out: &mut Vec<u8>,
+    commons: &Commons,
+    slots: &[u32],
+    (timestamps_ms, values): (&[i64], &[f64]),
+    starts_ns: &[i64],
+) {
+    push_head(out, TAG_STARTED_SAMPLES, commons);
+    push_varint(out, slots.len() as u64);
+    out.reserve(slots.len() * 13);
+    let (mut last_slot, mut last_ms, mut last_start) = (0, 0, 0_i64);
+    let samples = slots.iter().zip(timestamps_ms).zip(values).zip(starts_ns);
+    for (((&slot, &ms), value), &start_ns) in samples {
+        push_zigzag(out, i64::from(slot) - last_slot);
+        push_zigzag(out, ms.wrapping_sub(last_ms));
+        out.extend_from_slice(&value.to_bits().to_le_bytes());
+        push_zigzag(out, start_ns.wrapping_sub(last_start));
+        (last_slot, last_ms, last_start) = (i64::from(slot), ms, start_ns);
+    }
+}
+
+/// Appends what differences were added up to.
+pub fn push_totals(out: &mut Vec<u8>, commons: &Commons, totals: &[(u32, Summed)]) {
+    push_head(out, TAG_TOTALS, commons);
+    push_varint(out, totals.len() as u64);
+    for (slot, summed) in totals {
+        push_varint(out, u64::from(*slot));
+        match summed {
+            Summed::End(time_ns) => {
+                out.push(0);
+                push_zigzag(out, *time_ns);
+            }
+            Summed::Total(state) => {
+                out.push(1);
+                push_state(out, state);
+            }
+        }
+    }
+}
+
 /// Appends exponential histograms.
 pub fn push_exp_histograms(
     out: &mut Vec<u8>,
     commons: &Commons,
     points: &[(u32, i64, &ExpHistogram)],
 ) {
+    let has_start = points.iter().any(|(.., histogram)| histogram.start_ns != 0);
     let has_native = points.iter().any(|(.., histogram)| histogram.native.is_some());
-    push_head(out, if has_native { TAG_NATIVE_HISTOGRAMS } else { TAG_EXP_HISTOGRAMS }, commons);
+    let tag = match (has_start, has_native) {
+        (true, _) => TAG_STARTED_HISTOGRAMS,
+        (false, true) => TAG_NATIVE_HISTOGRAMS,
+        (false, false) => TAG_EXP_HISTOGRAMS,
+    };
+    push_head(out, tag, commons);
     push_varint(out, points.len() as u64);
     for (slot, ms, histogram) in points {
         push_varint(out, u64::from(*slot));
         push_zigzag(out, *ms);
         push_exp_histogram(out, histogram);
-        if has_native {
+        if has_native || has_start {
             push_native(out, histogram.native.as_deref());
+        }
+        if has_start {
+            push_zigzag(out, histogram.start_ns);
         }
     }
 }
@@ -146,17 +210,8 @@ fn push_native(out: &mut Vec<u8>, native: Option<&Native>) {
     }
 }
 
-fn push_f64s(out: &mut Vec<u8>, values: &[f64]) {
-    push_varint(out, values.len() as u64);
-    values.iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
-}
-
-fn push_indexes(out: &mut Vec<u8>, indexes: &[i32]) {
-    push_varint(out, indexes.len() as u64);
-    indexes.iter().for_each(|&index| push_zigzag(out, i64::from(index)));
-}
-
-fn push_exp_histogram(out: &mut Vec<u8>, histogram: &ExpHistogram) {
+/// Appends what OTLP says of a point.
+pub(in crate::storage) fn push_exp_histogram(out: &mut Vec<u8>, histogram: &ExpHistogram) {
     push_varint(out, histogram.count);
     push_optional_f64(out, histogram.sum);
     push_zigzag(out, i64::from(histogram.scale));
@@ -195,6 +250,7 @@ pub fn push_rows(
         Signal::Logs => TAG_LOGS,
         Signal::Spans => TAG_SPANS,
         Signal::Exemplars => TAG_EXEMPLARS,
+        Signal::Points => TAG_POINTS,
         Signal::Metrics => unreachable!("samples have frames of their own"),
     });
     packer.push(out, batch);
@@ -209,9 +265,12 @@ pub fn decode(payload: &[u8]) -> Result<(Commons, Payload), PayloadError> {
     let commons = commons.ok_or(PayloadError("a commons name that is none"))?;
     let payload = match tag {
         TAG_SERIES => Payload::Series(reader.list(Reader::series)?),
-        TAG_SAMPLES => reader.samples()?,
-        TAG_EXP_HISTOGRAMS => Payload::ExpHistograms(reader.list(|r| r.exp_point(false))?),
-        TAG_NATIVE_HISTOGRAMS => Payload::ExpHistograms(reader.list(|r| r.exp_point(true))?),
+        TAG_SAMPLES => reader.samples(false)?,
+        TAG_STARTED_SAMPLES => reader.samples(true)?,
+        TAG_TOTALS => Payload::Totals(reader.list(Reader::summed)?),
+        TAG_EXP_HISTOGRAMS | TAG_NATIVE_HISTOGRAMS | TAG_STARTED_HISTOGRAMS => {
+            Payload::ExpHistograms(reader.list(|r| r.exp_point(tag))?)
+        }
         TAG_LOGS | TAG_SPANS | TAG_EXEMPLARS => rows(tag, reader.rest)?,
         TAG_PACKED => {
             let tag = reader.u8()?;
@@ -229,6 +288,7 @@ fn rows(tag: u8, stream: &[u8]) -> Result<Payload, PayloadError> {
         TAG_LOGS => Payload::Logs(batch(stream, &crate::model::log::schema())?),
         TAG_SPANS => Payload::Spans(batch(stream, &crate::model::span::schema())?),
         TAG_EXEMPLARS => Payload::Exemplars(batch(stream, &crate::model::exemplar::schema())?),
+        TAG_POINTS => Payload::Points(batch(stream, &crate::model::point::schema())?),
         _ => return Err(PayloadError("a kind of packed rows this version does not know")),
     })
 }
@@ -239,75 +299,7 @@ fn batch(stream: &[u8], schema: &SchemaRef) -> Result<RecordBatch, PayloadError>
     upgrade(batch, schema).ok_or(wrong)
 }
 
-struct Reader<'a> {
-    rest: &'a [u8],
-}
-
-const SHORT: PayloadError = PayloadError("fewer bytes than it says");
-
-impl<'a> Reader<'a> {
-    fn u8(&mut self) -> Result<u8, PayloadError> {
-        let (&byte, rest) = self.rest.split_first().ok_or(SHORT)?;
-        self.rest = rest;
-        Ok(byte)
-    }
-
-    fn varint(&mut self) -> Result<u64, PayloadError> {
-        let mut value = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.u8()?;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Ok(value);
-            }
-        }
-        Err(PayloadError("a number of more than 64 bits"))
-    }
-
-    fn zigzag(&mut self) -> Result<i64, PayloadError> {
-        let value = self.varint()?;
-        Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
-    }
-
-    fn u32(&mut self) -> Result<u32, PayloadError> {
-        u32::try_from(self.varint()?).map_err(|_| PayloadError("a slot of more than 32 bits"))
-    }
-
-    fn i32(&mut self) -> Result<i32, PayloadError> {
-        i32::try_from(self.zigzag()?).map_err(|_| PayloadError("a field of more than 32 bits"))
-    }
-
-    fn f64(&mut self) -> Result<f64, PayloadError> {
-        let (bytes, rest) = self.rest.split_first_chunk::<8>().ok_or(SHORT)?;
-        self.rest = rest;
-        Ok(f64::from_le_bytes(*bytes))
-    }
-
-    fn optional_f64(&mut self) -> Result<Option<f64>, PayloadError> {
-        Ok(if self.u8()? == 0 { None } else { Some(self.f64()?) })
-    }
-
-    fn text(&mut self) -> Result<&'a [u8], PayloadError> {
-        let len = usize::try_from(self.varint()?).map_err(|_| SHORT)?;
-        let (text, rest) = self.rest.split_at_checked(len).ok_or(SHORT)?;
-        self.rest = rest;
-        Ok(text)
-    }
-
-    /// Reads a count and that many items; no item is smaller than a byte, so the count is checked
-    /// before anything is allocated.
-    fn count(&mut self) -> Result<usize, PayloadError> {
-        let n = usize::try_from(self.varint()?).map_err(|_| SHORT)?;
-        if n <= self.rest.len() { Ok(n) } else { Err(SHORT) }
-    }
-
-    fn list<T>(
-        &mut self,
-        item: impl Fn(&mut Self) -> Result<T, PayloadError>,
-    ) -> Result<Vec<T>, PayloadError> {
-        (0..self.count()?).map(|_| item(self)).collect()
-    }
-
+impl Reader<'_> {
     fn described(&mut self) -> Result<Described, PayloadError> {
         let utf8 =
             |text| std::str::from_utf8(text).map_err(|_| PayloadError("text that is not UTF-8"));
@@ -332,11 +324,12 @@ impl<'a> Reader<'a> {
         Ok((slot, labels, meta))
     }
 
-    fn samples(&mut self) -> Result<Payload, PayloadError> {
+    fn samples(&mut self, has_starts: bool) -> Result<Payload, PayloadError> {
         let n = self.count()?;
         let (mut slots, mut timestamps, mut values) =
             (Vec::with_capacity(n), Vec::with_capacity(n), Vec::with_capacity(n));
-        let (mut slot, mut ms) = (0_i64, 0_i64);
+        let mut starts = Vec::with_capacity(if has_starts { n } else { 0 });
+        let (mut slot, mut ms, mut start_ns) = (0_i64, 0_i64, 0_i64);
         for _ in 0..n {
             slot = slot.wrapping_add(self.zigzag()?);
             ms = ms.wrapping_add(self.zigzag()?);
@@ -345,8 +338,21 @@ impl<'a> Reader<'a> {
             );
             timestamps.push(ms);
             values.push(self.f64()?);
+            if has_starts {
+                start_ns = start_ns.wrapping_add(self.zigzag()?);
+                starts.push(start_ns);
+            }
         }
-        Ok(Payload::Samples(slots, timestamps, values))
+        Ok(Payload::Samples(slots, timestamps, values, starts))
+    }
+
+    fn summed(&mut self) -> Result<(u32, Summed), PayloadError> {
+        let slot = self.u32()?;
+        let summed = match self.u8()? {
+            0 => Summed::End(self.zigzag()?),
+            _ => Summed::Total(read_state(self)?),
+        };
+        Ok((slot, summed))
     }
 
     fn native(&mut self) -> Result<Option<Box<Native>>, PayloadError> {
@@ -371,9 +377,21 @@ impl<'a> Reader<'a> {
         })))
     }
 
-    fn exp_point(&mut self, has_native: bool) -> Result<(u32, i64, ExpHistogram), PayloadError> {
+    fn exp_point(&mut self, tag: u8) -> Result<(u32, i64, ExpHistogram), PayloadError> {
         let (slot, ms) = (self.u32()?, self.zigzag()?);
-        let mut histogram = ExpHistogram {
+        let mut histogram = self.exp_histogram()?;
+        if tag != TAG_EXP_HISTOGRAMS {
+            histogram.native = self.native()?;
+        }
+        if tag == TAG_STARTED_HISTOGRAMS {
+            histogram.start_ns = self.zigzag()?;
+        }
+        Ok((slot, ms, histogram))
+    }
+
+    /// Reads what OTLP says of a point.
+    pub(in crate::storage) fn exp_histogram(&mut self) -> Result<ExpHistogram, PayloadError> {
+        Ok(ExpHistogram {
             count: self.varint()?,
             sum: self.optional_f64()?,
             scale: self.i32()?,
@@ -385,41 +403,9 @@ impl<'a> Reader<'a> {
             negative_counts: self.list(Self::varint)?,
             min: self.optional_f64()?,
             max: self.optional_f64()?,
+            start_ns: 0,
             native: None,
-        };
-        if has_native {
-            histogram.native = self.native()?;
-        }
-        Ok((slot, ms, histogram))
-    }
-}
-
-fn push_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push((value & 0x7f) as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push((value & 0x7f) as u8);
-}
-
-fn push_zigzag(out: &mut Vec<u8>, value: i64) {
-    push_varint(out, ((value << 1) ^ (value >> 63)).cast_unsigned());
-}
-
-fn push_text(out: &mut Vec<u8>, text: &[u8]) {
-    push_varint(out, text.len() as u64);
-    out.extend_from_slice(text);
-}
-
-fn push_counts(out: &mut Vec<u8>, counts: &[u64]) {
-    push_varint(out, counts.len() as u64);
-    counts.iter().for_each(|&count| push_varint(out, count));
-}
-
-fn push_optional_f64(out: &mut Vec<u8>, value: Option<f64>) {
-    out.push(u8::from(value.is_some()));
-    if let Some(value) = value {
-        out.extend_from_slice(&value.to_le_bytes());
+        })
     }
 }
 
@@ -427,6 +413,8 @@ fn push_optional_f64(out: &mut Vec<u8>, value: Option<f64>) {
 mod tests {
     use super::*;
     use crate::model::{LogRow, LogsBuilder, SpanRow, SpansBuilder, Tags, metric};
+    use crate::storage::deltas::{State, Total};
+    use crate::storage::wal::coding::SHORT;
 
     fn heart() -> Commons {
         Commons::new("heart").unwrap()
@@ -452,7 +440,49 @@ mod tests {
 
         check(
             |out| push_samples(out, &heart(), &slots, &ms, &values),
-            &Payload::Samples(slots.clone(), ms.clone(), values.clone()),
+            &Payload::Samples(slots.clone(), ms.clone(), values.clone(), Vec::new()),
+        );
+    }
+
+    #[test]
+    fn samples_with_starts_come_back() {
+        let (slots, ms, values) = (vec![0, 9, 1], vec![5, 5, i64::MIN], vec![1.0, -0.0, 2.5]);
+        let starts = vec![0, i64::MAX, -1];
+
+        check(
+            |out| push_started_samples(out, &heart(), &slots, (&ms, &values), &starts),
+            &Payload::Samples(slots.clone(), ms.clone(), values.clone(), starts.clone()),
+        );
+    }
+
+    #[test]
+    fn totals_come_back() {
+        let state =
+            |total| Summed::Total(State { start_ns: 7, time_ns: i64::MAX, shape: u64::MAX, total });
+        let histogram = ExpHistogram { start_ns: 7, ..integers() };
+        let totals = vec![
+            (3, state(Total::Number(0.1))),
+            (u32::MAX, Summed::End(-4)),
+            (0, state(Total::Histogram(Box::new(histogram)))),
+        ];
+
+        check(|out| push_totals(out, &heart(), &totals), &Payload::Totals(totals.clone()));
+    }
+
+    #[test]
+    fn histograms_with_starts_come_back() {
+        let native = Some(Box::new(Native::default()));
+        let histograms = [
+            ExpHistogram { start_ns: i64::MIN, ..integers() },
+            ExpHistogram { native, ..integers() },
+        ];
+        let points: Vec<_> = (0..).zip(histograms.iter()).map(|(slot, h)| (slot, 5, h)).collect();
+
+        check(
+            |out| push_exp_histograms(out, &heart(), &points),
+            &Payload::ExpHistograms(
+                points.iter().map(|(a, b, h)| (*a, *b, (*h).clone())).collect(),
+            ),
         );
     }
 
@@ -461,7 +491,7 @@ mod tests {
         let mut bytes = Vec::new();
         push_samples(&mut bytes, &heart(), &[4], &[9], &[metric::stale_marker()]);
 
-        let (_, Payload::Samples(_, _, values)) = decode(&bytes).unwrap() else {
+        let (_, Payload::Samples(_, _, values, _)) = decode(&bytes).unwrap() else {
             panic!("samples")
         };
 

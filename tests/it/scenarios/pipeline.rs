@@ -206,7 +206,12 @@ impl Tagging {
                 Series::Folded(folded) => {
                     let Folded { labels, commons, observed, key } = &**folded;
                     let meta = SeriesMeta::default();
-                    let series = Folding { labels, meta: &meta, observed: observed.as_ref() };
+                    let series = Folding {
+                        labels,
+                        meta: &meta,
+                        observed: observed.as_ref(),
+                        is_difference: false,
+                    };
                     derive.fold(commons, &series, *key, value);
                     commons
                 }

@@ -2,5 +2,5 @@
 
 mod by_id;
 mod hostile;
-mod random;
+pub(crate) mod random;
 mod search;

@@ -14,9 +14,9 @@ use rand::{Rng as _, SeedableRng as _};
 
 /// Makes one trace.
 pub(crate) struct Dice {
-    rng: SmallRng,
+    pub(crate) rng: SmallRng,
     pub(crate) trace_id: [u8; 16],
-    now_ns: u64,
+    pub(crate) now_ns: u64,
     n_spans: u64,
 }
 
@@ -112,11 +112,11 @@ impl Dice {
         (status != Status::default()).then_some(status)
     }
 
-    fn count(&mut self) -> u32 {
+    pub(crate) fn count(&mut self) -> u32 {
         if self.rng.random_bool(0.3) { self.rng.random_range(1..9) } else { 0 }
     }
 
-    fn url(&mut self) -> String {
+    pub(crate) fn url(&mut self) -> String {
         if self.rng.random_bool(0.3) {
             "https://opentelemetry.io/schemas/1.2".into()
         } else {
@@ -124,12 +124,12 @@ impl Dice {
         }
     }
 
-    fn text(&mut self) -> String {
+    pub(crate) fn text(&mut self) -> String {
         let texts = ["", "a", "GET /é\n", "\"quoted\\\" {[,:]}", "\u{1}\u{7f}🦀", "NaN", "AAH/"];
         texts[self.rng.random_range(0..texts.len())].to_owned()
     }
 
-    fn attributes(&mut self, depth: usize) -> Vec<KeyValue> {
+    pub(crate) fn attributes(&mut self, depth: usize) -> Vec<KeyValue> {
         let n = self.rng.random_range(0..5);
         let pair = |idx| KeyValue {
             key: format!("k{idx}\"{}", self.text()),

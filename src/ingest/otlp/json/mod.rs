@@ -31,7 +31,7 @@ const BASE64_URL: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENI
 pub(super) fn to_protobuf(signal: Signal, text: &[u8]) -> Result<Vec<u8>, JsonError> {
     let message = match signal {
         // Exemplars come with their metrics.
-        Signal::Metrics | Signal::Exemplars => &tables::METRICS,
+        Signal::Metrics | Signal::Exemplars | Signal::Points => &tables::METRICS,
         Signal::Logs => &tables::LOGS,
         Signal::Spans => &tables::SPANS,
     };
@@ -245,7 +245,7 @@ fn push_sized(
 pub(super) fn random_json(signal: Signal, rng: &mut rand::rngs::SmallRng) -> String {
     let message = match signal {
         // Exemplars come with their metrics.
-        Signal::Metrics | Signal::Exemplars => &tables::METRICS,
+        Signal::Metrics | Signal::Exemplars | Signal::Points => &tables::METRICS,
         Signal::Logs => &tables::LOGS,
         Signal::Spans => &tables::SPANS,
     };

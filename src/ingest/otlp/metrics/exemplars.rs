@@ -50,7 +50,7 @@ impl<'a> Walk<'_, 'a> {
         for exemplar in &self.exemplars_waiting {
             let Some(series) = found[exemplar.sample] else { continue };
             let time_ns = match i64::try_from(exemplar.time_ns).unwrap_or(i64::MAX) {
-                0 => self.waiting[exemplar.sample].time_ms.saturating_mul(1_000_000),
+                0 => self.waiting[exemplar.sample].time_ns,
                 time_ns => time_ns,
             };
             if ctx.check_time(time_ns).is_err()

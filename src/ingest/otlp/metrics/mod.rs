@@ -11,11 +11,14 @@
 //! | summary | `{quantile}`, `_sum`, `_count` |
 //! | exponential histogram | one series of whole histograms, nothing lost |
 //!
+//! Differences (delta temporality) are handed on as such: storage adds them up in the order of its log.
+//!
 //! A point with the flag "no recorded value" ends its series with Prometheus' stale marker.
 
 mod names;
 mod exemplars;
 mod point;
+mod points;
 mod scope;
 mod series;
 
@@ -24,6 +27,7 @@ use std::sync::Arc;
 
 use super::logs::find;
 use super::resource::{Resource, ResourceCache};
+use super::scope::{apart, schema_url};
 use crate::ingest::outcome::{Reason, Refusal};
 use crate::ingest::records::{Context, Decoded, RowError};
 use crate::ingest::remote_write::metadata::News;
@@ -31,11 +35,12 @@ use crate::ingest::resolve::{NotStored, SampleParts};
 use crate::ingest::wire::{Field, Reader, WireError};
 use crate::ingest::{IngestError, Seed};
 use crate::model::exemplar::ExemplarsBuilder;
-use crate::model::metric::stale_marker;
+use crate::model::metric::{is_stale, stale_marker};
 use crate::model::{Commons, ExpHistogram, MetricKind, Temporality};
-use crate::storage;
+use crate::storage::{self, Delta, Difference, LeftOut};
 use exemplars::WaitingExemplar;
 use point::{Common, Histogram, Numbers, Summary};
+use points::{Points, WaitingPoint};
 use scope::Scope;
 use series::{Metric, Part};
 
@@ -72,6 +77,7 @@ struct Walk<'c, 'a> {
     exp_waiting: Vec<ExpHistogram>,
     exemplars_waiting: Vec<WaitingExemplar<'a>>,
     exemplars: BTreeMap<u32, ExemplarsBuilder>,
+    points: Points<'a>,
     news: News,
     n_samples: usize,
     last_refused_point: u64,
@@ -79,6 +85,7 @@ struct Walk<'c, 'a> {
     resource_time_ms: Option<i64>,
     samples: SampleParts,
     exp_histograms: Vec<(u32, Vec<ExpPoint>)>,
+    deltas: Vec<(u32, Vec<Delta>)>,
     histogram: Histogram,
     summary: Summary,
 }
@@ -93,19 +100,43 @@ struct Sample<'a> {
     point: &'a [u8],
     point_no: u64,
     part: Part,
-    time_ms: i64,
+    /// When, and since when the value counts, ns since 1970 UTC; a start of 0 is unknown.
+    time_ns: i64,
+    start_ns: i64,
+    /// Of a histogram of differences: its bounds.
+    shape: u64,
     value: f64,
     /// The index in `exp_waiting`, plus one; 0 for a plain sample.
     exp: usize,
 }
 
 /// A point whose time is checked and whose attributes are hashed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Place<'a> {
     point: &'a [u8],
     attributes_key: u128,
-    time_ms: i64,
+    time_ns: i64,
+    start_ns: i64,
+    shape: u64,
     is_stale: bool,
+}
+
+impl Sample<'_> {
+    /// Returns the difference that the sample is.
+    fn delta(&self, series_idx: u32, histogram: Option<ExpHistogram>) -> Delta {
+        let difference = match histogram {
+            Some(histogram) => Difference::Histogram(Box::new(histogram)),
+            None if is_stale(self.value) => Difference::End,
+            None => Difference::Number(self.value),
+        };
+        let Self { start_ns, time_ns, shape, .. } = *self;
+        let is_point = matches!(self.part, Part::Value | Part::Count);
+        Delta { series_idx, start_ns, time_ns, shape, difference, is_point }
+    }
+
+    fn time_ms(&self) -> i64 {
+        self.time_ns.div_euclid(1_000_000)
+    }
 }
 
 impl<'c, 'a> Walk<'c, 'a> {
@@ -121,12 +152,14 @@ impl<'c, 'a> Walk<'c, 'a> {
             exp_waiting: Vec::new(),
             exemplars_waiting: Vec::new(),
             exemplars: BTreeMap::new(),
+            points: Points::default(),
             news: News::default(),
             n_samples: 0,
             last_refused_point: NO_POINT,
             resource_time_ms: None,
             samples: SampleParts::with_capacity(GROUP_MAX),
             exp_histograms: Vec::new(),
+            deltas: Vec::new(),
             histogram: Histogram::default(),
             summary: Summary::default(),
         }
@@ -140,9 +173,18 @@ impl<'c, 'a> Walk<'c, 'a> {
             let commons = self.ctx.ingest.store.commons(commons_idx);
             self.decoded.parts.push(storage::Part::Exemplars { commons, batch: rows.finish() });
         }
+        for (commons_idx, mut rows) in self.points.into_rows() {
+            let commons = self.ctx.ingest.store.commons(commons_idx);
+            self.decoded.parts.push(storage::Part::Points { commons, batch: rows.finish() });
+        }
         self.decoded.parts.extend(self.news.into_parts());
         for (commons_idx, points) in self.exp_histograms {
             self.decoded.parts.push(storage::Part::ExpHistograms { commons_idx, epoch, points });
+        }
+        let left_out = Arc::new(LeftOut::default());
+        for (commons_idx, deltas) in self.deltas {
+            let left_out = Arc::clone(&left_out);
+            self.decoded.parts.push(storage::Part::Deltas { commons_idx, epoch, deltas, left_out });
         }
         Ok(self.decoded)
     }
@@ -150,11 +192,13 @@ impl<'c, 'a> Walk<'c, 'a> {
     fn resource_metrics(&mut self, field: &Field<'a>) -> Result<(), IngestError> {
         self.ctx.count_group(&mut self.decoded)?;
         let resource = self.resources.get(self.ctx, find(field.message()?, 1)?)?;
+        let resource_url = apart(schema_url(field, &self.ctx.rules()))?.ok();
         self.resource_time_ms = None;
         let mut reader = field.message()?;
         while let Some(field) = reader.next_field()? {
             if field.number == 2 {
                 self.ctx.count_group(&mut self.decoded)?;
+                self.note_scope(&field, &resource, resource_url.as_deref())?;
                 self.scope_metrics(&field, &resource)?;
             }
         }
@@ -162,6 +206,27 @@ impl<'c, 'a> Walk<'c, 'a> {
             self.note_commons(&resource.origin.tags.commons);
             self.target_info(resource, time_ms);
         }
+        Ok(())
+    }
+
+    /// Notes whose points follow, for those who want them as they were sent.
+    fn note_scope(
+        &mut self,
+        field: &Field<'a>,
+        resource: &Result<Arc<Resource>, Refusal>,
+        resource_url: Option<&str>,
+    ) -> Result<(), IngestError> {
+        if !self.ctx.ingest.otlp.keep_points {
+            return Ok(());
+        }
+        let scope = match (resource, resource_url) {
+            (Ok(resource), Some(url)) => {
+                let rules = self.ctx.rules();
+                apart(super::scope::Scope::read(field, resource, url, &rules))?.ok()
+            }
+            _ => None,
+        };
+        self.points.scopes.push(scope);
         Ok(())
     }
 
@@ -178,7 +243,8 @@ impl<'c, 'a> Walk<'c, 'a> {
         let kind = (MetricKind::Gauge, Temporality::Unspecified);
         let info = (&b"target_info"[..], &b""[..], &b""[..]);
         self.metrics.push(Metric::new(resource, info, Scope::default(), kind, 0));
-        let place = Place { point: &[], attributes_key: 0, time_ms, is_stale: false };
+        let time_ns = time_ms.saturating_mul(1_000_000);
+        let place = Place { time_ns, ..Place::default() };
         self.push_sample(place, NO_POINT, Part::TargetInfo, 1.0, 0);
     }
 
@@ -216,6 +282,7 @@ impl<'c, 'a> Walk<'c, 'a> {
     ) -> Result<(), IngestError> {
         let (mut name, mut help, mut unit): (&[u8], &[u8], &[u8]) = (b"", b"", b"");
         let mut data = None;
+        let message = field.bytes()?;
         let mut reader = field.message()?;
         while let Some(field) = reader.next_field()? {
             match field.number {
@@ -239,7 +306,9 @@ impl<'c, 'a> Walk<'c, 'a> {
                     let number = numbers_of(data.number).attributes;
                     let kind = (kind, temporality);
                     let texts = (name, unit, help);
-                    self.metrics.push(Metric::new(resource, texts, scope, kind, number));
+                    let scope_idx = self.points.scopes.len().wrapping_sub(1);
+                    let metric = Metric::new(resource, texts, scope, kind, number);
+                    self.metrics.push(Metric { message, scope_idx, ..metric });
                     is_kept = true;
                 }
                 let outcome = match resource {
@@ -254,11 +323,16 @@ impl<'c, 'a> Walk<'c, 'a> {
     }
 
     fn point(&mut self, data_number: u32, field: &Field<'a>) -> Result<(), RowError> {
+        let sample = self.waiting.len();
         match data_number {
             5 | 7 => self.number_point(field)?,
             9 => self.histogram_point(field)?,
             10 => self.exp_point(field)?,
             _ => self.summary_point(field)?,
+        }
+        if self.ctx.ingest.otlp.keep_points {
+            let message = field.message()?;
+            self.points.waiting.push(WaitingPoint { sample, data_number, message });
         }
         if self.waiting.len() >= GROUP_MAX {
             self.place_group();
@@ -276,7 +350,9 @@ impl<'c, 'a> Walk<'c, 'a> {
         let time_ms = time_ns.div_euclid(1_000_000);
         self.resource_time_ms = self.resource_time_ms.max(Some(time_ms));
         let attributes_key = self.last_metric().attributes_key(common)?;
-        Ok(Place { point: common.bytes, attributes_key, time_ms, is_stale: common.is_stale() })
+        let start_ns = i64::try_from(common.start_ns).unwrap_or(i64::MAX);
+        let (point, is_stale) = (common.bytes, common.is_stale());
+        Ok(Place { point, attributes_key, time_ns, start_ns, shape: 0, is_stale })
     }
 
     /// Refuses a point that would be more series than anything real.
@@ -302,11 +378,21 @@ impl<'c, 'a> Walk<'c, 'a> {
     }
 
     fn push_sample(&mut self, place: Place<'a>, point_no: u64, part: Part, value: f64, exp: usize) {
-        let Place { point, attributes_key, time_ms, .. } = place;
+        let Place { point, attributes_key, time_ns, start_ns, shape, .. } = place;
         let key = self.last_metric().series_key(self.seed, attributes_key, part);
         let metric_idx = self.metrics.len() - 1;
         self.keys.push(key);
-        self.waiting.push(Sample { metric_idx, point, point_no, part, time_ms, value, exp });
+        self.waiting.push(Sample {
+            metric_idx,
+            point,
+            point_no,
+            part,
+            time_ns,
+            start_ns,
+            shape,
+            value,
+            exp,
+        });
         self.n_samples += 1;
     }
 
@@ -341,7 +427,10 @@ impl<'c, 'a> Walk<'c, 'a> {
         outcome
     }
 
-    fn push_histogram(&mut self, place: Place<'a>, histogram: &Histogram) {
+    fn push_histogram(&mut self, mut place: Place<'a>, histogram: &Histogram) {
+        if self.last_metric().is_delta() {
+            place.shape = histogram.shape();
+        }
         if histogram.sum.is_some() || place.is_stale {
             self.push(place, Part::Sum, histogram.sum.unwrap_or(0.0));
         }
@@ -394,7 +483,7 @@ impl<'c, 'a> Walk<'c, 'a> {
     /// Looks up the series of the group and hands its samples on.
     fn place_group(&mut self) {
         let (ctx, metrics, waiting) = (self.ctx, &self.metrics, &self.waiting);
-        let keys = &self.keys;
+        let (keys, exp_waiting) = (&self.keys, &self.exp_waiting);
         let mut refusals = Vec::new();
         let mut described = Vec::new();
         let (epoch, found) = ctx.ingest.resolve(
@@ -410,30 +499,54 @@ impl<'c, 'a> Walk<'c, 'a> {
             |idx, why| {
                 let refusal = match why {
                     NotStored::Refused(refusal) => {
-                        ctx.ingest.overflow(&refusal, keys[idx], &[waiting[idx].value]);
+                        let sample = &waiting[idx];
+                        let is_delta = metrics[sample.metric_idx].is_delta();
+                        match sample.exp.checked_sub(1) {
+                            Some(exp) => {
+                                let histogram = &exp_waiting[exp];
+                                ctx.ingest
+                                    .overflow_histogram(&refusal, keys[idx], histogram, is_delta);
+                            }
+                            None => {
+                                ctx.ingest.overflow(&refusal, keys[idx], &[sample.value], is_delta);
+                            }
+                        }
                         refusal
                     }
-                    NotStored::Folded(folded) => ctx.ingest.fold(&folded, &[waiting[idx].value]),
+                    NotStored::Folded(folded) => {
+                        let is_delta = metrics[waiting[idx].metric_idx].is_delta();
+                        ctx.ingest.fold(&folded, &[waiting[idx].value], is_delta)
+                    }
                 };
                 refusals.push((waiting[idx].point_no, refusal));
             },
         );
         self.place_exemplars(epoch, &found);
+        self.place_points(epoch, &found);
         self.describe_metrics(&described, &found);
         self.note_refusals(refusals);
         self.samples.looked_up(epoch);
         for (sample, series) in self.waiting.iter().zip(found) {
             let Some(series) = series else { continue };
-            let Some(exp_idx) = sample.exp.checked_sub(1) else {
-                self.samples.push(series, &[sample.time_ms], &[sample.value]);
-                continue;
-            };
-            let histogram = std::mem::take(&mut self.exp_waiting[exp_idx]);
-            let point = (series.series_idx, sample.time_ms, histogram);
-            let groups = &mut self.exp_histograms;
-            match groups.iter_mut().find(|(commons_idx, _)| *commons_idx == series.commons_idx) {
-                Some((_, points)) => points.push(point),
-                None => groups.push((series.commons_idx, vec![point])),
+            let exp_idx = sample.exp.checked_sub(1);
+            let histogram = exp_idx.map(|idx| std::mem::take(&mut self.exp_waiting[idx]));
+            let of = (series.commons_idx, series.series_idx);
+            match histogram {
+                _ if self.metrics[sample.metric_idx].is_delta() => {
+                    push_of(&mut self.deltas, of.0, sample.delta(of.1, histogram));
+                }
+                None if sample.start_ns == 0 => {
+                    self.samples.push(series, &[sample.time_ms()], &[sample.value]);
+                }
+                None => {
+                    let starts_ns = std::iter::once(sample.start_ns);
+                    let (ms, value) = ([sample.time_ms()], [sample.value]);
+                    self.samples.push_started(series, &ms, &value, starts_ns);
+                }
+                Some(mut histogram) => {
+                    histogram.start_ns = sample.start_ns;
+                    push_of(&mut self.exp_histograms, of.0, (of.1, sample.time_ms(), histogram));
+                }
             }
         }
         self.keys.clear();
@@ -450,6 +563,14 @@ impl<'c, 'a> Walk<'c, 'a> {
                 self.last_refused_point = point_no;
             }
         }
+    }
+}
+
+/// Adds an item to those of its commons; a request has few.
+fn push_of<T>(groups: &mut Vec<(u32, Vec<T>)>, commons_idx: u32, item: T) {
+    match groups.iter_mut().find(|(known, _)| *known == commons_idx) {
+        Some((_, items)) => items.push(item),
+        None => groups.push((commons_idx, vec![item])),
     }
 }
 
@@ -484,6 +605,7 @@ fn numbers_of(data_number: u32) -> Numbers {
     match data_number {
         9 => point::HISTOGRAM,
         10 => point::EXP_HISTOGRAM,
+        11 => point::SUMMARY,
         _ => point::NUMBER,
     }
 }

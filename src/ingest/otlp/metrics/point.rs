@@ -1,5 +1,7 @@
 //! Data points where they lie: numbers are read, attributes are only measured.
 
+use xxhash_rust::xxh3::Xxh3;
+
 use crate::ingest::outcome::{Reason, Refusal};
 use crate::ingest::records::RowError;
 use crate::ingest::wire::{Field, Reader, Value, WireError};
@@ -19,6 +21,8 @@ pub(super) struct Common<'a> {
     pub(super) bytes: &'a [u8],
     /// The time of the value, ns since 1970 UTC; 0 is unknown.
     pub(super) time_ns: u64,
+    /// Since when the value counts, ns since 1970 UTC; 0 is unknown.
+    pub(super) start_ns: u64,
     flags: u32,
     /// The number of the field of exemplars, when there are any.
     exemplars: u32,
@@ -72,6 +76,8 @@ fn walk<'a>(
             }
             span.has_gaps |= span.end != 0 && span.end != start;
             span.end = reader.offset() - base;
+        } else if field.number == 2 {
+            common.start_ns = field.fixed64()?;
         } else if field.number == 3 {
             common.time_ns = field.fixed64()?;
         } else if field.number == numbers.exemplars {
@@ -89,8 +95,10 @@ fn walk<'a>(
 pub(super) struct Numbers {
     /// `attributes`.
     pub(super) attributes: u32,
-    flags: u32,
-    exemplars: u32,
+    /// `flags`.
+    pub(super) flags: u32,
+    /// `exemplars`, 0 where there are none.
+    pub(super) exemplars: u32,
 }
 
 /// The numbers of `NumberDataPoint`.
@@ -135,6 +143,15 @@ pub(super) struct Histogram {
 }
 
 impl Histogram {
+    /// Returns what tells histograms apart that cannot be added up: their bounds, and whether they have
+    /// a sum. Never 0.
+    pub(super) fn shape(&self) -> u64 {
+        let mut hasher = Xxh3::new();
+        self.bounds.iter().for_each(|bound| hasher.update(&bound.to_bits().to_le_bytes()));
+        hasher.update(&[u8::from(self.sum.is_some())]);
+        hasher.digest().max(1)
+    }
+
     /// Reads a `HistogramDataPoint`.
     pub(super) fn read<'a>(&mut self, field: &Field<'a>) -> Result<Common<'a>, RowError> {
         (self.count, self.sum) = (0, None);
@@ -197,7 +214,8 @@ impl Summary {
     }
 }
 
-fn quantile(mut reader: Reader<'_>) -> Result<(f64, f64), WireError> {
+/// Reads a quantile and its value.
+pub(super) fn quantile(mut reader: Reader<'_>) -> Result<(f64, f64), WireError> {
     let mut pair = (0.0, 0.0);
     while let Some(field) = reader.next_field()? {
         match field.number {
@@ -230,7 +248,12 @@ pub(super) fn exp_histogram<'a>(field: &Field<'a>) -> Result<(Common<'a>, ExpHis
     Ok((common, point))
 }
 
-fn buckets(field: &Field<'_>, offset: &mut i32, counts: &mut Vec<u64>) -> Result<(), RowError> {
+/// Reads the buckets on one side of zero.
+pub(super) fn buckets(
+    field: &Field<'_>,
+    offset: &mut i32,
+    counts: &mut Vec<u64>,
+) -> Result<(), RowError> {
     let mut reader = field.message()?;
     while let Some(field) = reader.next_field()? {
         match field.number {
@@ -260,7 +283,8 @@ fn check_buckets(n_buckets: usize) -> Result<(), RowError> {
     Ok(())
 }
 
-fn sint32(field: &Field<'_>) -> Result<i32, RowError> {
+/// Reads a signed number of 32 bits.
+pub(super) fn sint32(field: &Field<'_>) -> Result<i32, RowError> {
     i32::try_from(field.sint64()?).map_err(|_| {
         let message = "an exponential histogram's scale or offset has more than 32 bits";
         RowError::Refused(Refusal::new(Reason::Invalid, message))
@@ -268,7 +292,10 @@ fn sint32(field: &Field<'_>) -> Result<i32, RowError> {
 }
 
 /// Reads a repeated fixed64 or double: packed, or one a field as old encoders write it.
-fn each_fixed64(field: &Field<'_>, mut on_bits: impl FnMut(u64)) -> Result<(), WireError> {
+pub(super) fn each_fixed64(
+    field: &Field<'_>,
+    mut on_bits: impl FnMut(u64),
+) -> Result<(), WireError> {
     if let Value::Fixed64(bits) = field.value {
         on_bits(bits);
         return Ok(());

@@ -33,7 +33,11 @@ pub(super) struct Metric<'a> {
     pub(super) temporality: Temporality,
     /// The number of the points' `attributes` field.
     pub(super) attributes_number: u32,
-    key: u128,
+    /// Its whole message.
+    pub(super) message: &'a [u8],
+    /// Which of the request's scopes it is of, where points are kept.
+    pub(super) scope_idx: usize,
+    pub(super) key: u128,
 }
 
 /// Which series of a point: a histogram's point adds to many.
@@ -93,7 +97,24 @@ impl<'a> Metric<'a> {
         scope.hash(&mut hasher);
         let key = hasher.digest128();
         let resource = Arc::clone(resource);
-        Self { resource, name, unit, help, scope, kind, temporality, attributes_number, key }
+        Self {
+            resource,
+            name,
+            unit,
+            help,
+            scope,
+            kind,
+            temporality,
+            attributes_number,
+            message: &[],
+            scope_idx: usize::MAX,
+            key,
+        }
+    }
+
+    /// Returns true when its points are differences.
+    pub(super) fn is_delta(&self) -> bool {
+        self.temporality == Temporality::Delta
     }
 
     /// Returns the hash of a point's attributes.
@@ -149,7 +170,12 @@ impl<'a> Metric<'a> {
         }
         self.identify(&mut labels, &name);
         let unit = Arc::from(unit);
-        let (kind, temporality) = (self.kind, self.temporality);
+        // What is stored of differences is their total.
+        let temporality = match self.temporality {
+            Temporality::Delta => Temporality::Cumulative,
+            told => told,
+        };
+        let kind = self.kind;
         let meta = SeriesMeta { kind, temporality, unit, ..SeriesMeta::default() };
         Ok(NewSeries { labels, meta, tags: Some(self.resource.origin.tags.clone()) })
     }

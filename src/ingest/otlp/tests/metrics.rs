@@ -15,6 +15,7 @@ use crate::ingest::otlp::metrics::decode_metrics;
 use crate::ingest::outcome::Reason;
 use crate::model::metric::STALE_NAN_BITS;
 use crate::model::{ExpHistogram, MetricKind, Temporality};
+use crate::storage::Difference;
 
 pub(super) fn request(metrics: Vec<Metric>) -> ExportMetricsServiceRequest {
     let scope_metrics = vec![ScopeMetrics { metrics, ..ScopeMetrics::default() }];
@@ -146,7 +147,6 @@ async fn gauges_are_series_of_their_attributes() {
 async fn sums_say_what_they_are() {
     for (is_monotonic, temporality, name, kind, want) in [
         (true, 2, "requests_total", MetricKind::Counter, Temporality::Cumulative),
-        (true, 1, "requests_total", MetricKind::Counter, Temporality::Delta),
         (false, 2, "requests", MetricKind::UpDownCounter, Temporality::Cumulative),
         (false, 9, "requests", MetricKind::UpDownCounter, Temporality::Unspecified),
     ] {
@@ -219,7 +219,7 @@ async fn exponential_histograms_lose_nothing() {
 
     assert_eq!(got, []);
     let others = rig.store.others();
-    let [Part::Descriptions { .. }, Part::ExpHistograms { points, .. }] = &others[..] else {
+    let [Part::Descriptions { .. }, Part::Deltas { deltas, .. }] = &others[..] else {
         panic!("two parts: {others:?}")
     };
     let want = ExpHistogram {
@@ -235,10 +235,82 @@ async fn exponential_histograms_lose_nothing() {
         negative_counts: vec![7],
         min: Some(-8.0),
         max: Some(4.0),
+        start_ns: 0,
     };
-    assert_eq!(points, &[(0, NOW_MS, want)]);
+    assert_eq!(deltas[0].difference, Difference::Histogram(Box::new(want)));
+    assert_eq!((deltas[0].time_ns, deltas[0].is_point), (NOW_MS * 1_000_000, true));
     let meta = rig.store.meta(r#"exp_bytes{a="b"}"#).unwrap();
-    assert_eq!((meta.kind, meta.temporality), (MetricKind::ExpHistogram, Temporality::Delta));
+    assert_eq!((meta.kind, meta.temporality), (MetricKind::ExpHistogram, Temporality::Cumulative));
+}
+
+#[tokio::test]
+async fn differences_are_handed_on_to_be_added_up() {
+    let rig = Rig::new();
+    let delta = |mut metric: Metric| {
+        match metric.data.as_mut().unwrap() {
+            Data::Histogram(histogram) => histogram.aggregation_temporality = 1,
+            Data::Sum(sum) => sum.data_points[0].start_time_unix_nano = NOW_NS - 60,
+            _ => unreachable!("only these"),
+        }
+        metric
+    };
+    let other_bounds = HistogramDataPoint { explicit_bounds: vec![0.5, 11.0], ..histogram_point() };
+    let metrics = vec![
+        delta(sum(true, 1)),
+        delta(histogram(histogram_point())),
+        delta(histogram(other_bounds)),
+    ];
+
+    assert_eq!(stored(&rig, &request(metrics)).await, []);
+
+    let others = rig.store.others();
+    let parts: Vec<_> = others
+        .iter()
+        .filter_map(|part| if let Part::Deltas { deltas, .. } = part { Some(deltas) } else { None })
+        .collect();
+    let [deltas] = parts[..] else { panic!("one part: {others:?}") };
+    let now_ns = NOW_MS * 1_000_000;
+    assert_eq!((deltas[0].start_ns, deltas[0].time_ns, deltas[0].shape), (now_ns - 60, now_ns, 0));
+    assert_eq!(deltas[0].difference, Difference::Number(3.0));
+    assert_eq!(deltas.iter().filter(|delta| delta.is_point).count(), 3, "one a data point");
+    let shapes: Vec<u64> = deltas.iter().map(|delta| delta.shape).collect();
+    assert!(shapes[1..6].iter().all(|shape| *shape == shapes[1]) && shapes[1] != shapes[6]);
+    let meta = rig.store.meta("requests_total").unwrap();
+    assert_eq!((meta.kind, meta.temporality), (MetricKind::Counter, Temporality::Cumulative));
+}
+
+#[tokio::test]
+async fn differences_past_a_limit_of_series_are_added_up_as_what_they_are() {
+    let rig = Rig::new();
+    rig.store.limit_series(1);
+    for _ in 0..2 {
+        let mut delta = sum(true, 1);
+        let Some(Data::Sum(data)) = delta.data.as_mut() else { unreachable!("it is a sum") };
+        data.data_points = (0..3).map(|n| number(4.0, &[("n", &n.to_string())])).collect();
+        let body = request(vec![delta]).encode_to_vec();
+        decode(&rig, decode_metrics, &body).unwrap();
+    }
+
+    let derived = rig.ingest.derive.collect();
+    let total = derived.iter().find(|sample| sample.labels.get("__overflow__").is_some());
+    assert_eq!(total.map(|sample| sample.value), Some(16.0), "{derived:?}");
+}
+
+#[tokio::test]
+async fn points_keep_since_when_they_count() {
+    let rig = Rig::new();
+    let mut since = sum(true, 2);
+    let Some(Data::Sum(points)) = since.data.as_mut() else { unreachable!("it is a sum") };
+    points.data_points[0].start_time_unix_nano = NOW_NS - 123_456_789;
+    let with_start = HistogramDataPoint { start_time_unix_nano: NOW_NS - 7, ..histogram_point() };
+
+    let metrics = vec![gauge("g", vec![number(1.0, &[])]), since, histogram(with_start)];
+    stored(&rig, &request(metrics)).await;
+
+    let now_ns = NOW_MS * 1_000_000;
+    let mut want = vec![0, now_ns - 123_456_789];
+    want.extend([now_ns - 7; 5]);
+    assert_eq!(rig.store.starts_ns(), want);
 }
 
 #[tokio::test]

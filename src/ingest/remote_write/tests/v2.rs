@@ -219,6 +219,101 @@ fn native_histograms_are_stored_whole() {
 }
 
 #[test]
+fn samples_say_since_when_they_count_in_both_drafts() {
+    let sample = |at: i64, start_timestamp| Sample { value: 1.0, timestamp: at, start_timestamp };
+    let series = |samples: Vec<Sample>, created_timestamp| TimeSeries {
+        samples,
+        created_timestamp,
+        ..TimeSeries::default()
+    };
+    let request = Builder::new()
+        .series(&[("__name__", "none")], |_| series(vec![sample(NOW_MS, 0)], 0))
+        .series(&[("__name__", "own")], |_| {
+            series(vec![sample(NOW_MS - 2, 3), sample(NOW_MS - 1, 0), sample(NOW_MS, 4)], 0)
+        })
+        .series(&[("__name__", "series")], |_| {
+            series(vec![sample(NOW_MS - 1, 0), sample(NOW_MS, 9)], 7)
+        })
+        .series(&[("__name__", "none")], |_| series(vec![sample(NOW_MS - 1, 0)], 0));
+
+    let rig = check(request, 204, [7, 0, 0], "");
+
+    let starts_ms: Vec<i64> = rig.store.starts_ns().iter().map(|ns| ns / 1_000_000).collect();
+    assert_eq!(starts_ms, [0, 3, 0, 4, 7, 9, 0]);
+}
+
+#[test]
+fn samples_without_a_start_have_no_column_of_starts() {
+    let rig = Rig::new();
+    let grant = Grant::open();
+    let bare = |value| TimeSeries {
+        samples: vec![Sample { value, timestamp: NOW_MS, start_timestamp: 0 }],
+        ..TimeSeries::default()
+    };
+    let request = Builder::new()
+        .series(&[("__name__", "a")], |_| bare(1.0))
+        .series(&[("__name__", "b")], |_| bare(2.0));
+
+    let sender = Sender { grant: &grant, tenant: None };
+    let batch = decode_v2(&rig.ingest, sender, &request.body()).unwrap();
+
+    let [Part::Samples { starts_ns, .. }] = &batch.parts[..] else { panic!("one part") };
+    assert_eq!(starts_ns.capacity(), 0);
+}
+
+#[test]
+fn native_histograms_say_since_when_they_count() {
+    let with_own = Histogram { start_timestamp: 3, ..histogram() };
+    let of_series = TimeSeries { created_timestamp: 7, ..one_histogram(histogram()) };
+    let request = Builder::new()
+        .series(&[("__name__", "own")], |_| one_histogram(with_own))
+        .series(&[("__name__", "series")], |_| of_series)
+        .series(&[("__name__", "none")], |_| one_histogram(histogram()));
+
+    let rig = check(request, 204, [0, 3, 0], "");
+
+    let [Part::ExpHistograms { points, .. }] = &rig.store.others()[..] else { panic!("one part") };
+    let starts_ms: Vec<i64> = points.iter().map(|(.., h)| h.start_ns / 1_000_000).collect();
+    assert_eq!(starts_ms, [3, 7, 0]);
+}
+
+#[test]
+fn native_histograms_past_a_limit_of_series_go_on_as_count_and_sum() {
+    let rig = Rig::new();
+    rig.store.limit_series(1);
+    let grant = Grant::open();
+    let at = |route: &'static str, n: u64, time_ms: i64| {
+        let grown = Histogram {
+            count_int: Some(n + 4),
+            zero_count_int: Some(n + 1),
+            sum: 18.5 + f64::from(u32::try_from(n).unwrap()),
+            timestamp: time_ms,
+            ..histogram()
+        };
+        ([("__name__", "h"), ("commons", "heart"), ("route", route)], grown)
+    };
+    for (n, time_ms) in [(0, NOW_MS), (3, NOW_MS + 1)] {
+        let mut request = Builder::new();
+        for route in ["/a", "/b", "/c"] {
+            let (labels, grown) = at(route, n, time_ms);
+            request = request.series(&labels, |_| one_histogram(grown));
+        }
+        let sender = Sender { grant: &grant, tenant: None };
+        decode_v2(&rig.ingest, sender, &request.body()).unwrap();
+    }
+
+    let derived = rig.ingest.derive.collect();
+    let values: Vec<(&str, f64)> = derived
+        .iter()
+        .filter(|sample| sample.labels.get("__overflow__").is_some())
+        .map(|sample| (sample.labels.metric(), sample.value))
+        .collect();
+    assert_eq!(values.len(), 2, "{values:?}");
+    // Two series, each by three.
+    assert!(values.contains(&("h_count", 6.0)) && values.contains(&("h_sum", 6.0)), "{values:?}");
+}
+
+#[test]
 fn a_histogram_with_a_stale_sum_ends_its_series() {
     let end = Histogram { sum: stale_marker(), timestamp: NOW_MS, ..Histogram::default() };
     let request = Builder::new().series(&[("__name__", "h")], |_| one_histogram(end));

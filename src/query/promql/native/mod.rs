@@ -86,20 +86,27 @@ impl Pool {
         }
         let n = series.values.len() + histograms.len();
         let (mut times, mut values) = (Vec::with_capacity(n), Vec::with_capacity(n));
-        let mut floats = series.timestamps_ms.iter().zip(&series.values).peekable();
-        for (ms, histogram) in histograms {
-            while let Some((float_ms, value)) = floats.next_if(|(float_ms, _)| **float_ms <= ms) {
-                times.push(*float_ms);
-                values.push(*value);
-            }
+        // Since when histograms count is not said here.
+        let has_starts = !series.starts_ns.is_empty();
+        let mut starts = Vec::with_capacity(if has_starts { n } else { 0 });
+        let own_starts = series.starts_ns.iter().copied().chain(std::iter::repeat(0));
+        let floats = series.timestamps_ms.iter().zip(&series.values).zip(own_starts);
+        let mut floats = floats.map(|((ms, value), start_ns)| (*ms, *value, start_ns)).peekable();
+        let mut push = |ms, value, start_ns| {
             times.push(ms);
-            values.push(self.keep(histogram)?);
+            values.push(value);
+            if has_starts {
+                starts.push(start_ns);
+            }
+        };
+        for (ms, histogram) in histograms {
+            while let Some(float) = floats.next_if(|(float_ms, ..)| *float_ms <= ms) {
+                push(float.0, float.1, float.2);
+            }
+            push(ms, self.keep(histogram)?, 0);
         }
-        for (ms, value) in floats {
-            times.push(*ms);
-            values.push(*value);
-        }
-        (series.timestamps_ms, series.values) = (times, values);
+        floats.for_each(|(ms, value, start_ns)| push(ms, value, start_ns));
+        (series.timestamps_ms, series.values, series.starts_ns) = (times, values, starts);
         Ok(())
     }
 

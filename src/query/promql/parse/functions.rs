@@ -13,8 +13,6 @@ pub(in super::super) struct Function {
     pub(super) returns: Type,
     /// True for the functions that Prometheus only has behind its feature flag.
     pub(in super::super) is_experimental: bool,
-    /// False for those of native histograms and start timestamps, which are read but not evaluated.
-    pub(super) is_there: bool,
 }
 
 /// Returns the function of that name.
@@ -33,19 +31,15 @@ const V: Type = Type::Vector;
 const M: Type = Type::Matrix;
 
 const fn of(name: &'static str, args: &'static [Type], returns: Type) -> Function {
-    Function { name, args, variadic: 0, returns, is_experimental: false, is_there: true }
+    Function { name, args, variadic: 0, returns, is_experimental: false }
 }
 
 const fn variadic(name: &'static str, args: &'static [Type], variadic: i32) -> Function {
-    Function { name, args, variadic, returns: V, is_experimental: false, is_there: true }
+    Function { name, args, variadic, returns: V, is_experimental: false }
 }
 
 const fn experimental(function: Function) -> Function {
     Function { is_experimental: true, ..function }
-}
-
-const fn missing(function: Function) -> Function {
-    Function { is_there: false, ..function }
 }
 
 static FUNCTIONS: [Function; 90] = [
@@ -79,14 +73,14 @@ static FUNCTIONS: [Function; 90] = [
     of("exp", &[V], V),
     experimental(of("first_over_time", &[M], V)),
     of("floor", &[V], V),
-    missing(of("histogram_avg", &[V], V)),
-    missing(of("histogram_count", &[V], V)),
+    of("histogram_avg", &[V], V),
+    of("histogram_count", &[V], V),
     of("histogram_fraction", &[S, S, V], V),
     of("histogram_quantile", &[S, V], V),
     experimental(variadic("histogram_quantiles", &[V, T, S, S], 9)),
-    missing(of("histogram_stddev", &[V], V)),
-    missing(of("histogram_stdvar", &[V], V)),
-    missing(of("histogram_sum", &[V], V)),
+    of("histogram_stddev", &[V], V),
+    of("histogram_stdvar", &[V], V),
+    of("histogram_sum", &[V], V),
     variadic("hour", &[V], 1),
     of("idelta", &[M], V),
     of("increase", &[M], V),
@@ -124,7 +118,7 @@ static FUNCTIONS: [Function; 90] = [
     of("sort_desc", &[V], V),
     of("sqrt", &[V], V),
     experimental(of("start", &[], S)),
-    experimental(missing(of("start_timestamp", &[V], V))),
+    experimental(of("start_timestamp", &[V], V)),
     of("stddev_over_time", &[M], V),
     of("stdvar_over_time", &[M], V),
     experimental(of("step", &[], S)),

@@ -164,7 +164,7 @@ pub(super) fn features(has_experimental: bool) -> Value {
         operators.insert(op.as_str().to_owned(), Value::from(is_on));
     }
     let functions = functions().iter().map(|function| {
-        let is_on = function.is_there && (has_experimental || !function.is_experimental);
+        let is_on = has_experimental || !function.is_experimental;
         (function.name.to_owned(), Value::from(is_on))
     });
     json!({

@@ -90,6 +90,10 @@ impl<'q> Planner<'q> {
             NodeExpr::Paren(inner) | NodeExpr::Unary { is_minus: false, inner } => {
                 self.vector(inner, grid)
             }
+            NodeExpr::Selector(selector) if selector.edges == Edges::Smoothed => {
+                let around = (self.lookback_ms, self.lookback_ms);
+                Ok(VectorNode::Smoothed(self.reaching(node, selector, grid, around)?))
+            }
             NodeExpr::Selector(selector) => {
                 Ok(VectorNode::Select(self.selector(node, selector, grid, self.lookback_ms)?))
             }
@@ -157,14 +161,25 @@ impl<'q> Planner<'q> {
                 "`{node}` is not supported: write it without its last word"
             )));
         }
+        self.reaching(node, selector, grid, (window_ms, 0))
+    }
+
+    /// Plans a selector that reaches this far before every step, and after it.
+    pub(super) fn reaching(
+        &mut self,
+        node: &Node,
+        selector: &ast::Selector,
+        grid: &Grid,
+        (before_ms, after_ms): (i64, i64),
+    ) -> Result<Selector, PromqlError> {
         let shift = self.shift(&selector.when)?;
         let matchers = selector.matchers.clone();
         let is_one_metric = matchers
             .iter()
             .any(|m| m.name == METRIC_NAME && m.op == MatchOp::Eq && !m.value.is_empty());
-        // The window is left-open: a sample exactly `window_ms` old is out.
-        let start_ms = shift.apply(grid.start_ms).saturating_sub(window_ms).saturating_add(1);
-        let end_ms = shift.apply(grid.end_ms());
+        // The window is left-open: a sample exactly `before_ms` old is out.
+        let start_ms = shift.apply(grid.start_ms).saturating_sub(before_ms).saturating_add(1);
+        let end_ms = shift.apply(grid.end_ms()).saturating_add(after_ms);
         self.check_range(node, end_ms.saturating_sub(start_ms))?;
         let fetch_idx = self.fetch(matchers, start_ms, end_ms);
         Ok(Selector { fetch_idx, is_one_metric, shift })
@@ -192,7 +207,8 @@ impl<'q> Planner<'q> {
                 idx
             }
             None => {
-                self.fetches.push(FetchPlan { matchers, start_ms, end_ms, n_uses: 1 });
+                let has_starts = false;
+                self.fetches.push(FetchPlan { matchers, start_ms, end_ms, has_starts, n_uses: 1 });
                 self.fetches.len() - 1
             }
         }

@@ -6,13 +6,13 @@ use crate::model::labels::METRIC_NAME;
 use super::super::error::PromqlError;
 use super::super::grid::{Grid, seconds};
 use super::super::limits::ParseLimits;
-use super::super::parse::ast::{Node, NodeExpr, Type, When};
+use super::super::parse::ast::{Edges, Node, NodeExpr, Type, When};
 use super::super::parse::functions::Function;
 use super::super::parse::too_long_regex;
 use super::build::{text_of, wrong_type};
 use super::{
-    ElementFn, HistogramPlaces, InfoCall, Planner, RangeCall, RangeFn, Relabel, ScalarNode,
-    Selector, SortBy, VectorNode, labels_of_absent,
+    ElementFn, HistogramPlaces, InfoCall, Planner, RangeCall, RangeFn, RangeOf, RangeSource,
+    Relabel, ScalarNode, Selector, SortBy, VectorNode, labels_of_absent,
 };
 
 impl Planner<'_> {
@@ -97,8 +97,17 @@ impl Planner<'_> {
                 Ok(VectorNode::AbsentOverTime { labels, source: self.range(inner, grid)? })
             }
             "info" => self.info(args, grid),
+            "start_timestamp" => self.sample_start(arg(args, 0)?, grid),
             _ => self.histogram_call(name, args, grid),
         }
+    }
+
+    fn sample_start(&mut self, vector: &Node, grid: &Grid) -> Result<VectorNode, PromqlError> {
+        let bare = vector.inside();
+        let NodeExpr::Selector(selector) = &bare.expr else { return Ok(VectorNode::Nothing) };
+        let selector = self.selector(bare, selector, grid, self.lookback_ms)?;
+        self.fetches[selector.fetch_idx].has_starts = true;
+        Ok(VectorNode::SampleStart(selector))
     }
 
     fn histogram_call(
@@ -163,8 +172,50 @@ impl Planner<'_> {
         let params = args.iter().filter(|node| !is_matrix(node));
         let param_place = self.place(params.clone().next().unwrap_or(series));
         let params = params.map(|node| self.scalar(node, grid)).collect::<Result<_, _>>()?;
-        let (place, source) = (self.place(series), self.range(series, grid)?);
-        Ok(VectorNode::Range(RangeCall { func, params, source, place, param_place }))
+        let place = self.place(series);
+        let edges = edges_of(series);
+        let source = match edges {
+            Edges::Extrapolated => self.range(series, grid)?,
+            edges => self.reaching_range(func, edges, series, grid)?,
+        };
+        Ok(VectorNode::Range(RangeCall { func, params, source, edges, place, param_place }))
+    }
+
+    /// Plans a range whose edges are not its samples.
+    fn reaching_range(
+        &mut self,
+        func: RangeFn,
+        edges: Edges,
+        node: &Node,
+        grid: &Grid,
+    ) -> Result<RangeSource, PromqlError> {
+        use RangeFn::{Changes, Delta, Increase, Rate, Resets};
+        let (name, takes, is_taken) = match edges {
+            Edges::Smoothed => {
+                ("smoothed", "delta, increase, rate", matches!(func, Delta | Increase | Rate))
+            }
+            _ => (
+                "anchored",
+                "changes, delta, increase, rate, resets",
+                matches!(func, Changes | Delta | Increase | Rate | Resets),
+            ),
+        };
+        let bare = node.inside();
+        let NodeExpr::Matrix { selector, range } = &bare.expr else {
+            return Err(wrong_type("range vector", node));
+        };
+        if !is_taken {
+            return Err(PromqlError::execution(format!(
+                "{name} modifier can only be used with: {takes} - not with {}",
+                func.as_str()
+            )));
+        }
+        let range_ms = range.positive_ms(self.times)?;
+        let after_ms = if edges == Edges::Smoothed { self.lookback_ms } else { 0 };
+        let around = (range_ms.saturating_add(self.lookback_ms), after_ms);
+        let selector = self.reaching(bare, selector, grid, around)?;
+        let shift = selector.shift;
+        Ok(RangeSource { range_ms, shift, of: RangeOf::Selector(selector) })
     }
 
     fn element_call(
@@ -210,6 +261,14 @@ impl Planner<'_> {
         let fetch_idx = self.fetch(matchers, start_ms, end_ms);
         let info = Selector { fetch_idx, is_one_metric: false, shift };
         Ok(VectorNode::Info(InfoCall { inner, info, names, labels }))
+    }
+}
+
+/// Returns what stands at the edges of a range.
+fn edges_of(node: &Node) -> Edges {
+    match &node.inside().expr {
+        NodeExpr::Matrix { selector, .. } => selector.edges,
+        _ => Edges::Extrapolated,
     }
 }
 
@@ -277,9 +336,5 @@ fn join_of(args: &[Node]) -> Result<Relabel, PromqlError> {
 }
 
 fn unsupported(name: &str) -> PromqlError {
-    let why = match name {
-        "start_timestamp" => " (start timestamps are not stored)",
-        _ => "",
-    };
-    PromqlError::parse(format!("function `{name}` is not supported{why}"))
+    PromqlError::parse(format!("function `{name}` is not supported"))
 }

@@ -169,6 +169,38 @@ pub(in super::super) enum RangeFn {
 }
 
 impl RangeFn {
+    /// Returns the name in PromQL.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            RangeFn::Rate => "rate",
+            RangeFn::Increase => "increase",
+            RangeFn::Delta => "delta",
+            RangeFn::Irate => "irate",
+            RangeFn::Idelta => "idelta",
+            RangeFn::Deriv => "deriv",
+            RangeFn::PredictLinear => "predict_linear",
+            RangeFn::Changes => "changes",
+            RangeFn::Resets => "resets",
+            RangeFn::DoubleExponentialSmoothing => "double_exponential_smoothing",
+            RangeFn::AvgOverTime => "avg_over_time",
+            RangeFn::MinOverTime => "min_over_time",
+            RangeFn::MaxOverTime => "max_over_time",
+            RangeFn::SumOverTime => "sum_over_time",
+            RangeFn::CountOverTime => "count_over_time",
+            RangeFn::LastOverTime => "last_over_time",
+            RangeFn::FirstOverTime => "first_over_time",
+            RangeFn::PresentOverTime => "present_over_time",
+            RangeFn::StddevOverTime => "stddev_over_time",
+            RangeFn::StdvarOverTime => "stdvar_over_time",
+            RangeFn::QuantileOverTime => "quantile_over_time",
+            RangeFn::MadOverTime => "mad_over_time",
+            RangeFn::TsOfFirstOverTime => "ts_of_first_over_time",
+            RangeFn::TsOfLastOverTime => "ts_of_last_over_time",
+            RangeFn::TsOfMinOverTime => "ts_of_min_over_time",
+            RangeFn::TsOfMaxOverTime => "ts_of_max_over_time",
+        }
+    }
+
     pub(super) fn by_name(name: &str) -> Option<Self> {
         Some(match name {
             "rate" => RangeFn::Rate,

@@ -15,6 +15,7 @@ mod call;
 mod functions;
 mod unique;
 
+use super::parse::ast::Edges;
 pub(super) use super::parse::ast::{Op, SetOp};
 use super::parse::place::Place;
 
@@ -50,8 +51,14 @@ pub(super) enum ScalarNode {
 pub(super) enum VectorNode {
     /// The newest sample within the lookback.
     Select(Selector),
+    /// `selector smoothed`: the value on the line between the samples around a step.
+    Smoothed(Selector),
     /// `timestamp(selector)`: when that sample was taken.
     SampleTime(Selector),
+    /// `start_timestamp(selector)`: since when that sample counts, 0 where nobody said.
+    SampleStart(Selector),
+    /// `start_timestamp(expression)`, of which nobody says anything.
+    Nothing,
     /// `vector(s)`
     Constant(ScalarNode),
     /// A function over a window of each series.
@@ -163,6 +170,8 @@ pub(super) struct RangeCall {
     pub(super) func: RangeFn,
     pub(super) params: Vec<ScalarNode>,
     pub(super) source: RangeSource,
+    /// What stands at the edges of its windows.
+    pub(super) edges: Edges,
     /// Where the series stand in the query.
     pub(super) place: Place,
     /// Where the first number does.
@@ -196,6 +205,8 @@ pub(super) struct FetchPlan {
     pub(super) start_ms: i64,
     /// Last ms wanted.
     pub(super) end_ms: i64,
+    /// Whether somebody wants to know since when samples count.
+    pub(super) has_starts: bool,
     /// How many nodes read it.
     pub(super) n_uses: usize,
 }

@@ -9,9 +9,10 @@ impl VectorNode {
     /// name, so that dropping it cannot make two of them equal.
     pub(in super::super) fn is_unique_nameless(&self) -> bool {
         match self {
-            VectorNode::Select(selector) | VectorNode::SampleTime(selector) => {
-                selector.is_one_metric
-            }
+            VectorNode::Select(selector)
+            | VectorNode::Smoothed(selector)
+            | VectorNode::SampleTime(selector)
+            | VectorNode::SampleStart(selector) => selector.is_one_metric,
             VectorNode::Range(call) => call.source.is_unique_nameless(),
             VectorNode::Map { inner, .. } | VectorNode::Sort { inner, .. } => {
                 inner.is_unique_nameless()
@@ -25,6 +26,7 @@ impl VectorNode {
                 _ => !aggregate.grouping.keeps(METRIC_NAME),
             },
             VectorNode::Constant(_)
+            | VectorNode::Nothing
             | VectorNode::Absent { .. }
             | VectorNode::AbsentOverTime { .. } => true,
             VectorNode::Relabel { .. }

@@ -5,6 +5,7 @@
 //! regressions, deviations) walks it again for each step.
 
 mod extrapolate;
+mod reach;
 mod regress;
 mod spread;
 
@@ -14,6 +15,7 @@ use super::error::PromqlError;
 use super::eval::{Eval, Work};
 use super::grid::{ABSENT, Grid, seconds};
 use super::kahan::{Mean, Sum};
+use super::parse::ast::Edges;
 use super::parse::place::Place;
 use super::parse::quoting::quoted;
 use super::plan::{RangeCall, RangeFn};
@@ -21,6 +23,7 @@ use super::table::Column;
 use super::window::{Samples, Window, Windows, slide};
 
 pub(super) use extrapolate::stretch;
+pub(super) use reach::smoothed_at;
 pub(super) use spread::quantile;
 
 /// Writes the function's value at every step, absent where it has none.
@@ -39,6 +42,10 @@ pub(super) fn column(
         let once = Windows { grid: Grid { n: 1, ..windows.grid }, ..*windows };
         column(func, params, samples, &once, out, work)?;
         out.resize(n_steps, out[0]);
+        return Ok(());
+    }
+    if windows.edges != Edges::Extrapolated {
+        reach::column(func, samples, windows, out);
         return Ok(());
     }
     match func {

@@ -49,6 +49,15 @@ impl MemorySource {
         }
     }
 
+    /// Adds a sample later than those the series has, and since when it counts.
+    pub fn push_started(&mut self, labels: &Labels, timestamp_ms: i64, value: f64, start_ms: i64) {
+        self.push(labels, timestamp_ms, value);
+        let place = self.series.binary_search_by(|series| series.labels.cmp(labels));
+        let series = &mut self.series[place.expect("it was just pushed")];
+        series.starts_ns.resize(series.values.len() - 1, 0);
+        series.starts_ns.push(start_ms.saturating_mul(1_000_000));
+    }
+
     /// Adds a native histogram later than those the series has.
     pub fn push_histogram(&mut self, labels: &Labels, timestamp_ms: i64, histogram: Histogram) {
         let place = self.series.binary_search_by(|series| series.labels.cmp(labels));
@@ -101,6 +110,7 @@ impl SeriesSource for MemorySource {
                     labels: series.labels.clone(),
                     timestamps_ms: series.timestamps_ms[lo..hi].to_vec(),
                     values: series.values[lo..hi].to_vec(),
+                    starts_ns: series.starts_ns.get(lo..hi).unwrap_or_default().to_vec(),
                     histograms,
                 });
             }

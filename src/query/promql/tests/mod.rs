@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::base::{Clock, ManualClock};
 
 use super::testing::{MemorySource, parse_series, run_script};
-use super::{Budget, Engine, Expr, Limits, ParseLimits, format_expr, parse, selectors};
+use super::{Budget, Engine, Expr, Limits, ParseLimits, Value, format_expr, parse, selectors};
 
 fn budget_of(limits: &Limits) -> Budget {
     let clock: Arc<dyn Clock> = ManualClock::at_ms(0);
@@ -40,6 +40,35 @@ fn scripts() -> Vec<(String, String)> {
         .collect();
     scripts.sort();
     scripts
+}
+
+#[test]
+fn start_timestamps_are_those_of_the_newest_sample() {
+    let labels = parse_series("up 0").unwrap().0;
+    let mut source = MemorySource::new();
+    source.push(&labels, 0, 1.0);
+    source.push_started(&labels, 60_000, 2.0, 59_999);
+    source.push_started(&labels, 120_000, 3.0, -5_000);
+    let check = |query: &str, want: &[Option<f64>]| {
+        let budget = budget_of(&Limits::default());
+        let answer =
+            Engine::default().range(&source, &parse_ok(query), 0, 180_000, 60_000, &budget);
+        let Value::Matrix(rows) = answer.unwrap().value else { panic!("{query} is a matrix") };
+        let values = rows.first().map_or(&[][..], |row| &row.values);
+        assert_eq!(values.iter().copied().map(Some).collect::<Vec<_>>(), want, "{query}");
+        assert!(rows.iter().all(|row| row.labels.metric().is_empty()), "{query}");
+    };
+
+    check("start_timestamp(up)", &[Some(0.0), Some(59.999), Some(-5.0), Some(-5.0)]);
+    check("start_timestamp((up offset 1m))", &[Some(0.0), Some(59.999), Some(-5.0)]);
+    check(
+        "start_timestamp(up) + timestamp(up)",
+        &[Some(0.0), Some(119.999), Some(115.0), Some(115.0)],
+    );
+    // Nobody says since when an expression counts.
+    check("start_timestamp(up + 1)", &[]);
+    let plain = ParseLimits { has_experimental: false, ..ParseLimits::experimental() };
+    assert!(parse("start_timestamp(up)", &plain).is_err());
 }
 
 #[test]

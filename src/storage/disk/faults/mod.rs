@@ -158,8 +158,9 @@ fn class_of(path: &str) -> &'static str {
         ("parquet", "manifest.json") => "manifest",
         ("parquet", "manifest.copy.json.tmp") => "manifest_copy_temp",
         ("parquet", "manifest.copy.json") => "manifest_copy",
-        ("parquet", "descriptions.json.tmp") => "descriptions_temp",
-        ("parquet", "descriptions.json") => "descriptions",
+        // Both are replaced whole before the log is cut.
+        ("parquet", "descriptions.json.tmp" | "totals.bin.tmp") => "descriptions_temp",
+        ("parquet", "descriptions.json" | "totals.bin") => "descriptions",
         ("parquet", _) if is_temporary => "parquet_temp",
         ("parquet", file) if file.ends_with(".parquet") => "parquet",
         ("parquet", _) => "day_dir",

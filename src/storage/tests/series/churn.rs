@@ -113,6 +113,7 @@ fn many_threads_at_once_never_take_one_series_for_another() {
                     series_idx: vec![series.series_idx],
                     timestamps_ms: vec![NOW_MS + round],
                     values: vec![f64::from(n)],
+                    starts_ns: Vec::new(),
                 };
                 if store.engine.may_commit(std::slice::from_ref(&part)) {
                     store.engine.commit(vec![part]).unwrap();
@@ -174,6 +175,7 @@ fn an_active_series_costs_at_most_400_bytes_beside_its_labels() {
         series_idx: series_idx.collect(),
         timestamps_ms: vec![NOW_MS; N as usize],
         values: vec![1.0; N as usize],
+        starts_ns: Vec::new(),
     };
     engine.commit(vec![part]).unwrap();
 

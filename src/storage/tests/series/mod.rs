@@ -135,6 +135,7 @@ impl World {
                 series_idx: vec![series.series_idx],
                 timestamps_ms: vec![sent.ms],
                 values: vec![sent.value],
+                starts_ns: Vec::new(),
             }
         };
         sent.iter().zip(found).map(part).collect()
