@@ -87,6 +87,7 @@ mod tests {
 
     use super::*;
     use crate::model::{Commons, ReadScope, Role, WriteScope};
+    use crate::query::within;
 
     fn reader(role: Role, commons: &str) -> Grant {
         Grant {
@@ -130,6 +131,19 @@ mod tests {
         }
         assert_eq!(seen["similar"].as_array().unwrap().len(), 1, "{text}");
         assert!(text.contains("a line") && text.contains("a trace"), "{text}");
+    }
+
+    #[test]
+    fn what_lay_near_is_asked_within_the_commons_of_the_alert() {
+        let of = |commons: &str| Labels::from_pairs([("commons", commons)]);
+        let narrow = within(&Grant::open(), &of("heart"));
+
+        assert!(may_see(&narrow, &of("heart")));
+        assert!(!may_see(&narrow, &of("canine")) && !may_see(&narrow, &Labels::empty()));
+        let stranger = within(&reader(Role::Admin, "canine"), &of("heart"));
+        assert!(!may_see(&stranger, &of("heart")) && !may_see(&stranger, &of("canine")));
+        assert!(!may_see(&within(&Grant::open(), &of("../x")), &of("../x")));
+        assert_eq!(within(&Grant::open(), &Labels::empty()), Grant::open());
     }
 
     #[test]

@@ -36,7 +36,7 @@ fn promtool_and_we_agree_on_every_rule_test() {
 }
 
 /// Every comparison the other way round: nearly all tests fail, and both say of each alert at each time
-/// that it is wrong, and what was there instead.
+/// that it is wrong, and what was there instead. Every third file of tests; `RULE_TESTS=all` takes all.
 #[test]
 fn promtool_and_we_find_the_same_wrong_in_a_pack_that_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
@@ -45,8 +45,10 @@ fn promtool_and_we_find_the_same_wrong_in_a_pack_that_is_wrong() {
         let wrong = std::fs::read_to_string(&path).unwrap().replace(" > ", " < ");
         std::fs::write(folder.path().join(path.file_name().unwrap()), wrong).unwrap();
     }
+    let is_whole = std::env::var("RULE_TESTS").is_ok_and(|which| which == "all");
     let tests: Vec<PathBuf> = files("alerts/tests/*.yml")
         .into_iter()
+        .step_by(if is_whole { 1 } else { 3 })
         .map(|path| {
             let copy = folder.path().join("tests").join(path.file_name().unwrap());
             std::fs::copy(&path, &copy).unwrap();
@@ -61,7 +63,7 @@ fn promtool_and_we_find_the_same_wrong_in_a_pack_that_is_wrong() {
         .unwrap();
 
     let (theirs, ours) = (faults(&theirs.stderr), faults(&ours.stdout));
-    assert!(theirs.len() > 200, "{theirs:?}");
+    assert!(theirs.len() > 100, "{theirs:?}");
     let first = theirs.iter().zip(&ours).find(|(theirs, ours)| theirs != ours);
     assert_eq!((first, theirs.len()), (None, ours.len()));
 }
