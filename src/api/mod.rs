@@ -11,6 +11,7 @@
 mod alert_history;
 mod alertmanager;
 mod ask;
+mod asked;
 mod backup;
 mod deletions;
 mod error;
@@ -55,6 +56,7 @@ use crate::notify;
 pub(crate) use alert_history::to_keep;
 pub use alert_history::{Kept, KeptAlert};
 pub use ask::{Ask, AskError, AskOptions, RuleViews, Selection};
+pub(crate) use asked::{GIVES_LINES, answer_question, label_of_attribute, sql_params};
 pub use backup::BackUp;
 pub use deletions::Deleting;
 pub use error::{ApiError, Dialect};

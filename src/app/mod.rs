@@ -22,6 +22,6 @@ mod timers;
 mod trial;
 mod world;
 
-pub(crate) use questions::{formatted, label_of_attribute, sql_params};
+pub(crate) use questions::formatted;
 pub use start::{App, AppError};
 pub(crate) use trial::Trial;

@@ -1,22 +1,12 @@
-//! What rules ask, in each language: checked when they are read, answered when they are due.
+//! The languages of rules: what is checked when they are read.
 //!
-//! Both are here, side by side, so that a language which can be checked can be answered. The server and
-//! the command line, which checks and tests rules without one, come to the same.
+//! What can be checked here can be answered by `api::answer_question`. The server and the command line,
+//! which checks rules without one, come to the same.
 
-use chrono::{DateTime, SecondsFormat};
+use crate::api::GIVES_LINES;
+use crate::query::{Config, check_sql, logql, promql, traceql};
+use crate::rules::Dialect;
 
-use crate::api::{Ask, AskLogs, AskOptions};
-use crate::model::{Grant, Labels};
-use crate::query::logql::{self, LogRange, Steps};
-use crate::query::promql::{self, Value};
-use crate::query::traceql::{self, CountedSeries, Counting};
-use crate::query::{Config, LogqlAnswer, Param, check_sql};
-use crate::rules::{Dialect, Question};
-
-const HISTOGRAM: &str = "the expression gives native histograms, and rules work on numbers: take \
-    histogram_count, histogram_quantile or the like of them";
-const LINES: &str = "the expression gives lines, and rules work on numbers: take count_over_time, \
-    rate or the like of them";
 const SPANS: &str = "the expression gives traces, and rules work on numbers: put a function such as \
     `| rate()` behind it";
 
@@ -29,7 +19,7 @@ pub(crate) fn formatted(config: &Config, dialect: Dialect, text: &str) -> Result
         }
         Dialect::Logql => match logql::parse(text, &config.log_limits().parse) {
             Ok(expr @ logql::Expr::Metric(_)) => Ok(expr.to_string()),
-            Ok(logql::Expr::Log(_)) => Err(LINES.to_owned()),
+            Ok(logql::Expr::Log(_)) => Err(GIVES_LINES.to_owned()),
             Err(error) => Err(error.to_string()),
         },
         Dialect::Traceql => match traceql::parse(text, &config.traceql_limits()) {
@@ -40,102 +30,4 @@ pub(crate) fn formatted(config: &Config, dialect: Dialect, text: &str) -> Result
         // Nobody lays SQL out alike: it stays as it was written.
         Dialect::Sql => check_sql(text).map(|()| text.trim().to_owned()),
     }
-}
-
-/// Answers a rule's question at a time.
-pub(crate) async fn answer(
-    (ask, logs): (&dyn Ask, &dyn AskLogs),
-    grant: &Grant,
-    question: Question<'_>,
-    time_ms: i64,
-) -> Result<Vec<(Labels, f64)>, String> {
-    let (text, options) = (question.text, AskOptions::default());
-    match question.dialect {
-        Dialect::Promql => {
-            let answer = ask.instant(grant, text, time_ms, options).await;
-            samples(answer.map_err(|error| error.to_string())?.value)
-        }
-        Dialect::Logql => {
-            let steps = Steps { start_ms: time_ms, end_ms: time_ms, step_ms: None };
-            let found = logs.logql(grant, text, NO_LINES, steps, options).await;
-            match found.map_err(|error| error.to_string())?.answer {
-                LogqlAnswer::Numbers(answer, _) => samples(answer.value),
-                LogqlAnswer::Lines(_) => Err(LINES.to_owned()),
-            }
-        }
-        Dialect::Traceql => {
-            let end_ns = ns(time_ms);
-            let wanted = Counting {
-                query: text.to_owned(),
-                start_ns: end_ns.saturating_sub(ns(question.range_ms)),
-                end_ns,
-                step_ns: None,
-                exemplars: 0,
-            };
-            let counted =
-                ask.count_spans(grant, wanted).await.map_err(|error| error.to_string())?;
-            Ok(counted.series.iter().filter_map(counted_sample).collect())
-        }
-        Dialect::Sql => {
-            let params = sql_params(question, time_ms);
-            let answer = ask.sql(grant, text, params, options).await;
-            answer.map_err(|error| error.to_string())?.samples()
-        }
-    }
-}
-
-/// A metric query shows no lines.
-const NO_LINES: LogRange =
-    LogRange { start_ns: 0, end_ns: 0, limit: 1, is_backward: true, interval_ns: 0 };
-
-fn ns(ms: i64) -> i64 {
-    ms.saturating_mul(1_000_000)
-}
-
-/// Returns `$1` and `$2`: the time that a statement is to look at, from and to.
-pub(crate) fn sql_params(question: Question<'_>, time_ms: i64) -> Vec<Param> {
-    let text = |ms: i64| {
-        let time = DateTime::from_timestamp_millis(ms).unwrap_or_default();
-        Param::Text(time.to_rfc3339_opts(SecondsFormat::Millis, true))
-    };
-    vec![text(time_ms.saturating_sub(question.range_ms)), text(time_ms)]
-}
-
-fn samples(value: Value) -> Result<Vec<(Labels, f64)>, String> {
-    match value {
-        Value::Scalar { value, .. } => Ok(vec![(Labels::empty(), value)]),
-        Value::Vector(samples) => {
-            if samples.iter().any(|sample| sample.histogram.is_some()) {
-                return Err(HISTOGRAM.to_owned());
-            }
-            Ok(samples.into_iter().map(|one| (one.labels, one.value)).collect())
-        }
-        Value::Matrix(_) | Value::String { .. } => {
-            Err("the expression gives neither a vector nor a number".to_owned())
-        }
-    }
-}
-
-/// Returns a counted series as a sample.
-fn counted_sample(series: &CountedSeries) -> Option<(Labels, f64)> {
-    let (_, value) = series.samples.last()?;
-    let labels = series.labels.iter();
-    let labels = labels.map(|(name, value)| {
-        let text = match value {
-            // Shown, a text has its quotes.
-            traceql::Value::Text(text) => text.to_string(),
-            other => other.to_string(),
-        };
-        (label_of_attribute(name), text)
-    });
-    Some((labels.filter(|(name, _)| name != "__name__").collect(), *value))
-}
-
-/// Returns the label that an attribute becomes, under the name that LogQL and Prometheus give it:
-/// `resource.service.name` is `service_name`.
-pub(crate) fn label_of_attribute(name: &str) -> String {
-    let scopes = ["resource.", "span.", "event.", "link.", "instrumentation.", "."];
-    let bare = scopes.iter().find_map(|scope| name.strip_prefix(scope)).unwrap_or(name);
-    let fit = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' };
-    bare.chars().map(fit).collect()
 }

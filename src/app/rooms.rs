@@ -291,7 +291,8 @@ async fn notifier(
     registry: &mut Registry,
     tasks: &Tasks,
 ) -> Result<(notify::Handle, notify::Ledger), AppError> {
-    let policy = notify::AddressPolicy { allow_private: config.allow_private_targets };
+    let is_local = config.allow_private_targets;
+    let policy = config.sections.alerting.address_policy(is_local);
     let parts = notify::Parts {
         store: Arc::new(NotifyStore(Arc::clone(state))),
         sender: Arc::new(notify::WebhookSender::new(

@@ -11,8 +11,8 @@ use prometheus_client::registry::Registry;
 
 use super::answers::rules_grant;
 use super::samples::{self, OwnSample};
-use super::{questions, world};
-use crate::api::Sessions;
+use super::world;
+use crate::api::{Sessions, answer_question};
 use crate::base::clock::{SharedClock, SystemClock};
 use crate::model::log::{LogRow, LogsBuilder};
 use crate::model::span::{SpanRow, SpansBuilder};
@@ -186,7 +186,7 @@ impl World for Trial {
         question: Question<'_>,
         time_ms: i64,
     ) -> Result<Vec<(Labels, f64)>, String> {
-        questions::answer((&self.sessions, &self.sessions), &self.grant, question, time_ms).await
+        answer_question((&self.sessions, &self.sessions), &self.grant, question, time_ms).await
     }
 
     async fn record(&self, rows: Vec<Row>) -> Result<(), String> {

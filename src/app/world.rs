@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use tracing::warn;
 
 use super::samples::{self, OwnSample};
-use super::{questions, timers};
-use crate::api::{Ask, AskLogs};
+use super::timers;
+use crate::api::{Ask, AskLogs, answer_question};
 use crate::base::clock::SharedClock;
 use crate::model::{AlertEvent, Grant, Labels, SeriesMeta};
 use crate::notify;
@@ -34,7 +34,7 @@ impl World for RuleWorld {
         question: Question<'_>,
         time_ms: i64,
     ) -> Result<Vec<(Labels, f64)>, String> {
-        questions::answer((&*self.ask, &*self.logs), &self.grant, question, time_ms).await
+        answer_question((&*self.ask, &*self.logs), &self.grant, question, time_ms).await
     }
 
     async fn record(&self, rows: Vec<Row>) -> Result<(), String> {

@@ -197,6 +197,10 @@ fn write_near(near: &Value, out: &mut dyn Write) -> Result<(), CliError> {
     for trace in near["traces"].as_array().into_iter().flatten() {
         writeln!(out, "  trace {} of {} failed", text(&trace[0]), text(&trace[1]))?;
     }
+    for one in near["exemplars"].as_array().into_iter().flatten() {
+        let (value, at) = (text(&one["value"]), text(&one["time"]));
+        writeln!(out, "  trace {} is an example: {value} at {at}", text(&one["trace"]))?;
+    }
     for other in near["similar"].as_array().into_iter().flatten() {
         let labels = labels(&other["labels"]);
         writeln!(out, "  before: {labels} began at {}", text(&other["startsAt"]))?;
@@ -209,6 +213,9 @@ fn write_rule(rule: &Value, out: &mut dyn Write) -> Result<(), CliError> {
     writeln!(out, "rule {} ({place}): {}", text(&rule["name"]), text(&rule["query"]))?;
     for sentence in rule["why"].as_array().into_iter().flatten() {
         writeln!(out, "  {}", text(sentence))?;
+    }
+    if let Some(unasked) = rule["unasked"].as_str() {
+        writeln!(out, "  {unasked}")?;
     }
     for (title, key) in [("it found", "evaluations"), ("it watches", "comparedValues")] {
         for series in rule[key].as_array().into_iter().flatten() {

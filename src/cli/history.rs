@@ -13,7 +13,7 @@ use super::CliError;
 use super::ask::form;
 use super::backtest::STEP_MS_MAX;
 use super::client::{Answer, Client};
-use crate::app;
+use crate::api;
 use crate::model::Labels;
 use crate::rules::{AlertEvent, Asked, Dialect, GroupDef, Question, Row, World};
 
@@ -97,7 +97,7 @@ impl History {
     async fn once(&self, question: Question<'_>, time_ms: i64) -> Result<Found, String> {
         match question.dialect {
             Dialect::Sql => {
-                let params = app::sql_params(question, time_ms);
+                let params = api::sql_params(question, time_ms);
                 let body = json!({ "query": question.text, "params": params });
                 let answer = self.send("POST", "/api/v1/sql", "application/json", body.to_string());
                 rows(&answer.await?)
@@ -159,9 +159,16 @@ fn rows(answer: &Value) -> Result<Found, String> {
     let is_value = |column: &&Value| column["name"] == "value";
     let value_idx = columns.iter().position(|column| is_value(&column));
     let value_idx = value_idx.ok_or("the statement yields no column `value`")?;
+    if let Some(key) = answer["truncated"].as_str() {
+        // The server's own rules refuse this too.
+        return Err(format!("the rows were cut off: make them fewer, or raise {key}"));
+    }
     let mut found = Vec::new();
     for row in answer["rows"].as_array().into_iter().flatten() {
-        let Some(value) = row[value_idx].as_f64() else { continue };
+        // NaN and the infinities are texts.
+        let cell = &row[value_idx];
+        let value = cell.as_f64().or_else(|| cell.as_str()?.parse().ok());
+        let Some(value) = value else { continue };
         let cells = columns.iter().enumerate().filter(|(idx, _)| *idx != value_idx);
         let labels = cells.filter_map(|(idx, column)| {
             let text = match &row[idx] {
@@ -181,7 +188,7 @@ fn counted(answer: &Value) -> Found {
     let series = answer["series"].as_array().into_iter().flatten();
     let one = |series: &Value| {
         let labels = series["labels"].as_array().into_iter().flatten().filter_map(|label| {
-            let key = app::label_of_attribute(label["key"].as_str()?);
+            let key = api::label_of_attribute(label["key"].as_str()?);
             let value = label["value"].as_object()?.values().next()?;
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             (key != "__name__").then_some((key, text))
@@ -229,6 +236,13 @@ mod tests {
             "rows": [["heart", 3], ["canine", null]] });
         let found = rows(&answer).unwrap();
         assert_eq!(found, [(Labels::from_pairs([("commons", "heart")]), 3.0)]);
+
+        let answer = json!({ "columns": [{ "name": "value" }], "rows": [["-Infinity"]] });
+        assert_eq!(rows(&answer).unwrap(), [(Labels::empty(), f64::NEG_INFINITY)]);
+
+        let answer = json!({ "columns": [{ "name": "value" }], "rows": [[1]],
+            "truncated": "query.sql_rows_max" });
+        assert!(rows(&answer).unwrap_err().contains("query.sql_rows_max"));
 
         let answer = json!({ "series": [{ "labels": [
             { "key": "resource.service.name", "value": { "stringValue": "fence" } }], "value": 0.5 }] });

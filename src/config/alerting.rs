@@ -33,6 +33,16 @@ pub(super) fn check(merged: &mut Merged, section: &Config) -> (Option<Policy>, O
     }
 }
 
+/// Tells of receivers that nothing could be sent to: their hosts are not listed.
+pub(super) fn check_targets(merged: &mut Merged, section: &Config, policy: &Policy) {
+    let key = "alerting.targets";
+    let allowed = section.address_policy(true);
+    for (name, host) in policy.hosts().filter(|(_, host)| !allowed.may_allow(host)) {
+        let message = format!("{name} goes to {host}, which is not among them");
+        merged.fault(merged.origin_of(key), key, message);
+    }
+}
+
 fn signer(merged: &mut Merged, path: &Path) -> Option<Signer> {
     let key = "alerting.signing_secret_file";
     let wrong = match std::fs::read_to_string(path) {

@@ -20,6 +20,8 @@ pub(super) fn check(mut merged: Merged, sources: Sources) -> Result<Config, Conf
     let tokens = check_tokens(&mut merged, &file);
     let tls = check_tls(&mut merged, &file);
     let (policy, signer) = alerting::check(&mut merged, &file.alerting);
+    let policy = policy.unwrap_or_else(|| Policy::from(&file.alerting));
+    alerting::check_targets(&mut merged, &file.alerting, &policy);
     // With a mistake in a token there would be a second complaint of the same cause.
     if merged.mistakes.is_empty() && tokens.is_empty() {
         check_open_doors(&mut merged, &file);
@@ -30,8 +32,15 @@ pub(super) fn check(mut merged: Merged, sources: Sources) -> Result<Config, Conf
     }
     let is_loopback_only = file.server.is_loopback_only();
     let allow_private_targets = file.alerting.allow_private_targets.unwrap_or(is_loopback_only);
-    let policy = policy.unwrap_or_else(|| Policy::from(&file.alerting)).into();
-    Ok(Config { sections: file, tokens, tls, allow_private_targets, policy, signer, sources })
+    Ok(Config {
+        sections: file,
+        tokens,
+        tls,
+        allow_private_targets,
+        policy: policy.into(),
+        signer,
+        sources,
+    })
 }
 
 fn line_of(origin: &Origin) -> usize {

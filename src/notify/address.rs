@@ -5,12 +5,17 @@
 //! v6, NAT64, 6to4) are judged by what they carry.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
-/// Says which addresses are allowed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+use super::allowed::AllowedTarget;
+
+/// Says where notifications may go.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AddressPolicy {
-    /// Whether loopback, private and link-local addresses are.
+    /// Whether loopback, private and link-local addresses are allowed.
     pub allow_private: bool,
+    /// The hosts and networks that are; none: every one.
+    pub targets: Arc<[AllowedTarget]>,
 }
 
 /// Why an address is not allowed.
@@ -22,16 +27,38 @@ pub enum Refusal {
     /// Not on the public internet.
     #[error("is loopback, private or reserved (alerting.allow_private_targets = true allows it)")]
     Private,
+    /// Not among those that are listed.
+    #[error("is not allowed: neither the host nor the address is listed in alerting.targets")]
+    Unlisted,
 }
 
 impl AddressPolicy {
-    /// Judges one address.
-    pub fn check(self, address: IpAddr) -> Result<(), Refusal> {
+    /// Judges one address of a host.
+    pub fn check(&self, host: &str, address: IpAddr) -> Result<(), Refusal> {
         let address = unmasked(address);
         if is_metadata(address) {
             return Err(Refusal::Metadata);
         }
+        if self.targets.iter().any(|entry| entry.holds(address)) {
+            return Ok(());
+        }
+        if !self.targets.is_empty() && !self.targets.iter().any(|entry| entry.names(host)) {
+            return Err(Refusal::Unlisted);
+        }
         if self.allow_private || is_public(address) { Ok(()) } else { Err(Refusal::Private) }
+    }
+
+    /// Returns whether a host may turn out to be allowed, as far as its name tells.
+    pub fn may_allow(&self, host: &str) -> bool {
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        if let Ok(address) = host.parse() {
+            return self.targets.is_empty() || self.check(host, address) != Err(Refusal::Unlisted);
+        }
+        // A name may resolve into a network that is listed.
+        let may = |entry: &AllowedTarget| {
+            entry.names(host) || matches!(entry, AllowedTarget::Network { .. })
+        };
+        self.targets.is_empty() || self.targets.iter().any(may)
     }
 }
 
@@ -111,8 +138,34 @@ mod tests {
     #[track_caller]
     fn check(address: &str, public: Result<(), Refusal>, private: Result<(), Refusal>) {
         let address: IpAddr = address.parse().unwrap();
-        assert_eq!(AddressPolicy { allow_private: false }.check(address), public, "{address}");
-        assert_eq!(AddressPolicy { allow_private: true }.check(address), private, "{address}");
+        let policy = |allow_private| AddressPolicy { allow_private, targets: Arc::default() };
+        assert_eq!(policy(false).check("h", address), public, "{address}");
+        assert_eq!(policy(true).check("h", address), private, "{address}");
+    }
+
+    #[track_caller]
+    fn check_listed(host: &str, address: &str, want: Result<(), Refusal>) {
+        let entries = ["hooks.example", "*.chat.example", "10.20.0.0/16", "169.254.0.0/16"];
+        let targets = entries.map(|entry| AllowedTarget::parse(entry).unwrap());
+        let policy = AddressPolicy { allow_private: false, targets: Arc::new(targets) };
+        assert_eq!(policy.check(host, address.parse().unwrap()), want, "{host} {address}");
+    }
+
+    #[test]
+    fn with_a_list_nothing_else_is_allowed() {
+        check_listed("hooks.example", "1.1.1.1", Ok(()));
+        check_listed("a.chat.example", "1.1.1.1", Ok(()));
+        check_listed("evil.example", "1.1.1.1", Err(Refusal::Unlisted));
+        check_listed("1.1.1.1", "1.1.1.1", Err(Refusal::Unlisted));
+    }
+
+    #[test]
+    fn a_listed_name_does_not_lead_inside_and_a_listed_network_does() {
+        check_listed("hooks.example", "10.1.1.1", Err(Refusal::Private));
+        check_listed("hooks.example", "127.0.0.1", Err(Refusal::Private));
+        check_listed("relay.heart.internal", "10.20.1.1", Ok(()));
+        check_listed("relay.heart.internal", "::ffff:10.20.1.1", Ok(()));
+        check_listed("hooks.example", "169.254.169.254", Err(Refusal::Metadata));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::dispatch::{Limits, StormLimits};
-use super::{AddressPolicy, SecretUrl};
+use super::{AddressPolicy, AllowedTarget, SecretUrl};
 use crate::base::units::HumanDuration;
 
 /// How the body of the built-in webhook is written.
@@ -34,6 +34,8 @@ pub struct Config {
     /// Whether a webhook may go to loopback, private and link-local addresses. Unset: only while
     /// every listener is on loopback itself.
     pub allow_private_targets: Option<bool>,
+    /// Hosts and networks that notifications may go to; empty: every one.
+    pub targets: Vec<AllowedTarget>,
     /// Labels whose values make a group.
     pub group_by: Vec<String>,
     /// How long a new group waits for more alerts.
@@ -73,6 +75,7 @@ impl Default for Config {
             signing_secret_file: None,
             external_url: "http://localhost:7070".to_owned(),
             allow_private_targets: None,
+            targets: Vec::new(),
             group_by: vec!["alertname".to_owned(), "commons".to_owned()],
             group_wait: HumanDuration::from_secs(30),
             group_interval: HumanDuration::from_secs(300),
@@ -94,7 +97,10 @@ impl Default for Config {
 impl Config {
     /// Returns where webhooks may go; `is_local` says whether every listener is on loopback.
     pub fn address_policy(&self, is_local: bool) -> AddressPolicy {
-        AddressPolicy { allow_private: self.allow_private_targets.unwrap_or(is_local) }
+        AddressPolicy {
+            allow_private: self.allow_private_targets.unwrap_or(is_local),
+            targets: self.targets.clone().into(),
+        }
     }
 
     /// Returns the section without what a reload puts in force.

@@ -32,8 +32,8 @@ impl Service<Uri> for CheckedConnector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let policy = self.policy;
-        Box::pin(async move { connect(policy, Place::of(&uri)).await.map(TokioIo::new) })
+        let policy = self.policy.clone();
+        Box::pin(async move { connect(&policy, Place::of(&uri)).await.map(TokioIo::new) })
     }
 }
 
@@ -53,11 +53,11 @@ impl<'a> Place<'a> {
 }
 
 /// Connects to a host at an address that the policy allows.
-pub(super) async fn connect(policy: AddressPolicy, place: Place<'_>) -> io::Result<TcpStream> {
+pub(super) async fn connect(policy: &AddressPolicy, place: Place<'_>) -> io::Result<TcpStream> {
     let Place { host, port } = place;
     let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
     for address in &addresses {
-        policy.check(address.ip()).map_err(|refusal| {
+        policy.check(host, address.ip()).map_err(|refusal| {
             let reason = format!("address {} of {host} {refusal}", address.ip());
             io::Error::new(io::ErrorKind::PermissionDenied, reason)
         })?;

@@ -11,6 +11,7 @@
 //! [`Store`]. Where the store keeps its bytes is the caller's business.
 
 mod address;
+mod allowed;
 mod config;
 mod connect;
 mod dispatch;
@@ -39,12 +40,15 @@ pub(crate) mod fuzzing;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_receivers;
 
 use async_trait::async_trait;
 
 use crate::base::Kind;
 
 pub use address::{AddressPolicy, Refusal};
+pub use allowed::{AllowedTarget, AllowedTargetError};
 pub use config::{Config, Format};
 pub use dispatch::{
     AlertStatus, AlertView, AlertsFilter, GroupView, HeldBack, Silence, SilenceDef, SilenceMatcher,

@@ -177,6 +177,19 @@ impl Policy {
         }
     }
 
+    /// Returns the other routes of the same name that tell the same receiver: what differs is when.
+    pub(super) fn twins(&self, idx: usize) -> Vec<usize> {
+        let receiver = &self.routes[idx].receiver;
+        let others = (0..self.routes.len()).filter(|other| *other != idx);
+        let of_receiver: Vec<usize> =
+            others.filter(|other| self.routes[*other].receiver == *receiver).collect();
+        if of_receiver.is_empty() {
+            return of_receiver;
+        }
+        let key = self.route_key(idx);
+        of_receiver.into_iter().filter(|other| self.route_key(*other) == key).collect()
+    }
+
     /// Returns the labels that every alert on a route has by the route's own matchers and those above.
     pub(super) fn route_labels(&self, idx: usize) -> Vec<(String, String)> {
         let route = &self.routes[idx];
@@ -240,6 +253,11 @@ impl Policy {
     /// Returns whether a time interval has this name.
     pub fn has_interval(&self, name: &str) -> bool {
         self.intervals.contains_key(name)
+    }
+
+    /// Returns every way of telling, for people, with the host that it goes to.
+    pub fn hosts(&self) -> impl Iterator<Item = (String, &str)> {
+        self.desks().map(|(name, _, integration)| (name, integration.target.url.host()))
     }
 
     /// Returns every way of telling, by the name under which its queue is kept.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use base64::Engine as _;
 use bytes::Bytes;
+use chrono::DateTime;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
@@ -90,7 +91,7 @@ impl WebhookSender {
             .with_webpki_roots()
             .https_or_http()
             .enable_http1()
-            .wrap_connector(CheckedConnector { policy });
+            .wrap_connector(CheckedConnector { policy: policy.clone() });
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(Duration::from_secs(30))
             .build(connector);
@@ -100,7 +101,7 @@ impl WebhookSender {
     async fn attempt(&self, delivery: &Delivery) -> Outcome {
         if let Speech::Email(email) = &delivery.target.speech {
             return match serde_json::from_str(&delivery.body) {
-                Ok(letter) => mail::send(self.policy, &email.relay, &letter).await,
+                Ok(letter) => mail::send(&self.policy, &email.relay, &letter).await,
                 Err(error) => failed(format!("the stored message cannot be read: {error}")),
             };
         }
@@ -112,7 +113,7 @@ impl WebhookSender {
             Ok(response) => {
                 let (head, body) = response.into_parts();
                 drop(Limited::new(body, ANSWER_BYTES_MAX).collect().await);
-                judge(head.status, &head.headers)
+                judge(head.status, &head.headers, self.clock.now_ms())
             }
             Err(error) => failed(chain(&error)),
         }
@@ -157,7 +158,7 @@ impl Sender for WebhookSender {
 }
 
 /// Says what an answer means: only what may be different next time is tried again.
-fn judge(status: StatusCode, headers: &HeaderMap) -> Outcome {
+fn judge(status: StatusCode, headers: &HeaderMap, now_ms: i64) -> Outcome {
     let come_again = status.is_server_error()
         || matches!(status.as_u16(), 408 | 425)
         || status == StatusCode::TOO_MANY_REQUESTS;
@@ -166,15 +167,20 @@ fn judge(status: StatusCode, headers: &HeaderMap) -> Outcome {
         status if come_again => Outcome::Failed {
             reason: format!("answered {}", status.as_u16()),
             status: Some(status.as_u16()),
-            retry_after: retry_after(headers),
+            retry_after: retry_after(headers, now_ms),
         },
         status => Outcome::Refused { status: status.as_u16() },
     }
 }
 
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let secs = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(secs))
+/// Reads `Retry-After`: seconds, or a date (RFC 9110).
+fn retry_after(headers: &HeaderMap, now_ms: i64) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(secs) = text.parse() {
+        return Some(Duration::from_secs(secs));
+    }
+    let at_ms = DateTime::parse_from_rfc2822(text).ok()?.timestamp_millis();
+    Some(Duration::from_millis(at_ms.saturating_sub(now_ms).max(0).unsigned_abs()))
 }
 
 pub(super) fn failed(reason: String) -> Outcome {
@@ -199,7 +205,7 @@ mod tests {
 
     #[track_caller]
     fn check(status: u16, want: &str) {
-        let got = match judge(StatusCode::from_u16(status).unwrap(), &HeaderMap::new()) {
+        let got = match judge(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), 0) {
             Outcome::Delivered { .. } => "delivered",
             Outcome::Refused { .. } => "refused",
             Outcome::Failed { .. } => "failed",
@@ -222,12 +228,24 @@ mod tests {
 
     #[test]
     fn the_receiver_may_ask_for_a_pause() {
-        let mut headers = HeaderMap::new();
-        headers.insert(RETRY_AFTER, "7".parse().unwrap());
+        // 1994-11-06T08:49:30Z
+        let now_ms = 784_111_770_000;
+        for (text, want) in [
+            ("7", Some(7)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(7)),
+            ("Sun, 06 Nov 1994 08:49:00 GMT", Some(0)),
+            ("soon", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, text.parse().unwrap());
 
-        let outcome = judge(StatusCode::TOO_MANY_REQUESTS, &headers);
+            let outcome = judge(StatusCode::TOO_MANY_REQUESTS, &headers, now_ms);
 
-        let want = Some(Duration::from_secs(7));
-        assert!(matches!(outcome, Outcome::Failed { retry_after, .. } if retry_after == want));
+            let want = want.map(Duration::from_secs);
+            assert!(
+                matches!(outcome, Outcome::Failed { retry_after, .. } if retry_after == want),
+                "{text}: {outcome:?}"
+            );
+        }
     }
 }

@@ -428,7 +428,8 @@ fn serve(answer: &'static str) -> (u16, std::thread::JoinHandle<String>) {
 
 fn sender(allow_private: bool) -> WebhookSender {
     let clock = ManualClock::at_ms(12_000);
-    WebhookSender::new(AddressPolicy { allow_private }, Some(Signer::new("key")), clock)
+    let policy = AddressPolicy { allow_private, targets: Arc::default() };
+    WebhookSender::new(policy, Some(Signer::new("key")), clock)
 }
 
 fn delivery(url: &str) -> Delivery {

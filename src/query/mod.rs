@@ -43,7 +43,7 @@ pub use engine::{Engine, EngineParts};
 pub use error::QueryError;
 pub use limits::Config;
 pub use metrics::Metrics;
-pub use session::{Options, SampleQuery, Selection, Session, may_see};
+pub use session::{Options, SampleQuery, Selection, Session, may_see, within};
 pub use session_delete::{Deletions, Doomed};
 pub use session_logs::{LogqlAnswer, Tail};
 pub use sql::{Param, Truncated, check_sql};

@@ -427,6 +427,17 @@ pub fn may_see(grant: &Grant, labels: &Labels) -> bool {
     }
 }
 
+/// Returns a grant that reads no more than the commons that labels name, and nothing that the grant does
+/// not read; where they name none it is the grant itself.
+pub fn within(grant: &Grant, labels: &Labels) -> Grant {
+    let Some(name) = labels.get("commons") else { return grant.clone() };
+    let read = match Commons::from_stored(name) {
+        Ok(commons) if grant.read.covers(&commons) => ReadScope::Only([commons].into()),
+        _ => ReadScope::Nothing,
+    };
+    Grant { read, ..grant.clone() }
+}
+
 fn role_name(role: Role) -> &'static str {
     match role {
         Role::Viewer => "viewer",

@@ -23,6 +23,9 @@ use super::state::{self, SavedGroup};
 use super::view::{AlertsView, GroupView, RulesFilter, RulesView};
 use super::{Config, Metrics, RulesError, STALE_BITS, World, schedule};
 
+/// What those are told of a failed evaluation who may not see every commons.
+const ERROR_UNSEEN: &str = "the evaluation failed; why may name series of other commons, so it is shown \
+    only to those who read all of them";
 /// How often the clock is looked at. Short, since the clock may run faster than the world.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How long a stop waits for evaluations under way.
@@ -325,12 +328,17 @@ impl RuleSet {
     }
 
     /// Returns what `/api/v1/rules` shows. Alerts that `visible` refuses by their labels are left out;
-    /// the rules themselves are common property.
+    /// the rules themselves are common property. Why one failed may name series of any commons: that is
+    /// for those to whom `visible` shows what has no labels at all.
     pub fn rules_view(&self, filter: &RulesFilter, visible: &dyn Fn(&Labels) -> bool) -> RulesView {
         let shown = self.shown();
         let mut groups: Vec<GroupView> =
             shown.iter().filter_map(|shown| filter.apply(&shown.view)).collect();
+        let sees_all = visible(&Labels::empty());
         for rule in groups.iter_mut().flat_map(|group| &mut group.rules) {
+            if !sees_all {
+                rule.last_error = rule.last_error.take().map(|_| ERROR_UNSEEN.to_owned());
+            }
             if let Some(alerts) = &mut rule.alerts {
                 alerts.retain(|alert| visible(&alert.labels));
                 let worst = alerts.iter().map(|alert| alert.state).max();

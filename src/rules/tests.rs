@@ -570,6 +570,26 @@ fn alerts_of_a_commons_that_the_reader_may_not_see_are_left_out() {
     assert_eq!(rules.groups[0].rules[0].state, Some(AlertState::Inactive), "nor that there is one");
 }
 
+#[test]
+fn why_a_rule_failed_is_for_those_who_see_everything() {
+    let bench =
+        Bench::new("groups: [{name: g, rules: [{alert: A, expr: x}, {record: r, expr: x}]}]");
+    bench.world.fail("x");
+    bench.at(1);
+    let errors = |visible: &dyn Fn(&Labels) -> bool| {
+        let groups = bench.set.rules_view(&RulesFilter::default(), visible).groups;
+        let rules = groups.into_iter().flat_map(|group| group.rules);
+        rules.map(|rule| (rule.health, rule.last_error.unwrap())).collect::<Vec<_>>()
+    };
+
+    let all = errors(&|_| true);
+    assert_eq!(all, [("err", "query timed out".to_owned()), ("err", "query timed out".to_owned())]);
+    for (health, error) in errors(&|labels| labels.get("commons") == Some("heart")) {
+        assert_eq!(health, "err");
+        assert!(!error.contains("timed out") && error.contains("other commons"), "{error}");
+    }
+}
+
 /// Every `tests/cases/rules/*.bad.yml` says on top which mistakes are to be reported; a `*` at the end
 /// stands for words that are the YAML reader's.
 #[test]

@@ -68,6 +68,21 @@ fn an_override_ends_by_itself() {
 }
 
 #[test]
+fn a_result_is_judged_afterwards_as_it_was_then() {
+    let rule = Bench::new(FANNED).rules().remove(0);
+    let passes = |commons: &str, value: f64, at_ms: i64| {
+        rule.passes(&Labels::from_pairs([("commons", commons)]), value, at_ms)
+    };
+    let day_ms = 86_400_000;
+
+    assert!(passes("heart", 6.0, 0) && !passes("heart", 5.0, 0));
+    assert!(!passes("canine", 6.0, 0) && passes("canine", 11.0, 0));
+    assert!(!passes("moon", 6.0, 0), "it is off there");
+    assert!(!passes("sun", 6.0, day_ms - 1) && passes("sun", 6.0, day_ms), "until it ended");
+    assert!(rule.sets_label("owner") && !rule.sets_label("commons"));
+}
+
+#[test]
 fn who_overrides_what_is_listed_with_its_place() {
     let bench = Bench::new(FANNED);
     let all: Vec<OverrideView> = bench.rules().remove(0).overrides;

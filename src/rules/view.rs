@@ -10,7 +10,7 @@ use crate::model::Labels;
 
 use super::alert::{Alert, AlertState};
 use super::def::{AlertDef, GroupDef, RuleDef};
-use super::dialect::Dialect;
+use super::dialect::{Asked, Dialect};
 use super::group::{Group, Health, Rule};
 use super::overrides::{Override, Threshold};
 use super::text::Template;
@@ -42,6 +42,9 @@ pub struct GroupView {
     pub rules: Vec<RuleView>,
     /// Seconds between evaluations.
     pub interval: f64,
+    /// How far behind their time evaluations look, in ms.
+    #[serde(skip)]
+    pub query_offset_ms: i64,
     /// The most alerts or series a rule may yield; 0 is no limit.
     pub limit: usize,
     /// Seconds the last evaluation took.
@@ -61,6 +64,12 @@ pub struct RuleView {
     pub name: String,
     /// The expression, formatted.
     pub query: String,
+    /// What is asked; unlike `query` without the threshold.
+    #[serde(skip)]
+    pub asked: Asked,
+    /// What a result must pass, where that is not in the expression.
+    #[serde(skip)]
+    pub threshold: Option<Threshold>,
     /// The language; PromQL is not said, as Prometheus knows no other.
     #[serde(skip_serializing_if = "is_promql")]
     pub language: Dialect,
@@ -117,6 +126,12 @@ pub struct OverrideView {
     /// Until when it holds, ms since 1970 UTC.
     #[serde(skip)]
     pub until_ms: Option<i64>,
+    /// The number that is compared with.
+    #[serde(skip)]
+    pub threshold: Option<f64>,
+    /// The rule does not hold for this commons.
+    #[serde(skip)]
+    pub is_off: bool,
     /// Why, in somebody's words.
     pub why: String,
     /// Where it stands: file and line.
@@ -194,12 +209,13 @@ fn wanted(names: &[String], name: &str) -> bool {
 
 impl GroupView {
     pub(super) fn of(group: &Group) -> Self {
-        let GroupDef { name, file, limit, interval_ms, .. } = group.def.as_ref();
+        let GroupDef { name, file, limit, interval_ms, query_offset_ms, .. } = group.def.as_ref();
         Self {
             name: name.clone(),
             file: file.clone(),
             rules: group.rules.iter().map(RuleView::of).collect(),
             interval: secs(*interval_ms),
+            query_offset_ms: *query_offset_ms,
             limit: *limit,
             evaluation_time: secs_of_ns(group.duration_ns),
             last_evaluation: time_or_zero(group.last_ms),
@@ -214,6 +230,8 @@ impl RuleView {
             state: None,
             name: rule.def.name().to_owned(),
             query: rule.def.query().to_owned(),
+            asked: rule.def.asked().clone(),
+            threshold: None,
             language: rule.def.asked().dialect,
             range: None,
             overrides: Vec::new(),
@@ -244,6 +262,7 @@ impl RuleView {
                 view.overrides =
                     def.overrides.iter().map(|one| OverrideView::of(def, one)).collect();
                 view.kind = RuleKind::Alerting;
+                view.threshold = def.threshold;
                 view.state = Some(rule.alerts.state());
                 view.duration = Some(secs(def.hold_ms));
                 view.keep_firing_for = Some(secs(def.keep_firing_ms));
@@ -253,6 +272,27 @@ impl RuleView {
             }
         }
         view
+    }
+}
+
+impl RuleView {
+    /// Returns whether a result is an alert at a time: it passes the threshold, that of its commons where
+    /// there is one, and its commons has the rule on.
+    pub fn passes(&self, labels: &Labels, value: f64, at_ms: i64) -> bool {
+        let holds = |one: &&OverrideView| {
+            labels.get("commons") == Some(one.commons.as_str())
+                && one.until_ms.is_none_or(|until_ms| at_ms < until_ms)
+        };
+        let own = self.overrides.iter().find(holds);
+        let limit = own.and_then(|own| own.threshold);
+        own.is_none_or(|own| !own.is_off)
+            && self.threshold.is_none_or(|threshold| threshold.holds(value, limit))
+    }
+
+    /// Returns whether the rule, or what its commons has different, gives its alerts a label.
+    pub fn sets_label(&self, name: &str) -> bool {
+        self.labels.as_ref().is_some_and(|labels| labels.contains_key(name))
+            || self.overrides.iter().any(|one| one.own.contains_key(name))
     }
 }
 
@@ -284,6 +324,8 @@ impl OverrideView {
             own,
             until: one.until_ms.map(rfc3339),
             until_ms: one.until_ms,
+            threshold: one.threshold,
+            is_off: one.is_off,
             why: one.why.clone(),
             place: format!("{}:{}", one.file, one.line),
         }

@@ -1,4 +1,5 @@
-//! What lay near an alert: lines of its commons and service, traces that failed, alerts like it before.
+//! What lay near an alert: lines of its commons and service, traces that failed, traces that the series of its
+//! rule point to, alerts like it before.
 //!
 //! Lines that speak of errors come first; where there is none, the last ones before the alert. What
 //! cannot be asked is left out with its reason: an explanation with a gap is better than none.
@@ -6,13 +7,15 @@
 use serde_json::{Value, json};
 
 use super::super::{Api, AskOptions, time};
+use crate::model::exemplar::{Exemplar, SeriesExemplars};
 use crate::model::{Grant, Labels};
 use crate::notify::What;
 use crate::query::logql::{LogRange, Steps};
+use crate::query::promql::format_value;
 use crate::query::{LogqlAnswer, Param, may_see};
 
 /// What only those may see who may ask for logs and traces.
-pub(super) const NEEDS_DEVELOPER: [&str; 2] = ["lines", "traces"];
+pub(super) const NEEDS_DEVELOPER: [&str; 3] = ["lines", "traces", "exemplars"];
 
 /// How far around an alert's beginning is looked.
 const BEFORE_MS: i64 = 5 * 60_000;
@@ -20,8 +23,11 @@ const AFTER_MS: i64 = 60_000;
 /// The most lines, traces and similar alerts.
 const LINES_MAX: usize = 10;
 const SIMILAR_MAX: usize = 10;
+const EXEMPLARS_MAX: usize = 5;
 /// How much of a line is kept.
 const LINE_BYTES_MAX: usize = 2_000;
+/// The labels by which a series belongs to an alert.
+const TAGS: [&str; 4] = ["commons", "service", "env", "cluster"];
 /// How far back similar alerts are sought, and in how many lines of the ledger.
 const SIMILAR_MS: i64 = 30 * 86_400_000;
 const SCAN_MAX: usize = 20_000;
@@ -33,7 +39,7 @@ const TRACES: &str = "SELECT trace_id, name, max(duration_ns) AS duration_ns, mi
     start_time FROM spans WHERE commons = $1 AND ($2 = '' OR service = $2) AND start_time >= $3 AND \
     start_time <= $4 AND status_code = 'error' GROUP BY trace_id, name ORDER BY duration_ns DESC LIMIT 5";
 
-/// Adds what lay near an alert to what is shown of it.
+/// Adds what lay near an alert to what is shown of it; its rule is there already.
 pub(super) async fn add(
     api: &Api,
     grant: &Grant,
@@ -50,6 +56,11 @@ pub(super) async fn add(
     let span = (starts_at_ms.saturating_sub(BEFORE_MS), starts_at_ms.saturating_add(AFTER_MS));
     shown["lines"] = lines(api, grant, (commons, service), span).await;
     shown["traces"] = traces(api, grant, (commons, service), span).await;
+    if shown["rule"]["language"] == "promql"
+        && let Some(query) = shown["rule"]["query"].as_str()
+    {
+        shown["exemplars"] = exemplars(api, grant, query, labels, span).await;
+    }
 }
 
 async fn lines(
@@ -128,6 +139,34 @@ async fn traces(
         Ok(found) => found["rows"].clone(),
         Err(reason) => json!({ "error": reason }),
     }
+}
+
+/// Returns the traces of which the series of the rule's expression are examples, the greatest values first:
+/// of a latency, those who waited longest.
+async fn exemplars(api: &Api, grant: &Grant, query: &str, of: &Labels, span: (i64, i64)) -> Value {
+    let found = match api.ask.exemplars(grant, query, span).await {
+        Ok(found) => found.list,
+        Err(error) => return json!({ "error": error.to_string() }),
+    };
+    let belongs = |one: &&SeriesExemplars| {
+        let mut tags = one.labels.iter().filter(|(name, _)| TAGS.contains(name));
+        tags.all(|(name, value)| of.get(name).is_none_or(|of| of == value))
+    };
+    let mut all: Vec<(&Labels, &Exemplar)> = found
+        .iter()
+        .filter(belongs)
+        .flat_map(|one| one.exemplars.iter().map(move |exemplar| (&one.labels, exemplar)))
+        .collect();
+    all.sort_by(|(_, a), (_, b)| b.value.total_cmp(&a.value));
+    let shown = all.iter().take(EXEMPLARS_MAX).map(|(series, exemplar)| {
+        json!({
+            "trace": exemplar.labels.get("trace_id"),
+            "value": format_value(exemplar.value),
+            "time": time::rfc3339(exemplar.timestamp_ns.div_euclid(1_000_000)),
+            "series": series,
+        })
+    });
+    Value::Array(shown.collect())
 }
 
 /// Returns alerts of the same name and commons that began before.

@@ -1,8 +1,8 @@
 //! Why an alert was told, or not: its rule and what that found, its routes, what held it back, and
 //! every attempt to tell somebody. Asked for a rule that is silent: why.
 //!
-//! Of an alert, what was kept when it began or ended is shown as well (`to_keep`): that opens when the
-//! store and the ledger have long forgotten.
+//! Of an alert, what was kept when it began or ended is shown as well (`to_keep`, `kept`): that opens
+//! when the store and the ledger have long forgotten. What rules found is asked again (`again`).
 
 use std::sync::Arc;
 
@@ -15,26 +15,21 @@ use serde_json::{Value, json};
 use super::super::error::ApiError;
 use super::super::json::success_value;
 use super::super::params::Params;
-use super::super::{Api, AskOptions, Need, alertmanager, time};
+use super::super::{Api, alertmanager, time};
+use super::again::{Again, Found, Times};
+use super::kept::{FAILED, kept};
 use super::records::{Wanted, read};
 use super::{KeptAlert, evidence, page, wanted};
 use crate::base::Kind;
 use crate::model::{Grant, Labels};
 use crate::notify::{AlertView, AlertsFilter, fingerprint_text};
-use crate::query::LogqlAnswer;
-use crate::query::logql::{LogRange, Steps};
-use crate::query::may_see;
-use crate::query::promql::{self, ParseLimits, format_value};
+use crate::query::{may_see, within};
 use crate::rules::{Dialect, GroupView, RuleKind, RuleView, RulesFilter};
 
 /// How long before an alert's beginning is looked: what led to it.
 const LEAD_MS: i64 = 3_600_000;
 /// The most records that are kept of one alert.
 const KEPT_RECORDS_MAX: usize = 200;
-/// The most moments at which a rule's expression is looked at again.
-const MOMENTS_MAX: i64 = 240;
-/// The most series that are shown.
-const SERIES_MAX: usize = 20;
 
 pub(super) async fn explain(
     State(api): State<Api>,
@@ -115,31 +110,6 @@ async fn explain_alert(
     Ok(shown)
 }
 
-/// Returns what was kept of an alert, as far as a caller may see it.
-async fn kept(
-    api: &Api,
-    grant: &Grant,
-    fingerprint: &str,
-    started_ms: i64,
-) -> Result<Option<Value>, ApiError> {
-    let kept = api.kept.get(fingerprint, started_ms).await;
-    let kept = kept.map_err(|reason| ApiError::new(Kind::Internal, reason))?;
-    let Some(mut kept) = kept else { return Ok(None) };
-    let pairs = kept["labels"].as_object().into_iter().flatten();
-    let labels: Labels =
-        pairs.map(|(name, value)| (name, value.as_str().unwrap_or_default())).collect();
-    if !may_see(grant, &labels) {
-        return Ok(None);
-    }
-    if Need::Sql.check(Some(grant)).is_err()
-        && let Some(fields) = kept.as_object_mut()
-    {
-        // Lines and traces are for those who may ask for them.
-        fields.retain(|name, _| !evidence::NEEDS_DEVELOPER.contains(&name.as_str()));
-    }
-    Ok(Some(kept))
-}
-
 /// Returns everything that is worth keeping of an alert: what its rule found, whom its routes tell, what
 /// became of it so far, and what lay nearby.
 pub(crate) async fn to_keep(
@@ -175,7 +145,8 @@ pub(crate) async fn to_keep(
         },
         "records": of_alert(&found.records, fingerprint),
     });
-    evidence::add(api, grant, labels, *starts_at_ms, &mut shown).await;
+    // Whoever may see the alert may see what lay near it: its commons, and no other.
+    evidence::add(api, &within(grant, labels), labels, *starts_at_ms, &mut shown).await;
     Ok(shown)
 }
 
@@ -236,13 +207,7 @@ async fn explain_rule(
     times: Times,
 ) -> Value {
     let rule = &narrowed(rule, grant, of);
-    let left = compared(rule);
-    let asked = |query| asked_again(rule, query, times, group.interval);
-    let evaluations = series(api, grant, asked(&rule.query), of).await;
-    let operand = match &left {
-        Some(left) => series(api, grant, asked(left), of).await,
-        None => Value::Null,
-    };
+    let found = Again { group, rule, of, times }.ask(api, grant).await;
     json!({
         "file": group.file,
         "group": group.name,
@@ -257,10 +222,11 @@ async fn explain_rule(
         "lastError": rule.last_error,
         "lastEvaluation": rule.last_evaluation,
         "alerts": rule.alerts,
-        "evaluations": evaluations,
-        "compared": left,
-        "comparedValues": operand,
-        "why": why(rule, &evaluations, &operand),
+        "evaluations": found.evaluations,
+        "compared": found.compared,
+        "comparedValues": found.compared_values,
+        "unasked": found.unasked,
+        "why": why(rule, &found),
     })
 }
 
@@ -281,114 +247,11 @@ fn narrowed(rule: &RuleView, grant: &Grant, of: Option<&Labels>) -> RuleView {
     rule
 }
 
-/// Returns what an alerting expression watches: the left side of its comparison.
-fn compared(rule: &RuleView) -> Option<String> {
-    if rule.language != Dialect::Promql {
-        return None;
-    }
-    let expr = promql::parse(&rule.query, &ParseLimits::default()).ok()?;
-    promql::watched(&expr).map(|left| left.to_string())
-}
-
-/// An expression that is asked again at the evaluations of a time.
-struct Again<'a> {
-    language: Dialect,
-    query: &'a str,
-    times: (i64, i64, i64),
-}
-
-/// At which times an expression is asked again.
-#[derive(Debug, Clone, Copy)]
-struct Times {
-    start_ms: i64,
-    end_ms: i64,
-    /// An evaluation, around which every one is shown.
-    around_ms: Option<i64>,
-}
-
-impl Times {
-    /// Spreads the moments over a time.
-    fn within((start_ms, end_ms): (i64, i64)) -> Self {
-        Self { start_ms, end_ms, around_ms: None }
-    }
-
-    /// Takes every evaluation before and after one, none later than the end.
-    fn around(at_ms: i64, end_ms: i64) -> Self {
-        Self { start_ms: i64::MIN, end_ms, around_ms: Some(at_ms) }
-    }
-
-    /// Returns start, end and step.
-    fn of_interval(self, interval_ms: i64) -> (i64, i64, i64) {
-        let half_ms = interval_ms.saturating_mul(MOMENTS_MAX / 2);
-        if let Some(at_ms) = self.around_ms {
-            let end_ms = self.end_ms.min(at_ms.saturating_add(half_ms));
-            return (at_ms.saturating_sub(half_ms), end_ms.max(at_ms), interval_ms);
-        }
-        let Self { start_ms, end_ms, .. } = self;
-        let step_ms = interval_ms.max((end_ms - start_ms) / MOMENTS_MAX).max(1_000);
-        (start_ms.max(end_ms - step_ms * MOMENTS_MAX), end_ms, step_ms)
-    }
-}
-
-fn asked_again<'a>(rule: &RuleView, query: &'a str, times: Times, interval_s: f64) -> Again<'a> {
-    #[expect(clippy::cast_possible_truncation, reason = "an interval is far below 2^53 ms")]
-    let interval_ms = ((interval_s * 1e3) as i64).max(1);
-    Again { language: rule.language, query, times: times.of_interval(interval_ms) }
-}
-
-/// Asks an expression again; of an alert, only the series it came from.
-async fn series(api: &Api, grant: &Grant, again: Again<'_>, of: Option<&Labels>) -> Value {
-    let (start_ms, end_ms, step_ms) = again.times;
-    let found = match again.language {
-        Dialect::Promql => {
-            let options = AskOptions::default();
-            let asked = api.ask.range(grant, again.query, again.times, options).await;
-            asked.map(|answer| answer.value)
-        }
-        Dialect::Logql => {
-            let ns = |ms: i64| ms.saturating_mul(1_000_000);
-            let range = LogRange {
-                start_ns: ns(start_ms),
-                end_ns: ns(end_ms),
-                limit: 1,
-                is_backward: true,
-                interval_ns: 0,
-            };
-            let steps = Steps { start_ms, end_ms, step_ms: Some(step_ms) };
-            let asked = api.logs.logql(grant, again.query, range, steps, AskOptions::default());
-            asked.await.map(|found| match found.answer {
-                LogqlAnswer::Numbers(answer, _) => answer.value,
-                LogqlAnswer::Lines(_) => promql::Value::Matrix(Vec::new()),
-            })
-        }
-        // These look at a window of their own; what they found is in the alert's own values.
-        Dialect::Traceql | Dialect::Sql => return Value::Null,
-    };
-    let found = match found {
-        Ok(promql::Value::Matrix(found)) => found,
-        Ok(_) => return json!([]),
-        Err(error) => return json!({ "error": error.to_string() }),
-    };
-    let belongs = |labels: &Labels| {
-        of.is_none_or(|of| {
-            let mut own = labels.iter().filter(|(name, _)| *name != "__name__");
-            own.all(|(name, value)| of.get(name).is_none_or(|of| of == value))
-        })
-    };
-    let shown = found.iter().filter(|one| belongs(&one.labels)).take(SERIES_MAX).map(|one| {
-        let values = one.timestamps_ms.iter().zip(&one.values);
-        let values: Vec<Value> =
-            values.map(|(at_ms, v)| json!([time::rfc3339(*at_ms), format_value(*v)])).collect();
-        json!({ "labels": one.labels, "values": values })
-    });
-    Value::Array(shown.collect())
-}
-
 /// Says in sentences why a rule is where it is.
-fn why(rule: &RuleView, evaluations: &Value, operand: &Value) -> Vec<String> {
+fn why(rule: &RuleView, found: &Found) -> Vec<String> {
     let mut why = Vec::new();
     if let Some(error) = &rule.last_error {
-        why.push(format!("its last evaluation failed: {error}"));
+        why.push(format!("{FAILED}{error}"));
     }
     if rule.health == "unknown" {
         why.push("it has not been evaluated yet".to_owned());
@@ -406,17 +269,16 @@ fn why(rule: &RuleView, evaluations: &Value, operand: &Value) -> Vec<String> {
             one.own.iter().map(|(name, text)| format!("{name} {text}")).collect();
         why.push(format!("for {} it has another {} ({})", one.commons, own.join(", "), one.place));
     }
-    if evaluations.is_null() {
-        why.push("what it found is not asked again in this language".to_owned());
-        return why;
-    }
     let n_of = |value: &Value| value.as_array().map_or(0, Vec::len);
-    match (n_of(evaluations), n_of(operand)) {
-        (0, 0) if operand.is_null() => why.push("its expression yields nothing".to_owned()),
-        (0, 0) => why.push(
-            "what it watches yields nothing: the metrics are not there, or their labels differ"
-                .to_owned(),
-        ),
+    match (n_of(&found.evaluations), n_of(&found.compared_values)) {
+        (0, 0) if found.compared.is_none() => why.push("its expression yields nothing".to_owned()),
+        (0, 0) => why.push(format!(
+            "what it watches yields nothing: {}",
+            match rule.language {
+                Dialect::Promql => "the metrics are not there, or their labels differ",
+                _ => "what it looks for is not there",
+            }
+        )),
         (0, n) => why.push(format!(
             "what it watches yields {n} series, none of which passes the comparison"
         )),

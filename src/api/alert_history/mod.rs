@@ -3,8 +3,10 @@
 //! A caller sees the records of alerts of its commons; of a notification that tells of others as well
 //! it sees only its own. What names no known alert is for those who read everything.
 
+mod again;
 mod evidence;
 mod explain;
+mod kept;
 mod page;
 mod records;
 

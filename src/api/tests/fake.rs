@@ -17,7 +17,9 @@ use crate::query::traceql::{
     self, Attribute, Counted, Counting, Found, Menu, Names, Search, Trace, Values,
 };
 use crate::query::{Doomed, Param, SampleQuery, SqlAnswer, Truncated};
-use crate::rules::{AlertsView, Dialect, GroupView, RuleKind, RuleView, RulesFilter, RulesView};
+use crate::rules::{
+    AlertsView, Dialect, GroupView, Question, RuleKind, RuleView, RulesFilter, RulesView,
+};
 use crate::storage::deletion::Progress;
 use crate::storage::{Receipt, Taken};
 
@@ -360,6 +362,8 @@ fn rule(name: &str, severity: &str) -> RuleView {
         state: None,
         name: name.to_owned(),
         query: "up == 0".to_owned(),
+        asked: Question::promql("up == 0").to_asked(),
+        threshold: None,
         language: Dialect::Promql,
         range: None,
         overrides: Vec::new(),
@@ -385,6 +389,7 @@ impl RuleViews for Fake {
             file: "a.yml".to_owned(),
             rules,
             interval: 60.0,
+            query_offset_ms: 0,
             limit: 0,
             evaluation_time: 0.0,
             last_evaluation: "2026-11-21T00:00:00Z".to_owned(),

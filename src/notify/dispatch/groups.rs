@@ -36,6 +36,9 @@ pub(super) struct Pace {
 pub(super) struct StoredGroup {
     /// Its route's name.
     pub(super) route: String,
+    /// Whom it tells: routes of the same name may tell several.
+    #[serde(default)]
+    pub(super) receiver: String,
     #[serde(with = "labels_as_map")]
     pub(super) labels: Labels,
     pub(super) pace: Pace,

@@ -21,6 +21,8 @@ mod view;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_converge;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -35,7 +37,7 @@ pub(super) use alerts::Held;
 pub use groups::HeldBack;
 use groups::{Group, GroupId, Pace};
 use inhibit::Inhibitor;
-use log::{NotificationLog, Standing, Told};
+use log::{LogKey, NotificationLog, Standing, Told};
 pub(super) use restore::{Change, Place};
 use silences::Silences;
 pub use silences::{Silence, SilenceDef, SilenceMatcher, SilenceState};
@@ -240,7 +242,7 @@ impl Dispatcher {
             news.extend(self.look_at(id.0, &mut group, now_ms, is_waiting));
             self.changed.insert(Place::Group(id.clone()));
             if group.alerts.is_empty() {
-                self.forget_told(&group.key);
+                self.forget_told(&id, &group.key);
             } else {
                 self.groups.insert(id, group);
             }
@@ -287,7 +289,7 @@ impl Dispatcher {
                 news.extend(self.tell(group, &heard, about, now_ms));
             }
         }
-        self.let_go(group, now_ms);
+        self.let_go(route_idx, group, now_ms);
         news
     }
 
@@ -387,7 +389,7 @@ impl Dispatcher {
     }
 
     /// Lets go of the alerts that are over. One that ended unheard is unknown to its receivers again.
-    fn let_go(&mut self, group: &mut Group, now_ms: i64) {
+    fn let_go(&mut self, route_idx: usize, group: &mut Group, now_ms: i64) {
         let is_over = |fp: &u64| self.alerts.get(*fp).is_none_or(|held| held.is_over(now_ms));
         let over: Vec<u64> = group.alerts.iter().copied().filter(is_over).collect();
         for fingerprint in over {
@@ -396,19 +398,28 @@ impl Dispatcher {
             let what = Happened::Ended { alert };
             self.notes.push(Note { fingerprint, group_key: group.key.clone(), what });
             if group.held_back.remove(&fingerprint).is_some() {
-                self.unhear(&group.key, fingerprint);
+                self.unhear(route_idx, &group.key, fingerprint);
             }
             self.release(fingerprint);
         }
     }
 
-    fn unhear(&mut self, group_key: &str, fingerprint: u64) {
-        let of_group = self.log.told.iter_mut().filter(|((key, _), _)| key == group_key);
-        for (key, told) in of_group {
-            if told.firing.remove(&fingerprint) {
-                self.changed.insert(Place::Told(key.clone()));
+    fn unhear(&mut self, route_idx: usize, group_key: &str, fingerprint: u64) {
+        for key in self.log_keys(route_idx, group_key) {
+            let told = self.log.told.get_mut(&key);
+            if told.is_some_and(|told| told.firing.remove(&fingerprint)) {
+                self.changed.insert(Place::Told(key));
             }
         }
+    }
+
+    /// Returns under which keys it is remembered what was told of a group of a route. Another route with
+    /// the same matchers has groups of the same name, and tells somebody else.
+    fn log_keys(&self, route_idx: usize, group_key: &str) -> Vec<LogKey> {
+        let receiver = &self.policy.routes[route_idx].receiver;
+        let of_receiver = self.policy.receivers.get(receiver);
+        let desks = of_receiver.iter().flat_map(|of| &of.integrations);
+        desks.map(|one| (group_key.to_owned(), desk_name(receiver, one))).collect()
     }
 
     fn release(&mut self, fingerprint: u64) {
@@ -422,11 +433,17 @@ impl Dispatcher {
         }
     }
 
-    fn forget_told(&mut self, group_key: &str) {
-        let keys = self.log.told.keys().filter(|(key, _)| key == group_key).cloned();
-        for key in keys.collect::<Vec<_>>() {
-            self.log.told.remove(&key);
-            self.changed.insert(Place::Told(key));
+    /// Forgets what was told of a group that is no more, unless another one tells the same people of the
+    /// same alerts under its name and has yet to say that they are over.
+    fn forget_told(&mut self, (route_idx, labels): &GroupId, group_key: &str) {
+        let twins = self.policy.twins(*route_idx);
+        if twins.into_iter().any(|twin| self.groups.contains_key(&(twin, labels.clone()))) {
+            return;
+        }
+        for key in self.log_keys(*route_idx, group_key) {
+            if self.log.told.remove(&key).is_some() {
+                self.changed.insert(Place::Told(key));
+            }
         }
     }
 

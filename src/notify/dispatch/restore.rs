@@ -65,9 +65,9 @@ impl Dispatcher {
             Place::Silence(id) => self.silences.get(id).map(bytes),
             Place::Told(key) => self.log.told.get(key).map(bytes),
             Place::Group(id) => self.groups.get(id).map(|group| {
-                let route = self.policy.route_key(id.0);
                 bytes(&StoredGroup {
-                    route,
+                    route: self.policy.route_key(id.0),
+                    receiver: self.policy.routes[id.0].receiver.clone(),
                     labels: group.labels.clone(),
                     pace: group.pace.clone(),
                     held_back: group.held_back.clone(),
@@ -112,7 +112,8 @@ impl Dispatcher {
             self.silences.restore(silence)?;
         } else if key.starts_with(GROUP) {
             let group: StoredGroup = serde_json::from_slice(bytes).map_err(fault)?;
-            paces.insert((group.route, group.labels), (group.pace, group.held_back));
+            let name = (group.route, group.receiver, group.labels);
+            paces.insert(name, (group.pace, group.held_back));
         } else if key.starts_with(TOLD) {
             let told: Told = serde_json::from_slice(bytes).map_err(fault)?;
             self.log.told.insert((told.group_key.clone(), told.desk.clone()), told);
@@ -126,7 +127,7 @@ impl Dispatcher {
         let old = std::mem::replace(&mut self.policy, policy);
         let mut paces = Paces::new();
         for (id, group) in std::mem::take(&mut self.groups) {
-            paces.insert((old.route_key(id.0), group.labels), (group.pace, group.held_back));
+            paces.insert(name_of(&old, id.0, &group.labels), (group.pace, group.held_back));
             self.changed.insert(Place::Group(id));
         }
         self.inhibitor = Inhibitor::new(&self.policy);
@@ -147,9 +148,7 @@ impl Dispatcher {
         }
         let policy = Arc::clone(&self.policy);
         for (id, group) in &mut self.groups {
-            if let Some((pace, held_back)) =
-                paces.get(&(policy.route_key(id.0), group.labels.clone()))
-            {
+            if let Some((pace, held_back)) = paces.get(&name_of(&policy, id.0, &group.labels)) {
                 group.pace = pace.clone();
                 let own = held_back.iter().filter(|(fp, _)| group.alerts.contains(*fp));
                 group.held_back = own.map(|(fp, why)| (*fp, why.clone())).collect();
@@ -199,8 +198,16 @@ impl Dispatcher {
     }
 }
 
-/// The pace of groups by their routes' names and their labels, and what they hold back.
-type Paces = BTreeMap<(String, Labels), (Pace, BTreeMap<u64, HeldBack>)>;
+/// What names a group over a restart: its route's name, whom that tells, and its labels.
+type GroupName = (String, String, Labels);
+
+fn name_of(policy: &Policy, route_idx: usize, labels: &Labels) -> GroupName {
+    let receiver = policy.routes[route_idx].receiver.clone();
+    (policy.route_key(route_idx), receiver, labels.clone())
+}
+
+/// The pace of groups, and what they hold back.
+type Paces = BTreeMap<GroupName, (Pace, BTreeMap<u64, HeldBack>)>;
 
 fn bytes(value: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("texts, integers and maps with text keys are always JSON")

@@ -6,8 +6,8 @@ use super::*;
 use crate::model::AlertEvent;
 
 const SEC: i64 = 1_000;
-const MIN: i64 = 60 * SEC;
-const HOUR: i64 = 60 * MIN;
+pub(super) const MIN: i64 = 60 * SEC;
+pub(super) const HOUR: i64 = 60 * MIN;
 
 const LIMITS: Limits = Limits {
     alerts_max: 100_000,
@@ -17,14 +17,14 @@ const LIMITS: Limits = Limits {
     storm: StormLimits { groups_max: 0, window_ms: 5 * MIN },
 };
 
-struct Bench {
-    dispatcher: Dispatcher,
-    now_ms: i64,
+pub(super) struct Bench {
+    pub(super) dispatcher: Dispatcher,
+    pub(super) now_ms: i64,
     firing: BTreeMap<String, i64>,
 }
 
 /// `a=b c=d` as labels.
-fn labels(text: &str) -> Labels {
+pub(super) fn labels(text: &str) -> Labels {
     Labels::from_pairs(text.split(' ').map(|pair| pair.split_once('=').unwrap()))
 }
 
@@ -34,7 +34,7 @@ fn policy(text: &str) -> Arc<Policy> {
 }
 
 /// One route to receivers `x` and, where the text names it, others; each has one webhook.
-fn config(rest: &str, receivers: &[&str]) -> Arc<Policy> {
+pub(super) fn config(rest: &str, receivers: &[&str]) -> Arc<Policy> {
     let mut text = format!("{rest}\nreceivers:\n");
     for name in receivers {
         text.push_str(&format!(
@@ -49,7 +49,7 @@ fn plain() -> Arc<Policy> {
 }
 
 impl Bench {
-    fn new(policy: Arc<Policy>) -> Self {
+    pub(super) fn new(policy: Arc<Policy>) -> Self {
         Self::with_limits(policy, LIMITS)
     }
 
@@ -58,14 +58,18 @@ impl Bench {
     }
 
     /// These alerts fire from now on; they are told again each minute.
-    fn fire(&mut self, alerts: &[&str]) {
+    pub(super) fn fire(&mut self, alerts: &[&str]) {
         for alert in alerts {
             self.firing.insert((*alert).to_owned(), self.now_ms);
         }
         self.tell();
     }
 
-    fn end(&mut self, alerts: &[&str]) {
+    pub(super) fn is_firing(&self, alert: &str) -> bool {
+        self.firing.contains_key(alert)
+    }
+
+    pub(super) fn end(&mut self, alerts: &[&str]) {
         for alert in alerts {
             let starts_at_ms = self.firing.remove(*alert).unwrap();
             let event = event(alert, starts_at_ms, self.now_ms);
@@ -81,7 +85,7 @@ impl Bench {
     }
 
     /// Runs the clock and returns what was said: `minute receiver: firing, !resolved`.
-    fn run_to(&mut self, end_ms: i64) -> Vec<String> {
+    pub(super) fn run_to(&mut self, end_ms: i64) -> Vec<String> {
         let mut said = Vec::new();
         while self.now_ms < end_ms {
             self.now_ms += SEC;
@@ -114,7 +118,7 @@ impl Bench {
     }
 
     /// The process dies, and another one starts from what was stored so far.
-    fn restart(&mut self, stored: &mut BTreeMap<String, Vec<u8>>, policy: Arc<Policy>) {
+    pub(super) fn restart(&mut self, stored: &mut BTreeMap<String, Vec<u8>>, policy: Arc<Policy>) {
         for (key, value) in self.dispatcher.take_changes() {
             match value {
                 Some(value) => drop(stored.insert(key, value)),
@@ -165,6 +169,42 @@ fn each_route_groups_and_times_for_itself() {
         bench.dispatcher.groups.values().map(|group| group.key.as_str()).collect();
     assert!(keys.contains(&r#"{}:{g="a"}"#), "{keys:?}");
     assert!(keys.contains(&r#"{}/{sev="page"}:{g="a", n="1", sev="page"}"#), "{keys:?}");
+}
+
+/// Groups of routes with the same matchers have one name.
+#[test]
+fn routes_with_the_same_matchers_each_tell_the_end() {
+    let policy = config(
+        "route:\n  receiver: x\n  group_by: [g]\n  routes:\n  \
+         - {receiver: x, continue: true}\n  - {receiver: y, group_wait: 1m}",
+        &["x", "y"],
+    );
+    let mut bench = Bench::new(Arc::clone(&policy));
+    let mut stored = BTreeMap::new();
+    bench.fire(&["n=1 g=a"]);
+    assert_eq!(bench.run_to(45 * SEC), ["0:30 x: 1"]);
+    bench.restart(&mut stored, Arc::clone(&policy));
+    assert_eq!(bench.run_to(2 * MIN), ["1:00 y: 1"], "each at its own pace");
+
+    bench.end(&["n=1 g=a"]);
+    assert_eq!(bench.run_to(20 * MIN), ["5:30 x: !1", "6:00 y: !1"]);
+    assert_eq!(bench.dispatcher.log.told.len(), 0, "nothing is left behind");
+}
+
+#[test]
+fn two_routes_to_one_receiver_tell_it_once() {
+    let policy = config(
+        "route:\n  receiver: x\n  group_by: [g]\n  routes:\n  \
+         - {receiver: x, continue: true}\n  - {receiver: x, group_wait: 1m}",
+        &["x"],
+    );
+    let mut bench = Bench::new(policy);
+    bench.fire(&["n=1 g=a"]);
+    assert_eq!(bench.run_to(2 * MIN), ["0:30 x: 1"]);
+
+    bench.end(&["n=1 g=a"]);
+    assert_eq!(bench.run_to(20 * MIN), ["5:30 x: !1"]);
+    assert_eq!(bench.dispatcher.log.told.len(), 0, "nothing is left behind");
 }
 
 #[test]

@@ -66,7 +66,7 @@ pub(super) struct Email {
 }
 
 /// Hands a message to a relay.
-pub(super) async fn send(policy: AddressPolicy, relay: &Relay, letter: &Letter) -> Outcome {
+pub(super) async fn send(policy: &AddressPolicy, relay: &Relay, letter: &Letter) -> Outcome {
     match attempt(policy, relay, letter).await {
         Ok(status) => Outcome::Delivered { status },
         Err(Ended::Refused { status }) => Outcome::Refused { status },
@@ -77,7 +77,7 @@ pub(super) async fn send(policy: AddressPolicy, relay: &Relay, letter: &Letter) 
     }
 }
 
-async fn attempt(policy: AddressPolicy, relay: &Relay, letter: &Letter) -> Result<u16, Ended> {
+async fn attempt(policy: &AddressPolicy, relay: &Relay, letter: &Letter) -> Result<u16, Ended> {
     let place = Place { host: &relay.host, port: relay.port };
     let stream = connect(policy, place).await.map_err(|error| Ended::Broken(error.to_string()))?;
     if relay.is_implicit {

@@ -151,7 +151,7 @@ fn letter() -> Letter {
 
 async fn sent(manners: Manners) -> (Outcome, Vec<String>) {
     let (port, heard) = relay(manners).await;
-    let policy = AddressPolicy { allow_private: true };
+    let policy = &AddressPolicy { allow_private: true, targets: Arc::default() };
     let outcome = send(policy, &relay_at(port, manners), &letter()).await;
     let heard = heard.lock().clone();
     (outcome, heard)
@@ -189,7 +189,7 @@ async fn tls_from_the_first_byte_on_works_as_well() {
 #[tokio::test]
 async fn without_tls_no_password_and_by_default_no_message() {
     let (port, heard) = relay(Manners::default()).await;
-    let policy = AddressPolicy { allow_private: true };
+    let policy = &AddressPolicy { allow_private: true, targets: Arc::default() };
     let mut relay = relay_at(port, Manners::default());
     relay.needs_tls = true;
     let refused = send(policy, &relay, &letter()).await;
@@ -254,7 +254,7 @@ async fn a_relay_at_a_forbidden_address_is_not_spoken_to() {
     let (port, heard) = relay(Manners::default()).await;
 
     let outcome = send(
-        AddressPolicy { allow_private: false },
+        &AddressPolicy { allow_private: false, targets: Arc::default() },
         &relay_at(port, Manners::default()),
         &letter(),
     )

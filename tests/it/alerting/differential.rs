@@ -39,6 +39,11 @@ route:
     - matchers: ['severity=~"low|info"', 'commons!=""']
       receiver: quiet
       mute_time_intervals: [always]
+    - matchers: [kind="twin"]
+      receiver: twin-a
+      continue: true
+    - matchers: [kind="twin"]
+      receiver: twin-b
     - matchers: [kind="late"]
       receiver: late
       active_time_intervals: [never]
@@ -91,6 +96,10 @@ receivers:
     webhook_configs: [{ url: 'SINK' }]
   - name: late
     webhook_configs: [{ url: 'SINK' }]
+  - name: twin-a
+    webhook_configs: [{ url: 'SINK' }]
+  - name: twin-b
+    webhook_configs: [{ url: 'SINK' }]
 "#;
 
 /// What a file of templates may do: names, data, methods, functions, times.
@@ -134,6 +143,7 @@ const STEPS: &[&[&str]] = &[
         "Child commons=dark severity=page",
         "Low commons=hub severity=low",
         "Late commons=hub kind=late",
+        "Twin commons=hub kind=twin",
         "Silenced commons=hub",
         "Chat commons=chat instance=b region=us",
         "Chat commons=chat instance=a region=us",
@@ -146,8 +156,10 @@ const STEPS: &[&[&str]] = &[
         "!Chat commons=chat instance=b region=us",
         "Fence2 commons=heart service=fence",
         "!CommonsDown commons=dark severity=page",
+        "!Twin commons=hub kind=twin",
     ],
     &[
+        "Twin commons=hub kind=twin",
         "Plain commons=hub instance=b",
         "!Fence commons=heart service=fence",
         "!Fence2 commons=heart service=fence",
@@ -277,6 +289,8 @@ fn alertmanager_and_we_tell_the_same_people_the_same() {
         "\"team\"",
         "\"oncall\"",
         "\"rest\"",
+        "\"twin-a\"",
+        "\"twin-b\"",
     ] {
         assert!(is_told(text), "{text}: {all:?}");
     }

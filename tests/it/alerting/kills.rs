@@ -1,5 +1,5 @@
-//! `kill -9` in each phase of an alert's life, as often as `ALERTING_KILLS` says: no alert is lost, what
-//! is told twice says so by its key, and no `for` begins anew.
+//! `kill -9` in each phase of an alert's life, in each as often as `ALERTING_KILLS` says: no alert is lost,
+//! what is told twice says so by its key, and no `for` begins anew.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -45,7 +45,7 @@ fn no_alert_is_lost_and_no_clock_begins_anew_wherever_the_server_is_killed() {
         sink.url()
     ));
     std::fs::write(setup.home().join("r.yml"), RULES).unwrap();
-    let mut rounds = Rounds::of("alerting kills", "ALERTING_KILLS", 5);
+    let mut rounds = Rounds::of_each("alerting kills", "ALERTING_KILLS", 1, PHASES.len());
     let mut since = None;
     let mut n_rounds = 0;
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::support::ask::array;
 use crate::support::http::Request;
 use crate::support::loki::push_json;
+use crate::support::otlp;
 use crate::support::server::binary;
 use crate::support::sink::Sink;
 use crate::support::wait::{PATIENCE, now_ns, until};
@@ -177,4 +178,73 @@ fn a_rule_over_logs_pages_and_is_shown_as_lokis_ruler_shows_it() {
     let listed = said(&commonwatch(&["rules", "overrides", "--commons", "canine"], Some(&server)));
     assert!(listed.contains("canine-team") && listed.contains("threshold=> 50"), "{listed}");
     assert!(!listed.contains("gone"), "{listed}");
+}
+
+const EVERY_LANGUAGE: &str = r#"
+groups:
+  - name: every
+    interval: INTERVAL
+    rules:
+      - alert: Panics
+        type: logql
+        expr: sum by (commons_name) (count_over_time({app="hatchery"} |= "panic" [1h]))
+        threshold: "> 0"
+      - alert: Rows
+        type: sql
+        range: 1h
+        expr: SELECT count(*) AS value FROM logs WHERE timestamp > $1 AND timestamp <= $2 AND body LIKE 'panic%' HAVING count(*) > 0
+      - alert: Spans
+        type: traceql
+        range: 1h
+        expr: '{ name = "slow" } | count_over_time() by (resource.service.name)'
+        threshold: "> 0"
+"#;
+
+#[test]
+fn rules_of_every_language_are_explained_and_tried_on_the_past() {
+    let sink = Sink::start();
+    let setup = Setup::new("every-language").config(&format!(
+        "[tagging]\nenabled = false\n[rules]\nfiles = [\"r.yml\"]\n[alerting]\nwebhook_url = \"{}\"\n\
+         group_wait = \"0s\"\n",
+        sink.url()
+    ));
+    let rules = |interval: &str| EVERY_LANGUAGE.replace("INTERVAL", interval);
+    std::fs::write(setup.home().join("r.yml"), rules("2s")).unwrap();
+    let past = setup.home().join("past.yml");
+    std::fs::write(&past, rules("15s")).unwrap();
+    let server = setup.start();
+    let caller = server.caller();
+    let at_ns = now_ns() - 90_000_000_000;
+    push(&caller, &json!({ "app": "hatchery", "commons_name": "heart" }), &[(at_ns, "panic: x")]);
+    let resource = otlp::resource(&[("service.name", "fence")]);
+    let spans = otlp::spans(resource, vec![otlp::span(1, at_ns, "slow")]);
+    assert_eq!(caller.send(otlp::post("/v1/traces", &spans)).status, 200);
+    let names = ["Panics", "Rows", "Spans"];
+    until("all to page", PATIENCE, || {
+        let told = sink.received();
+        let told: Vec<&Value> = told.iter().flat_map(|body| array(&body["alerts"])).collect();
+        names.iter().try_for_each(|name| {
+            let is_told = told.iter().any(|alert| alert["labels"]["alertname"] == *name);
+            if is_told { Ok(()) } else { Err(format!("{name}: {told:?}")) }
+        })
+    });
+
+    for name in names {
+        let filter = format!("alertname={name}");
+        let explained = commonwatch(&["alerts", "explain", &filter, "-o", "json"], Some(&server));
+        let explained: Value = serde_json::from_slice(&explained.stdout).unwrap();
+        let rule = &explained["data"]["rule"];
+        let values = array(&rule["evaluations"][0]["values"]);
+        assert!(values.last().is_some_and(|last| last[1] == "1"), "{name}: {rule}");
+        let is_compared = name != "Rows";
+        assert_eq!(rule["compared"].is_string(), is_compared, "{name}: {rule}");
+        assert_eq!(rule["comparedValues"][0]["values"][0][1] == "1", is_compared, "{name}: {rule}");
+    }
+    let tried = ["rules", "backtest", past.to_str().unwrap(), "--last", "3m"];
+    let tried = said(&commonwatch(&tried, Some(&server)));
+    for name in names {
+        let rows = tried.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let row = rows.into_iter().find(|row| row.get(1) == Some(&name));
+        assert_eq!(row, Some(vec!["everybody", name, "0", "1"]), "{tried}");
+    }
 }

@@ -9,6 +9,8 @@ mod kept;
 mod kills;
 mod languages;
 mod mail;
+mod receivers;
+mod reload;
 mod scale;
 
 use std::process::Output;

@@ -105,7 +105,7 @@ fn f_a_crawl_of_the_index_is_a_ticket_and_so_is_its_slowness() {
 
 #[test]
 fn g_launches_that_fail_after_a_200_are_told() {
-    check(Scenario::LaunchFailure, 0.5, MINUTE);
+    check(Scenario::LaunchFailure, 0.5, 2 * MINUTE);
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn h_a_certificate_of_two_days_pages() {
 
 #[test]
 fn i_an_audit_service_that_says_nothing_is_told() {
-    check(Scenario::AuditStuck, 0.2, MINUTE);
+    check(Scenario::AuditStuck, 0.2, 2 * MINUTE);
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn l_headers_that_are_too_large_are_a_ticket() {
 
 #[test]
 fn m_a_chart_that_was_not_rendered_is_placed_all_the_same() {
-    let played = check(Scenario::UnrenderedLabel, 0.1, MINUTE);
+    let played = check(Scenario::UnrenderedLabel, 0.1, 2 * MINUTE);
 
     let placed = ["_cluster", "hub.mesh.example"].map(str::to_owned).into();
     assert!(played.commons.is_subset(&placed), "by host and project: {:?}", played.commons);
@@ -143,14 +143,14 @@ fn m_a_chart_that_was_not_rendered_is_placed_all_the_same() {
 
 #[test]
 fn n_staging_wakes_nobody() {
-    let played = check(Scenario::StagingNoise, 0.25, MINUTE);
+    let played = check(Scenario::StagingNoise, 0.25, 2 * MINUTE);
 
     assert!(played.fired.iter().all(|alert| alert.get("severity") != Some("page")));
 }
 
 #[test]
 fn o_a_commons_that_moves_between_namespaces_is_one_commons() {
-    let played = check(Scenario::BlueGreen, 0.1, MINUTE);
+    let played = check(Scenario::BlueGreen, 0.1, 2 * MINUTE);
 
     assert_eq!(played.commons, ["genome.data.example".to_owned()].into());
 }

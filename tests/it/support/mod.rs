@@ -20,6 +20,7 @@ pub(crate) mod remote_write;
 pub(crate) mod ledger;
 pub(crate) mod process;
 pub(crate) mod programs;
+pub(crate) mod receiver;
 pub(crate) mod rounds;
 pub(crate) mod simulated;
 pub(crate) mod sink;

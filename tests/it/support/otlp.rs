@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::resource::v1::Resource;
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use prost::Message;
 
 use super::http::Request;
@@ -70,6 +70,11 @@ pub(crate) fn span(number: u64, start_ns: i64, name: &str) -> Span {
         end_time_unix_nano: start_ns.unsigned_abs() + 1_000_000,
         ..Span::default()
     }
+}
+
+/// Returns the status of a span that failed.
+pub(crate) fn failed() -> Status {
+    Status { code: 2, ..Status::default() }
 }
 
 /// Returns an OTLP/HTTP request with a protobuf body.

@@ -32,6 +32,19 @@ pub(crate) struct TimeSeries {
     pub(crate) labels: Vec<Label>,
     #[prost(message, repeated, tag = "2")]
     pub(crate) samples: Vec<RemoteSample>,
+    #[prost(message, repeated, tag = "3")]
+    pub(crate) exemplars: Vec<RemoteExemplar>,
+}
+
+/// One exemplar; ms since 1970 UTC.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct RemoteExemplar {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) labels: Vec<Label>,
+    #[prost(double, tag = "2")]
+    pub(crate) value: f64,
+    #[prost(int64, tag = "3")]
+    pub(crate) timestamp: i64,
 }
 
 /// One label.
@@ -65,7 +78,14 @@ pub(crate) fn series<N: AsRef<[u8]>, V: AsRef<[u8]>>(
     TimeSeries {
         labels: labels.iter().map(label).collect(),
         samples: samples.iter().map(sample).collect(),
+        exemplars: Vec::new(),
     }
+}
+
+/// Returns an exemplar that names a trace.
+pub(crate) fn exemplar(trace_id: &str, timestamp: i64, value: f64) -> RemoteExemplar {
+    let label = Label { name: b"trace_id".to_vec(), value: trace_id.as_bytes().to_vec() };
+    RemoteExemplar { labels: vec![label], value, timestamp }
 }
 
 /// Returns the request that carries these series.

@@ -29,6 +29,18 @@ impl Rounds {
         Self { story, n_wanted, n_done: 0, limit, said: Limit::new(SAY_EVERY) }
     }
 
+    /// Returns as many rounds of each of several kinds as the variable says, one kind after the other.
+    pub(crate) fn of_each(
+        story: &'static str,
+        variable: &str,
+        default: u64,
+        n_kinds: usize,
+    ) -> Self {
+        let mut rounds = Self::of(story, variable, default);
+        rounds.n_wanted *= u64::try_from(n_kinds).expect("kinds are few");
+        rounds
+    }
+
     /// Returns how many rounds there shall be.
     pub(crate) fn n_wanted(&self) -> u64 {
         self.n_wanted

@@ -7,9 +7,11 @@
 mod notation;
 mod script;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::{Histogram, Labels, SeriesData};
+use crate::model::labels::METRIC_NAME;
+use crate::model::{Histogram, Labels, MatchOp, Matcher, SeriesData};
 use crate::storage::{ReadError, SeriesRequest};
 
 use super::source::SeriesSource;
@@ -20,8 +22,8 @@ pub use script::{ScriptFailure, run_script};
 /// A source that holds its series in memory.
 #[derive(Debug, Clone, Default)]
 pub struct MemorySource {
-    /// Sorted by labels.
-    series: Vec<SeriesData>,
+    /// By the metric's name, each sorted by labels.
+    series: BTreeMap<String, Vec<SeriesData>>,
 }
 
 impl MemorySource {
@@ -32,14 +34,7 @@ impl MemorySource {
 
     /// Adds a sample. Of two with one timestamp the later added wins.
     pub fn push(&mut self, labels: &Labels, timestamp_ms: i64, value: f64) {
-        let place = self.series.binary_search_by(|series| series.labels.cmp(labels));
-        let place = place.unwrap_or_else(|place| {
-            let labels = labels.clone();
-            let empty = SeriesData { labels, ..SeriesData::default() };
-            self.series.insert(place, empty);
-            place
-        });
-        let series = &mut self.series[place];
+        let series = self.entry(labels);
         match series.timestamps_ms.binary_search(&timestamp_ms) {
             Ok(idx) => series.values[idx] = value,
             Err(idx) => {
@@ -52,21 +47,29 @@ impl MemorySource {
     /// Adds a sample later than those the series has, and since when it counts.
     pub fn push_started(&mut self, labels: &Labels, timestamp_ms: i64, value: f64, start_ms: i64) {
         self.push(labels, timestamp_ms, value);
-        let place = self.series.binary_search_by(|series| series.labels.cmp(labels));
-        let series = &mut self.series[place.expect("it was just pushed")];
+        let series = self.entry(labels);
         series.starts_ns.resize(series.values.len() - 1, 0);
         series.starts_ns.push(start_ms.saturating_mul(1_000_000));
     }
 
     /// Adds a native histogram later than those the series has.
     pub fn push_histogram(&mut self, labels: &Labels, timestamp_ms: i64, histogram: Histogram) {
-        let place = self.series.binary_search_by(|series| series.labels.cmp(labels));
+        self.entry(labels).histograms.push((timestamp_ms, Arc::new(histogram)));
+    }
+
+    /// Returns a series, which is made when it is not there.
+    fn entry(&mut self, labels: &Labels) -> &mut SeriesData {
+        if !self.series.contains_key(labels.metric()) {
+            self.series.insert(labels.metric().to_owned(), Vec::new());
+        }
+        let named = self.series.get_mut(labels.metric()).expect("it was found or inserted above");
+        let place = named.binary_search_by(|series| series.labels.cmp(labels));
         let place = place.unwrap_or_else(|place| {
             let labels = labels.clone();
-            self.series.insert(place, SeriesData { labels, ..SeriesData::default() });
+            named.insert(place, SeriesData { labels, ..SeriesData::default() });
             place
         });
-        self.series[place].histograms.push((timestamp_ms, Arc::new(histogram)));
+        &mut named[place]
     }
 
     /// Adds values at `start_ms`, `start_ms + step_ms` and so on; `None` is a gap.
@@ -88,33 +91,42 @@ impl MemorySource {
 
     /// Returns the time of the newest sample.
     pub fn end_ms(&self) -> Option<i64> {
-        self.series.iter().filter_map(|series| series.timestamps_ms.last().copied()).max()
+        let series = self.series.values().flatten();
+        series.filter_map(|series| series.timestamps_ms.last().copied()).max()
     }
 }
 
 impl SeriesSource for MemorySource {
     fn select(&self, request: &SeriesRequest<'_>) -> Result<Vec<SeriesData>, ReadError> {
-        let mut found = Vec::new();
-        for series in &self.series {
-            let is_match = request
-                .matchers
-                .iter()
-                .all(|matcher| matcher.matches(series.labels.get(&matcher.name).unwrap_or("")));
-            let lo = series.timestamps_ms.partition_point(|t| *t < request.start_ms);
-            let hi = series.timestamps_ms.partition_point(|t| *t <= request.end_ms);
-            let is_wanted = |ms: i64| request.start_ms <= ms && ms <= request.end_ms;
-            let histograms = series.histograms.iter().filter(|(ms, _)| is_wanted(*ms));
-            let histograms: Vec<_> = histograms.cloned().collect();
-            if is_match && (lo < hi || !histograms.is_empty()) {
-                found.push(SeriesData {
-                    labels: series.labels.clone(),
-                    timestamps_ms: series.timestamps_ms[lo..hi].to_vec(),
-                    values: series.values[lo..hi].to_vec(),
-                    starts_ns: series.starts_ns.get(lo..hi).unwrap_or_default().to_vec(),
-                    histograms,
-                });
-            }
+        let is_name = |m: &&Matcher| m.name == METRIC_NAME && m.op == MatchOp::Eq;
+        let name = request.matchers.iter().find(is_name).map(|matcher| matcher.value.as_str());
+        if let Some(name) = name {
+            let named = self.series.get(name).into_iter().flatten();
+            return Ok(named.filter_map(|series| cut(series, request)).collect());
         }
+        let all = self.series.values().flatten();
+        let mut found: Vec<_> = all.filter_map(|series| cut(series, request)).collect();
+        found.sort_by(|a, b| a.labels.cmp(&b.labels));
         Ok(found)
     }
+}
+
+/// Returns what is wanted of a series, `None` when that is nothing.
+fn cut(series: &SeriesData, request: &SeriesRequest<'_>) -> Option<SeriesData> {
+    let fits = |matcher: &Matcher| matcher.matches(series.labels.get(&matcher.name).unwrap_or(""));
+    if !request.matchers.iter().all(fits) {
+        return None;
+    }
+    let lo = series.timestamps_ms.partition_point(|t| *t < request.start_ms);
+    let hi = series.timestamps_ms.partition_point(|t| *t <= request.end_ms);
+    let is_wanted = |ms: i64| request.start_ms <= ms && ms <= request.end_ms;
+    let histograms = series.histograms.iter().filter(|(ms, _)| is_wanted(*ms));
+    let histograms: Vec<_> = histograms.cloned().collect();
+    (lo < hi || !histograms.is_empty()).then(|| SeriesData {
+        labels: series.labels.clone(),
+        timestamps_ms: series.timestamps_ms[lo..hi].to_vec(),
+        values: series.values[lo..hi].to_vec(),
+        starts_ns: series.starts_ns.get(lo..hi).unwrap_or_default().to_vec(),
+        histograms,
+    })
 }

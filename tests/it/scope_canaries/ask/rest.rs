@@ -18,7 +18,7 @@ pub(super) fn any(world: &World, rng: &mut SmallRng) -> Question {
         1 => format!("{name}{{commons=~\".+\"}}"),
         _ => name.clone(),
     };
-    let (path, parameters, rows) = match rng.random_range(0..11) {
+    let (path, parameters, rows) = match rng.random_range(0..13) {
         0..2 => return remote_read(world, rng, name),
         2 => ("/federate", vec![("match[]", matcher)], None),
         3 => ("/api/v1/cardinality/label_names", vec![("selector", matcher)], None),
@@ -31,6 +31,11 @@ pub(super) fn any(world: &World, rng: &mut SmallRng) -> Question {
         7 => ("/am/api/v2/alerts/groups", Vec::new(), None),
         8 => ("/api/v1/admin/alerts/history", Vec::new(), None),
         9 => ("/api/v1/admin/rules/overrides", Vec::new(), None),
+        10 => {
+            let filter = vec![("filter", "alertname=\"Canary\"".to_owned())];
+            ("/api/v1/admin/alerts/explain", filter, None)
+        }
+        11 => ("/api/v1/admin/alerts/explain", vec![("rule", "Canary".to_owned())], None),
         _ => ("/api/v1/admin/inventory", Vec::new(), None),
     };
     let borrowed: Vec<(&str, &str)> = parameters.iter().map(|(n, v)| (*n, v.as_str())).collect();
