@@ -56,7 +56,7 @@ pub use exemplars::ExemplarRequest;
 pub use files::checked::{Checked, Seal};
 pub use files::deleted::{DeletedRows, Live};
 pub use files::grams::LineNeed;
-pub use files::read_spans::{SpanRange, SpanRows};
+pub use files::read_spans::{SpanRange, SpanRows, SpanSift};
 pub use head::raw_keys::Epoch;
 pub use keeper::Keeper;
 pub use logs::{LogCursor, LogPiece, LogsWanted};

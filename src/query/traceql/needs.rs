@@ -48,6 +48,11 @@ impl Needs {
         self
     }
 
+    /// Returns all that is named.
+    pub(super) fn all(&self) -> &[Attribute] {
+        &self.all
+    }
+
     /// Returns the columns to be read.
     pub(super) fn columns(&self) -> Vec<&'static str> {
         let mut columns = COLUMNS.to_vec();

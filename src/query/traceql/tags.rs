@@ -9,6 +9,7 @@ use super::error::TraceqlError;
 use super::eval::run;
 use super::needs::Needs;
 use super::scan::{Inspected, traces};
+use super::sift::narrowed;
 use super::trace::{Place, Trace};
 use super::value::{KINDS, STATUSES, Value};
 use crate::model::json_read::{elements, get, members};
@@ -173,6 +174,11 @@ fn spans(
         max_ns: menu.end_ns,
         columns: needs.columns(),
         traces: None,
+        sift: None,
+    };
+    let range = match query {
+        Some(query) => narrowed(range, query, needs.all(), snapshot, budget)?,
+        None => range,
     };
     traces(snapshot, &range, limits, budget, &mut |trace| {
         let mut places: Vec<Place> = match query {

@@ -199,6 +199,26 @@ pub struct SpanRange {
     pub columns: Vec<&'static str>,
     /// Only spans of these traces; `None` is all.
     pub traces: Option<Arc<BTreeSet<String>>>,
+    /// Only spans that pass a test; it is not asked when traces are wanted.
+    pub sift: Option<SpanSift>,
+}
+
+/// A test of spans by few columns: the others are read of those that pass.
+#[derive(Clone)]
+pub struct SpanSift {
+    /// The columns that it looks at.
+    pub columns: Vec<&'static str>,
+    /// Says which spans of a batch pass.
+    pub passes: Arc<RowTest>,
+}
+
+/// Says which rows of a batch pass.
+pub type RowTest = dyn Fn(&RecordBatch) -> Vec<bool> + Send + Sync;
+
+impl std::fmt::Debug for SpanSift {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SpanSift").field("columns", &self.columns).finish_non_exhaustive()
+    }
 }
 
 /// The rows of a file in a time range, sorted by (trace, time), a batch at a time.
@@ -264,7 +284,14 @@ fn open(
             return Ok(None);
         }
         let kept = kept_rows(entry, footer.metadata(), &groups);
-        let reader = reader(groups, footer);
+        let reader = match &range.sift {
+            Some(sift) => {
+                let footer = with_page_index(&footer, &file)?;
+                let filter = sift_filter(&footer, sift);
+                reader(groups, footer).with_row_filter(filter)
+            }
+            None => reader(groups, footer),
+        };
         let reader = match kept {
             Some(kept) => reader.with_row_selection(kept),
             None => reader,
@@ -366,6 +393,14 @@ fn rows_of_any(
         first += n_rows;
     }
     Ok(RowSelection::from_consecutive_ranges(ranges.into_iter(), first))
+}
+
+fn sift_filter(footer: &ArrowReaderMetadata, sift: &SpanSift) -> RowFilter {
+    let mask = ProjectionMask::columns(footer.parquet_schema(), sift.columns.iter().copied());
+    let passes = Arc::clone(&sift.passes);
+    let predicate =
+        ArrowPredicateFn::new(mask, move |batch| Ok(BooleanArray::from(passes(&batch))));
+    RowFilter::new(vec![Box::new(predicate)])
 }
 
 fn traces_filter(footer: &ArrowReaderMetadata, traces: Arc<BTreeSet<String>>) -> RowFilter {
