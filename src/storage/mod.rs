@@ -59,7 +59,7 @@ pub use files::grams::LineNeed;
 pub use files::read_spans::{SpanRange, SpanRows, SpanSift};
 pub use head::raw_keys::Epoch;
 pub use keeper::Keeper;
-pub use logs::{LogCursor, LogPiece, LogsWanted};
+pub use logs::{LogCursor, LogPiece, LogsWanted, narrow_file};
 pub use metrics::Metrics;
 pub use open::{OpenError, Progress};
 pub use retain::KeepRule;

@@ -68,6 +68,15 @@ impl Compiled {
         )
     }
 
+    /// Returns true when the stage looks at the line, or at the time, which a template may.
+    pub(super) fn reads_line(&self) -> bool {
+        match self {
+            Compiled::Filter(_) | Compiled::Drop(_) | Compiled::Keep(_) => false,
+            Compiled::LabelFormat(formats) => formats.iter().any(|(_, source)| source.is_err()),
+            _ => true,
+        }
+    }
+
     /// Returns true when the stage takes no line out.
     pub(super) fn keeps_all(&self) -> bool {
         !matches!(self, Compiled::Line(_) | Compiled::Filter(_))
