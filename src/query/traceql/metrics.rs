@@ -123,7 +123,7 @@ fn counting(
         sift: None,
     };
     let range = match may_sift {
-        true => narrowed(range, &query, &[], snapshot, budget)?,
+        true => narrowed(range, &query, &needs, &[], snapshot, budget)?,
         false => range,
     };
     let exemplars = exemplars_of(&query, wanted.exemplars);

@@ -12,6 +12,7 @@ use arrow::datatypes::TimestampNanosecondType;
 
 use super::ast::{Field, Function, Query, Spanset, SpansetOp, Stage};
 use super::attribute::{Attribute, Intrinsic};
+use super::needs::Needs;
 use super::sieve::{Sieve, is_root};
 use crate::model::Signal;
 use crate::query::QueryError;
@@ -98,20 +99,25 @@ fn sift_head(snapshot: &Snapshot, range: &SpanRange, sieve: &Sieve, note: &mut N
     }
 }
 
-/// Returns a range with as little in it as a query allows that looks at these attributes too.
+/// Returns a range with as little in it as a query allows that looks at these attributes too; the
+/// needs are those of both.
 pub(super) fn narrowed(
     range: SpanRange,
     query: &Query,
+    needs: &Needs,
     attributes: &[Attribute],
     snapshot: &Snapshot,
     budget: &Budget,
 ) -> Result<SpanRange, QueryError> {
-    let Some(sieve) = Sieve::of(query) else { return Ok(range) };
+    let sieve = Sieve::of(query);
     if is_of_single_spans(query) && attributes.iter().all(is_of_span) {
-        let columns = sieve.columns();
-        let passes = Arc::new(move |batch: &RecordBatch| sieve.passes(batch));
-        return Ok(SpanRange { sift: Some(SpanSift { columns, passes }), ..range });
+        let sift = sieve.map(|sieve| SpanSift {
+            columns: sieve.columns(),
+            passes: Arc::new(move |batch: &RecordBatch| sieve.passes(batch)),
+        });
+        return Ok(SpanRange { columns: needs.columns_of_single_spans(), sift, ..range });
     }
+    let Some(sieve) = sieve else { return Ok(range) };
     let traces = ids(snapshot, &sieve, &range, budget)?.map(Arc::new);
     Ok(SpanRange { traces, ..range })
 }

@@ -86,8 +86,14 @@ pub(in crate::query) fn names(
         wanted.iter().map(|(_, scope)| Attribute::named(*scope, "")).collect();
     let query = filter_of(menu, limits);
     let needs = needs_of(&attributes, query.as_ref());
-    names.inspected =
-        spans(snapshot, menu, &needs, query.as_ref(), limits, budget, &mut |t, at| {
+    names.inspected = spans(
+        snapshot,
+        menu,
+        (&attributes, &needs),
+        query.as_ref(),
+        limits,
+        budget,
+        &mut |t, at| {
             for (name, scope) in &wanted {
                 let known = names.scopes.entry(name).or_default();
                 for object in t.objects(at, *scope) {
@@ -99,7 +105,8 @@ pub(in crate::query) fn names(
                 }
             }
             true
-        })?;
+        },
+    )?;
     names.scopes.retain(|_, names| !names.is_empty());
     Ok(names)
 }
@@ -125,9 +132,16 @@ pub(in crate::query) fn values(
         }
     }
     let query = filter_of(menu, limits);
-    let needs = needs_of(std::slice::from_ref(attribute), query.as_ref());
-    values.inspected =
-        spans(snapshot, menu, &needs, query.as_ref(), limits, budget, &mut |t, at| {
+    let attributes = std::slice::from_ref(attribute);
+    let needs = needs_of(attributes, query.as_ref());
+    values.inspected = spans(
+        snapshot,
+        menu,
+        (attributes, &needs),
+        query.as_ref(),
+        limits,
+        budget,
+        &mut |t, at| {
             match t.value(at, attribute) {
                 Value::Nil => {}
                 Value::Each(list) | Value::Array(list) => {
@@ -136,7 +150,8 @@ pub(in crate::query) fn values(
                 value => note(&mut values.values, &value, menu.limit),
             }
             values.values.len() < menu.limit
-        })?;
+        },
+    )?;
     Ok(values)
 }
 
@@ -163,7 +178,7 @@ fn needs_of(attributes: &[Attribute], query: Option<&Query>) -> Needs {
 fn spans(
     snapshot: &Snapshot,
     menu: &Menu,
-    needs: &Needs,
+    (attributes, needs): (&[Attribute], &Needs),
     query: Option<&Query>,
     limits: &Limits,
     budget: &Budget,
@@ -177,8 +192,11 @@ fn spans(
         sift: None,
     };
     let range = match query {
-        Some(query) => narrowed(range, query, needs.all(), snapshot, budget)?,
-        None => range,
+        Some(query) => narrowed(range, query, needs, attributes, snapshot, budget)?,
+        None => {
+            let all = super::parse("{ }", limits)?;
+            narrowed(range, &all, needs, attributes, snapshot, budget)?
+        }
     };
     traces(snapshot, &range, limits, budget, &mut |trace| {
         let mut places: Vec<Place> = match query {

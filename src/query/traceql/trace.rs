@@ -120,7 +120,7 @@ impl Trace {
     }
 
     fn is_root(&self, place: Place) -> bool {
-        self.text(place, |batch| &batch.parent_id).is_empty()
+        self.some_text(place, |batch| &batch.parent_id).is_empty()
     }
 
     /// Returns how many spans there are.
@@ -147,7 +147,7 @@ impl Trace {
     /// Returns how long it took, ns.
     pub(super) fn duration(&self, place: Place) -> i64 {
         let (batch, row) = &self.rows[place];
-        batch.duration.value(*row)
+        batch.duration.as_ref().map_or(0, |column| column.value(*row))
     }
 
     /// Returns its id.
@@ -157,7 +157,7 @@ impl Trace {
 
     /// Returns its name.
     pub(super) fn name(&self, place: Place) -> &str {
-        self.text(place, |batch| &batch.name)
+        self.some_text(place, |batch| &batch.name)
     }
 
     /// Returns the id of the trace.
@@ -167,7 +167,7 @@ impl Trace {
 
     /// Returns the service that a span is of.
     pub(super) fn service(&self, place: Place) -> String {
-        match get(self.text(place, |batch| &batch.resource), "service.name").map(Json::of) {
+        match get(self.some_text(place, |batch| &batch.resource), "service.name").map(Json::of) {
             Some(Json::Text(text)) => text.into_owned(),
             _ => String::new(),
         }
@@ -175,7 +175,7 @@ impl Trace {
 
     /// Returns true when it failed.
     pub(super) fn is_error(&self, place: Place) -> bool {
-        self.text(place, |batch| &batch.status) == STATUSES[2]
+        self.some_text(place, |batch| &batch.status) == STATUSES[2]
     }
 
     /// Returns the first span without a parent; none while it has not arrived.
@@ -190,12 +190,12 @@ impl Trace {
 
     /// Returns the id that a span says its parent has, even when that one is missing.
     pub(super) fn parent_id(&self, place: Place) -> &str {
-        self.text(place, |batch| &batch.parent_id)
+        self.some_text(place, |batch| &batch.parent_id)
     }
 
     /// Returns the resource of a span, a JSON object.
     pub(super) fn resource(&self, place: Place) -> &str {
-        self.text(place, |batch| &batch.resource)
+        self.some_text(place, |batch| &batch.resource)
     }
 
     /// Returns the attributes of a span, a JSON object.
@@ -248,7 +248,7 @@ impl Trace {
         match intrinsic {
             Intrinsic::Duration => Value::Duration(self.duration(place)),
             Intrinsic::Name => text(self.name(place)),
-            Intrinsic::Status => status_of(self.text(place, |batch| &batch.status)),
+            Intrinsic::Status => status_of(self.some_text(place, |batch| &batch.status)),
             Intrinsic::Kind => kind_of(self.text(place, |batch| &batch.kind)),
             Intrinsic::StatusMessage => text(self.some_text(place, |batch| &batch.status_message)),
             Intrinsic::ChildCount => whole(self.relations().children[place].len()),
