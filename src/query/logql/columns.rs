@@ -2,6 +2,7 @@
 //! pipeline looks at.
 
 use arrow::array::{Array, AsArray, BooleanArray, Int32Array, RecordBatch, StringArray};
+use arrow::buffer::NullBuffer;
 use arrow::compute::is_not_null;
 use arrow::datatypes::{DataType, Int32Type, TimestampNanosecondType};
 
@@ -19,22 +20,27 @@ pub(super) const BODY: &str = "body";
 pub(super) struct Keys<'b> {
     pub(super) timestamps: &'b [i64],
     columns: [&'b dyn Array; 4],
+    /// Each column's keys, and which of them are none.
+    keys: [(&'b [i32], Option<&'b NullBuffer>); 4],
 }
 
 impl<'b> Keys<'b> {
     pub(super) fn of(batch: &'b RecordBatch) -> Self {
         let column = |name| column(batch, name);
-        Self {
-            timestamps: column("timestamp").as_primitive::<TimestampNanosecondType>().values(),
-            columns: ["service", "env", "cluster", "resource"].map(column),
-        }
+        let columns = ["service", "env", "cluster", "resource"].map(column);
+        let keys = columns.map(|column| {
+            let keys = column.as_dictionary::<Int32Type>().keys();
+            (&**keys.values(), keys.nulls())
+        });
+        let timestamps = column("timestamp").as_primitive::<TimestampNanosecondType>().values();
+        Self { timestamps, columns, keys }
     }
 
     /// Returns what rows of one stream share, and no others of the batch.
     pub(super) fn key(&self, row: usize) -> [i32; 4] {
-        self.columns.map(|column| {
-            let dictionary = column.as_dictionary::<Int32Type>();
-            if dictionary.is_null(row) { -1 } else { dictionary.keys().value(row) }
+        self.keys.map(|(keys, nulls)| match nulls {
+            Some(nulls) if nulls.is_null(row) => -1,
+            _ => keys[row],
         })
     }
 

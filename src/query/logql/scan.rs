@@ -240,7 +240,10 @@ impl<'s> Scan<'s> {
         places: &[Place],
         each: &mut EachLines<'_>,
     ) -> Result<(), LogqlError> {
-        if self.columns.is_empty() {
+        // Where the level is known nobody looks at what it would be found by.
+        let is_looked_at = |column: &&str| !column.starts_with("severity");
+        let columns: Vec<&str> = self.columns.iter().copied().filter(is_looked_at).collect();
+        if columns.is_empty() {
             return each(places, &Lines::without_bodies(None)).map(drop);
         }
         let (mut at, mut ended) = (0, Ok(true));
@@ -264,7 +267,7 @@ impl<'s> Scan<'s> {
             matches!(ended, Ok(true))
         };
         let rows = ranges(places);
-        self.snapshot.read_log_piece(piece, &self.columns, Some(&rows), KEY_ROWS, &mut take)?;
+        self.snapshot.read_log_piece(piece, &columns, Some(&rows), KEY_ROWS, &mut take)?;
         if ended? && !undecided.is_empty() {
             self.all(piece, &undecided, each)?;
         }

@@ -154,9 +154,9 @@ impl<'l> Tally<'l> {
         row: usize,
         stream: &Stream,
     ) -> Result<(), LogqlError> {
-        let metadata: Metadata<'_> = lines.metadata(row, stream);
         let plain = lines.level_alone(row).filter(|_| pipeline.tells_apart_by_level_alone());
         let Some(level) = plain else {
+            let metadata = lines.metadata(row, stream);
             return self.take_row(pipeline, place, lines.body(row), &metadata, stream).map(drop);
         };
         let key = (place.stream_idx, level);
@@ -171,6 +171,7 @@ impl<'l> Tally<'l> {
                 None => Ok(()),
             };
         }
+        let metadata = lines.metadata(row, stream);
         let series_idx = self.take_row(pipeline, place, "", &metadata, stream)?;
         self.plain.insert(key, series_idx);
         Ok(())

@@ -171,7 +171,7 @@ fn a_trace_is_looked_for_in_its_column_unless_something_else_may_say_it() {
     let blocks = blocks(&[batch(&[("x", r#"{"pod":"fence-1"}"#, "{}", "", 0); 9])]);
     assert_eq!(rows_where(&need, &blocks, &[2..3, 7..9]), [2..3, 7..9], "what the column says");
     let both = LineNeed::all([need, LineNeed::text(b"nothing of the kind")]);
-    assert!(rows_where(&both, &blocks, &[2..3]).is_empty());
+    assert!(rows_where(&both, &blocks, std::slice::from_ref(&(2..3))).is_empty());
 }
 
 #[test]
