@@ -1,4 +1,4 @@
-//! OTLP log records of some 350 bytes, as services that use an SDK send them: six attributes and a
+//! OTLP log records of some 350 bytes, as services that use an SDK send them: nine attributes and a
 //! trace context. No two are alike, and nothing comes back in an order: what is stored of them is
 //! what distinct records take.
 
@@ -53,6 +53,9 @@ fn record(n: u64, time_ns: u64) -> LogRecord {
             attribute("client.kind", pick(&["browser", "cli", "bot"], dice(5))),
             attribute("logger", pick(&["fence", "indexd", "sheepdog"], dice(6))),
             attribute("worker", &(dice(7) % 16).to_string()),
+            attribute("user_agent.name", pick(&["gen3-client", "firefox", "curl"], dice(9))),
+            attribute("server.address", "commons-01.data.example"),
+            attribute("network.protocol.version", "1.1"),
         ],
         trace_id: [mix(trace) | 1, mix(!trace) | 1].map(u64::to_le_bytes).concat(),
         span_id: (dice(8) | 1).to_le_bytes().to_vec(),
