@@ -70,7 +70,7 @@ powercut: ## Cuts a machine's power under load, 20 times (CUTS=200: the long for
 faults: ## Kills, broken disks and flipped bits in their long forms (hours; FAULTS_MINUTES=5 ends each after five)
 	@scripts/faults
 
-soak: ## Runs the long proofs, a verdict each: crash states, kills, restarts, overload, canaries (SOAK=long; SEED)
+soak: ## Runs the long proofs, a verdict each: crash states, kills, replay, overload, canaries (SOAK=long; SEED)
 	@scripts/soak
 
 fuzz: ## Feeds every decoder and parser what libFuzzer invents, 60 s each; FUZZ=long takes 5 M inputs

@@ -25,6 +25,7 @@ use super::head::rows::RowsHead;
 use super::head::{CommonsHead, Generation};
 use super::retire;
 use super::shared::{Shared, Version, files_of};
+use super::spill;
 use super::wal::{self, replay};
 use crate::model::{ExpHistogram, Signal, exemplar, log, metric, span};
 
@@ -73,8 +74,10 @@ pub fn flush_oldest(shared: &Shared) -> Result<bool, FlushError> {
     let Some(generation) = shared.current().sealed.first().cloned() else { return Ok(false) };
     let start_ns = shared.clock.monotonic_ns();
     let number = generation.number;
-    let files = write(shared, &generation)
+    let rest = write(shared, &generation)
         .map_err(|source| FlushError::Write { generation: number, source })?;
+    let mut files = generation.files_of_parts();
+    files.extend(rest);
     let n_files = files.len();
     publish(shared, &generation, files)
         .map_err(|source| FlushError::Publish { generation: number, source })?;
@@ -89,7 +92,11 @@ pub fn flush_oldest(shared: &Shared) -> Result<bool, FlushError> {
     Ok(true)
 }
 
-fn write(shared: &Shared, generation: &Generation) -> Result<Vec<FileEntry>, WriteError> {
+/// Writes what a generation holds in memory as files that nobody lists yet.
+pub(super) fn write(
+    shared: &Shared,
+    generation: &Generation,
+) -> Result<Vec<FileEntry>, WriteError> {
     let mut files = Vec::new();
     // The log that holds them is cut after this.
     shared.descriptions.write(&*shared.disk).map_err(|source| {
@@ -97,8 +104,7 @@ fn write(shared: &Shared, generation: &Generation) -> Result<Vec<FileEntry>, Wri
         WriteError::Io { action: "replace", path, source }
     })?;
     for head in generation.all() {
-        let mut out =
-            FilesOut { shared, head: &head, generation: generation.number, files: &mut files };
+        let mut out = FilesOut { shared, head: &head, generation, files: &mut files };
         out.metrics()?;
         out.rows(Signal::Logs, &head.logs.read())?;
         out.rows(Signal::Spans, &head.spans.read())?;
@@ -125,7 +131,7 @@ pub(super) fn rows_schema(signal: Signal) -> arrow::datatypes::SchemaRef {
 struct FilesOut<'a> {
     shared: &'a Shared,
     head: &'a CommonsHead,
-    generation: u64,
+    generation: &'a Generation,
     files: &'a mut Vec<FileEntry>,
 }
 
@@ -134,11 +140,12 @@ impl FilesOut<'_> {
         &self,
         signal: Signal,
         day: i32,
-        n: usize,
+        kind: usize,
         schema: &arrow::datatypes::SchemaRef,
     ) -> Result<FileWriter, WriteError> {
         let commons = self.head.entry.name.clone();
-        let origin = Origin::Flush { generation: self.generation, n };
+        let n = spill::file_number(self.generation, kind);
+        let origin = Origin::Flush { generation: self.generation.number, n };
         let target = Target { signal, commons, day, origin };
         FileWriter::create(&*self.shared.disk, target, schema, self.shared.config.row_group_rows)
     }

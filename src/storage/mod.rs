@@ -31,6 +31,7 @@ pub mod retain;
 pub mod retire;
 pub mod shared;
 pub mod snapshot;
+mod spill;
 pub mod snapshot_spans;
 pub mod state;
 pub mod wal;

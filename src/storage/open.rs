@@ -20,6 +20,7 @@ use super::head::{CommonsTable, Generation};
 use super::metrics::Metrics;
 use super::retain;
 use super::shared::{Shared, Version, files_of};
+use super::spill;
 use super::wal;
 use super::wal::replay::{self, Damage, SegmentReport};
 use super::wal::segment::{Segment, WalError};
@@ -221,6 +222,12 @@ impl Replay {
         for &segment in &segments {
             this.segment(shared, segment, segments.last() == Some(&segment), progress)?;
         }
+        // Rows in parts are seen once the whole generation is published.
+        let open = Arc::clone(&shared.version.read().open);
+        if open.n_parts() > 0 {
+            seal(shared, &open, this.last_segment, open.number + 1);
+            make_room(shared, this.damage.is_empty())?;
+        }
         if !segments.is_empty() {
             let n_bytes = progress.done_bytes.load(Ordering::Relaxed);
             info!(
@@ -242,12 +249,22 @@ impl Replay {
     ) -> Result<(), OpenError> {
         let mut n_lost = 0;
         let mut fault = None;
+        let mut may_relieve = true;
+        let is_whole = self.damage.is_empty();
         let report =
             replay::read_segment(&*shared.disk, number, |head, commons, payload| match generation(
                 shared,
                 head.generation,
+                is_whole,
             ) {
-                Ok(generation) => n_lost += apply_replayed(shared, &generation, &commons, payload),
+                Ok(generation) => {
+                    n_lost += apply_replayed(shared, &generation, &commons, payload);
+                    if may_relieve {
+                        let relieved = relieve(shared, &generation);
+                        may_relieve = matches!(relieved, Ok(true));
+                        fault = fault.take().or(relieved.err());
+                    }
+                }
                 Err(error) => fault = Some(error),
             });
         let report = report.map_err(io(format!("read {}", wal::path(number))))?;
@@ -307,7 +324,12 @@ fn write_again(shared: &Shared, path: &str) -> Result<(), OpenError> {
 }
 
 /// Returns the generation that a segment belongs to, opening it when the segment begins a new one.
-fn generation(shared: &Arc<Shared>, number: u64) -> Result<Arc<Generation>, OpenError> {
+/// `is_whole` says that no damage was found in the log so far.
+fn generation(
+    shared: &Arc<Shared>,
+    number: u64,
+    is_whole: bool,
+) -> Result<Arc<Generation>, OpenError> {
     let open = Arc::clone(&shared.version.read().open);
     if number <= open.number {
         return Ok(open);
@@ -324,39 +346,79 @@ fn generation(shared: &Arc<Shared>, number: u64) -> Result<Arc<Generation>, Open
         .into_iter()
         .take_while(|&s| segment_generation(shared, s) < Some(number))
         .last();
-    open.last_segment.store(last.unwrap_or(0), Ordering::SeqCst);
-    open.sealed(shared.clock.monotonic_ns());
-    let next = Arc::new(Generation::new(number, 0, shared.clock.monotonic_ns()));
-    {
-        let mut version = shared.version.write();
-        let mut sealed = version.sealed.clone();
-        sealed.push(open);
-        *version = Version { files: Arc::clone(&version.files), sealed, open: Arc::clone(&next) };
-    }
-    make_room(shared)?;
+    let next = seal(shared, &open, last.unwrap_or(0), number);
+    make_room(shared, is_whole)?;
     Ok(next)
 }
 
-/// Writes generations out until the rest is below the soft mark, or, when they cannot be written,
-/// leaves them in memory as long as it is below the hard one: the log has them.
-fn make_room(shared: &Shared) -> Result<(), OpenError> {
-    let head_bytes = || shared.version.read().head_bytes();
-    while head_bytes() > shared.config.head_soft.0 {
+/// Ends the open generation with a segment, and opens the next.
+fn seal(
+    shared: &Shared,
+    open: &Arc<Generation>,
+    last_segment: u64,
+    next_number: u64,
+) -> Arc<Generation> {
+    open.last_segment.store(last_segment, Ordering::SeqCst);
+    open.sealed(shared.clock.monotonic_ns());
+    let next = Arc::new(Generation::new(next_number, 0, shared.clock.monotonic_ns()));
+    let mut version = shared.version.write();
+    let mut sealed = version.sealed.clone();
+    sealed.push(Arc::clone(open));
+    *version = Version { files: Arc::clone(&version.files), sealed, open: Arc::clone(&next) };
+    next
+}
+
+/// Writes rows of a generation out that does not fit into memory by itself. Returns false when there
+/// is no use in trying again soon.
+fn relieve(shared: &Shared, generation: &Generation) -> Result<bool, OpenError> {
+    match spill::relieve(shared, generation) {
+        Ok(()) => Ok(true),
+        Err(source) => no_room(shared, source).map(|()| false),
+    }
+}
+
+/// What cannot be written out may stay in memory as long as that is below the hard mark: the log has
+/// it.
+fn no_room(shared: &Shared, source: FlushError) -> Result<(), OpenError> {
+    if source.is_fatal() {
+        return Err(source.into());
+    }
+    let head_bytes = shared.version.read().head_bytes();
+    let max_bytes = shared.config.head_hard.0;
+    if head_bytes > max_bytes {
+        return Err(OpenError::NoRoom { head_bytes, max_bytes, source });
+    }
+    warn!(%source, head_bytes, "cannot make room while replaying the log, going on");
+    Ok(())
+}
+
+/// Writes generations out until the rest is below the soft mark and none is in parts.
+fn make_room(shared: &Shared, is_whole: bool) -> Result<(), OpenError> {
+    loop {
+        let (oldest, is_in_parts, is_large) = {
+            let version = shared.version.read();
+            let is_in_parts = version.sealed.iter().any(|sealed| sealed.n_parts() > 0);
+            let is_large = version.head_bytes() > shared.config.head_soft.0;
+            (version.sealed.first().cloned(), is_in_parts, is_large)
+        };
+        if !is_in_parts && !is_large {
+            return Ok(());
+        }
+        if let Some(oldest) = oldest.filter(|oldest| is_whole && oldest.n_parts() > 0) {
+            spill::remove_leftovers(shared, &oldest).map_err(io("remove the rest of a replay"))?;
+        }
         match flush::flush_oldest(shared) {
             Ok(true) => {}
-            Ok(false) => break,
-            Err(error) if error.is_fatal() => return Err(error.into()),
-            Err(source) => {
-                let (head_bytes, max_bytes) = (head_bytes(), shared.config.head_hard.0);
-                if head_bytes > max_bytes {
-                    return Err(OpenError::NoRoom { head_bytes, max_bytes, source });
-                }
-                warn!(%source, head_bytes, "cannot make room while replaying the log, going on");
-                break;
+            Ok(false) => return Ok(()),
+            // Nobody would see the rows of the parts.
+            Err(source) if is_in_parts && !source.is_fatal() => {
+                let head_bytes = shared.version.read().head_bytes();
+                let max_bytes = shared.config.head_hard.0;
+                return Err(OpenError::NoRoom { head_bytes, max_bytes, source });
             }
+            Err(source) => return no_room(shared, source),
         }
     }
-    Ok(())
 }
 
 fn segment_generation(shared: &Shared, segment: u64) -> Option<u64> {

@@ -36,6 +36,7 @@ mod parquet;
 mod promql_peer;
 mod push;
 mod query_safety;
+mod replay;
 mod restart;
 mod scenarios;
 mod scope;

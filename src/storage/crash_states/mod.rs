@@ -24,7 +24,7 @@ use super::catalog::CatalogError;
 use super::disk::sim::{Fault, SimDisk};
 use super::flush;
 use super::wal::segment::WalError;
-use super::{Config, retain};
+use super::{Config, OpenError, retain};
 use crate::base::units::HumanSize;
 use ledger::{Item, Ledger};
 use store::Store;
@@ -43,6 +43,8 @@ struct Seen {
     kills: u64,
     opens_cut_short: u64,
     opens_on_full_disks: u64,
+    opens_for_want_of_room: u64,
+    opens_in_parts: u64,
     full_disks: u64,
     failed_syncs: u64,
     flushes: u64,
@@ -57,6 +59,8 @@ impl std::ops::AddAssign for Seen {
         self.kills += other.kills;
         self.opens_cut_short += other.opens_cut_short;
         self.opens_on_full_disks += other.opens_on_full_disks;
+        self.opens_for_want_of_room += other.opens_for_want_of_room;
+        self.opens_in_parts += other.opens_in_parts;
         self.full_disks += other.full_disks;
         self.failed_syncs += other.failed_syncs;
         self.flushes += other.flushes;
@@ -95,6 +99,8 @@ impl History {
             segment_size: HumanSize(rng.random_range(256..4096)),
             // A store that flushes while it replays, in half of the histories.
             head_soft: HumanSize(if rng.random() { 1 } else { u64::MAX }),
+            // One that has to write a generation in parts, in a quarter.
+            head_firm: HumanSize(if rng.random_ratio(1, 4) { 1 } else { u64::MAX }),
             ..Config::default()
         };
         let (disk, ledger) = (SimDisk::new(), Ledger::new(seed));
@@ -117,14 +123,18 @@ impl History {
             Ok(mut store) => {
                 let was_full = is_full && self.disk.n_armed() < n_armed;
                 self.seen.opens_on_full_disks += u64::from(was_full);
+                self.seen.opens_in_parts += u64::from(store.has_parts());
                 if !was_full {
                     store.must_be_tidy(self.seed);
                 }
                 self.ledger.judge(&store);
                 self.work(&mut store);
             }
-            // A full disk keeps no store from opening.
             Err(_) if armed.is_some() && !is_full => self.seen.opens_cut_short += 1,
+            // A full disk keeps no store from opening whose log fits into memory.
+            Err(OpenError::NoRoom { .. }) if is_full && self.config.head_firm.0 == 1 => {
+                self.seen.opens_for_want_of_room += 1;
+            }
             Err(error) => panic!("seed {}: {error:?}", self.seed),
         }
         let how = self.rng.random();
@@ -274,6 +284,7 @@ fn a_thousand_crash_states_lose_nothing_and_double_nothing() {
         seen.kills,
         seen.opens_cut_short,
         seen.opens_on_full_disks,
+        seen.opens_in_parts,
         seen.full_disks,
         seen.failed_syncs,
         seen.flushes,

@@ -54,6 +54,12 @@ impl Store {
         Ok(Self { engine, storage, shared, merger, disk: disk.clone(), damage })
     }
 
+    /// Returns true when a generation was replayed in parts.
+    pub(super) fn has_parts(&self) -> bool {
+        let manifest = self.shared.manifest.lock();
+        manifest.files.iter().any(|file| file.path.ends_with("-1000.parquet"))
+    }
+
     /// Returns the part of a request that carries an item.
     pub(super) fn part(&self, item: &Item) -> Part {
         let epoch = self.storage.lookup(&[], &mut Vec::new());

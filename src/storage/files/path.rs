@@ -34,7 +34,7 @@ pub fn file(signal: Signal, commons: &Commons, day: i32, generation: u64, n: usi
 
 /// Returns the path of a file that takes the place of `inputs`, which lie in one folder:
 /// `<first generation>-<last generation>-<n>.parquet`, and with `-<how often>` behind it when it takes
-/// the place of one file alone; or `None` when they are not files of ours.
+/// the place of one file alone, or of one of that very name; or `None` when they are not files of ours.
 pub fn merged(inputs: &[String]) -> Option<String> {
     let spans: Option<Vec<_>> = inputs.iter().map(|path| span(path)).collect();
     let spans = spans?;
@@ -42,11 +42,16 @@ pub fn merged(inputs: &[String]) -> Option<String> {
     let last = spans.iter().map(|span| span.last).max()?;
     let (folder, _) = inputs.first()?.rsplit_once('/')?;
     let n = spans[0].n;
-    let again = match spans.as_slice() {
-        // A path is never used for two contents.
-        [alone] => format!("-{}", alone.n_times + 1),
-        _ => String::new(),
+    // A path is never used for two contents. Parts of one generation that were merged cover no more
+    // than that generation, however many of them there are.
+    let is_taken =
+        |span: &&Span| span.is_merged && (span.first, span.last, span.n) == (first, last, n);
+    let taken = spans.iter().filter(is_taken).map(|span| span.n_times).max();
+    let n_times = match spans.as_slice() {
+        [alone] => Some(alone.n_times + 1),
+        _ => taken.map(|n_times| n_times + 1),
     };
+    let again = n_times.map(|n_times| format!("-{n_times}")).unwrap_or_default();
     Some(format!("{folder}/{first:016x}-{last:016x}-{n}{again}.parquet"))
 }
 
@@ -60,6 +65,8 @@ struct Span {
     n: usize,
     /// How often it was written anew.
     n_times: u64,
+    /// Whether it took the place of others.
+    is_merged: bool,
 }
 
 fn span(path: &str) -> Option<Span> {
@@ -69,22 +76,34 @@ fn span(path: &str) -> Option<Span> {
     match parts[..] {
         [generation_text, n] => {
             let generation = generation(generation_text)?;
-            Some(Span { first: generation, last: generation, n: n.parse().ok()?, n_times: 0 })
+            Some(Span {
+                first: generation,
+                last: generation,
+                n: n.parse().ok()?,
+                n_times: 0,
+                is_merged: false,
+            })
         }
         [first, last, n, ref again @ ..] if again.len() <= 1 => Some(Span {
             first: generation(first)?,
             last: generation(last)?,
             n: n.parse().ok()?,
             n_times: again.first().map_or(Some(0), |again| again.parse().ok())?,
+            is_merged: true,
         }),
         _ => None,
     }
 }
 
+/// Returns the generation of a file that a flush wrote, or `None` when it took the place of others or
+/// is none of ours.
+pub fn flushed_generation(path: &str) -> Option<u64> {
+    span(path).filter(|span| !span.is_merged).map(|span| span.first)
+}
+
 /// Returns true for the name of a file that took the place of others.
 pub fn is_merged(path: &str) -> bool {
-    span(path).is_some()
-        && path.rsplit('/').next().is_some_and(|name| name.matches('-').count() >= 2)
+    span(path).is_some_and(|span| span.is_merged)
 }
 
 #[cfg(test)]
@@ -128,6 +147,21 @@ mod tests {
         }
         let merged = merged(&[path, "d/0b-1.parquet".to_owned()]).unwrap();
         assert_eq!(merged, "d/000000000000000a-000000000000000b-1.parquet");
+    }
+
+    #[test]
+    fn parts_of_one_generation_are_merged_under_new_names() {
+        let merge = |names: &[&str]| {
+            let paths: Vec<_> = names.iter().map(|name| format!("d/{name}.parquet")).collect();
+            merged(&paths).unwrap()
+        };
+        let one = "000000000000000a-000000000000000a";
+
+        assert_eq!(merge(&["0a-0", "0a-1000"]), format!("d/{one}-0.parquet"));
+        assert_eq!(merge(&["0a-1002", "0a-1004"]), format!("d/{one}-1002.parquet"));
+        let (both, again) = ([format!("{one}-0"), format!("{one}-1002")], format!("{one}-0-1"));
+        assert_eq!(merge(&both.each_ref().map(String::as_str)), format!("d/{again}.parquet"));
+        assert_eq!(merge(&[&again, "0a-1006"]), format!("d/{one}-0-2.parquet"));
     }
 
     #[test]

@@ -145,10 +145,24 @@ impl MetricsHead {
 
     /// Returns an estimate of the memory held.
     pub fn size_bytes(&self) -> usize {
-        self.arena.size_bytes()
-            + 4 * (self.slot_of.capacity() + self.series_of.capacity())
+        4 * (self.slot_of.capacity() + self.series_of.capacity())
             + size_of::<Chunk>() * self.chunks.capacity()
-            + self.n_exp_bytes
+            + self.row_bytes()
+    }
+
+    /// Returns what of it the samples and histograms take.
+    pub fn row_bytes(&self) -> usize {
+        self.arena.size_bytes() + self.n_exp_bytes
+    }
+
+    /// Forgets all samples and histograms, which are in files; the slots stay with their series.
+    pub fn forget_rows(&mut self) {
+        self.chunks.fill(Chunk::default());
+        self.arena = Arena::default();
+        self.exp_histograms = Vec::new();
+        self.exp_of_slot = HashMap::new();
+        self.n_exp_bytes = 0;
+        self.time_range_ms = None;
     }
 }
 

@@ -27,6 +27,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
 use crate::model::{Commons, Signal};
+use crate::storage::FileEntry;
 use crate::storage::metrics::Label;
 
 use metrics::MetricsHead;
@@ -138,6 +139,20 @@ impl CommonsHead {
         }
     }
 
+    /// Returns what the rows take, without the series.
+    fn row_bytes(&self) -> usize {
+        let rows = [&self.logs, &self.spans, &self.exemplars];
+        let n_bytes: usize = rows.map(|rows| rows.read().size_bytes()).iter().sum();
+        n_bytes + self.metrics.read().row_bytes()
+    }
+
+    fn forget_rows(&self) {
+        self.metrics.write().forget_rows();
+        for rows in [&self.logs, &self.spans, &self.exemplars] {
+            *rows.write() = RowsHead::default();
+        }
+    }
+
     /// Brings the generation's size up to date with this part; only the writer calls it.
     pub fn count_bytes(&self, generation: &Generation) {
         let rows = self.logs.read().size_bytes()
@@ -164,6 +179,8 @@ pub struct Generation {
     /// An estimate of the memory held.
     pub size_bytes: AtomicU64,
     commons: RwLock<Vec<Option<Arc<CommonsHead>>>>,
+    /// The files of its parts, when a replay had to write it in parts; nobody lists them yet.
+    parts: Mutex<Vec<Vec<FileEntry>>>,
 }
 
 impl Generation {
@@ -176,6 +193,7 @@ impl Generation {
             last_segment: AtomicU64::new(segment),
             size_bytes: AtomicU64::new(0),
             commons: RwLock::default(),
+            parts: Mutex::default(),
         }
     }
 
@@ -222,6 +240,34 @@ impl Generation {
     /// Returns true when nothing was written to it.
     pub fn is_empty(&self) -> bool {
         self.commons.read().iter().all(Option::is_none)
+    }
+
+    /// Returns what of the memory held is rows, which can be written out, and not series.
+    pub fn row_bytes(&self) -> u64 {
+        self.all().iter().map(|head| head.row_bytes() as u64).sum()
+    }
+
+    /// Forgets the rows, which are in the files of its parts.
+    pub fn forget_rows(&self) {
+        for head in self.all() {
+            head.forget_rows();
+            head.count_bytes(self);
+        }
+    }
+
+    /// Notes that what was in memory is in files that nobody lists yet.
+    pub fn add_part(&self, files: Vec<FileEntry>) {
+        self.parts.lock().push(files);
+    }
+
+    /// Returns how many parts were written.
+    pub fn n_parts(&self) -> usize {
+        self.parts.lock().len()
+    }
+
+    /// Returns the files of its parts, oldest first.
+    pub fn files_of_parts(&self) -> Vec<FileEntry> {
+        self.parts.lock().iter().flatten().cloned().collect()
     }
 
     /// Returns the estimate of the memory held.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -189,8 +190,14 @@ impl Server {
     /// Waits until the server answers that it is ready.
     #[track_caller]
     pub(crate) fn wait_until_ready(&mut self) {
+        self.wait_until_ready_within(PATIENCE);
+    }
+
+    /// Waits for a start that has more to replay than others.
+    #[track_caller]
+    pub(crate) fn wait_until_ready_within(&mut self, limit: Duration) {
         let addresses = self.wait_for_addresses();
-        until("the server to be ready", PATIENCE, || {
+        until("the server to be ready", limit, || {
             self.still_runs()?;
             let answer = http::send(&addresses.http, &Request::get("/-/ready"));
             match answer.map_err(|error| error.to_string())? {
