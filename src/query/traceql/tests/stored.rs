@@ -46,10 +46,15 @@ type Given = (u64, u64, i64, i64, &'static str, &'static str, u32);
 
 impl World {
     fn new() -> Self {
+        Self::with_row_groups(1 << 20)
+    }
+
+    fn with_row_groups(row_group_rows: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock: SharedClock = ManualClock::at_ms(BASE_MS + 7_200_000);
         let (disk, n_bytes_read) = CountingDisk::new(RealDisk::open(dir.path()).unwrap());
-        let config = storage::Config { merged_file_max: storage_size(0), ..Default::default() };
+        let merged_file_max = storage_size(0);
+        let config = storage::Config { merged_file_max, row_group_rows, ..Default::default() };
         let Opened { storage, writer, flusher, .. } = Storage::open(
             disk,
             Arc::clone(&clock),
@@ -199,7 +204,7 @@ const QUERIES: [&str; 20] = [
 fn what_is_sifted_is_what_all_traces_give() {
     for seed in 0..6 {
         let mut rng = SmallRng::seed_from_u64(seed);
-        let world = World::new();
+        let world = World::with_row_groups(24);
         let mut spans: Vec<Given> = (0..60)
             .flat_map(|trace| (0..rng.random_range(1..6)).map(move |number| (trace, number)))
             .collect::<Vec<_>>()
@@ -255,7 +260,7 @@ const COUNTS: [&str; 15] = [
 fn what_is_counted_of_sifted_spans_is_what_all_traces_give() {
     for seed in 10..14 {
         let mut rng = SmallRng::seed_from_u64(seed);
-        let world = World::new();
+        let world = World::with_row_groups(24);
         let numbers = (0..60).flat_map(|trace| (0..4).map(move |number| (trace, number)));
         let mut spans: Vec<Given> =
             numbers.map(|(trace, number)| random_span(&mut rng, trace, number)).collect();
@@ -323,6 +328,27 @@ fn a_trace_by_its_id_costs_a_page_of_each_column() {
     let (n_spans, n_bytes) = ask(trace_id(80_001));
     assert_eq!(n_spans, 0);
     assert!(n_bytes < n_stored / 3, "bloom filters alone: {n_bytes} of {n_stored} bytes");
+}
+
+#[test]
+fn a_trace_is_found_in_whichever_row_group_it_is() {
+    let world = World::with_row_groups(10);
+    let mut rng = SmallRng::seed_from_u64(3);
+    let numbers = (0..40).flat_map(|trace| [(trace, 0), (trace, 1), (trace, 2)]);
+    let spans: Vec<Given> =
+        numbers.map(|(trace, number)| random_span(&mut rng, trace, number)).collect();
+    for chunk in spans.chunks(60) {
+        world.store(chunk);
+        world.flush();
+    }
+    for trace in 0..40 {
+        let id = trace_id(trace);
+        let request = TraceRequest { trace_id: &id, min_ns: i64::MIN, max_ns: i64::MAX };
+        let found = by_id::find(&world.snapshot(), request, &Limits::default(), &world.budget());
+        let n_rows: usize =
+            found.unwrap().batches.iter().map(arrow::array::RecordBatch::num_rows).sum();
+        assert_eq!(n_rows, 3, "trace {trace}");
+    }
 }
 
 #[test]
