@@ -157,11 +157,12 @@ impl<'c> Walk<'c> {
         let Self { ctx, batches, decoded, retagged, open, .. } = self;
         let is_of_a_container =
             scope_name.is_empty() && said.trace_id.is_empty() && said.event_name.is_empty();
+        let bytes_max = rules.limits.log_line.bytes();
+        if is_of_a_container && open.as_mut().is_some_and(|open| open.take(&said, bytes_max)) {
+            return Ok(());
+        }
+        write_stack(ctx, retagged, batches, decoded, open.take());
         if is_of_a_container {
-            if open.as_mut().is_some_and(|open| open.take(&said, rules.limits.log_line.bytes())) {
-                return Ok(());
-            }
-            write_stack(ctx, retagged, batches, decoded, open.take());
             *open = Stack::of(&said, resource);
             if open.is_some() {
                 return Ok(());
