@@ -9,6 +9,7 @@
 
 pub(crate) mod report;
 pub(crate) mod run;
+mod walk;
 
 use std::io;
 
@@ -25,6 +26,11 @@ pub(crate) fn run(wanted: &[String], is_long: bool) -> io::Result<()> {
         }
     }
     report::print(&rows);
+    for row in &rows {
+        if let Some(walked_ns) = walk::item_ns(&mut load(row.name, 1)) {
+            report::print_multiple(row, walked_ns);
+        }
+    }
     Ok(())
 }
 

@@ -75,6 +75,17 @@ pub(crate) fn save(row: &Row) {
     }
 }
 
+/// Prints what a load's items cost in multiples of walking over their bytes.
+pub(crate) fn print_multiple(row: &Row, walked_ns: f64) {
+    let stored_ns = 1e9 / row.items_with_files_per_cpu_s();
+    let line = format!(
+        "{}: walking over an item and hashing its texts takes {walked_ns:.0} ns, storing it {stored_ns:.0} ns: {:.1} times that",
+        row.name,
+        stored_ns / walked_ns
+    );
+    drop(writeln!(std::io::stdout().lock(), "{line}"));
+}
+
 /// Prints all rows as one aligned table.
 pub(crate) fn print(rows: &[Row]) {
     let mut out = std::io::stdout().lock();

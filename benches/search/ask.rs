@@ -86,7 +86,17 @@ impl Asker {
             1,
             |this, _| this.count(rate, Some((86_400, 60))),
         )?);
+        let volume = "sum by (level, detected_level) (count_over_time({service=~\".+\"} | drop __error__ [5m]))";
+        figures.push(self.timed("log volume by level, 24 h", 3, |this, _| {
+            this.count(volume, Some((86_400, 300)))
+        })?);
         let span_s = 86_400 * 1_000_000 / self.lines.n.max(1_000_000);
+        let labels = format!(
+            "sum by (service, cluster, detected_level) (count_over_time({{service=~\".+\"}} [{span_s}s]))"
+        );
+        figures.push(self.timed("count by three labels, 1 M lines, LogQL", 3, |this, _| {
+            this.count(&labels, None)
+        })?);
         let three = format!(
             "sum by (service, http_verb, http_status_code) (count_over_time({{service=~\".+\"}} | json [{span_s}s]))"
         );
@@ -105,6 +115,10 @@ impl Asker {
         figures.push(
             self.timed("count by three columns, 1 M lines, SQL", 3, |this, _| this.sql(&sql))?,
         );
+        figures.push(self.timed("needle, SQL: body LIKE", 3, |this, n| {
+            let id = request_id(this.lines.n / 3 * n);
+            this.sql(&format!("SELECT timestamp, body FROM logs WHERE body LIKE '%{id}%'"))
+        })?);
         Ok(())
     }
 
@@ -125,6 +139,23 @@ impl Asker {
         ] {
             figures.push(self.timed(name, 2, |this, _| this.search(query))?);
         }
+        for (name, query) in [
+            ("TraceQL metrics: rate of roots", "{ nestedSetParent < 0 } | rate()"),
+            (
+                "TraceQL metrics: rate of few, by service",
+                "{ name = \"GET /index/{id}\" && duration > 240ms } | rate() by (resource.service.name)",
+            ),
+            ("TraceQL metrics: p90 of all", "{ } | quantile_over_time(duration, .9)"),
+        ] {
+            figures.push(self.timed(name, 1, |this, _| this.rate(query))?);
+        }
+        figures.push(self.timed("values of an attribute of spans", 1, |this, _| {
+            let (start, end) = this.seconds();
+            let answer = this.get(&format!(
+                "/tempo/api/v2/search/tag/span.http.route/values?start={start}&end={end}&limit=5000"
+            ))?;
+            Ok(answer["tagValues"].as_array().map_or(0, Vec::len))
+        })?);
         Ok(())
     }
 
@@ -215,8 +246,20 @@ impl Asker {
         Ok(n_found)
     }
 
+    fn seconds(&self) -> (u64, u64) {
+        (self.spans_ns.start / 1_000_000_000, self.spans_ns.end / 1_000_000_000)
+    }
+
+    fn rate(&self, query: &str) -> io::Result<usize> {
+        let ((start, end), query) = (self.seconds(), encoded(query));
+        let path = format!(
+            "/tempo/api/metrics/query_range?q={query}&start={start}&end={end}&step=5m&exemplars=0"
+        );
+        Ok(self.get(&path)?["series"].as_array().map_or(0, Vec::len))
+    }
+
     fn search(&self, query: &str) -> io::Result<usize> {
-        let (start, end) = (self.spans_ns.start / 1_000_000_000, self.spans_ns.end / 1_000_000_000);
+        let (start, end) = self.seconds();
         let query = encoded(query);
         let answer =
             self.get(&format!("/tempo/api/search?q={query}&start={start}&end={end}&limit=20"))?;
@@ -233,7 +276,7 @@ impl Asker {
     }
 }
 
-fn encoded(text: &str) -> String {
+pub(super) fn encoded(text: &str) -> String {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
     text.bytes()
         .map(|b| if is_plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") })

@@ -4,9 +4,13 @@
 //! A million lines and spans by default, ten with `BENCH=long`, any number with `SEARCH_LINES` and
 //! `SEARCH_SPANS`. What is stored is flushed by an ordered stop, merged until the server is idle, and
 //! asked after a start. Cold: the server was just started, and the kernel keeps none of its files.
+//! Before that, servers of their own are asked how long a line takes until it is seen, and what
+//! distinct small records take on disk.
 
 mod ask;
 mod lines;
+mod records;
+mod visible;
 
 use std::io::{self, Write as _};
 use std::ops::Range;
@@ -35,6 +39,8 @@ pub(crate) fn run(is_long: bool) -> io::Result<()> {
     let end_ns = now_ns - AGO_NS;
     let lines = Lines { n: n_lines, start_ns: end_ns - DAY_NS, end_ns };
 
+    let seen = visible::measure()?;
+    let small = store_records(n_lines, now_ns - AGO_NS)?;
     eprintln!("==> storing {n_lines} lines and {n_spans} spans");
     let server = Server::start(Kind::Commonwatch)?;
     let sizes = store_lines(&server, &lines)?;
@@ -44,11 +50,41 @@ pub(crate) fn run(is_long: bool) -> io::Result<()> {
     let server = server.restart()?;
 
     let n_bytes = server.n_bytes_in_files("logs");
+    let n_span_bytes = server.n_bytes_in_files("spans");
     let mut figures = Vec::new();
     let server = Asker::new(server, lines, spans_ns).all(&mut figures)?;
     drop(server);
+    figures.push(seen);
     print(&figures, &lines, &sizes, n_bytes);
+    let per_span = number(n_span_bytes) / number(n_spans);
+    let mut out = io::stdout().lock();
+    drop(writeln!(out, "{n_spans} spans: {per_span:.1} B in files a span"));
+    let per_record = |bytes: u64| number(bytes) / number(n_lines);
+    drop(writeln!(
+        out,
+        "{n_lines} distinct records of {:.0} B of OTLP: {:.1} B in files a record",
+        per_record(small.0),
+        per_record(small.1)
+    ));
     Ok(())
+}
+
+/// Returns how large records are on the wire, and in files.
+fn store_records(n: u64, end_ns: u64) -> io::Result<(u64, u64)> {
+    eprintln!("==> storing {n} small records");
+    let server = Server::start(Kind::Commonwatch)?;
+    let mut poster = Poster::connect(server.address(Port::OtlpHttp), "/v1/logs", OTLP_HEADERS)?;
+    let n_requests = n / records::PER_REQUEST;
+    let mut n_raw = 0;
+    for number in 0..n_requests {
+        let body = records::request(number, n_requests, end_ns);
+        n_raw += body.len() as u64;
+        poster.post(&body)?;
+    }
+    let server = server.restart()?;
+    server.settle()?;
+    let n_stored = server.restart()?.n_bytes_in_files("logs");
+    Ok((n_raw, n_stored))
 }
 
 fn from_environment(name: &str, default: u64) -> io::Result<u64> {

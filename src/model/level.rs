@@ -1,4 +1,10 @@
 //! The levels of log records: eight names, as Loki has them, and the words and numbers that mean them.
+//!
+//! A record's own severity comes first, then a label or field called level, then the words of the
+//! line. What a record says of its level by a label is left to the question: only there it is known
+//! what its labels are. All other records have their level decided once, when they come.
+
+use memchr::memmem;
 
 /// The names, from the mildest to the worst, and last what no one said.
 pub const LEVELS: [&str; 8] =
@@ -37,4 +43,160 @@ pub fn of_word(word: &str) -> Option<&'static str> {
 pub fn set_of(mut is_in: impl FnMut(&str) -> bool) -> u8 {
     let bits = LEVELS.iter().enumerate().filter(|(_, name)| is_in(name)).map(|(at, _)| 1 << at);
     bits.fold(0, |set, bit: u8| set | bit)
+}
+
+/// Labels and metadata that say a level, as Loki looks for them.
+pub const NAMES: [&str; 6] = ["level", "LEVEL", "severity", "severity_text", "lvl", "log_level"];
+
+/// Returns the level that a record's severity says.
+pub fn of_severity(text: &str, number: i32) -> Option<&'static str> {
+    of_word(text).or_else(|| of_number(number))
+}
+
+/// What the attributes of a record or of its resource, a JSON object, may say of its level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Says {
+    /// Nothing.
+    Nothing,
+    /// What counts when the severity says nothing.
+    Perhaps,
+    /// What counts before anything else: they may have been given the level that was detected.
+    First,
+}
+
+impl Says {
+    /// Looks for names that labels of that meaning have a part of.
+    pub fn of(object: &str) -> Self {
+        let has = |part: &str| memmem::find(object.as_bytes(), part.as_bytes()).is_some();
+        match object.len() {
+            0..=2 => Says::Nothing,
+            _ if has("detected") => Says::First,
+            _ if ["level", "LEVEL", "lvl", "severity"].into_iter().any(has) => Says::Perhaps,
+            _ => Says::Nothing,
+        }
+    }
+}
+
+/// Returns the level of a record, or `None` when its labels have to be asked.
+pub fn of_record(
+    (text, number): (&str, i32),
+    labels: impl IntoIterator<Item = Says>,
+    line: &str,
+) -> Option<&'static str> {
+    match labels.into_iter().max().unwrap_or(Says::Nothing) {
+        Says::First => None,
+        Says::Perhaps => of_severity(text, number),
+        Says::Nothing => {
+            Some(of_severity(text, number).or_else(|| of_line(line)).unwrap_or("unknown"))
+        }
+    }
+}
+
+/// How much of a line is looked at for words.
+const LINE_BYTES_MAX: usize = 1024;
+
+/// Returns the level that a line names: `level=…` or `"level":"…"`, else its first word that is one.
+pub fn of_line(line: &str) -> Option<&'static str> {
+    let line = line.as_bytes();
+    let line = &line[..line.len().min(LINE_BYTES_MAX)];
+    let mut first: Option<&'static str> = None;
+    let mut is_named = false;
+    let mut at = 0;
+    while at < line.len() {
+        if !IS_PART[usize::from(line[at])] {
+            at += 1;
+            continue;
+        }
+        let start = at;
+        while at < line.len() && IS_PART[usize::from(line[at])] {
+            at += 1;
+        }
+        let was_named = std::mem::take(&mut is_named);
+        // Most words begin like no level and no name of one, or are too short or long.
+        let n_bytes = at - start;
+        if !(3..=13).contains(&n_bytes) || !MAY_BEGIN[usize::from(line[start])] {
+            continue;
+        }
+        let Ok(word) = std::str::from_utf8(&line[start..at]) else { continue };
+        let level = if n_bytes <= 11 { of_word(word) } else { None };
+        if was_named && level.is_some() {
+            return level;
+        }
+        first = first.or_else(|| level.filter(|_| is_shouted(word)));
+        is_named = NAMES.iter().any(|name| word.eq_ignore_ascii_case(name));
+    }
+    first
+}
+
+/// The bytes of words.
+const IS_PART: [bool; 256] = {
+    let mut is_part = [false; 256];
+    let mut byte: u8 = 0;
+    while byte < 128 {
+        is_part[byte as usize] = byte.is_ascii_alphanumeric() || byte == b'_';
+        byte += 1;
+    }
+    is_part
+};
+
+/// The first bytes of levels' words and of their names, small and large.
+const MAY_BEGIN: [bool; 256] = {
+    let letters = b"tdinwecafpls";
+    let mut may_begin = [false; 256];
+    let mut at = 0;
+    while at < letters.len() {
+        may_begin[letters[at] as usize] = true;
+        may_begin[letters[at].to_ascii_uppercase() as usize] = true;
+        at += 1;
+    }
+    may_begin
+};
+
+/// In running text only a word in capitals, or one that nobody writes by chance, is a level.
+fn is_shouted(word: &str) -> bool {
+    word.bytes().all(|byte| byte.is_ascii_uppercase())
+        || ["error", "panic", "fatal", "critical", "warning"].contains(&word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(severity: (&str, i32), labels: &str, line: &str, want: Option<&str>) {
+        assert_eq!(of_record(severity, [Says::of(labels)], line), want, "{labels} {line}");
+    }
+
+    #[test]
+    fn what_the_record_says_comes_first() {
+        check(("WARNING", 9), "{}", "ERROR", Some("warn"));
+        check(("", 17), "{}", "INFO", Some("error"));
+        check(("", 17), r#"{"level":"debug"}"#, "INFO", Some("error"));
+    }
+
+    #[test]
+    fn lines_say_it_themselves() {
+        for (line, want) in [
+            ("[2026-08-21 10:11:12,345][ fence][   INFO] Signed URL", "info"),
+            ("2026/08/21 10:11:12 response.go:81: ERROR: could not", "error"),
+            (r#"{"level":"debug","msg":"an ERROR is no error"}"#, "debug"),
+            (r#"{"severity_text": "warn", "x": 1}"#, "warn"),
+            ("ts=1 level=warn msg=x", "warn"),
+            ("GET /info 200", "unknown"),
+            ("caf\u{e9} ERROR", "error"),
+            ("", "unknown"),
+        ] {
+            check(("", 0), "{}", line, Some(want));
+        }
+    }
+
+    #[test]
+    fn what_labels_may_say_is_left_open() {
+        for labels in [r#"{"level":"x"}"#, r#"{"log.level":"x"}"#, r#"{"a":{"lvl":1}}"#] {
+            check(("", 0), labels, "ERROR", None);
+            check(("odd", 0), labels, "ERROR", None);
+        }
+        check(("INFO", 9), r#"{"detected_level":"error"}"#, "x", None);
+        check(("", 0), r#"{"pod":"fence-1"}"#, "ERROR", Some("error"));
+    }
 }

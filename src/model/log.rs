@@ -9,6 +9,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use super::dictionary::DictionaryColumn;
+use super::level::{self, Says};
 use super::metric::dictionary_utf8;
 use super::tags::Tags;
 
@@ -44,6 +45,8 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         Field::new("http_duration_s", DataType::Float64, true),
         Field::new("http_size_bytes", DataType::Float64, true),
         Field::new("http_backend", dictionary_utf8(), true),
+        // Null where the record's labels have to be asked.
+        Field::new("detected_level", dictionary_utf8(), true),
     ]))
 });
 
@@ -120,7 +123,31 @@ pub struct LogsBuilder {
     span_id: StringBuilder,
     flags: Int32Builder,
     lines: LineColumns,
+    level: LevelColumn,
     n_rows: usize,
+}
+
+/// The column of levels. The resource of a record is mostly that of the one before.
+#[derive(Default)]
+struct LevelColumn {
+    levels: DictionaryColumn,
+    last_resource: String,
+    resource_says: Option<Says>,
+}
+
+impl LevelColumn {
+    fn push(&mut self, row: &LogRow<'_>) {
+        let resource_says = match self.resource_says {
+            Some(says) if self.last_resource == row.resource => says,
+            _ => {
+                row.resource.clone_into(&mut self.last_resource);
+                *self.resource_says.insert(Says::of(row.resource))
+            }
+        };
+        let labels = [resource_says, Says::of(row.attributes)];
+        let severity = (row.severity_text, row.severity_number);
+        self.levels.push(level::of_record(severity, labels, row.body));
+    }
 }
 
 /// The columns of what was read from texts.
@@ -199,6 +226,7 @@ impl LogsBuilder {
             span_id: text(n_rows * SPAN_ID_DIGITS),
             flags: Int32Builder::with_capacity(n_rows),
             lines: LineColumns::default(),
+            level: LevelColumn::default(),
             n_rows: 0,
         }
     }
@@ -219,6 +247,7 @@ impl LogsBuilder {
         self.span_id.append_option(non_empty(row.span_id));
         self.flags.append_value(row.flags.cast_signed());
         self.lines.push(&row.line);
+        self.level.push(row);
         self.n_rows += 1;
     }
 
@@ -255,6 +284,7 @@ impl LogsBuilder {
             rule,
         ];
         columns.extend(self.lines.finish());
+        columns.push(self.level.levels.finish());
         RecordBatch::try_new(schema(), columns).expect("every column got one value a row")
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::admission::{Admission, Turn};
 use super::error::QueryError;
+use super::helpers::SpareThreads;
 use super::limits::Config;
 use super::metrics::Metrics;
 use super::promql;
@@ -38,6 +39,7 @@ pub struct Engine {
     pub(super) promql: promql::Engine,
     promql_limits: promql::Limits,
     memory: Arc<promql::SharedMemory>,
+    spare: Arc<SpareThreads>,
     pub(super) data_dir: PathBuf,
     pub(super) pool: Arc<Pool>,
     clock: SharedClock,
@@ -61,6 +63,7 @@ impl Engine {
                 config.memory_all.bytes(),
                 metrics.memory_bytes.clone(),
             )),
+            spare: Arc::new(SpareThreads::of_this_machine()),
             config,
             clock,
             metrics,
@@ -95,7 +98,8 @@ impl Engine {
     }
 
     pub(super) fn budget(&self, deadline: Duration) -> promql::Budget {
-        self.promql_limits.budget_of(Arc::clone(&self.clock), deadline, &self.memory)
+        let clock = Arc::clone(&self.clock);
+        self.promql_limits.budget_of(clock, deadline, &self.memory).with_threads(&self.spare)
     }
 
     /// Returns which parts of PromQL there are, as Prometheus lists them.

@@ -3,6 +3,7 @@
 //! Damage is an answer, never a panic; what is not damaged is read; what was written comes back bit
 //! for bit.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
@@ -406,11 +407,18 @@ pub fn grams_section(bytes: &[u8]) {
     let n_rows = bytes.first().map_or(0, |byte| usize::from(*byte) * 64);
     let section = bytes::Bytes::copy_from_slice(bytes.get(1..).unwrap_or_default());
     let Some(blocks) = section::decode(&section, n_rows) else { return };
-    let all = rows_for(&LineNeed::Nothing, &blocks);
+    let rows = |need: &LineNeed| {
+        let mut of_trace = |_: &str| Ok::<_, Infallible>(Vec::new());
+        rows_for(need, &blocks, &mut of_trace).unwrap_or_else(|never| match never {})
+    };
+    let all = rows(&LineNeed::Nothing);
     assert_eq!(all.iter().map(ExactSizeIterator::len).sum::<usize>(), n_rows);
-    let some = rows_for(&LineNeed::text(b"0d9f3c7ab1e24f6680aa11bb22cc33dd"), &blocks);
-    assert!(some.iter().all(|rows| rows.start < rows.end && rows.end <= n_rows));
-    assert!(some.is_sorted_by(|a, b| a.end < b.start), "apart from each other");
+    const ID: &str = "0d9f3c7ab1e24f6680aa11bb22cc33dd";
+    for need in [LineNeed::text(ID.as_bytes()), LineNeed::trace(ID)] {
+        let some = rows(&need);
+        assert!(some.iter().all(|rows| rows.start < rows.end && rows.end <= n_rows));
+        assert!(some.is_sorted_by(|a, b| a.end < b.start), "apart from each other");
+    }
 }
 
 /// Bytes as a label set: what is one says so again.

@@ -10,8 +10,10 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, UInt64Array};
 use arrow::compute::take_record_batch;
 
+use super::disk::Disk;
 use super::files::grams::LineNeed;
 use super::files::page_prune::intersection;
+use super::files::read::Footers;
 use super::files::rows_read::{self, Bounds, GroupFilter};
 use super::head::rows::RowBatch;
 use super::head::{CommonsHead, Generation};
@@ -238,6 +240,17 @@ impl Snapshot {
     ) -> Vec<Arc<FileEntry>> {
         self.live_files(Signal::Logs, commons, overlaps)
     }
+}
+
+/// Returns the rows of a log file that may meet a need, counted from its beginning, as ranges that
+/// are sorted and apart; for readers of files without a store.
+pub fn narrow_file(
+    disk: &dyn Disk,
+    file: &FileEntry,
+    need: &LineNeed,
+) -> Result<Vec<Range<usize>>, ReadError> {
+    // Footers and grams are kept for questions to come, which such a reader has not.
+    rows_read::narrow_file(disk, &Footers::default(), file, need)
 }
 
 /// Hands rows of a batch on: as they lie where they follow each other, else gathered, because a batch

@@ -7,11 +7,10 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::stacks::OpenRecord;
 use crate::ingest::IngestError;
 use crate::ingest::limits::OutOfBounds;
 use crate::ingest::outcome::{Reason, Refusal};
-use crate::ingest::records::{Batches, Context, Decoded, Origin, Retagged};
+use crate::ingest::records::{Batches, Context, Decoded, OpenRecord, Origin, Retagged};
 use crate::model::{LabelsBuilder, LogRow, LogsBuilder, Tags, json};
 
 /// Characters of a stream's labels that a message shows.

@@ -9,7 +9,6 @@ mod entries;
 mod json;
 mod labels;
 mod protobuf;
-mod stacks;
 
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;

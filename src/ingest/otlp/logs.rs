@@ -1,7 +1,8 @@
 //! Log records: from the bytes of an `ExportLogsServiceRequest` into Arrow columns, in one pass.
 //!
 //! A record's strings are borrowed from the request until the column takes them; only its
-//! attributes are written anew, as JSON text. A record that breaks a limit is counted and left out;
+//! attributes are written anew, as JSON text. What a collector read line by line from a container is
+//! put together again where it is a stack trace ([`OpenRecord`]): such records have no scope and no trace. A record that breaks a limit is counted and left out;
 //! bytes that are no protobuf end the request.
 
 use std::borrow::Cow;
@@ -12,7 +13,7 @@ use super::resource::{Resource, ResourceCache};
 
 use crate::ingest::IngestError;
 use crate::ingest::outcome::{Reason, Refusal};
-use crate::ingest::records::{Batches, Context, Decoded, Retagged, RowError, Rules};
+use crate::ingest::records::{Batches, Context, Decoded, OpenRecord, Retagged, RowError, Rules};
 use crate::ingest::wire::{Field, Reader, WireError, text_of};
 use crate::model::{LogRow, LogsBuilder};
 
@@ -40,6 +41,34 @@ struct Walk<'c> {
     attributes: JsonText,
     body: JsonText,
     retagged: Retagged,
+    /// A record that the next ones may belong to.
+    open: Option<Stack>,
+}
+
+/// A stack trace under way, and what its record says beside its lines.
+struct Stack {
+    record: OpenRecord,
+    resource: Arc<Resource>,
+    observed_ns: i64,
+    severity_number: i32,
+    severity_text: String,
+    attributes: String,
+    flags: u32,
+}
+
+/// What a record says.
+struct Said<'r> {
+    timestamp_ns: i64,
+    observed_ns: i64,
+    severity_number: i32,
+    severity_text: &'r str,
+    body: &'r str,
+    attributes: &'r str,
+    scope_name: &'r str,
+    event_name: &'r str,
+    trace_id: &'r str,
+    span_id: &'r str,
+    flags: u32,
 }
 
 impl<'c> Walk<'c> {
@@ -52,6 +81,7 @@ impl<'c> Walk<'c> {
             attributes: JsonText::default(),
             body: JsonText::default(),
             retagged: Retagged::default(),
+            open: None,
         }
     }
 
@@ -91,6 +121,7 @@ impl<'c> Walk<'c> {
             };
             self.decoded.note(outcome)?;
         }
+        self.end_stack();
         Ok(())
     }
 
@@ -107,30 +138,43 @@ impl<'c> Walk<'c> {
             Some(body) => body_text(&body, &mut self.body, &rules)?,
             None => Cow::Borrowed(""),
         };
-        let origin = self.retagged.origin(self.ctx, &resource.origin, &body)?;
         let severity_text = text_of(raw.severity_text);
         let event_name = text_of(raw.event_name);
         let (trace_id, span_id) = (HexId::trace(raw.trace_id), HexId::span(raw.span_id));
-        let read = origin.read_line(&self.ctx.ingest.derive, &body);
-        let row = LogRow {
+        let said = Said {
             timestamp_ns,
             observed_ns,
             severity_number: raw.severity_number.clamp(0, 24),
             severity_text: &severity_text,
             body: &body,
             attributes: self.attributes.end(),
-            resource: &resource.json,
             scope_name,
             event_name: &event_name,
             trace_id: trace_id.as_str(),
             span_id: span_id.as_str(),
             flags: raw.flags,
-            line: read.fields(&body),
         };
-        self.decoded.n_built_bytes += row.body.len() + row.attributes.len();
-        self.batches.of(&origin).push(&origin.tags, &row);
-        self.batches.keep(read);
-        Ok(())
+        let Self { ctx, batches, decoded, retagged, open, .. } = self;
+        let is_of_a_container =
+            scope_name.is_empty() && said.trace_id.is_empty() && said.event_name.is_empty();
+        let bytes_max = rules.limits.log_line.bytes();
+        if is_of_a_container && open.as_mut().is_some_and(|open| open.take(&said, bytes_max)) {
+            return Ok(());
+        }
+        write_stack(ctx, retagged, batches, decoded, open.take());
+        if is_of_a_container {
+            *open = Stack::of(&said, resource);
+            if open.is_some() {
+                return Ok(());
+            }
+        }
+        write(ctx, retagged, batches, decoded, resource, &said)
+    }
+
+    /// Ends the stack trace under way: what follows is of another scope.
+    fn end_stack(&mut self) {
+        let Self { ctx, batches, decoded, retagged, open, .. } = self;
+        write_stack(ctx, retagged, batches, decoded, open.take());
     }
 
     /// Returns when the record happened and when it was seen: what the sender does not know is what
@@ -146,6 +190,89 @@ impl<'c> Walk<'c> {
         };
         self.ctx.check_time(timestamp_ns).map_err(RowError::Refused)?;
         Ok((timestamp_ns, observed_ns))
+    }
+}
+
+/// Writes a record.
+fn write(
+    ctx: &Context<'_>,
+    retagged: &mut Retagged,
+    batches: &mut Batches<LogsBuilder>,
+    decoded: &mut Decoded,
+    resource: &Resource,
+    said: &Said<'_>,
+) -> Result<(), RowError> {
+    let origin = retagged.origin(ctx, &resource.origin, said.body)?;
+    let read = origin.read_line(&ctx.ingest.derive, said.body);
+    let row = LogRow {
+        timestamp_ns: said.timestamp_ns,
+        observed_ns: said.observed_ns,
+        severity_number: said.severity_number,
+        severity_text: said.severity_text,
+        body: said.body,
+        attributes: said.attributes,
+        resource: &resource.json,
+        scope_name: said.scope_name,
+        event_name: said.event_name,
+        trace_id: said.trace_id,
+        span_id: said.span_id,
+        flags: said.flags,
+        line: read.fields(said.body),
+    };
+    decoded.n_built_bytes += row.body.len() + row.attributes.len();
+    batches.of(&origin).push(&origin.tags, &row);
+    batches.keep(read);
+    Ok(())
+}
+
+/// Writes a stack trace, or counts why not.
+fn write_stack(
+    ctx: &Context<'_>,
+    retagged: &mut Retagged,
+    batches: &mut Batches<LogsBuilder>,
+    decoded: &mut Decoded,
+    stack: Option<Stack>,
+) {
+    let Some(stack) = stack else { return };
+    let said = Said {
+        timestamp_ns: stack.record.time_ns,
+        observed_ns: stack.observed_ns,
+        severity_number: stack.severity_number,
+        severity_text: &stack.severity_text,
+        body: &stack.record.text,
+        attributes: &stack.attributes,
+        scope_name: "",
+        event_name: "",
+        trace_id: "",
+        span_id: "",
+        flags: stack.flags,
+    };
+    let written = write(ctx, retagged, batches, decoded, &stack.resource, &said);
+    if let Err(RowError::Refused(refusal)) = written {
+        decoded.rejected.add_refusal(refusal, stack.record.n_lines);
+    }
+}
+
+impl Stack {
+    /// Returns what a record begins, if others may belong to it.
+    fn of(said: &Said<'_>, resource: &Arc<Resource>) -> Option<Self> {
+        Some(Self {
+            record: OpenRecord::of(said.timestamp_ns, said.body, &[])?,
+            resource: Arc::clone(resource),
+            observed_ns: said.observed_ns,
+            severity_number: said.severity_number,
+            severity_text: said.severity_text.to_owned(),
+            attributes: said.attributes.to_owned(),
+            flags: said.flags,
+        })
+    }
+
+    /// Takes a record of the same scope that belongs to it; returns false when it does not.
+    fn take(&mut self, said: &Said<'_>, bytes_max: usize) -> bool {
+        self.attributes == said.attributes
+            && (self.severity_number, &*self.severity_text)
+                == (said.severity_number, said.severity_text)
+            && self.record.take(said.timestamp_ns, said.body, &[], bytes_max)
     }
 }
 

@@ -8,8 +8,10 @@ mod context;
 mod decoded;
 mod deliver;
 mod json_parser;
+mod stacks;
 
 pub(super) use context::{Context, Rules};
 pub(super) use decoded::{Batches, Decoded, Origin, Retagged, RowError};
 pub(super) use deliver::{Decode, Delivery, deliver};
 pub(super) use json_parser::{JsonError, Next, Parser};
+pub(super) use stacks::OpenRecord;

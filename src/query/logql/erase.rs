@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use arrow::array::{AsArray as _, RecordBatch};
 
-use super::columns::{BODY, KEY_COLUMNS, Keys, Lines, column};
+use super::columns::{BODY, KEY_COLUMNS, Keys, LEVEL_COLUMN, Lines, column};
 use super::error::{LogqlError, ParseError};
 use super::pipeline::{Entry, Pipeline, Wanted};
 use super::stream::Stream;
@@ -15,7 +15,7 @@ use crate::model::{Commons, Signal};
 use crate::storage::Judge;
 
 /// The columns that tell streams apart, and those that a pipeline looks at.
-const ALL_COLUMNS: [&str; 12] = [
+const ALL_COLUMNS: [&str; 13] = [
     "timestamp",
     "service",
     "env",
@@ -28,6 +28,7 @@ const ALL_COLUMNS: [&str; 12] = [
     "scope_name",
     "trace_id",
     "span_id",
+    LEVEL_COLUMN,
 ];
 
 /// Chooses the records that a log query answers. A line on which a stage failed is not chosen: what

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! text -> syntax (limits, tree) -> pipeline (stages compiled) -> scan (pieces, streams, rows)
-//!      -> select: lines        -> metric: leaves -> rewrite -> promql
+//!      -> select: lines        -> metric: leaves, tallied -> rewrite -> promql
 //! ```
 //! A pipeline is run over Arrow columns, a line at a time, and borrows from them. Two things differ
 //! from Loki on purpose, and `docs/logql.md` has the list: nothing is sampled or approximated, and
@@ -20,6 +20,7 @@ mod erase;
 mod explore;
 mod fields;
 mod follow;
+mod leaf;
 mod level;
 mod metric;
 mod pipeline;
@@ -28,6 +29,7 @@ mod rewrite;
 mod scan;
 mod select;
 mod stream;
+mod tally;
 mod template;
 mod units;
 mod yields;
@@ -43,6 +45,7 @@ pub(super) use erase::LogsJudge;
 pub use error::{LogqlError, ParseError};
 pub use explore::{StreamUse, StreamsFound, StreamsWanted};
 pub use metric::Steps;
+pub(super) use prune::of_regex;
 pub use scan::ScanStats;
 pub use select::{LogAnswer, LogLine, LogRange, Pairs};
 pub use syntax::{Expr, ParseLimits, parse, parse_log, parse_selector};

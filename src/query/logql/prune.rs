@@ -8,42 +8,88 @@ use regex_syntax::hir::{Class, Hir, HirKind};
 
 use super::pipeline::{LEVEL, Pattern};
 use super::syntax::LogExpr;
-use super::syntax::ast::{LabelFilter, LineFilter, LineOp, LinePattern, Stage};
+use super::syntax::ast::{
+    FormatSource, LabelFilter, LabelFormat, LineFilter, LineOp, LinePattern, Stage,
+};
 use crate::model::{MatchOp, Matcher, level};
 use crate::storage::LineNeed;
 
 /// Labels whose values stand in columns of their own, or nowhere.
-const NOT_IN_LINES: [&str; 8] =
-    ["commons", "service", "env", "cluster", "service_name", "trace_id", "span_id", "scope_name"];
+const NOT_IN_LINES: [&str; 7] =
+    ["commons", "service", "env", "cluster", "service_name", "span_id", "scope_name"];
+
+/// The label of a record's trace, which has a column of its own and may stand in lines as well.
+const TRACE_ID: &str = "trace_id";
 
 /// Returns what a line must have to come out of a query.
 pub(super) fn need(log: &LogExpr) -> LineNeed {
     let mut needs = Vec::new();
-    // What stages have done so far: made another line, found labels.
+    // What stages have done so far: made another line, found labels, made labels.
     let (mut is_as_stored, mut has_parsed) = (true, false);
+    let mut made = Made::default();
     for stage in &log.stages {
         match stage {
             Stage::Line(filter) if is_as_stored => needs.push(of_line_filter(filter)),
             Stage::Filter(filter) if !has_parsed => {
-                needs.push(LineNeed::all([of_level(filter), of_label_filter(filter)]));
+                needs.push(LineNeed::all([of_level(filter), of_label_filter(filter, &made)]));
             }
-            Stage::Filter(filter) if is_as_stored => needs.push(of_label_filter(filter)),
+            Stage::Filter(filter) if is_as_stored => needs.push(of_label_filter(filter, &made)),
             Stage::Line(_) | Stage::Filter(_) => {}
-            Stage::Json(_)
-            | Stage::Logfmt { .. }
-            | Stage::Regexp(_)
-            | Stage::Pattern(_)
-            | Stage::Drop(_)
-            | Stage::Keep(_) => has_parsed = true,
-            // Labels are made that stand nowhere, or lines.
-            Stage::LabelFormat(_)
-            | Stage::LineFormat(_)
-            | Stage::Unpack
-            | Stage::Decolorize
-            | Stage::Unwrap(_) => (is_as_stored, has_parsed) = (false, true),
+            Stage::Json(_) | Stage::Logfmt { .. } | Stage::Regexp(_) | Stage::Pattern(_) => {
+                made.may_be_found_again();
+                has_parsed = true;
+            }
+            Stage::Drop(_) | Stage::Keep(_) => has_parsed = true,
+            Stage::LabelFormat(formats) => {
+                made.add(formats, is_as_stored);
+                has_parsed = true;
+            }
+            // Labels are found that stand nowhere, or another line is made.
+            Stage::LineFormat(_) | Stage::Unpack | Stage::Decolorize | Stage::Unwrap(_) => {
+                made.may_be_found_again();
+                (is_as_stored, has_parsed) = (false, true);
+            }
         }
     }
     LineNeed::all(needs)
+}
+
+/// The labels that `label_format` has made, and what a line must have for one of them to be `true`.
+/// That is how Grafana looks for a trace's lines.
+#[derive(Default)]
+struct Made<'q>(Vec<(&'q str, LineNeed)>);
+
+impl<'q> Made<'q> {
+    fn add(&mut self, formats: &'q [LabelFormat], is_as_stored: bool) {
+        for format in formats {
+            let need = match &format.source {
+                FormatSource::Template(text) if is_as_stored => contained_text(text)
+                    .map_or(LineNeed::Nothing, |text| LineNeed::text(text.as_bytes())),
+                FormatSource::Template(_) | FormatSource::Rename(_) => LineNeed::Nothing,
+            };
+            self.0.push((&format.target, need));
+        }
+    }
+
+    /// Notes that a parser may have found other values.
+    fn may_be_found_again(&mut self) {
+        self.0.iter_mut().for_each(|(_, need)| *need = LineNeed::Nothing);
+    }
+
+    /// Returns what is needed for a label to have a value, if it was made.
+    fn need(&self, matcher: &Matcher) -> Option<LineNeed> {
+        let (_, need) = self.0.iter().rfind(|(name, _)| *name == matcher.name)?;
+        let is_true = matcher.op == MatchOp::Eq && matcher.value == "true";
+        Some(if is_true { need.clone() } else { LineNeed::Nothing })
+    }
+}
+
+/// Returns the text of ``{{ contains "text" __line__ }}``.
+fn contained_text(template: &str) -> Option<&str> {
+    let inside = template.strip_prefix("{{")?.strip_suffix("}}")?.trim();
+    let quoted = inside.strip_prefix("contains")?.strip_suffix("__line__")?.trim();
+    let text = quoted.strip_prefix('"')?.strip_suffix('"')?;
+    (!text.contains(['"', '\\', '{', '}'])).then_some(text)
 }
 
 fn of_line_filter(filter: &LineFilter) -> LineNeed {
@@ -80,14 +126,14 @@ fn of_level(filter: &LabelFilter) -> LineNeed {
     }
 }
 
-fn of_label_filter(filter: &LabelFilter) -> LineNeed {
+fn of_label_filter(filter: &LabelFilter, made: &Made<'_>) -> LineNeed {
     match filter {
-        LabelFilter::Text(matcher) => of_value(matcher),
+        LabelFilter::Text(matcher) => made.need(matcher).unwrap_or_else(|| of_value(matcher)),
         LabelFilter::Number { .. } | LabelFilter::Ip { .. } => LineNeed::Nothing,
         // Behind an error the right one is not asked.
-        LabelFilter::And(left, _) => of_label_filter(left),
+        LabelFilter::And(left, _) => of_label_filter(left, made),
         LabelFilter::Or(left, right) => {
-            LineNeed::any([of_label_filter(left), of_label_filter(right)])
+            LineNeed::any([of_label_filter(left, made), of_label_filter(right, made)])
         }
     }
 }
@@ -95,15 +141,18 @@ fn of_label_filter(filter: &LabelFilter) -> LineNeed {
 fn of_value(matcher: &Matcher) -> LineNeed {
     let name = matcher.name.as_str();
     let is_elsewhere = NOT_IN_LINES.contains(&name) || name == LEVEL || name.starts_with("__");
-    if is_elsewhere || matcher.op != MatchOp::Eq {
+    if is_elsewhere || matcher.op != MatchOp::Eq || matcher.value.is_empty() {
         return LineNeed::Nothing;
+    }
+    if name == TRACE_ID {
+        return LineNeed::trace(&matcher.value);
     }
     // A space may have been the replacement character.
     LineNeed::all(matcher.value.split(' ').map(|part| LineNeed::value(part.as_bytes())))
 }
 
 /// Returns the texts that every match of a regular expression holds.
-fn of_regex(text: &str) -> LineNeed {
+pub(in crate::query) fn of_regex(text: &str) -> LineNeed {
     regex_syntax::parse(text).map_or(LineNeed::Nothing, |hir| of_hir(&hir))
 }
 
@@ -234,10 +283,46 @@ mod tests {
         check(&format!("| json | request_id=`{ID}`"), value());
         check(&format!("| json | a=`{ID}` and b=`{OTHER}`"), value());
         check(&format!("| json | a=`{ID}` or b=~`{OTHER}`"), LineNeed::Nothing);
-        check(&format!("| json | trace_id=`{ID}`"), LineNeed::Nothing);
+        check(&format!("| json | span_id=`{ID}`"), LineNeed::Nothing);
+        check("| json | a=``", LineNeed::Nothing);
         check(&format!("| json | a!=`{ID}`"), LineNeed::Nothing);
         check(&format!("| json | label_format a=`{ID}` | a=`{ID}`"), LineNeed::Nothing);
+        check(&format!("| json | label_format a=b | a=`{ID}`"), LineNeed::Nothing);
+        check(&format!("| json | label_format a=b | c=`{ID}`"), value());
         check("| json | status=`500`", LineNeed::Nothing);
+    }
+
+    #[test]
+    fn traces_are_needed_as_grafana_asks_for_them() {
+        let trace = || LineNeed::trace(ID);
+        check(&format!("| trace_id=`{ID}`"), trace());
+        check(&format!("| json | trace_id=`{ID}`"), trace());
+        let said = |op: &str| {
+            format!(
+                "| label_format log_line_contains_trace_id=`{{{{ contains \"{ID}\" __line__  }}}}` \
+                 | log_line_contains_trace_id=\"true\" {op} trace_id=\"{ID}\""
+            )
+        };
+        check(&said("or"), LineNeed::any([text(ID), trace()]));
+        check(&said("OR"), LineNeed::any([text(ID), trace()]));
+        check(
+            &format!("| label_format a=`{{{{ contains \"{ID}\" .b }}}}` | a=`true`"),
+            LineNeed::Nothing,
+        );
+        check(
+            &format!(
+                "| line_format `x` | label_format a=`{{{{ contains \"{ID}\" __line__ }}}}` | a=`true`"
+            ),
+            LineNeed::Nothing,
+        );
+        check(
+            &format!("| label_format a=`{{{{ contains \"{ID}\" __line__ }}}}` | json | a=`true`"),
+            LineNeed::Nothing,
+        );
+        check(
+            &format!("| label_format a=`{{{{ contains \"{ID}\" __line__ }}}}` | a=`false`"),
+            LineNeed::Nothing,
+        );
     }
 
     #[test]

@@ -10,9 +10,9 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, StringArray};
-use arrow::compute::{concat, filter};
+use arrow::compute::{concat, filter, filter_record_batch};
 
-use super::columns::{BODY, KEY_COLUMNS, Keys, Lines, column};
+use super::columns::{BODY, KEY_COLUMNS, Keys, Lines, column, rows_with_level};
 use super::error::LogqlError;
 use super::pipeline::{LineTest, Pipeline, keeps};
 use super::stream::{Parts, Stream};
@@ -66,6 +66,9 @@ pub(super) struct Scan<'s> {
     test: LineTest,
     /// The columns of metadata that are looked at.
     columns: Vec<&'static str>,
+    /// Whether somebody looks at lines, or else at levels that may stand there.
+    needs_lines: bool,
+    wants_level: bool,
     pub(super) stats: ScanStats,
 }
 
@@ -91,6 +94,8 @@ impl<'s> Scan<'s> {
             need: LineNeed::Nothing,
             test: LineTest::default(),
             columns: Vec::new(),
+            needs_lines: true,
+            wants_level: false,
             stats: ScanStats::default(),
         }
     }
@@ -98,7 +103,13 @@ impl<'s> Scan<'s> {
     /// Lets only lines through that a pipeline's first filters keep, with the metadata it looks at;
     /// rows are left out that the need rules out.
     pub(super) fn through(self, pipeline: &Pipeline, need: LineNeed) -> Self {
-        Self { need, test: pipeline.line_test(), columns: pipeline.columns(), ..self }
+        let (columns, wants_level) = (pipeline.columns(), pipeline.wants_level());
+        Self { need, test: pipeline.line_test(), columns, wants_level, ..self }
+    }
+
+    /// Hands rows on without their lines, but for those whose level is to be looked for there.
+    pub(super) fn without_lines(self) -> Self {
+        Self { needs_lines: false, ..self }
     }
 
     /// Returns a piece without the rows that the need rules out, or `None` when it rules out all.
@@ -213,11 +224,54 @@ impl<'s> Scan<'s> {
         if places.is_empty() {
             return Ok(());
         }
-        if self.test.is_empty() {
+        if !self.needs_lines {
+            self.metadata_alone(piece, places, each)
+        } else if self.test.is_empty() {
             self.all(piece, places, each)
         } else {
             self.passing(piece, places, each)
         }
+    }
+
+    /// Reads the metadata; lines only where it does not say what is asked.
+    fn metadata_alone(
+        &mut self,
+        piece: &LogPiece,
+        places: &[Place],
+        each: &mut EachLines<'_>,
+    ) -> Result<(), LogqlError> {
+        // Where the level is known nobody looks at what it would be found by.
+        let is_looked_at = |column: &&str| !column.starts_with("severity");
+        let columns: Vec<&str> = self.columns.iter().copied().filter(is_looked_at).collect();
+        if columns.is_empty() {
+            return each(places, &Lines::without_bodies(None)).map(drop);
+        }
+        let (mut at, mut ended) = (0, Ok(true));
+        let mut undecided: Vec<Place> = Vec::new();
+        let (budget, wants_level) = (self.budget, self.wants_level);
+        let mut take = |batch: RecordBatch| {
+            let of_batch = &places[at..at + batch.num_rows()];
+            at += batch.num_rows();
+            ended = budget.check().map_err(LogqlError::from).and_then(|()| {
+                let Some(decided) = rows_with_level(&batch, wants_level) else {
+                    return each(of_batch, &Lines::without_bodies(Some(&batch)));
+                };
+                let is_decided = |(row, _): &(usize, &Place)| decided.value(*row);
+                let (kept, others): (Vec<_>, Vec<_>) =
+                    of_batch.iter().enumerate().partition(is_decided);
+                undecided.extend(others.into_iter().map(|(_, place)| *place));
+                let kept: Vec<Place> = kept.into_iter().map(|(_, place)| *place).collect();
+                let batch = filter_record_batch(&batch, &decided).expect("a boolean a row");
+                each(&kept, &Lines::without_bodies(Some(&batch)))
+            });
+            matches!(ended, Ok(true))
+        };
+        let rows = ranges(places);
+        self.snapshot.read_log_piece(piece, &columns, Some(&rows), KEY_ROWS, &mut take)?;
+        if ended? && !undecided.is_empty() {
+            self.all(piece, &undecided, each)?;
+        }
+        Ok(())
     }
 
     /// Reads the lines and their metadata together.
@@ -282,6 +336,16 @@ impl<'s> Scan<'s> {
 }
 
 impl ScanStats {
+    /// Adds what another walk has cost.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.n_lines += other.n_lines;
+        self.n_bytes += other.n_bytes;
+        self.n_pieces += other.n_pieces;
+        self.n_in_memory += other.n_in_memory;
+        self.n_rows_ruled_out += other.n_rows_ruled_out;
+        self.n_kept += other.n_kept;
+    }
+
     fn note_lines(&mut self, bodies: &StringArray) {
         self.n_lines += bodies.len() as u64;
         let ends = bodies.value_offsets();

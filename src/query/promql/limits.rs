@@ -13,6 +13,7 @@ use crate::base::units::HumanDuration;
 use crate::model::{Labels, REGEX_PROGRAM_BYTES_MAX};
 
 use super::error::{KEY_MEMORY, KEY_RESULT, PromqlError};
+use crate::query::helpers::{Helpers, SpareThreads};
 
 /// How PromQL evaluates.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -112,6 +113,7 @@ impl Limits {
             cancelled: AtomicBool::new(false),
             limits: self.clone(),
             shared: Arc::clone(shared),
+            spare: Arc::default(),
             clock,
         }
     }
@@ -259,6 +261,7 @@ pub struct Budget {
     pub limits: Limits,
     /// What it shares with the others.
     pub(super) shared: Arc<SharedMemory>,
+    spare: Arc<SpareThreads>,
     clock: SharedClock,
 }
 
@@ -266,6 +269,17 @@ impl Budget {
     /// Returns the default budget with a deadline `timeout` from now.
     pub fn new(clock: SharedClock, timeout: Duration) -> Self {
         Limits::default().budget(clock, timeout)
+    }
+
+    /// Lets the query take threads of a pool.
+    #[must_use]
+    pub fn with_threads(self, spare: &Arc<SpareThreads>) -> Self {
+        Self { spare: Arc::clone(spare), ..self }
+    }
+
+    /// Takes threads beside the query's own, as many as are free and at most `max`.
+    pub(in crate::query) fn helpers(&self, max: usize) -> Helpers {
+        self.spare.take(max)
     }
 
     /// Asks the query to end with [`PromqlError::Canceled`]; callable from any thread.

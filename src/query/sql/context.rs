@@ -54,7 +54,7 @@ pub(super) fn session(parts: Parts<'_>) -> Result<SessionState> {
     Ok(SessionStateBuilder::new()
         .with_config(config(parts.n_partitions))
         .with_runtime_env(runtime)
-        .with_catalog_list(catalog(parts.files, &parts.heads)?)
+        .with_catalog_list(catalog(&parts)?)
         .with_expr_planners(planners)
         .with_scalar_functions(functions::scalar())
         .with_aggregate_functions(functions::aggregate())
@@ -94,10 +94,11 @@ fn runtime(parts: &Parts<'_>) -> Result<Arc<RuntimeEnv>> {
     Ok(runtime)
 }
 
-fn catalog(files: &[FileEntry], heads: &Arc<dyn Heads>) -> Result<Arc<dyn CatalogProviderList>> {
+fn catalog(parts: &Parts<'_>) -> Result<Arc<dyn CatalogProviderList>> {
     let schema = MemorySchemaProvider::new();
     for signal in Signal::ALL {
-        let table = ScopedTable::try_new(signal, files, Arc::clone(heads))?;
+        let (store, heads) = (Arc::clone(&parts.store), Arc::clone(&parts.heads));
+        let table = ScopedTable::try_new(signal, parts.files, store, heads)?;
         schema.register_table(signal.as_str().to_owned(), Arc::new(table))?;
     }
     let catalog = MemoryCatalogProvider::new();

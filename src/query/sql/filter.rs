@@ -136,7 +136,7 @@ impl Bounds {
 }
 
 /// Returns the column that the expression is, possibly cast without loss.
-fn column(expr: &Expr) -> Option<&str> {
+pub(super) fn column(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Column(column) => Some(&column.name),
         // A cast to anything coarser than ns could move a time across a bound.

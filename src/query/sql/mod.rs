@@ -4,7 +4,8 @@
 //! question on. Three gates stand before anything runs: `tokens` counts the text, `statements`
 //! lets queries through, `plan` walks the logical plan against an allow-list of operators, tables and
 //! functions. `table` shows a
-//! snapshot's files and head rows as tables; `dedupe` lets a sample through once; `json_get` is
+//! snapshot's files and head rows as tables; `lines` leaves out rows
+//! whose text cannot be what is asked for; `dedupe` lets a sample through once; `json_get` is
 //! `attributes['key']`; `promql` is the one table function, whose rows the server makes.
 
 mod tokens;
@@ -17,6 +18,7 @@ mod promql;
 mod plan;
 mod table;
 mod filter;
+mod lines;
 mod overlap;
 mod dedupe;
 mod heads;

@@ -20,7 +20,7 @@ use object_store::{
 use parking_lot::Mutex;
 
 use crate::storage::disk::DiskRead;
-use crate::storage::{Checked, FileEntry, RealDisk};
+use crate::storage::{Checked, FileEntry, LineNeed, RealDisk, narrow_file};
 
 /// What errors call this store.
 const NAME: &str = "commonwatch files";
@@ -56,6 +56,15 @@ impl ReadOnlyStore {
     pub(super) fn damage(&self) -> Option<(String, String)> {
         let open = self.open.lock();
         open.iter().find_map(|(path, file)| Some((path.to_string(), file.damage()?.to_owned())))
+    }
+
+    /// Returns the rows of a file whose text may be what is needed, counted from its beginning; all
+    /// when that cannot be found out, because then whoever reads the rows finds out why.
+    pub(super) fn rows_for(&self, file: &FileEntry, need: &LineNeed) -> Vec<Range<usize>> {
+        narrow_file(&self.disk, file, need).unwrap_or_else(|_| {
+            let n_rows = usize::try_from(file.n_rows).unwrap_or(usize::MAX);
+            std::iter::once(0..n_rows).collect()
+        })
     }
 
     fn entry(&self, location: &Path) -> Result<&FileEntry> {

@@ -6,6 +6,7 @@
 //! from the caller's scope; every file is of one commons, and its path says so a second time.
 
 use std::collections::BTreeMap;
+use std::ops::Range as Rows;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -32,10 +33,11 @@ use datafusion::physical_plan::union::UnionExec;
 use super::dedupe::{DedupeExec, KeyPlaces};
 use super::filter::Bounds;
 use super::heads::{HeadRange, HeadRequest, HeadScan, Heads};
+use super::lines::need_of;
 use super::overlap::{self, Range};
 use super::store::ReadOnlyStore;
 use crate::model::{Signal, exemplar, log, metric, point, span};
-use crate::storage::FileEntry;
+use crate::storage::{FileEntry, LineNeed};
 
 /// Where the one object store is registered.
 const STORE_URL: &str = "commonwatch://files";
@@ -69,6 +71,7 @@ pub(super) struct ScopeFault {
 pub(super) struct ScopedTable {
     signal: Signal,
     files: Vec<FileEntry>,
+    store: Arc<ReadOnlyStore>,
     heads: Arc<dyn Heads>,
     layout: Layout,
 }
@@ -127,6 +130,7 @@ impl ScopedTable {
     pub(super) fn try_new(
         signal: Signal,
         files: &[FileEntry],
+        store: Arc<ReadOnlyStore>,
         heads: Arc<dyn Heads>,
     ) -> Result<Self> {
         let mut files: Vec<_> =
@@ -140,7 +144,7 @@ impl ScopedTable {
         }
         // Names begin with the generation, so this is oldest first.
         files.sort_by(|a, b| file_name(a).cmp(file_name(b)));
-        Ok(Self { signal, files, heads, layout: Layout::of(signal) })
+        Ok(Self { signal, files, store, heads, layout: Layout::of(signal) })
     }
 
     async fn sources(&self, scan: &Scan<'_>) -> Result<Vec<Arc<dyn ExecutionPlan>>> {
@@ -149,12 +153,37 @@ impl ScopedTable {
         if self.signal == Signal::Metrics {
             return self.metric_sources(scan, &files).await;
         }
+        let files = self.with_rows(scan, files).await?;
         let mut sources = Vec::new();
         if !files.is_empty() {
-            sources.push(self.files_exec(scan, &files, &scan.columns, None)?);
+            sources.push(self.partitions_exec(scan, files, &scan.columns, None)?);
         }
         sources.push(self.head_exec(scan, &scan.columns, None)?);
         Ok(sources)
+    }
+
+    /// Returns the files with the rows of each that may be wanted, without those that have none.
+    async fn with_rows(
+        &self,
+        scan: &Scan<'_>,
+        files: Vec<&FileEntry>,
+    ) -> Result<Vec<PartitionedFile>> {
+        let need = match self.signal {
+            Signal::Logs => need_of(scan.filters),
+            _ => LineNeed::Nothing,
+        };
+        if need == LineNeed::Nothing {
+            return files.into_iter().map(|file| partitioned(file, None)).collect();
+        }
+        let store = Arc::clone(&self.store);
+        let files: Vec<FileEntry> = files.into_iter().cloned().collect();
+        let look = move || {
+            let rows = files.iter().map(|file| (file.clone(), store.rows_for(file, &need)));
+            rows.filter(|(_, rows)| !rows.is_empty()).collect::<Vec<_>>()
+        };
+        let found = tokio::task::spawn_blocking(look).await;
+        let found = found.map_err(|error| DataFusionError::External(error.into()))?;
+        found.into_iter().map(|(file, rows)| partitioned(&file, Some(&rows))).collect()
     }
 
     async fn metric_sources(
@@ -229,6 +258,17 @@ impl ScopedTable {
         columns: &[usize],
         predicate: Option<Arc<dyn PhysicalExpr>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        let files = files.iter().map(|file| partitioned(file, None)).collect::<Result<_>>()?;
+        self.partitions_exec(scan, files, columns, predicate)
+    }
+
+    fn partitions_exec(
+        &self,
+        scan: &Scan<'_>,
+        files: Vec<PartitionedFile>,
+        columns: &[usize],
+        predicate: Option<Arc<dyn PhysicalExpr>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let options = TableParquetOptions {
             global: scan.session.config_options().execution.parquet.clone(),
             ..TableParquetOptions::default()
@@ -240,8 +280,8 @@ impl ScopedTable {
         }
         let n_groups = scan.session.config().target_partitions().clamp(1, files.len());
         let mut groups = vec![Vec::new(); n_groups];
-        for (idx, file) in files.iter().enumerate() {
-            groups[idx % n_groups].push(partitioned(file)?);
+        for (idx, file) in files.into_iter().enumerate() {
+            groups[idx % n_groups].push(file);
         }
         let config = FileScanConfigBuilder::new(store_url(), Arc::new(source))
             .with_file_groups(groups.into_iter().map(FileGroup::new).collect())
@@ -359,14 +399,20 @@ fn file_name(file: &FileEntry) -> &str {
     file.path.rsplit('/').next().unwrap_or(&file.path)
 }
 
-fn partitioned(file: &FileEntry) -> Result<PartitionedFile> {
+/// Returns a file with its commons, and which of its rows are read when that is not all of them.
+fn partitioned(file: &FileEntry, rows: Option<&[Rows<usize>]>) -> Result<PartitionedFile> {
     let text = ScalarValue::Utf8(Some(file.commons.as_str().to_owned()));
     let commons = ScalarValue::Dictionary(Box::new(DataType::Int32), Box::new(text));
     let whole = PartitionedFile::new(file.path.clone(), file.size_bytes)
         .with_partition_values(vec![commons]);
-    let Some(deleted) = file.deleted() else { return Ok(whole) };
     let n_rows = usize::try_from(file.n_rows).map_err(|e| DataFusionError::External(e.into()))?;
-    let kept = deleted.kept(0..n_rows).into_iter();
-    let kept = RowSelection::from_consecutive_ranges(kept, n_rows);
+    let selected =
+        |rows: &[Rows<usize>]| RowSelection::from_consecutive_ranges(rows.iter().cloned(), n_rows);
+    let kept = file.deleted().map(|deleted| selected(&deleted.kept(0..n_rows)));
+    let kept = match (kept, rows.map(selected)) {
+        (Some(kept), Some(wanted)) => kept.intersection(&wanted),
+        (Some(kept), None) | (None, Some(kept)) => kept,
+        (None, None) => return Ok(whole),
+    };
     Ok(whole.with_extension(ParquetRowSelection::new(kept)))
 }

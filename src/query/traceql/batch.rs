@@ -48,14 +48,14 @@ impl Texts {
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) start: TimestampNanosecondArray,
-    pub(super) duration: Int64Array,
     pub(super) trace_id: Texts,
     pub(super) span_id: Texts,
-    pub(super) parent_id: Texts,
-    pub(super) name: Texts,
     pub(super) kind: Texts,
-    pub(super) status: Texts,
-    pub(super) resource: Texts,
+    pub(super) duration: Option<Int64Array>,
+    pub(super) parent_id: Option<Texts>,
+    pub(super) name: Option<Texts>,
+    pub(super) status: Option<Texts>,
+    pub(super) resource: Option<Texts>,
     pub(super) status_message: Option<Texts>,
     pub(super) attributes: Option<Texts>,
     pub(super) events: Option<Texts>,
@@ -67,7 +67,10 @@ pub(super) struct Batch {
     pub(super) n_bytes: usize,
 }
 
-/// The columns that every question reads.
+/// The columns that every question reads: where a span belongs, and whether it came twice.
+pub(super) const SPAN_COLUMNS: [&str; 4] = ["start_time", "trace_id", "span_id", "kind"];
+
+/// The columns that questions about whole traces read.
 pub(super) const COLUMNS: [&str; 9] = [
     "start_time",
     "duration_ns",
@@ -83,18 +86,20 @@ pub(super) const COLUMNS: [&str; 9] = [
 impl Batch {
     /// Takes a batch apart.
     pub(super) fn of(batch: &RecordBatch) -> Arc<Self> {
-        let column = |name| batch.column_by_name(name).expect("COLUMNS are always read");
+        let column = |name| batch.column_by_name(name).expect("SPAN_COLUMNS are always read");
         let some = |name| batch.column_by_name(name).map(Texts::of);
         Arc::new(Self {
             start: column("start_time").as_primitive::<TimestampNanosecondType>().clone(),
-            duration: column("duration_ns").as_primitive::<Int64Type>().clone(),
             trace_id: Texts::of(column("trace_id")),
             span_id: Texts::of(column("span_id")),
-            parent_id: Texts::of(column("parent_span_id")),
-            name: Texts::of(column("name")),
             kind: Texts::of(column("kind")),
-            status: Texts::of(column("status_code")),
-            resource: Texts::of(column("resource")),
+            duration: batch
+                .column_by_name("duration_ns")
+                .map(|column| column.as_primitive::<Int64Type>().clone()),
+            parent_id: some("parent_span_id"),
+            name: some("name"),
+            status: some("status_code"),
+            resource: some("resource"),
             status_message: some("status_message"),
             attributes: some("attributes"),
             events: some("events"),

@@ -19,6 +19,7 @@ use super::error::TraceqlError;
 use super::eval::run;
 use super::needs::Needs;
 use super::scan::{Inspected, traces};
+use super::sift::narrowed;
 use super::trace::{Place, Trace};
 use super::value::Value;
 use crate::query::QueryError;
@@ -86,6 +87,27 @@ pub(in crate::query) fn count(
     limits: &Limits,
     budget: &Budget,
 ) -> Result<Counted, QueryError> {
+    counting(snapshot, wanted, limits, budget, true)
+}
+
+/// Counts by looking at every trace, for tests to compare with.
+#[cfg(test)]
+pub(super) fn count_unsifted(
+    snapshot: &Snapshot,
+    wanted: &Counting,
+    limits: &Limits,
+    budget: &Budget,
+) -> Result<Counted, QueryError> {
+    counting(snapshot, wanted, limits, budget, false)
+}
+
+fn counting(
+    snapshot: &Snapshot,
+    wanted: &Counting,
+    limits: &Limits,
+    budget: &Budget,
+    may_sift: bool,
+) -> Result<Counted, QueryError> {
     let query = super::parse(&wanted.query, limits)?;
     let Some(metrics) = &query.metrics else {
         let message = "not a metrics query: it needs a function such as `| rate()` at its end";
@@ -98,6 +120,11 @@ pub(in crate::query) fn count(
         max_ns: grid.end_ns(),
         columns: needs.columns(),
         traces: None,
+        sift: None,
+    };
+    let range = match may_sift {
+        true => narrowed(range, &query, &needs, &[], snapshot, budget)?,
+        false => range,
     };
     let exemplars = exemplars_of(&query, wanted.exemplars);
     let mut counter = Counter::new(metrics, grid, exemplars, limits);

@@ -25,6 +25,7 @@ mod parse;
 mod scan;
 mod search;
 mod sieve;
+mod sift;
 mod tags;
 mod trace;
 mod value;

@@ -2,7 +2,7 @@
 
 use super::ast::{Field, Function, Query, Scalar, ScalarFilter, Spanset, Stage};
 use super::attribute::{Attribute, Intrinsic, Scope};
-use super::batch::COLUMNS;
+use super::batch::{COLUMNS, SPAN_COLUMNS};
 
 /// What a query names.
 #[derive(Debug, Default)]
@@ -48,9 +48,17 @@ impl Needs {
         self
     }
 
-    /// Returns the columns to be read.
+    /// Returns the columns to be read of whole traces.
     pub(super) fn columns(&self) -> Vec<&'static str> {
-        let mut columns = COLUMNS.to_vec();
+        self.columns_beside(COLUMNS.to_vec())
+    }
+
+    /// Returns the columns to be read where spans are looked at alone.
+    pub(super) fn columns_of_single_spans(&self) -> Vec<&'static str> {
+        self.columns_beside(SPAN_COLUMNS.to_vec())
+    }
+
+    fn columns_beside(&self, mut columns: Vec<&'static str>) -> Vec<&'static str> {
         let more = self.all.iter().flat_map(columns_of);
         for column in more {
             if !columns.contains(column) {
@@ -128,15 +136,28 @@ impl Needs {
 
 fn columns_of(attribute: &Attribute) -> &'static [&'static str] {
     match attribute {
-        Attribute::Named { scope: Scope::Span | Scope::Any, .. } => &["attributes"],
+        Attribute::Named { scope: Scope::Span, .. } => &["attributes"],
+        Attribute::Named { scope: Scope::Any, .. } => &["attributes", "resource"],
+        Attribute::Named { scope: Scope::Resource, .. }
+        | Attribute::Intrinsic(Intrinsic::RootService) => &["resource"],
         Attribute::Named { scope: Scope::Event, .. }
         | Attribute::Intrinsic(Intrinsic::EventName | Intrinsic::EventTime) => &["events"],
         Attribute::Named { scope: Scope::Link, .. }
         | Attribute::Intrinsic(Intrinsic::LinkSpanId | Intrinsic::LinkTraceId) => &["links"],
         Attribute::Named { scope: Scope::Instrumentation, .. } => &["scope_attributes"],
-        Attribute::Intrinsic(Intrinsic::ScopeName) => &["scope_name"],
-        Attribute::Intrinsic(Intrinsic::ScopeVersion) => &["scope_version"],
-        Attribute::Intrinsic(Intrinsic::StatusMessage) => &["status_message"],
-        _ => &[],
+        Attribute::Intrinsic(intrinsic) => match intrinsic {
+            Intrinsic::ScopeName => &["scope_name"],
+            Intrinsic::ScopeVersion => &["scope_version"],
+            Intrinsic::StatusMessage => &["status_message"],
+            Intrinsic::Status => &["status_code"],
+            Intrinsic::Name | Intrinsic::RootName => &["name"],
+            Intrinsic::Duration | Intrinsic::TraceDuration => &["duration_ns"],
+            Intrinsic::ParentId
+            | Intrinsic::ChildCount
+            | Intrinsic::NestedSetParent
+            | Intrinsic::NestedSetLeft
+            | Intrinsic::NestedSetRight => &["parent_span_id"],
+            _ => &[],
+        },
     }
 }

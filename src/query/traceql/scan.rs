@@ -126,9 +126,12 @@ impl<'s> Merge<'s> {
             self.snapshot.span_batches(self.range.min_ns, self.range.max_ns)
         {
             self.n_bytes += batch.get_array_memory_size() as u64;
+            let passes = self.range.sift.as_ref().map(|sift| (sift.passes)(&batch));
             let batch = Batch::of(&projected(&batch, self.range));
             let wanted = (0..batch.n_rows()).filter(|&row| {
-                is_wanted(&batch, row, self.range) && is_of_trace(&batch, row, self.range)
+                passes.as_ref().is_none_or(|passes| passes[row])
+                    && is_wanted(&batch, row, self.range)
+                    && is_of_trace(&batch, row, self.range)
             });
             rows.extend(wanted.map(|row| (Arc::clone(&batch), row)));
         }

@@ -9,9 +9,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::AsArray;
-use arrow::datatypes::TimestampNanosecondType;
-
 use super::Limits;
 use super::ast::Query;
 use super::attribute::{Attribute, Intrinsic};
@@ -20,11 +17,12 @@ use super::eval::{Set, run};
 use super::needs::Needs;
 use super::scan::{Inspected, traces};
 use super::sieve::Sieve;
+use super::sift::{ID_BYTES, Place, sift};
 use super::trace::{Place as SpanPlace, Trace};
 use super::value::Value;
 use crate::query::QueryError;
 use crate::query::promql::{Budget, Held};
-use crate::storage::{FileEntry, HeadBatch, ReadError, Snapshot, SpanRange};
+use crate::storage::{Snapshot, SpanRange};
 
 /// What a search asks.
 #[derive(Debug, Clone)]
@@ -171,28 +169,10 @@ struct Searching<'a> {
     inspected: Inspected,
 }
 
-/// Where spans lie, and how new they are at most.
-enum Place {
-    Head(i64),
-    File(Arc<FileEntry>),
-}
-
-impl Place {
-    fn max_ns(&self) -> i64 {
-        match self {
-            Place::Head(max_ns) => *max_ns,
-            Place::File(file) => file.max_ns,
-        }
-    }
-}
-
-/// Bytes that a trace's id takes where it is noted, beside its text.
-const ID_BYTES: usize = 64;
-
 impl Searching<'_> {
     fn range(&self, columns: Vec<&'static str>, traces: Option<BTreeSet<String>>) -> SpanRange {
         let (min_ns, max_ns) = (self.wanted.start_ns, self.wanted.end_ns);
-        SpanRange { min_ns, max_ns, columns, traces: traces.map(Arc::new) }
+        SpanRange { min_ns, max_ns, columns, traces: traces.map(Arc::new), sift: None }
     }
 
     /// Puts traces together and keeps those that match: some, or all of the range.
@@ -220,10 +200,7 @@ impl Searching<'_> {
     /// among the newest that match.
     fn sifted(&mut self, sieve: &Sieve) -> Result<(), QueryError> {
         let (min_ns, max_ns) = (self.wanted.start_ns, self.wanted.end_ns);
-        let files = self.snapshot.span_files(min_ns, max_ns);
-        let mut places: Vec<Place> = files.into_iter().map(Place::File).collect();
-        places.push(Place::Head(i64::MAX));
-        places.sort_by_key(|place| std::cmp::Reverse(place.max_ns()));
+        let places = Place::all(self.snapshot, min_ns, max_ns);
         let mut held = self.budget.hold();
         let mut looked_at: HashSet<String> = HashSet::new();
         for place in &places {
@@ -248,7 +225,6 @@ impl Searching<'_> {
     ) -> Result<HashMap<String, i64>, QueryError> {
         let range = self.range(sieve.columns(), None);
         let mut found: HashMap<String, i64> = HashMap::new();
-        let budget = self.budget;
         let mut ended = Ok(());
         let mut note = |id: &str, start_ns: i64| {
             if let Some(known) = found.get_mut(id) {
@@ -262,24 +238,7 @@ impl Searching<'_> {
             }
             ended.is_ok()
         };
-        match place {
-            Place::Head(_) => sift_head(self.snapshot, &range, sieve, &mut note),
-            Place::File(file) => {
-                let mut passes = |batch: &arrow::array::RecordBatch| match budget.check() {
-                    Ok(()) => sieve.passes(batch),
-                    // The check behind this ends the search.
-                    Err(_) => vec![false; batch.num_rows()],
-                };
-                match self.snapshot.sift_spans(file, &range, &mut passes, &mut note) {
-                    Err(ReadError::Damaged { path, reason }) => {
-                        self.snapshot.note_damaged(&path, &reason);
-                        self.snapshot.note_missing(crate::model::Signal::Spans);
-                    }
-                    read => read?,
-                }
-            }
-        }
-        budget.check()?;
+        sift(self.snapshot, sieve, &range, place, self.budget, &mut note)?;
         ended?;
         Ok(found)
     }
@@ -305,27 +264,6 @@ impl Searching<'_> {
 
 /// Traces that are put together first, at least half as many.
 const FEW_TRACES: usize = 10;
-
-fn sift_head(
-    snapshot: &Snapshot,
-    range: &SpanRange,
-    sieve: &Sieve,
-    note: &mut dyn FnMut(&str, i64) -> bool,
-) {
-    for HeadBatch { batch, .. } in snapshot.span_batches(range.min_ns, range.max_ns) {
-        let passes = sieve.passes(&batch);
-        let column = |name| batch.column_by_name(name).expect("the spans' schema has it");
-        let ids = column("trace_id").as_string::<i32>();
-        let starts = column("start_time").as_primitive::<TimestampNanosecondType>();
-        for row in (0..batch.num_rows()).filter(|&row| passes[row]) {
-            let start_ns = starts.value(row);
-            let is_in_range = (range.min_ns..=range.max_ns).contains(&start_ns);
-            if is_in_range && !note(ids.value(row), start_ns) {
-                return;
-            }
-        }
-    }
-}
 
 struct Kept<'a> {
     wanted: &'a Search,

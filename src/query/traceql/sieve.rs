@@ -40,6 +40,8 @@ enum Place {
     Status,
     StatusMessage,
     Duration,
+    /// Less than 0 where there is no parent.
+    Root,
     Span(String),
     Resource(String),
     /// On the span, or else on its resource.
@@ -112,6 +114,10 @@ fn of_field(field: &Field) -> Option<Test> {
             (a, b) => a.or(b),
         },
         Field::Logic(Logic::Or, a, b) => Some(Test::Any(vec![of_field(a)?, of_field(b)?])),
+        field if is_root(field) => {
+            let condition = Condition::Left(Compare::Less, Value::Int(0));
+            Some(Test::One { place: Place::Root, condition })
+        }
         Field::Compare(op, a, b) => match (&**a, &**b) {
             (Field::Attribute(attribute), Field::Static(value)) => {
                 let condition = Condition::Left(*op, value.clone());
@@ -136,6 +142,19 @@ fn of_field(field: &Field) -> Option<Test> {
         | Field::Not(_)
         | Field::Arithmetic(..) => None,
     }
+}
+
+/// Returns true for `nestedSetParent < 0`, which asks for spans without a parent and needs no others
+/// to be told. Grafana's Traces Drilldown begins every query with it.
+pub(super) fn is_root(field: &Field) -> bool {
+    let Field::Compare(Compare::Less, a, b) = field else { return false };
+    matches!(
+        (&**a, &**b),
+        (
+            Field::Attribute(Attribute::Intrinsic(Intrinsic::NestedSetParent)),
+            Field::Static(Value::Int(0))
+        )
+    )
 }
 
 fn place_of(attribute: &Attribute) -> Option<Place> {
@@ -166,6 +185,7 @@ impl Place {
             Place::Status => &["status_code"],
             Place::StatusMessage => &["status_message"],
             Place::Duration => &["duration_ns"],
+            Place::Root => &["parent_span_id"],
             Place::Span(_) => &["attributes"],
             Place::Resource(_) => &["resource"],
             Place::Either(_) => &["attributes", "resource"],
@@ -226,6 +246,7 @@ struct Columns {
     attributes: Option<Texts>,
     resource: Option<Texts>,
     duration: Option<Int64Array>,
+    parent: Option<Texts>,
 }
 
 impl Columns {
@@ -240,6 +261,7 @@ impl Columns {
             attributes: texts("attributes"),
             resource: texts("resource"),
             duration: duration.map(|column| column.as_primitive::<Int64Type>().clone()),
+            parent: texts("parent_span_id"),
         }
     }
 
@@ -250,6 +272,9 @@ impl Columns {
             Place::StatusMessage => each(&self.status_message, passes, text),
             Place::Kind => each(&self.kind, passes, |text| condition.holds(&kind_of(text))),
             Place::Status => each(&self.status, passes, |text| condition.holds(&status_of(text))),
+            Place::Root => each(&self.parent, passes, |id| {
+                condition.holds(&Value::Int(if id.is_empty() { -1 } else { 0 }))
+            }),
             Place::Resource(name) => {
                 each(&self.resource, passes, |object| condition.holds(&of_object(object, name)));
             }

@@ -9,6 +9,7 @@ use super::error::TraceqlError;
 use super::eval::run;
 use super::needs::Needs;
 use super::scan::{Inspected, traces};
+use super::sift::narrowed;
 use super::trace::{Place, Trace};
 use super::value::{KINDS, STATUSES, Value};
 use crate::model::json_read::{elements, get, members};
@@ -85,8 +86,14 @@ pub(in crate::query) fn names(
         wanted.iter().map(|(_, scope)| Attribute::named(*scope, "")).collect();
     let query = filter_of(menu, limits);
     let needs = needs_of(&attributes, query.as_ref());
-    names.inspected =
-        spans(snapshot, menu, &needs, query.as_ref(), limits, budget, &mut |t, at| {
+    names.inspected = spans(
+        snapshot,
+        menu,
+        (&attributes, &needs),
+        query.as_ref(),
+        limits,
+        budget,
+        &mut |t, at| {
             for (name, scope) in &wanted {
                 let known = names.scopes.entry(name).or_default();
                 for object in t.objects(at, *scope) {
@@ -98,7 +105,8 @@ pub(in crate::query) fn names(
                 }
             }
             true
-        })?;
+        },
+    )?;
     names.scopes.retain(|_, names| !names.is_empty());
     Ok(names)
 }
@@ -124,9 +132,16 @@ pub(in crate::query) fn values(
         }
     }
     let query = filter_of(menu, limits);
-    let needs = needs_of(std::slice::from_ref(attribute), query.as_ref());
-    values.inspected =
-        spans(snapshot, menu, &needs, query.as_ref(), limits, budget, &mut |t, at| {
+    let attributes = std::slice::from_ref(attribute);
+    let needs = needs_of(attributes, query.as_ref());
+    values.inspected = spans(
+        snapshot,
+        menu,
+        (attributes, &needs),
+        query.as_ref(),
+        limits,
+        budget,
+        &mut |t, at| {
             match t.value(at, attribute) {
                 Value::Nil => {}
                 Value::Each(list) | Value::Array(list) => {
@@ -135,7 +150,8 @@ pub(in crate::query) fn values(
                 value => note(&mut values.values, &value, menu.limit),
             }
             values.values.len() < menu.limit
-        })?;
+        },
+    )?;
     Ok(values)
 }
 
@@ -162,7 +178,7 @@ fn needs_of(attributes: &[Attribute], query: Option<&Query>) -> Needs {
 fn spans(
     snapshot: &Snapshot,
     menu: &Menu,
-    needs: &Needs,
+    (attributes, needs): (&[Attribute], &Needs),
     query: Option<&Query>,
     limits: &Limits,
     budget: &Budget,
@@ -173,6 +189,14 @@ fn spans(
         max_ns: menu.end_ns,
         columns: needs.columns(),
         traces: None,
+        sift: None,
+    };
+    let range = match query {
+        Some(query) => narrowed(range, query, needs, attributes, snapshot, budget)?,
+        None => {
+            let all = super::parse("{ }", limits)?;
+            narrowed(range, &all, needs, attributes, snapshot, budget)?
+        }
     };
     traces(snapshot, &range, limits, budget, &mut |trace| {
         let mut places: Vec<Place> = match query {

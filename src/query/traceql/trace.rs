@@ -1,6 +1,10 @@
 //! One trace as queries see it: its spans, how they stand to each other, and what can be asked of
 //! each.
+//!
+//! Most questions are about spans alone, so how they stand to each other is found out when somebody
+//! asks for it.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
@@ -17,16 +21,22 @@ pub(super) type Row = (Arc<Batch>, usize);
 #[derive(Debug)]
 pub(super) struct Trace {
     rows: Vec<Row>,
+    relations: OnceCell<Relations>,
+    /// When its first span began, ns since 1970 UTC.
+    pub(super) start_ns: i64,
+    /// When its last span ended.
+    pub(super) end_ns: i64,
+}
+
+/// How the spans stand to each other.
+#[derive(Debug)]
+struct Relations {
     /// The place of each span's parent among the spans.
     parents: Vec<Option<usize>>,
     children: Vec<Vec<usize>>,
     /// The numbers of the nested sets; 0 in a span that hangs on none that is known.
     nested: Vec<Nested>,
     root: Option<usize>,
-    /// When its first span began, ns since 1970 UTC.
-    pub(super) start_ns: i64,
-    /// When its last span ended.
-    pub(super) end_ns: i64,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -40,42 +50,42 @@ struct Nested {
 pub(super) type Place = usize;
 
 impl Trace {
-    /// Puts spans in relation. A span that came twice is taken once.
-    pub(super) fn of(rows: Vec<Row>) -> Self {
-        let mut seen: HashSet<(&str, &str)> = HashSet::with_capacity(rows.len());
-        let keep: Vec<bool> = rows
-            .iter()
-            .map(|(batch, row)| seen.insert((batch.span_id.get(*row), batch.kind.get(*row))))
-            .collect();
-        drop(seen);
-        let mut keep = keep.into_iter();
-        let rows: Vec<Row> = rows.into_iter().filter(|_| keep.next().unwrap_or(true)).collect();
-        let mut trace = Self {
-            parents: vec![None; rows.len()],
-            children: vec![Vec::new(); rows.len()],
-            nested: vec![Nested::default(); rows.len()],
-            rows,
-            root: None,
-            start_ns: i64::MAX,
-            end_ns: i64::MIN,
-        };
-        trace.relate();
-        trace.number();
+    /// Makes a trace of its spans. A span that came twice is taken once.
+    pub(super) fn of(mut rows: Vec<Row>) -> Self {
+        if rows.len() > 1 {
+            let mut seen: HashSet<(&str, &str)> = HashSet::with_capacity(rows.len());
+            let keep: Vec<bool> = rows
+                .iter()
+                .map(|(batch, row)| seen.insert((batch.span_id.get(*row), batch.kind.get(*row))))
+                .collect();
+            drop(seen);
+            let mut keep = keep.into_iter();
+            rows.retain(|_| keep.next().unwrap_or(true));
+        }
+        let mut trace =
+            Self { rows, relations: OnceCell::new(), start_ns: i64::MAX, end_ns: i64::MIN };
+        for place in 0..trace.rows.len() {
+            let start_ns = trace.start(place);
+            trace.start_ns = trace.start_ns.min(start_ns);
+            trace.end_ns = trace.end_ns.max(start_ns.saturating_add(trace.duration(place)));
+        }
         trace
     }
 
-    fn relate(&mut self) {
-        let parents = self.parents_by_id();
-        for (place, parent) in parents.iter().enumerate() {
-            if let Some(parent) = parent {
-                self.children[*parent].push(place);
+    fn relations(&self) -> &Relations {
+        self.relations.get_or_init(|| {
+            let parents = self.parents_by_id();
+            let mut children = vec![Vec::new(); self.rows.len()];
+            for (place, parent) in parents.iter().enumerate() {
+                if let Some(parent) = parent {
+                    children[*parent].push(place);
+                }
             }
-            self.start_ns = self.start_ns.min(self.start(place));
-            self.end_ns = self.end_ns.max(self.start(place).saturating_add(self.duration(place)));
-        }
-        self.parents = parents;
-        let roots = (0..self.rows.len()).filter(|&place| self.is_root(place));
-        self.root = roots.min_by_key(|&place| self.start(place));
+            let roots = (0..self.rows.len()).filter(|&place| self.is_root(place));
+            let root = roots.min_by_key(|&place| self.start(place));
+            let nested = self.numbered(&children);
+            Relations { parents, children, nested, root }
+        })
     }
 
     fn parents_by_id(&self) -> Vec<Option<usize>> {
@@ -87,30 +97,30 @@ impl Trace {
     }
 
     /// Walks down from the roots. What is not reached hangs on a span that is missing, or in a ring.
-    fn number(&mut self) {
+    fn numbered(&self, children: &[Vec<usize>]) -> Vec<Nested> {
+        let mut nested = vec![Nested::default(); self.rows.len()];
         let mut next = 1;
-        let roots: Vec<Place> = (0..self.rows.len()).filter(|&place| self.is_root(place)).collect();
-        for root in roots {
-            self.nested[root].parent = -1;
+        for root in (0..self.rows.len()).filter(|&place| self.is_root(place)) {
+            nested[root].parent = -1;
             let mut under_way: Vec<(Place, usize)> = vec![(root, 0)];
-            self.nested[root].left = next;
+            nested[root].left = next;
             next += 1;
             while let Some((place, n_done)) = under_way.pop() {
-                if let Some(&child) = self.children[place].get(n_done) {
+                if let Some(&child) = children[place].get(n_done) {
                     under_way.push((place, n_done + 1));
-                    self.nested[child] =
-                        Nested { left: next, parent: self.nested[place].left, right: 0 };
+                    nested[child] = Nested { left: next, parent: nested[place].left, right: 0 };
                     under_way.push((child, 0));
                 } else {
-                    self.nested[place].right = next;
+                    nested[place].right = next;
                 }
                 next += 1;
             }
         }
+        nested
     }
 
     fn is_root(&self, place: Place) -> bool {
-        self.text(place, |batch| &batch.parent_id).is_empty()
+        self.some_text(place, |batch| &batch.parent_id).is_empty()
     }
 
     /// Returns how many spans there are.
@@ -137,7 +147,7 @@ impl Trace {
     /// Returns how long it took, ns.
     pub(super) fn duration(&self, place: Place) -> i64 {
         let (batch, row) = &self.rows[place];
-        batch.duration.value(*row)
+        batch.duration.as_ref().map_or(0, |column| column.value(*row))
     }
 
     /// Returns its id.
@@ -147,7 +157,7 @@ impl Trace {
 
     /// Returns its name.
     pub(super) fn name(&self, place: Place) -> &str {
-        self.text(place, |batch| &batch.name)
+        self.some_text(place, |batch| &batch.name)
     }
 
     /// Returns the id of the trace.
@@ -157,7 +167,7 @@ impl Trace {
 
     /// Returns the service that a span is of.
     pub(super) fn service(&self, place: Place) -> String {
-        match get(self.text(place, |batch| &batch.resource), "service.name").map(Json::of) {
+        match get(self.some_text(place, |batch| &batch.resource), "service.name").map(Json::of) {
             Some(Json::Text(text)) => text.into_owned(),
             _ => String::new(),
         }
@@ -165,27 +175,27 @@ impl Trace {
 
     /// Returns true when it failed.
     pub(super) fn is_error(&self, place: Place) -> bool {
-        self.text(place, |batch| &batch.status) == STATUSES[2]
+        self.some_text(place, |batch| &batch.status) == STATUSES[2]
     }
 
     /// Returns the first span without a parent; none while it has not arrived.
     pub(super) fn root(&self) -> Option<Place> {
-        self.root
+        self.relations().root
     }
 
     /// Returns the span that a span hangs on.
     pub(super) fn parent(&self, place: Place) -> Option<Place> {
-        self.parents[place]
+        self.relations().parents[place]
     }
 
     /// Returns the id that a span says its parent has, even when that one is missing.
     pub(super) fn parent_id(&self, place: Place) -> &str {
-        self.text(place, |batch| &batch.parent_id)
+        self.some_text(place, |batch| &batch.parent_id)
     }
 
     /// Returns the resource of a span, a JSON object.
     pub(super) fn resource(&self, place: Place) -> &str {
-        self.text(place, |batch| &batch.resource)
+        self.some_text(place, |batch| &batch.resource)
     }
 
     /// Returns the attributes of a span, a JSON object.
@@ -235,31 +245,34 @@ impl Trace {
     }
 
     fn intrinsic(&self, place: Place, intrinsic: Intrinsic) -> Value<'_> {
-        let nested = self.nested[place];
         match intrinsic {
             Intrinsic::Duration => Value::Duration(self.duration(place)),
             Intrinsic::Name => text(self.name(place)),
-            Intrinsic::Status => status_of(self.text(place, |batch| &batch.status)),
+            Intrinsic::Status => status_of(self.some_text(place, |batch| &batch.status)),
             Intrinsic::Kind => kind_of(self.text(place, |batch| &batch.kind)),
             Intrinsic::StatusMessage => text(self.some_text(place, |batch| &batch.status_message)),
-            Intrinsic::ChildCount => whole(self.children[place].len()),
+            Intrinsic::ChildCount => whole(self.relations().children[place].len()),
             Intrinsic::SpanId => text(self.span_id(place)),
             Intrinsic::ParentId => present(self.parent_id(place)),
             Intrinsic::TraceId => text(self.id()),
             Intrinsic::TraceDuration => Value::Duration(self.end_ns.saturating_sub(self.start_ns)),
-            Intrinsic::RootName => self.root.map_or(Value::Nil, |root| text(self.name(root))),
+            Intrinsic::RootName => self.root().map_or(Value::Nil, |root| text(self.name(root))),
             Intrinsic::RootService => {
-                self.root.map_or(Value::Nil, |root| Value::Text(self.service(root).into()))
+                self.root().map_or(Value::Nil, |root| Value::Text(self.service(root).into()))
             }
-            Intrinsic::NestedSetParent => Value::Int(nested.parent),
-            Intrinsic::NestedSetLeft => Value::Int(nested.left),
-            Intrinsic::NestedSetRight => Value::Int(nested.right),
+            Intrinsic::NestedSetParent => Value::Int(self.nested(place).parent),
+            Intrinsic::NestedSetLeft => Value::Int(self.nested(place).left),
+            Intrinsic::NestedSetRight => Value::Int(self.nested(place).right),
             Intrinsic::ScopeName => present(self.some_text(place, |batch| &batch.scope_name)),
             Intrinsic::ScopeVersion => present(self.some_text(place, |batch| &batch.scope_version)),
             Intrinsic::EventName | Intrinsic::EventTime => self.of_events(place, intrinsic),
             Intrinsic::LinkTraceId => self.of_links(place, "trace_id"),
             Intrinsic::LinkSpanId => self.of_links(place, "span_id"),
         }
+    }
+
+    fn nested(&self, place: Place) -> Nested {
+        self.relations().nested[place]
     }
 
     fn of_events(&self, place: Place, intrinsic: Intrinsic) -> Value<'_> {

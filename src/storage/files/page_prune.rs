@@ -130,6 +130,20 @@ fn runs(pages: impl Iterator<Item = (Range<usize>, bool)>) -> Vec<Range<usize>> 
     found
 }
 
+/// Returns the rows that are in either of two lists of ranges, which are sorted and apart.
+pub fn union(left: &[Range<usize>], right: &[Range<usize>]) -> Vec<Range<usize>> {
+    let mut all: Vec<&Range<usize>> = left.iter().chain(right).collect();
+    all.sort_unstable_by_key(|range| range.start);
+    let mut found: Vec<Range<usize>> = Vec::new();
+    for range in all {
+        match found.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => found.push(range.clone()),
+        }
+    }
+    found
+}
+
 /// Returns the rows that are in both lists.
 pub fn intersection(left: &[Range<usize>], right: &[Range<usize>]) -> Vec<Range<usize>> {
     let mut found = Vec::new();

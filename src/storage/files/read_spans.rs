@@ -18,7 +18,8 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{
-    PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
+    PageIndexPolicy, ParquetMetaData, ParquetMetaDataBuilder, ParquetMetaDataReader,
+    RowGroupMetaData,
 };
 use parquet::file::page_index::column_index::{ByteArrayColumnIndex, ColumnIndexMetaData};
 use parquet::file::statistics::Statistics;
@@ -86,19 +87,18 @@ fn find(
     if left.is_empty() {
         return Ok(Vec::new());
     }
-    let footer = with_page_index(&footer, &file)?;
     let mut found = Vec::new();
     for group in left {
-        let Some(rows) = rows_of(footer.metadata(), group, column, trace_id)? else { continue };
+        let paged = with_page_index(&footer, &file, &[group])?;
+        let Some(rows) = rows_of(paged.metadata(), 0, column, trace_id)? else { continue };
         let rows = match kept_rows(entry, footer.metadata(), &[group]) {
             Some(kept) => rows.intersection(&kept),
             None => rows,
         };
         let reader =
-            ParquetRecordBatchReaderBuilder::new_with_metadata(file.clone(), footer.clone())
-                .with_row_groups(vec![group])
+            ParquetRecordBatchReaderBuilder::new_with_metadata(file.clone(), paged.clone())
                 .with_row_selection(rows)
-                .with_row_filter(trace_filter(&footer, trace_id))
+                .with_row_filter(trace_filter(&paged, trace_id))
                 .with_batch_size(BATCH_ROWS)
                 .build()?;
         for batch in reader {
@@ -124,13 +124,18 @@ fn text_may_be(group: &RowGroupMetaData, column: usize, wanted: &str) -> bool {
     }
 }
 
-/// The page index is read when a row group may really hold the trace, and not kept: of all the files
-/// there are it would take more memory than their footers.
+/// Returns a footer of some row groups alone, with the index of their pages. The index is read when a
+/// row group may really hold what is wanted, and not kept: of all the files there are it would take
+/// more memory than their footers, and of all row groups of a large file more time than a trace may.
 pub(super) fn with_page_index(
     footer: &ArrowReaderMetadata,
     file: &Reader,
+    groups: &[usize],
 ) -> Result<ArrowReaderMetadata, ParquetError> {
-    let metadata = ParquetMetaData::clone(footer.metadata());
+    let metadata = footer.metadata();
+    let groups = groups.iter().map(|group| metadata.row_group(*group).clone()).collect();
+    let builder = ParquetMetaDataBuilder::new(metadata.file_metadata().clone());
+    let metadata = builder.set_row_groups(groups).build();
     let mut reader = ParquetMetaDataReader::new_with_metadata(metadata)
         .with_page_index_policy(PageIndexPolicy::Optional);
     reader.read_page_indexes(file)?;
@@ -199,6 +204,26 @@ pub struct SpanRange {
     pub columns: Vec<&'static str>,
     /// Only spans of these traces; `None` is all.
     pub traces: Option<Arc<BTreeSet<String>>>,
+    /// Only spans that pass a test; it is not asked when traces are wanted.
+    pub sift: Option<SpanSift>,
+}
+
+/// A test of spans by few columns: the others are read of those that pass.
+#[derive(Clone)]
+pub struct SpanSift {
+    /// The columns that it looks at.
+    pub columns: Vec<&'static str>,
+    /// Says which spans of a batch pass.
+    pub passes: Arc<RowTest>,
+}
+
+/// Says which rows of a batch pass.
+pub type RowTest = dyn Fn(&RecordBatch) -> Vec<bool> + Send + Sync;
+
+impl std::fmt::Debug for SpanSift {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SpanSift").field("columns", &self.columns).finish_non_exhaustive()
+    }
 }
 
 /// The rows of a file in a time range, sorted by (trace, time), a batch at a time.
@@ -264,7 +289,14 @@ fn open(
             return Ok(None);
         }
         let kept = kept_rows(entry, footer.metadata(), &groups);
-        let reader = reader(groups, footer);
+        let reader = match &range.sift {
+            Some(sift) => {
+                let footer = with_page_index(&footer, &file, &groups)?;
+                let filter = sift_filter(&footer, sift);
+                reader((0..groups.len()).collect(), footer).with_row_filter(filter)
+            }
+            None => reader(groups, footer),
+        };
         let reader = match kept {
             Some(kept) => reader.with_row_selection(kept),
             None => reader,
@@ -286,15 +318,15 @@ fn open(
     if left.is_empty() {
         return Ok(None);
     }
-    let groups = left;
-    let footer = with_page_index(&footer, &file)?;
-    let rows = rows_of_any(footer.metadata(), &groups, column, &wanted)?;
-    let rows = match kept_rows(entry, footer.metadata(), &groups) {
+    let paged = with_page_index(&footer, &file, &left)?;
+    let rows = rows_of_any(paged.metadata(), column, &wanted)?;
+    let rows = match kept_rows(entry, footer.metadata(), &left) {
         Some(kept) => rows.intersection(&kept),
         None => rows,
     };
-    let filter = traces_filter(&footer, Arc::clone(traces));
-    let reader = reader(groups, footer).with_row_selection(rows).with_row_filter(filter);
+    let filter = traces_filter(&paged, Arc::clone(traces));
+    let groups = (0..left.len()).collect();
+    let reader = reader(groups, paged).with_row_selection(rows).with_row_filter(filter);
     Ok(Some(reader.build()?))
 }
 
@@ -338,16 +370,15 @@ fn is_between(texts: &BTreeSet<String>, min: &[u8], max: &[u8]) -> bool {
     }
 }
 
-/// Returns the rows of some groups in the pages that may hold one of the traces.
+/// Returns the rows in the pages that may hold one of the traces, of all groups of a footer.
 fn rows_of_any(
     metadata: &ParquetMetaData,
-    groups: &[usize],
     column: usize,
     traces: &BTreeSet<String>,
 ) -> Result<RowSelection, Fault> {
     let mut ranges: Vec<Range<usize>> = Vec::new();
     let mut first = 0;
-    for &group in groups {
+    for group in 0..metadata.num_row_groups() {
         let n_rows = usize::try_from(metadata.row_group(group).num_rows())?;
         match pages_of(metadata, group, column) {
             Some((bounds, pages)) => {
@@ -366,6 +397,14 @@ fn rows_of_any(
         first += n_rows;
     }
     Ok(RowSelection::from_consecutive_ranges(ranges.into_iter(), first))
+}
+
+fn sift_filter(footer: &ArrowReaderMetadata, sift: &SpanSift) -> RowFilter {
+    let mask = ProjectionMask::columns(footer.parquet_schema(), sift.columns.iter().copied());
+    let passes = Arc::clone(&sift.passes);
+    let predicate =
+        ArrowPredicateFn::new(mask, move |batch| Ok(BooleanArray::from(passes(&batch))));
+    RowFilter::new(vec![Box::new(predicate)])
 }
 
 fn traces_filter(footer: &ArrowReaderMetadata, traces: Arc<BTreeSet<String>>) -> RowFilter {

@@ -7,9 +7,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array as _, AsArray as _, RecordBatch};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReaderBuilder, RowSelection, RowSelector};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
+};
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
 
@@ -19,7 +21,7 @@ use super::grams::need::rows_for;
 use super::grams::section::{self, Block};
 use super::grams::{self, LineNeed};
 pub use super::page_prune::Bounds;
-use super::page_prune::{PageFilter, Timed, by_page, intersection, prune};
+use super::page_prune::{PageFilter, Timed, by_page, intersection, prune, union};
 use super::read::{Footers, Reader, fault};
 use crate::base::shield::shield;
 use crate::storage::disk::{Disk, DiskRead};
@@ -138,24 +140,114 @@ pub fn narrow(
     need: &LineNeed,
 ) -> Result<Option<Vec<Range<usize>>>, ReadError> {
     if let Some(blocks) = footers.grams.get(&entry.path, group_idx) {
-        return Ok(Some(rows_for(need, &blocks)));
+        // Most needs are met or not by what blocks say alone.
+        if let Ok(rows) = rows_for(need, &blocks, &mut |_| Err(())) {
+            return Ok(Some(rows));
+        }
     }
     guarded(disk, entry, |file| {
         let footer = footers.with_pages(&entry.path, &file)?;
+        Narrowing { footers, entry, file, footer }.rows(group_idx, need)
+    })
+}
+
+/// Returns the rows of a file that may meet a need, counted from its beginning, as ranges that are
+/// sorted and apart; row groups of which nothing is known are left whole.
+pub fn narrow_file(
+    disk: &dyn Disk,
+    footers: &Footers,
+    entry: &FileEntry,
+    need: &LineNeed,
+) -> Result<Vec<Range<usize>>, ReadError> {
+    guarded(disk, entry, |file| {
+        let footer = footers.with_pages(&entry.path, &file)?;
+        let starts = group_starts(footer.metadata());
+        let narrowing = Narrowing { footers, entry, file, footer };
+        let mut found = Vec::new();
+        for (group_idx, group) in starts.windows(2).enumerate() {
+            let rows = match narrowing.rows(group_idx, need)? {
+                Some(rows) => rows,
+                None => std::iter::once(0..group[1] - group[0]).collect(),
+            };
+            let of_file = rows.into_iter().map(|r| r.start + group[0]..r.end + group[0]);
+            found = union(&found, &of_file.collect::<Vec<_>>());
+        }
+        Ok(found)
+    })
+}
+
+/// A file of which rows are looked for.
+struct Narrowing<'f> {
+    footers: &'f Footers,
+    entry: &'f FileEntry,
+    file: Reader,
+    footer: ArrowReaderMetadata,
+}
+
+impl Narrowing<'_> {
+    fn rows(&self, group_idx: usize, need: &LineNeed) -> Result<Option<Vec<Range<usize>>>, Fault> {
+        let Some(blocks) = self.blocks(group_idx)? else { return Ok(None) };
+        rows_for(need, &blocks, &mut |trace_id| self.of_trace(group_idx, trace_id)).map(Some)
+    }
+
+    fn blocks(&self, group_idx: usize) -> Result<Option<Arc<[Block]>>, Fault> {
+        let Self { footers, entry, file, footer } = self;
+        if let Some(blocks) = footers.grams.get(&entry.path, group_idx) {
+            return Ok(Some(blocks));
+        }
         let Some((offset, len)) = grams_of(footer.metadata(), group_idx) else { return Ok(None) };
         if offset.checked_add(len as u64).is_none_or(|end| end > entry.size_bytes) {
             return Ok(None);
         }
-        let group = footer.metadata().row_group(group_idx);
-        let n_rows = usize::try_from(group.num_rows())?;
+        let n_rows = usize::try_from(footer.metadata().row_group(group_idx).num_rows())?;
         let bytes = file.0.read_at(offset, len)?;
         let Some(blocks) = section::decode(&bytes, n_rows) else { return Ok(None) };
         let blocks: Arc<[Block]> = blocks.into();
-        let rows = rows_for(need, &blocks);
-        footers.grams.put(&entry.path, group_idx, blocks, len);
-        Ok(Some(rows))
-    })
+        footers.grams.put(&entry.path, group_idx, Arc::clone(&blocks), len);
+        Ok(Some(blocks))
+    }
+
+    /// Returns the rows whose column says that they are of a trace. Mostly the bloom filter says that
+    /// there is none.
+    fn of_trace(&self, group_idx: usize, trace_id: &str) -> Result<Vec<Range<usize>>, Fault> {
+        let Self { file, footer, .. } = self;
+        let mut columns = footer.parquet_schema().columns().iter();
+        let Some(column) = columns.position(|column| column.name() == TRACE_ID) else {
+            return Ok(Vec::new());
+        };
+        let reader =
+            ParquetRecordBatchReaderBuilder::new_with_metadata(file.clone(), footer.clone());
+        let bloom = reader.get_row_group_column_bloom_filter(group_idx, column)?;
+        if bloom.is_some_and(|bloom| !bloom.check(&trace_id)) {
+            return Ok(Vec::new());
+        }
+        let reader = reader
+            .with_row_groups(vec![group_idx])
+            .with_projection(ProjectionMask::columns(footer.parquet_schema(), [TRACE_ID]))
+            .with_batch_size(ID_ROWS)
+            .build()?;
+        let (mut rows, mut first): (Vec<Range<usize>>, _) = (Vec::new(), 0);
+        for batch in reader {
+            let batch = batch?;
+            let ids = batch.column(0).as_string::<i32>();
+            for row in (0..ids.len()).filter(|&row| ids.is_valid(row) && ids.value(row) == trace_id)
+            {
+                match rows.last_mut() {
+                    Some(last) if last.end == first + row => last.end += 1,
+                    _ => rows.push(first + row..first + row + 1),
+                }
+            }
+            first += batch.num_rows();
+        }
+        Ok(rows)
+    }
 }
+
+/// Ids that are looked through at a time.
+const ID_ROWS: usize = 65_536;
+const TRACE_ID: &str = "trace_id";
+
+type Fault = Box<dyn std::error::Error + Send + Sync>;
 
 /// Returns where a row group's section of grams is, by the footer, and its length.
 fn grams_of(metadata: &ParquetMetaData, group_idx: usize) -> Option<(u64, usize)> {
@@ -239,7 +331,7 @@ fn selection(rows: &[Range<usize>]) -> RowSelection {
 fn guarded<T>(
     disk: &dyn Disk,
     entry: &FileEntry,
-    read: impl FnOnce(Reader) -> Result<T, Box<dyn std::error::Error + Send + Sync>>,
+    read: impl FnOnce(Reader) -> Result<T, Fault>,
 ) -> Result<T, ReadError> {
     let checked = Arc::new(Checked::open(disk, entry));
     let reader = Reader(Arc::clone(&checked));

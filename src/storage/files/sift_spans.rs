@@ -38,7 +38,7 @@ pub fn sift(
     let checked = Arc::new(Checked::open(disk, entry));
     let read = shielded(|| {
         let file = Reader(Arc::clone(&checked));
-        let footer = with_page_index(&footers.get(&entry.path, &file)?, &file)?;
+        let footer = footers.get(&entry.path, &file)?;
         for (group, metadata) in footer.metadata().row_groups().iter().enumerate() {
             if !time_may_be(metadata, range) {
                 continue;
@@ -106,8 +106,8 @@ fn ids_of(
 ) -> Result<bool, Fault> {
     let n_rows = usize::try_from(footer.metadata().row_group(group).num_rows())?;
     let mask = ProjectionMask::columns(footer.parquet_schema(), ["start_time", TRACE_ID]);
-    let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file.clone(), footer.clone())
-        .with_row_groups(vec![group])
+    let paged = with_page_index(footer, file, &[group])?;
+    let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file.clone(), paged)
         .with_projection(mask)
         .with_row_selection(RowSelection::from_consecutive_ranges(rows.into_iter(), n_rows))
         .with_batch_size(SIFT_ROWS)

@@ -244,6 +244,9 @@ fn footer_texts(target: &Target) -> Vec<KeyValue> {
     texts
 }
 
+/// Rows in a page of spans.
+const SPAN_PAGE_ROWS: usize = 4_096;
+
 fn properties(target: &Target, row_group_rows: usize) -> WriterProperties {
     let column = |name: &str| ColumnPath::from(name);
     let zstd = |level| Compression::ZSTD(ZstdLevel::try_new(level).expect("1 to 22 are levels"));
@@ -276,6 +279,8 @@ fn properties(target: &Target, row_group_rows: usize) -> WriterProperties {
         // What differs from span to span has no dictionary: to find out that a text is new costs more
         // than writing it, and zstd finds the trace ids that repeat, which stand together.
         Signal::Spans => common
+            // A trace is a few rows: the less stands around them, the sooner it is read.
+            .set_data_page_row_count_limit(SPAN_PAGE_ROWS)
             .set_column_dictionary_enabled(column("start_time"), false)
             .set_column_dictionary_enabled(column("end_time"), false)
             .set_column_dictionary_enabled(column("duration_ns"), false)

@@ -179,6 +179,7 @@ fn spans(snapshot: &Snapshot) -> (BTreeSet<String>, BTreeSet<String>) {
         max_ns: i64::MAX,
         columns: vec!["start_time", "trace_id", "span_id"],
         traces: None,
+        sift: None,
     };
     let mut by_time = BTreeSet::new();
     for file in snapshot.span_files(i64::MIN, i64::MAX) {

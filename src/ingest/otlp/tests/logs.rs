@@ -298,3 +298,46 @@ fn of_two_equal_keys_in_a_large_map_the_first_stands() {
     let want: Vec<String> = (0..10_000).map(|n| format!("\"{n}\":{n}")).collect();
     assert_eq!(text, &format!("{{\"small\":{{}},\"large\":{{{}}}}}", want.join(",")));
 }
+
+/// Lines of a container as a collector sends them: no scope, a record each.
+fn lines(lines: &[(&str, &str)]) -> ExportLogsServiceRequest {
+    let of_line = |(n, (line, pod)): (u64, &(&str, &str))| LogRecord {
+        time_unix_nano: NOW_NS - 1_000_000 + n,
+        attributes: vec![pair("pod", text(pod))],
+        ..record(line)
+    };
+    let mut request = request((0..).zip(lines).map(of_line).collect());
+    request.resource_logs[0].scope_logs[0].scope = None;
+    request
+}
+
+#[test]
+fn the_lines_of_a_stack_trace_are_one_record() {
+    let traceback = [
+        "Traceback (most recent call last):",
+        "  File \"/fence/app.py\", line 12, in handle",
+        "    raise ValueError(1)",
+        "ValueError: 1",
+    ];
+    let mut sent: Vec<(&str, &str)> = vec![("before", "a")];
+    sent.extend(traceback.map(|line| (line, "a")));
+    sent.push(("after", "a"));
+    // Of another pod a line is another's, and a trace that nothing follows ends with its scope.
+    sent.extend([(traceback[0], "a"), (traceback[1], "b"), (traceback[0], "b")]);
+    let body = lines(&sent).encode_to_vec();
+
+    let decoded = decode(&Rig::new(), decode_logs, &body).unwrap();
+
+    let whole = traceback.join("\n");
+    let want = ["before", &whole, "after", traceback[0], traceback[1], traceback[0]];
+    assert_eq!(columns(&decoded, &["body"]), want.map(|body| vec![body.to_owned()]));
+    assert_eq!((decoded.n_received, decoded.rejected.counts().len()), (9, 0));
+}
+
+#[test]
+fn records_of_a_program_that_knows_what_a_record_is_stay_as_they_are() {
+    let mut request = lines(&[("Traceback (most recent call last):", "a"), ("  File x", "a")]);
+    request.resource_logs[0].scope_logs[0].scope = scope("fence");
+    let decoded = decode(&Rig::new(), decode_logs, &request.encode_to_vec()).unwrap();
+    assert_eq!(columns(&decoded, &["body"]).len(), 2);
+}

@@ -7,7 +7,7 @@ use super::label_filter;
 use super::line_filter::LineFilter;
 use super::parsers::{Logfmt, Paths, RegexpParser};
 use super::pattern::Pattern;
-use super::stages::Compiled;
+use super::stages::{Compiled, KnownKeys};
 use super::unwrap;
 use super::{Pipeline, Wanted};
 
@@ -46,7 +46,7 @@ impl Pipeline {
 fn compile(stage: &Stage) -> Built<Compiled> {
     Ok(match stage {
         Stage::Line(filter) => Compiled::Line(LineFilter::new(filter)?),
-        Stage::Json(extractions) if extractions.is_empty() => Compiled::Json,
+        Stage::Json(extractions) if extractions.is_empty() => Compiled::Json(KnownKeys::default()),
         Stage::Json(extractions) => Compiled::JsonPaths(Paths::new(extractions).map_err(wrong)?),
         Stage::Logfmt { is_strict, keeps_empty, extractions } => {
             Compiled::Logfmt(Logfmt::new(*is_strict, *keeps_empty, extractions))

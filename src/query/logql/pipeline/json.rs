@@ -56,6 +56,21 @@ impl<'a> Value<'a> {
     }
 }
 
+/// A key as it stands in the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Key<'a> {
+    /// Between the quotes, escapes not undone.
+    pub(super) raw: &'a str,
+    has_escapes: bool,
+}
+
+impl<'a> Key<'a> {
+    /// Returns the key as it is meant.
+    pub(super) fn text(self) -> Cow<'a, str> {
+        if self.has_escapes { unescape(self.raw) } else { Cow::Borrowed(self.raw) }
+    }
+}
+
 /// Whether to read on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flow {
@@ -68,6 +83,14 @@ pub(super) enum Flow {
 pub(super) fn members<'a>(
     text: &'a str,
     each: &mut dyn FnMut(Cow<'a, str>, Value<'a>) -> Result<Flow, JsonError>,
+) -> Result<Flow, JsonError> {
+    raw_members(text, |key, value| each(key.text(), value))
+}
+
+/// The same, with keys as they stand in the text.
+fn raw_members<'a>(
+    text: &'a str,
+    mut each: impl FnMut(Key<'a>, Value<'a>) -> Result<Flow, JsonError>,
 ) -> Result<Flow, JsonError> {
     let mut reader = Reader { text, at: 0 };
     reader.skip_space();
@@ -83,7 +106,7 @@ pub(super) fn members<'a>(
         if reader.peek() != Some(b'"') {
             return Err(JsonError::Malformed);
         }
-        let key = unescape(reader.string()?);
+        let key = reader.key()?;
         reader.skip_space();
         if !reader.take(b':') {
             return Err(JsonError::Malformed);
@@ -123,6 +146,24 @@ fn elements<'a>(text: &'a str, each: &mut dyn FnMut(Value<'a>) -> Flow) -> Resul
             _ => return Err(JsonError::Malformed),
         }
     }
+}
+
+/// Calls `each` with the value of every text, number and truth value at the top of the object, and
+/// `nested` with what is below an object, by its path.
+pub(super) fn top_leaves<'a>(
+    text: &'a str,
+    each: &mut dyn FnMut(Key<'a>, Value<'a>) -> Flow,
+    nested: &mut dyn FnMut(Cow<'a, str>, Value<'a>) -> Flow,
+) -> Result<Flow, JsonError> {
+    raw_members(text, |key, value| match value {
+        Value::Null | Value::Array(_) => Ok(Flow::On),
+        Value::Object(inner) => {
+            let mut prefix = String::new();
+            push_part(&mut prefix, &key.text());
+            leaves_below(inner, &mut prefix, DEPTH_MAX - 1, nested)
+        }
+        _ => Ok(each(key, value)),
+    })
 }
 
 /// Calls `each` with the path and value of every text, number and truth value in the object, however
@@ -169,6 +210,11 @@ fn push_part(prefix: &mut String, key: &str) {
         prefix.push('_');
     }
     super::super::fields::push_sanitized(prefix, key.trim());
+}
+
+/// Returns a key as labels are named.
+pub(super) fn label_of<'a>(key: Key<'a>) -> Cow<'a, str> {
+    sanitized_cow(key.text())
 }
 
 fn sanitized_cow(key: Cow<'_, str>) -> Cow<'_, str> {
@@ -284,6 +330,24 @@ impl<'a> Reader<'a> {
     fn skip_space(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
             self.at += 1;
+        }
+    }
+
+    /// Reads a key. Keys are short, so they are looked at a byte at a time.
+    fn key(&mut self) -> Result<Key<'a>, JsonError> {
+        let start = self.at + 1;
+        let mut at = start;
+        let bytes = self.text.as_bytes();
+        loop {
+            match bytes.get(at) {
+                Some(b'"') => {
+                    self.at = at + 1;
+                    return Ok(Key { raw: &self.text[start..at], has_escapes: false });
+                }
+                Some(b'\\') => return Ok(Key { raw: self.string()?, has_escapes: true }),
+                Some(_) => at += 1,
+                None => return Err(JsonError::MalformedString),
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::super::columns::LEVEL_COLUMN;
 use super::super::fields::Fields;
 use super::super::level;
 use super::Wanted;
@@ -17,6 +18,8 @@ pub(in super::super) struct Metadata<'a> {
     pub(in super::super) severity_text: &'a str,
     pub(in super::super) severity_number: i32,
     pub(in super::super) scope_name: &'a str,
+    /// What was found when the record came; empty when its labels have to be asked.
+    pub(in super::super) level: &'a str,
     /// Attributes of the resource that are not labels of the stream.
     pub(in super::super) of_resource: &'a [(String, String)],
 }
@@ -28,9 +31,10 @@ impl<'a> Metadata<'a> {
         if *wanted == Wanted::Nothing {
             return;
         }
-        // The level is found by labels that nobody may have asked for.
         let wants_level = wanted.has(LEVEL);
-        let wants = |name: &str| wants_level || wanted.has(name);
+        // Where it is not known the level is found by labels that nobody may have asked for.
+        let finds_level = wants_level && self.level.is_empty();
+        let wants = |name: &str| finds_level || wanted.has(name);
         if self.attributes.len() > 2 {
             // We wrote the object ourselves; were it damaged, its beginning still counts.
             let _: Result<Flow, _> = leaves(self.attributes, &mut |name, value| {
@@ -55,7 +59,10 @@ impl<'a> Metadata<'a> {
             }
         }
         if wants_level && fields.get(LEVEL).is_none() {
-            let level = level::of(fields, self.severity_text, self.severity_number, line);
+            let level = match self.level {
+                "" => level::of(fields, self.severity_text, self.severity_number, line),
+                known => known,
+            };
             fields.add_metadata(Cow::Borrowed(LEVEL), Cow::Borrowed(level));
         }
     }
@@ -66,11 +73,18 @@ pub(in super::super) const LEVEL: &str = "detected_level";
 
 /// Returns the columns that what is wanted of the metadata may stand in.
 pub(super) fn columns(wanted: &Wanted) -> Vec<&'static str> {
-    let all =
-        ["severity_number", "severity_text", "attributes", "scope_name", "trace_id", "span_id"];
+    let all = [
+        "severity_number",
+        "severity_text",
+        "attributes",
+        "scope_name",
+        "trace_id",
+        "span_id",
+        LEVEL_COLUMN,
+    ];
     let is_wanted = |column: &&str| match *column {
         "attributes" => *wanted != Wanted::Nothing,
-        "severity_number" | "severity_text" => wanted.has(LEVEL),
+        "severity_number" | "severity_text" | LEVEL_COLUMN => wanted.has(LEVEL),
         column => wanted.has(column),
     };
     all.into_iter().filter(is_wanted).collect()

@@ -133,6 +133,24 @@ impl Pipeline {
             && self.stages.iter().all(stages::Compiled::keeps_all)
     }
 
+    /// Returns true when some stage looks at the line. How severe it is need not be looked for there:
+    /// whoever asks for that reads the lines of which it is not known.
+    pub(super) fn reads_lines(&self) -> bool {
+        !self.first.is_empty() || self.stages.iter().any(stages::Compiled::reads_line)
+    }
+
+    /// Returns true when rows without a line and without attributes that are of one stream and level
+    /// come to the same: nobody asks for what else a row has.
+    pub(super) fn tells_apart_by_level_alone(&self) -> bool {
+        let others = ["trace_id", "span_id", "scope_name"];
+        self.unwrap.is_none() && !others.into_iter().any(|name| self.wanted.has(name))
+    }
+
+    /// Returns true when somebody asks for the level.
+    pub(super) fn wants_level(&self) -> bool {
+        self.wanted.has(LEVEL)
+    }
+
     /// Returns true when no stage looks at the line or at what is not the stream's.
     pub(super) fn is_empty(&self) -> bool {
         self.first.is_empty() && self.stages.is_empty() && self.unwrap.is_none()

@@ -1,14 +1,16 @@
 //! The stages as they run.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::sync::LazyLock;
 
+use parking_lot::Mutex;
 use regex::Regex;
 
 use super::super::fields::{Fields, sanitized};
 use super::super::syntax::ast::NameOrMatcher;
 use super::super::template::{Scope, Template};
-use super::json::{Flow, JsonError, Value, at_path, leaves, members};
+use super::json::{Flow, JsonError, Key, Value, at_path, label_of, leaves, members, top_leaves};
 use super::line_filter::LineFilter;
 use super::parsers::{Logfmt, Paths, RegexpParser};
 use super::pattern::Pattern;
@@ -18,7 +20,7 @@ use super::{Entry, Pipeline, Wanted, label_filter, logfmt};
 #[derive(Debug)]
 pub(super) enum Compiled {
     Line(LineFilter),
-    Json,
+    Json(KnownKeys),
     JsonPaths(Paths),
     Logfmt(Logfmt),
     Regexp(RegexpParser),
@@ -60,12 +62,21 @@ impl Compiled {
     pub(super) fn is_parser(&self) -> bool {
         matches!(
             self,
-            Compiled::Json
+            Compiled::Json(_)
                 | Compiled::JsonPaths(_)
                 | Compiled::Logfmt(_)
                 | Compiled::Regexp(_)
                 | Compiled::Pattern(_)
         )
+    }
+
+    /// Returns true when the stage looks at the line, or at the time, which a template may.
+    pub(super) fn reads_line(&self) -> bool {
+        match self {
+            Compiled::Filter(_) | Compiled::Drop(_) | Compiled::Keep(_) => false,
+            Compiled::LabelFormat(formats) => formats.iter().any(|(_, source)| source.is_err()),
+            _ => true,
+        }
     }
 
     /// Returns true when the stage takes no line out.
@@ -79,7 +90,14 @@ impl Compiled {
         match self {
             Compiled::Line(filter) => return filter.keeps(&entry.line),
             Compiled::Filter(filter) => return filter.keeps(entry),
-            Compiled::Json => on_line(entry, |line, sink| json(line, wanted, sink)),
+            Compiled::Json(keys) => {
+                let left = Left::of(wanted, &entry.fields);
+                on_line(entry, |line, sink| match wanted {
+                    Wanted::Named(_) => json_named(line, wanted, left, keys, sink),
+                    // Of a pipeline that wants nothing the parsers are left out.
+                    Wanted::All | Wanted::Nothing => json(line, sink),
+                });
+            }
             Compiled::JsonPaths(paths) => {
                 on_line(entry, |line, sink| json_paths(line, paths, sink));
             }
@@ -138,21 +156,107 @@ fn on_line(
     }
 }
 
-fn json<'l>(line: &'l str, wanted: &Wanted, sink: &mut Sink<'_, 'l>) -> Result<(), Fault> {
-    let mut left: Option<Vec<&str>> = match wanted {
-        Wanted::Named(names) => Some(names.iter().map(String::as_str).collect()),
-        _ => None,
-    };
-    let ended = leaves(line, &mut |name, value| {
-        if name.is_empty() || !wants_extracted(wanted, &name) {
-            return Flow::On;
+/// Which of the wanted labels may still be found in a line, a bit each.
+#[derive(Debug, Clone, Copy)]
+struct Left(u64);
+
+impl Left {
+    fn of(wanted: &Wanted, fields: &Fields<'_>) -> Self {
+        let Wanted::Named(names) = wanted else { return Self(u64::MAX) };
+        if names.len() >= 64 {
+            return Self(u64::MAX);
         }
-        if let Some(left) = &mut left {
-            left.retain(|wanted| !is_name_of(wanted, &name));
+        // What a parser finds under the name of a label of the stream is kept under another one.
+        let may_come =
+            |name: &str| name.ends_with("_extracted") || fields.of_stream(name).is_none();
+        let names = names.iter().enumerate().filter(|(_, name)| may_come(name));
+        Self(names.fold(0, |left, (idx, _)| left | 1 << idx))
+    }
+
+    /// Notes a find; returns false when nobody wants it.
+    fn take(&mut self, wanted: &Wanted, found: &str) -> bool {
+        let Wanted::Named(names) = wanted else { return *wanted == Wanted::All };
+        let mut is_wanted = false;
+        for (idx, _) in names.iter().enumerate().filter(|(_, name)| is_name_of(name, found)) {
+            is_wanted = true;
+            self.0 &= !(1_u64.checked_shl(u32::try_from(idx).unwrap_or(64)).unwrap_or(0));
+        }
+        is_wanted
+    }
+}
+
+/// The keys that lines had, by their places: lines of one program mostly have the same keys in the same
+/// order, so that what to do with each is found out once.
+#[derive(Debug, Default)]
+pub(super) struct KnownKeys(Mutex<Vec<KnownKey>>);
+
+#[derive(Debug)]
+struct KnownKey {
+    raw: String,
+    is_wanted: bool,
+}
+
+/// Keys that are remembered.
+const KNOWN_KEYS_MAX: usize = 256;
+
+impl KnownKey {
+    fn of(wanted: &Wanted, key: Key<'_>) -> Self {
+        let Wanted::Named(names) = wanted else { unreachable!("only names are looked for") };
+        let name = label_of(key);
+        let is_wanted = !name.is_empty() && names.iter().any(|wanted| is_name_of(wanted, &name));
+        Self { raw: key.raw.to_owned(), is_wanted }
+    }
+}
+
+/// Looks for some labels.
+fn json_named<'l>(
+    line: &'l str,
+    wanted: &Wanted,
+    left: Left,
+    keys: &KnownKeys,
+    sink: &mut Sink<'_, 'l>,
+) -> Result<(), Fault> {
+    // Pipelines run on one thread each, so nobody waits here.
+    let known = &mut *keys.0.lock();
+    let mut place = 0;
+    let found = RefCell::new((left, sink));
+    let take = |name: Cow<'l, str>, value: Value<'l>| {
+        let (left, sink) = &mut *found.borrow_mut();
+        if name.is_empty() || !left.take(wanted, &name) {
+            return Flow::On;
         }
         sink(name, clean(value.into_label()));
         // Once each has been found nobody looks at the rest, nor at what may be wrong with it.
-        if left.as_ref().is_some_and(Vec::is_empty) { Flow::Stop } else { Flow::On }
+        if left.0 == 0 { Flow::Stop } else { Flow::On }
+    };
+    let mut each = |key: Key<'l>, value: Value<'l>| {
+        let is_wanted = match known.get(place) {
+            Some(last) if last.raw == key.raw => last.is_wanted,
+            _ => {
+                let key = KnownKey::of(wanted, key);
+                let is_wanted = key.is_wanted;
+                if let Some(last) = known.get_mut(place) {
+                    *last = key;
+                } else if known.len() < KNOWN_KEYS_MAX {
+                    known.push(key);
+                }
+                is_wanted
+            }
+        };
+        place += 1;
+        if is_wanted { take(label_of(key), value) } else { Flow::On }
+    };
+    let ended = top_leaves(line, &mut each, &mut |name, value| take(name, value));
+    ended.map(drop).map_err(|error| (JSON_PARSER, error.as_str().to_owned()))
+}
+
+/// Looks for all there are.
+fn json<'l>(line: &'l str, sink: &mut Sink<'_, 'l>) -> Result<(), Fault> {
+    let ended = leaves(line, &mut |name, value| {
+        if !name.is_empty() {
+            sink(name, clean(value.into_label()));
+        }
+        Flow::On
     });
     ended.map(drop).map_err(|error| (JSON_PARSER, error.as_str().to_owned()))
 }
@@ -313,4 +417,46 @@ fn keep_labels(fields: &mut Fields<'_>, named: &[NameOrMatcher]) {
             NameOrMatcher::Matcher(matcher) => matcher.name == name && matcher.matches(value),
         })
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Metadata;
+    use super::*;
+    use crate::query::logql::{ParseLimits, parse_log};
+
+    fn found(wanted: &Wanted, lines: &[&str]) -> Vec<Vec<Option<String>>> {
+        let log = parse_log("{app=\"a\"} | json", &ParseLimits::default()).unwrap();
+        let pipeline = Pipeline::new(&log, wanted.clone(), 0).unwrap();
+        let stream = [("app".to_owned(), "a".to_owned())];
+        let of_line = |line: &&str| {
+            let mut entry = Entry::new(0, line, &stream);
+            assert!(pipeline.run(&mut entry, &Metadata::default()), "{line}");
+            NAMES.iter().map(|name| entry.fields.get(name).map(str::to_owned)).collect()
+        };
+        lines.iter().map(of_line).collect()
+    }
+
+    const NAMES: [&str; 5] = ["status", "a_b", "_1x", "app", "app_extracted"];
+
+    #[test]
+    fn some_labels_are_found_as_all_are_whatever_the_order_of_the_keys() {
+        let lines = [
+            r#"{"x": 1, "status": 200, "a": {"b": "y"}, "1x": true, "app": "b"}"#,
+            r#"{"x": 1, "status": 404, "a": {"b": "z", "c": {"d": 1}}, "1x": null, "app": "c"}"#,
+            r#"{"status": 500, "x": 1, "1x": 7, "a.b": "dots"}"#,
+            r#"{"st\u0061tus": "escaped", "x": "\x22", "a-b": [1], "a": {"b": 2}}"#,
+            r#"{"x": 1, "status": 200, "a": {"b": "y"}, "1x": true, "app": "b"}"#,
+            r#"{}"#,
+            r#"{"": 1, "x": {"status": 1}, "status": "last"}"#,
+        ];
+        let named = Wanted::Named(NAMES.map(str::to_owned).to_vec());
+        assert_eq!(found(&named, &lines), found(&Wanted::All, &lines));
+        // Of the stream's own labels nothing is looked for: the line ends with what is left to find.
+        let some = Wanted::Named(vec!["app".to_owned(), "status".to_owned()]);
+        let status = |found: Vec<Vec<Option<String>>>| -> Vec<_> {
+            found.into_iter().map(|mut values| values.swap_remove(0)).collect()
+        };
+        assert_eq!(status(found(&some, &lines)), status(found(&Wanted::All, &lines)));
+    }
 }

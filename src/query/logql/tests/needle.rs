@@ -95,6 +95,37 @@ fn the_newest_lines_of_a_service_cost_a_few_pages() {
 }
 
 #[test]
+fn the_lines_of_a_trace_cost_a_few_pages() {
+    const N_ROWS: u64 = 60_000;
+    let world = World::with_row_groups(1 << 20);
+    let traced = |n: u64| Record {
+        metadata: vec![("pod".to_owned(), format!("fence-{}", n % 7))],
+        trace_id: id((n / 4) + (1 << 50)),
+        line: format!("{} did something", id(n)),
+        ..access(n)
+    };
+    world.store_as_one(&(0..N_ROWS).map(traced).collect::<Vec<_>>());
+    world.flush();
+    let wanted = id(7_777 + (1 << 50));
+    for query in [
+        format!("{{app=\"revproxy\"}} | trace_id=`{wanted}`"),
+        format!(
+            "{{app=\"revproxy\"}} | label_format a=`{{{{ contains \"{wanted}\" __line__ }}}}` \
+             | a=`true` or trace_id=`{wanted}`"
+        ),
+    ] {
+        let found = world.lines(&query, everything(100)).unwrap();
+        assert_eq!((found.lines.len(), found.stats.n_lines), (4, 4), "{query}");
+    }
+    let absent = format!("{{app=\"revproxy\"}} | trace_id=`{}`", id(N_ROWS + (1 << 50)));
+    let before = world.n_bytes_read();
+    let found = world.lines(&absent, everything(100)).unwrap();
+    assert_eq!((found.lines.len(), found.stats.n_lines), (0, 0));
+    let (n_read, n_stored) = (world.n_bytes_read() - before, world.n_bytes_stored());
+    assert!(n_read < n_stored / 5, "the bloom filter alone: {n_read} of {n_stored} bytes");
+}
+
+#[test]
 fn metadata_is_read_for_lines_that_pass_alone() {
     let world = World::with_row_groups(1 << 20);
     let with_metadata =
@@ -133,7 +164,7 @@ const PARTS: [&str; 10] = [
     "abcdefgh",
     "the quick brown fox",
 ];
-const QUERIES: [&str; 16] = [
+const QUERIES: [&str; 20] = [
     "|= `0d9f3c7ab1e24f66`",
     "|= `9f3c7ab1e2`",
     "|= `connection reset`",
@@ -148,6 +179,11 @@ const QUERIES: [&str; 16] = [
     "| json | user=`alice@example.org`",
     "| json | path=`/user/data/download`",
     "| json | pod=`pod-0d9f3c7ab1e24f66`",
+    "| trace_id=`0d9f3c7ab1e24f66`",
+    "| json | trace_id=`0d9f3c7ab1e24f66` or user=`alice@example.org`",
+    "| trace_id=`of no record at all`",
+    "| label_format here=`{{ contains \"0d9f3c7ab1e24f66\" __line__  }}` \
+     | here=`true` or trace_id=`0d9f3c7ab1e24f66`",
     "| detected_level=`error`",
     "| detected_level=~`warn|unknown` |= `quick brown`",
 ];
@@ -161,6 +197,10 @@ fn record((parts, is_json, severity, service): &Drawn, n: usize) -> Record {
     if severity == &3 {
         metadata.push(("pod".to_owned(), "pod-0d9f3c7ab1e24f66".to_owned()));
     }
+    if (severity, service) == (&2, &0) {
+        metadata.push(("trace.id".to_owned(), "0d9f3c7ab1e24f66".to_owned()));
+    }
+    let is_of_trace = (severity, service) == (&1, &1);
     Record {
         at_ns: (BASE_MS + i64::try_from(n).unwrap()) * 1_000_000,
         labels: [("app", "a"), ("commons", "heart"), ("service", SERVICES[*service])]
@@ -168,6 +208,7 @@ fn record((parts, is_json, severity, service): &Drawn, n: usize) -> Record {
             .to_vec(),
         severity: ["", "INFO", "error", "odd"][*severity].to_owned(),
         metadata,
+        trace_id: if is_of_trace { "0d9f3c7ab1e24f66" } else { "" }.to_owned(),
         line,
     }
 }
@@ -182,6 +223,7 @@ fn unpruned(query: &str, records: &[Record]) -> Vec<i64> {
         let metadata = Metadata {
             attributes: &attributes,
             severity_text: &record.severity,
+            trace_id: &record.trace_id,
             ..Metadata::default()
         };
         let mut entry = Entry::new(record.at_ns, &record.line, &record.labels);

@@ -112,6 +112,7 @@ fn records_of(block: &Block) -> Vec<Record> {
             metadata,
             severity,
             line: text.replace("\\n", "\n"),
+            ..Record::default()
         }
     };
     block.body.iter().map(record).collect()

@@ -8,6 +8,7 @@ use prometheus_client::registry::Registry;
 use crate::base::ManualClock;
 use crate::base::clock::SharedClock;
 use crate::model::{Commons, LogRow, LogsBuilder, ReadScope, Signal, Tags, json};
+use crate::query::SpareThreads;
 use crate::query::logql::{
     Expr, LogAnswer, LogLimits, LogRange, LogqlError, Steps, lines, numbers, parse,
 };
@@ -25,6 +26,7 @@ pub(super) struct Record {
     pub(super) labels: Vec<(String, String)>,
     pub(super) metadata: Vec<(String, String)>,
     pub(super) severity: String,
+    pub(super) trace_id: String,
     pub(super) line: String,
 }
 
@@ -35,6 +37,8 @@ pub(super) struct World {
     runtime: tokio::runtime::Runtime,
     clock: SharedClock,
     n_bytes_read: NBytesRead,
+    /// Threads that questions may have beside their own.
+    pub(super) spare: Arc<SpareThreads>,
     _dir: tempfile::TempDir,
 }
 
@@ -75,7 +79,8 @@ impl World {
             std::thread::spawn(move || drop(writer.run(&of_writer))),
             std::thread::spawn(move || drop(flusher.run(&of_flusher))),
         ];
-        Self { storage: Some(storage), threads, runtime, clock, n_bytes_read, _dir: dir }
+        let (storage, spare) = (Some(storage), Arc::default());
+        Self { storage, threads, runtime, clock, n_bytes_read, spare, _dir: dir }
     }
 
     pub(super) fn store(&self, records: &[Record]) {
@@ -115,7 +120,8 @@ impl World {
     }
 
     pub(super) fn budget(&self) -> Budget {
-        Budget::new(Arc::clone(&self.clock), Duration::from_secs(60))
+        let budget = Budget::new(Arc::clone(&self.clock), Duration::from_secs(60));
+        budget.with_threads(&self.spare)
     }
 
     pub(super) fn lines(&self, query: &str, range: LogRange) -> Result<LogAnswer, LogqlError> {
@@ -168,6 +174,7 @@ fn push(builder: &mut LogsBuilder, record: &Record) {
     let row = LogRow {
         timestamp_ns: record.at_ns,
         severity_text: &record.severity,
+        trace_id: &record.trace_id,
         body: &record.line,
         attributes: &attributes,
         resource: &resource,

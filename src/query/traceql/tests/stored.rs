@@ -7,6 +7,7 @@ use prometheus_client::registry::Registry;
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
+use super::super::metrics::{Counting, count, count_unsifted};
 use super::super::search::{Found, Search, search, search_unsifted};
 use super::super::{Limits, by_id};
 use crate::base::ManualClock;
@@ -45,10 +46,15 @@ type Given = (u64, u64, i64, i64, &'static str, &'static str, u32);
 
 impl World {
     fn new() -> Self {
+        Self::with_row_groups(1 << 20)
+    }
+
+    fn with_row_groups(row_group_rows: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock: SharedClock = ManualClock::at_ms(BASE_MS + 7_200_000);
         let (disk, n_bytes_read) = CountingDisk::new(RealDisk::open(dir.path()).unwrap());
-        let config = storage::Config { merged_file_max: storage_size(0), ..Default::default() };
+        let merged_file_max = storage_size(0);
+        let config = storage::Config { merged_file_max, row_group_rows, ..Default::default() };
         let Opened { storage, writer, flusher, .. } = Storage::open(
             disk,
             Arc::clone(&clock),
@@ -171,7 +177,7 @@ fn random_span(rng: &mut SmallRng, trace: u64, number: u64) -> Given {
     )
 }
 
-const QUERIES: [&str; 18] = [
+const QUERIES: [&str; 20] = [
     "{ }",
     "{ name = \"db\" }",
     "{ name != \"db\" && duration > 480ms }",
@@ -187,6 +193,8 @@ const QUERIES: [&str; 18] = [
     "({ name = \"db\" } | count() > 1) && { status = error }",
     "{ rootName = \"db\" && duration > 400ms }",
     "{ rootName = \"db\" }",
+    "{ nestedSetParent<0 && status = error }",
+    "({nestedSetParent<0 && true && status = error} &>> { status = error }) || ({nestedSetParent<0 && true})",
     "{ !(name = \"db\") }",
     "{ parent.http.status = 500 && name = \"db\" }",
     "{ name = \"nothing of the kind\" }",
@@ -196,7 +204,7 @@ const QUERIES: [&str; 18] = [
 fn what_is_sifted_is_what_all_traces_give() {
     for seed in 0..6 {
         let mut rng = SmallRng::seed_from_u64(seed);
-        let world = World::new();
+        let world = World::with_row_groups(24);
         let mut spans: Vec<Given> = (0..60)
             .flat_map(|trace| (0..rng.random_range(1..6)).map(move |number| (trace, number)))
             .collect::<Vec<_>>()
@@ -226,6 +234,59 @@ fn what_is_sifted_is_what_all_traces_give() {
                     "seed {seed}, limit {limit}: {query}"
                 );
             }
+        }
+    }
+}
+
+const COUNTS: [&str; 15] = [
+    "{ } | rate()",
+    "{ status = error } | rate() by (resource.service.name)",
+    "{ .http.status >= 404 && duration > 50ms } | count_over_time() by (name, span.peer)",
+    "{ name = \"db\" } || { status = error } | quantile_over_time(duration, .5, .9)",
+    "{ name = \"db\" } | histogram_over_time(duration)",
+    "{ name = \"db\" } | max_over_time(span.http.status) by (kind)",
+    "{ status = error } && { name = \"GET /user\" } | rate()",
+    "{ name = \"db\" } >> { status = error } | count_over_time()",
+    "{ status = error } | rate() by (rootName)",
+    "{ rootName = \"db\" && duration > 100ms } | avg_over_time(duration)",
+    "{ name = \"db\" } | compare({ status = error })",
+    "{ nestedSetParent<0 && true } | rate() by (name)",
+    "{ nestedSetParent<0 && status=error } | histogram_over_time(duration)",
+    "{ nestedSetParent<0 || status=error } | count_over_time()",
+    "{ name = \"nothing of the kind\" } | rate()",
+];
+
+#[test]
+fn what_is_counted_of_sifted_spans_is_what_all_traces_give() {
+    for seed in 10..14 {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let world = World::with_row_groups(24);
+        let numbers = (0..60).flat_map(|trace| (0..4).map(move |number| (trace, number)));
+        let mut spans: Vec<Given> =
+            numbers.map(|(trace, number)| random_span(&mut rng, trace, number)).collect();
+        // A sender that heard no answer sends some again, and they end up elsewhere.
+        let again: Vec<Given> = spans.iter().filter(|_| rng.random_bool(0.1)).copied().collect();
+        spans.sort_by_key(|span| span.2);
+        spans.extend(again);
+        for chunk in spans.chunks(spans.len() / 3) {
+            world.store(chunk);
+            if rng.random_bool(0.7) {
+                world.flush();
+            }
+        }
+        for query in COUNTS {
+            let wanted = Counting {
+                query: query.to_owned(),
+                start_ns: (BASE_MS + 200) * 1_000_000,
+                end_ns: (BASE_MS + 2_600) * 1_000_000,
+                step_ns: Some(500_000_000),
+                exemplars: 5,
+            };
+            let (snapshot, limits) = (world.snapshot(), Limits::default());
+            let sifted = count(&snapshot, &wanted, &limits, &world.budget()).unwrap();
+            let all = count_unsifted(&snapshot, &wanted, &limits, &world.budget()).unwrap();
+            assert_eq!(sifted.series, all.series, "seed {seed}: {query}");
+            assert!(sifted.inspected.n_spans <= all.inspected.n_spans, "seed {seed}: {query}");
         }
     }
 }
@@ -270,6 +331,27 @@ fn a_trace_by_its_id_costs_a_page_of_each_column() {
 }
 
 #[test]
+fn a_trace_is_found_in_whichever_row_group_it_is() {
+    let world = World::with_row_groups(10);
+    let mut rng = SmallRng::seed_from_u64(3);
+    let numbers = (0..40).flat_map(|trace| [(trace, 0), (trace, 1), (trace, 2)]);
+    let spans: Vec<Given> =
+        numbers.map(|(trace, number)| random_span(&mut rng, trace, number)).collect();
+    for chunk in spans.chunks(60) {
+        world.store(chunk);
+        world.flush();
+    }
+    for trace in 0..40 {
+        let id = trace_id(trace);
+        let request = TraceRequest { trace_id: &id, min_ns: i64::MIN, max_ns: i64::MAX };
+        let found = by_id::find(&world.snapshot(), request, &Limits::default(), &world.budget());
+        let n_rows: usize =
+            found.unwrap().batches.iter().map(arrow::array::RecordBatch::num_rows).sum();
+        assert_eq!(n_rows, 3, "trace {trace}");
+    }
+}
+
+#[test]
 fn a_search_reads_the_newest_file_and_few_columns_of_the_others() {
     let world = large();
     let n_stored = world.n_bytes_stored();
@@ -290,6 +372,25 @@ fn a_search_reads_the_newest_file_and_few_columns_of_the_others() {
     let (n_found, n_bytes) = sifted("{ name = \"nothing of the kind\" }", 10);
     assert_eq!(n_found, 0);
     assert!(n_bytes < n_stored / 4, "no more than names: {n_bytes} of {n_stored} bytes");
+}
+
+#[test]
+fn counting_few_spans_reads_few_columns_of_the_others() {
+    let world = large();
+    let n_bytes_of = |query: &str| {
+        let wanted = Counting {
+            query: query.to_owned(),
+            start_ns: BASE_MS * 1_000_000,
+            end_ns: (BASE_MS + 7_200_000) * 1_000_000,
+            step_ns: Some(60_000_000_000),
+            exemplars: 0,
+        };
+        let ask = || count(&world.snapshot(), &wanted, &Limits::default(), &world.budget());
+        world.n_bytes_of(|| ask().unwrap()).1
+    };
+    let n_bytes_all = n_bytes_of("{ rootName != \"x\" } | rate() by (span.peer)");
+    let n_bytes = n_bytes_of("{ name = \"nothing of the kind\" } | rate() by (span.peer)");
+    assert!(n_bytes < n_bytes_all / 4, "{n_bytes} of {n_bytes_all} bytes");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use memchr::{memchr, memmem};
 
 use super::hash::{BITS_LOG2, Picker};
 use super::section::{Block, encode, folded};
-use super::{BODY, HAS_ATTRIBUTES, HAS_ESCAPES, LEVEL_UNDECIDED};
+use super::{BODY, HAS_ATTRIBUTES, HAS_ESCAPES, LEVEL_UNDECIDED, LEVELS_KNOWN, NO_TRACE_ATTRIBUTE};
 use crate::model::level;
 
 const BITS: usize = 1 << BITS_LOG2;
@@ -14,6 +14,8 @@ const BITS: usize = 1 << BITS_LOG2;
 const ROWS_MAX: u32 = 16_384;
 /// A row whose attributes or resource name one like this may say its level itself.
 const SAYS_LEVEL: &[u8] = b"detected";
+/// A row whose attributes name one like this may say of which trace it is.
+const SAYS_TRACE: &[u8] = b"trace";
 
 /// The blocks of the row group under way.
 #[derive(Debug)]
@@ -30,6 +32,8 @@ struct OpenBlock {
     n_set: usize,
     n_rows: u32,
     levels: u8,
+    /// Some row's level is not known.
+    is_undecided: bool,
     flags: u8,
     /// The batch's resources that are in already, by their keys.
     resources: Vec<bool>,
@@ -44,10 +48,13 @@ struct Columns<'b> {
     /// The level of each word of the batch's dictionary, as a bit; 0 says nothing.
     words: Vec<u8>,
     severity_words: &'b DictionaryArray<Int32Type>,
-    /// Whether any line has a backslash, and any attribute names a level: mostly none does, and no
-    /// row has to be looked at for it.
+    /// The level of each text of the column of levels, as a bit; none in rows of before.
+    found: Option<(Vec<u8>, &'b DictionaryArray<Int32Type>)>,
+    /// Whether any line has a backslash, and any attribute names a level or a trace: mostly none
+    /// does, and no row has to be looked at for it.
     has_escapes: bool,
     says_level: bool,
+    says_trace: bool,
 }
 
 impl Builder {
@@ -59,7 +66,8 @@ impl Builder {
             n_set: 0,
             n_rows: 0,
             levels: 0,
-            flags: 0,
+            is_undecided: false,
+            flags: NO_TRACE_ATTRIBUTE,
             resources: Vec::new(),
         };
         Some(Self { picker: Picker::default(), open, blocks: Vec::new() })
@@ -105,17 +113,28 @@ impl<'b> Columns<'b> {
             severities: column("severity_number").as_primitive(),
             words: words.map(|word| bit(level::of_word(word.unwrap_or("")))).collect(),
             severity_words,
+            found: batch.column_by_name("detected_level").map(|column| {
+                let column = column.as_dictionary::<Int32Type>();
+                let texts = column.values().as_string::<i32>().iter();
+                (texts.map(|text| bit(text)).collect(), column)
+            }),
             has_escapes: memchr(b'\\', text_bytes(bodies)).is_some(),
             says_level: memmem::find(text_bytes(attributes), SAYS_LEVEL).is_some(),
+            says_trace: memmem::find(text_bytes(attributes), SAYS_TRACE).is_some(),
         }
     }
 
-    /// Returns the level of a row as a bit, as `detected_level` finds it before it looks at texts.
-    fn level(&self, row: usize) -> u8 {
+    /// Returns the level of a row as a bit, if it is known without its labels.
+    fn level(&self, row: usize) -> Option<u8> {
+        if let Some((bits, column)) = &self.found
+            && let Some(key) = column.key(row)
+        {
+            return Some(bits[key]);
+        }
         let word = self.severity_words.key(row).map_or(0, |key| self.words[key]);
         let level =
             if word == 0 { bit(level::of_number(self.severities.value(row))) } else { word };
-        if level == 0 { LEVEL_UNDECIDED } else { level }
+        (level != 0).then_some(level)
     }
 }
 
@@ -146,12 +165,18 @@ impl OpenBlock {
         if columns.has_escapes && memchr(b'\\', body).is_some() {
             self.flags |= HAS_ESCAPES;
         }
-        self.levels |= columns.level(row);
+        match columns.level(row) {
+            Some(level) => self.levels |= level,
+            None => self.is_undecided = true,
+        }
         let attributes = columns.attributes.value(row).as_bytes();
         if attributes.len() > 2 {
             self.flags |= HAS_ATTRIBUTES;
             if columns.says_level {
                 self.note_level(attributes);
+            }
+            if columns.says_trace && memmem::find(attributes, SAYS_TRACE).is_some() {
+                self.flags &= !NO_TRACE_ATTRIBUTE;
             }
         }
         if let Some(key) = columns.resources.key(row)
@@ -168,9 +193,7 @@ impl OpenBlock {
     }
 
     fn note_level(&mut self, object: &[u8]) {
-        if self.levels & LEVEL_UNDECIDED == 0 && memmem::find(object, SAYS_LEVEL).is_some() {
-            self.levels |= LEVEL_UNDECIDED;
-        }
+        self.is_undecided |= memmem::find(object, SAYS_LEVEL).is_some();
     }
 
     fn add(&mut self, places: &[u32]) {
@@ -183,6 +206,11 @@ impl OpenBlock {
     }
 
     fn take(&mut self) -> Block {
+        if self.is_undecided {
+            self.levels |= LEVEL_UNDECIDED;
+        } else {
+            self.flags |= LEVELS_KNOWN;
+        }
         let bits: Vec<u8> = self.bits.iter().flat_map(|word| word.to_le_bytes()).collect();
         let block = Block {
             n_rows: self.n_rows,
@@ -191,7 +219,8 @@ impl OpenBlock {
             bits: folded(bits).into(),
         };
         self.bits.fill(0);
-        (self.n_set, self.n_rows, self.levels, self.flags) = (0, 0, 0, 0);
+        (self.n_set, self.n_rows, self.levels, self.is_undecided) = (0, 0, 0, false);
+        self.flags = NO_TRACE_ATTRIBUTE;
         self.resources.fill(false);
         block
     }

@@ -33,10 +33,14 @@ pub(super) const KEY: &str = "commonwatch.grams";
 /// The column whose texts are looked into.
 const BODY: &str = "body";
 
-/// Some row's level is not known from its columns alone.
+/// Some row's level is `unknown`, or is not known from its columns alone.
 const LEVEL_UNDECIDED: u8 = 1 << 7;
 
 /// Some line or resource has a backslash: what a parser finds may stand there in another form.
 const HAS_ESCAPES: u8 = 1;
 /// Some row has attributes of its own: what a label says need not stand in the line.
 const HAS_ATTRIBUTES: u8 = 1 << 1;
+/// No row's attributes name a trace, so that only the column can; older files do not say so.
+const NO_TRACE_ATTRIBUTE: u8 = 1 << 2;
+/// Every row's level is known: one that is `unknown` is no other.
+const LEVELS_KNOWN: u8 = 1 << 3;

@@ -3,9 +3,12 @@
 //! A need is a weakening of a question: every wanted line meets it, and most others need not. What
 //! cannot be told becomes [`LineNeed::Nothing`]; so a need may be too weak and never too strong.
 
+use std::ops::Range;
+
 use super::hash::Picker;
 use super::section::Block;
-use super::{HAS_ATTRIBUTES, HAS_ESCAPES, LEVEL_UNDECIDED};
+use super::{HAS_ATTRIBUTES, HAS_ESCAPES, LEVEL_UNDECIDED, LEVELS_KNOWN, NO_TRACE_ATTRIBUTE};
+use crate::storage::files::page_prune::{intersection, union};
 
 /// What a line must be like to be wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +20,10 @@ pub enum LineNeed {
     /// A label that a parser finds has a value with these bits. It stands in the line as it is, or in
     /// the resource, unless there are escapes or the row has attributes.
     Value(Vec<u32>),
+    /// The same of a label that the row's attributes have not got.
+    Found(Vec<u32>),
+    /// The record is of a trace, as its column or its attributes say.
+    Trace(String),
     /// The level is one of a set.
     Level(u8),
     /// All of these.
@@ -24,6 +31,9 @@ pub enum LineNeed {
     /// At least one of these.
     Any(Vec<LineNeed>),
 }
+
+/// The rows of a row group whose records are of a trace, sorted and apart.
+pub type TraceRows<'r, E> = dyn FnMut(&str) -> Result<Vec<Range<usize>>, E> + 'r;
 
 impl LineNeed {
     /// Returns the need of a text somewhere in the line, in any case.
@@ -35,6 +45,12 @@ impl LineNeed {
     /// that have a column of their own.
     pub fn value(value: &[u8]) -> Self {
         bits(value).map_or(LineNeed::Nothing, LineNeed::Value)
+    }
+
+    /// Returns the need of a trace that the record says, or else its line or its stream.
+    pub fn trace(trace_id: &str) -> Self {
+        let found = bits(trace_id.as_bytes()).map_or(LineNeed::Nothing, LineNeed::Found);
+        LineNeed::any([LineNeed::Trace(trace_id.to_owned()), found])
     }
 
     /// Returns the need of a level, as `model::level::set_of` says them.
@@ -63,7 +79,7 @@ impl LineNeed {
     }
 
     /// Returns false when no row of the block meets the need.
-    pub(super) fn may_be_met(&self, block: &Block) -> bool {
+    fn may_be_met(&self, block: &Block) -> bool {
         let has_all = |bits: &[u32]| bits.iter().all(|&place| block.has(place));
         match self {
             LineNeed::Nothing => true,
@@ -71,6 +87,9 @@ impl LineNeed {
             LineNeed::Value(bits) => {
                 block.flags & (HAS_ESCAPES | HAS_ATTRIBUTES) != 0 || has_all(bits)
             }
+            LineNeed::Found(bits) => block.flags & HAS_ESCAPES != 0 || has_all(bits),
+            LineNeed::Trace(_) => block.flags & NO_TRACE_ATTRIBUTE == 0,
+            LineNeed::Level(set) if block.flags & LEVELS_KNOWN != 0 => block.levels & set != 0,
             LineNeed::Level(set) => block.levels & (set | LEVEL_UNDECIDED) != 0,
             LineNeed::All(needs) => needs.iter().all(|need| need.may_be_met(block)),
             LineNeed::Any(needs) => needs.iter().any(|need| need.may_be_met(block)),
@@ -86,9 +105,39 @@ fn bits(text: &[u8]) -> Option<Vec<u32>> {
     (!bits.is_empty()).then_some(bits)
 }
 
-/// Returns the rows that may meet a need, as ranges that are sorted and apart.
-pub fn rows_for(need: &LineNeed, blocks: &[Block]) -> Vec<std::ops::Range<usize>> {
-    let mut found: Vec<std::ops::Range<usize>> = Vec::new();
+/// Returns the rows that may meet a need, as ranges that are sorted and apart. Those of a trace are
+/// asked for where blocks cannot tell.
+pub fn rows_for<E>(
+    need: &LineNeed,
+    blocks: &[Block],
+    of_trace: &mut TraceRows<'_, E>,
+) -> Result<Vec<Range<usize>>, E> {
+    let rows = match need {
+        LineNeed::All(needs) => {
+            let mut left = rows_of_blocks(&LineNeed::Nothing, blocks);
+            for need in needs {
+                if left.is_empty() {
+                    break;
+                }
+                left = intersection(&left, &rows_for(need, blocks, of_trace)?);
+            }
+            left
+        }
+        LineNeed::Any(needs) => {
+            let mut any = Vec::new();
+            for need in needs {
+                any = union(&any, &rows_for(need, blocks, of_trace)?);
+            }
+            any
+        }
+        LineNeed::Trace(trace_id) => union(&rows_of_blocks(need, blocks), &of_trace(trace_id)?),
+        need => rows_of_blocks(need, blocks),
+    };
+    Ok(rows)
+}
+
+fn rows_of_blocks(need: &LineNeed, blocks: &[Block]) -> Vec<Range<usize>> {
+    let mut found: Vec<Range<usize>> = Vec::new();
     let mut at = 0;
     for block in blocks {
         let rows = at..at + block.n_rows as usize;

@@ -1,5 +1,6 @@
 //! What a block says is never wrong: a row that has what is needed is not ruled out.
 
+use std::convert::Infallible;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use proptest::prelude::*;
 
-use super::need::rows_for;
+use super::need;
 use super::section::{Block, decode};
 use super::{Builder, LineNeed};
 use crate::model::{Commons, LogRow, LogsBuilder, Signal, Tags, level, log};
@@ -49,6 +50,16 @@ fn blocks(batches: &[RecordBatch]) -> Vec<Block> {
 fn lines(bodies: &[String]) -> Vec<Block> {
     let rows: Vec<Row<'_>> = bodies.iter().map(|body| (body.as_str(), "{}", "{}", "", 0)).collect();
     blocks(&[batch(&rows)])
+}
+
+/// Returns the rows that may meet a need where the column of traces names none.
+fn rows_for(need: &LineNeed, blocks: &[Block]) -> Vec<Range<usize>> {
+    rows_where(need, blocks, &[])
+}
+
+fn rows_where(need: &LineNeed, blocks: &[Block], of_trace: &[Range<usize>]) -> Vec<Range<usize>> {
+    let mut of_trace = |_: &str| Ok::<_, Infallible>(of_trace.to_vec());
+    need::rows_for(need, blocks, &mut of_trace).unwrap()
 }
 
 fn has(found: &[Range<usize>], row: usize) -> bool {
@@ -144,6 +155,26 @@ fn values_are_looked_for_where_they_must_stand_as_they_are() {
 }
 
 #[test]
+fn a_trace_is_looked_for_in_its_column_unless_something_else_may_say_it() {
+    const ID: &str = "0d9f3c7ab1e24f6680aa11bb22cc33dd";
+    let need = LineNeed::trace(ID);
+    for (row, want) in [
+        (("nothing of the kind", r#"{"pod":"fence-1"}"#, "{}", "", 0), false),
+        (("trace=0d9f3c7ab1e24f6680aa11bb22cc33dd", "{}", "{}", "", 0), true),
+        (("x", r#"{"trace.id":"y"}"#, "{}", "", 0), true),
+        (("x", "{}", r#"{"trace_id":"0d9f3c7ab1e24f6680aa11bb22cc33dd"}"#, "", 0), true),
+        ((r#"{"trace_id":"\u0030d9f"}"#, "{}", "{}", "", 0), true),
+    ] {
+        let blocks = blocks(&[batch(&[row])]);
+        assert_eq!(has(&rows_for(&need, &blocks), 0), want, "{row:?}");
+    }
+    let blocks = blocks(&[batch(&[("x", r#"{"pod":"fence-1"}"#, "{}", "", 0); 9])]);
+    assert_eq!(rows_where(&need, &blocks, &[2..3, 7..9]), [2..3, 7..9], "what the column says");
+    let both = LineNeed::all([need, LineNeed::text(b"nothing of the kind")]);
+    assert!(rows_where(&both, &blocks, std::slice::from_ref(&(2..3))).is_empty());
+}
+
+#[test]
 fn levels_are_known_from_their_columns_or_not_at_all() {
     let errors = LineNeed::level(level::set_of(|name| name == "error"));
     for (row, want) in [
@@ -151,14 +182,29 @@ fn levels_are_known_from_their_columns_or_not_at_all() {
         (("x", "{}", "{}", "", 9), false),
         (("x", "{}", "{}", "Error", 9), true),
         (("x", "{}", "{}", "", 17), true),
-        // The words of the line, the row's attributes or its stream may say it.
-        (("x", "{}", "{}", "", 0), true),
-        (("x", "{}", "{}", "whatever", 0), true),
+        (("x", "{}", "{}", "", 0), false),
+        (("x ERROR", "{}", "{}", "", 0), true),
+        (("x", "{}", "{}", "whatever", 0), false),
+        // The row's attributes or its stream may say it.
+        (("x", r#"{"level":"error"}"#, "{}", "", 0), true),
+        (("x", r#"{"level":"error"}"#, "{}", "INFO", 0), false),
         (("x", r#"{"detected_level":"error"}"#, "{}", "INFO", 9), true),
         (("x", "{}", r#"{"detected.level":"error"}"#, "INFO", 9), true),
     ] {
         let blocks = blocks(&[batch(&[row])]);
         assert_eq!(has(&rows_for(&errors, &blocks), 0), want, "{row:?}");
+    }
+}
+
+#[test]
+fn of_rows_without_a_column_of_levels_less_is_known() {
+    let errors = LineNeed::level(level::set_of(|name| name == "error"));
+    let row = |body, severity| batch(&[(body, "{}", "{}", severity, 0)]);
+    for (batch, want) in [(row("x", ""), true), (row("ERROR", "INFO"), false)] {
+        let places: Vec<usize> = (0..batch.num_columns() - 1).collect();
+        let old = batch.project(&places).unwrap();
+        let found = rows_for(&errors, &blocks(&[old]));
+        assert_eq!(has(&found, 0), want);
     }
 }
 

@@ -1,7 +1,8 @@
 //! Stack traces that came line by line are one record.
 //!
 //! Containers' logs are cut at line ends, so a traceback of Python or a stack of Java arrives as many
-//! entries of one stream. Entries that follow each other in a push, within seconds, are put together
+//! entries of one stream, or as many records of one resource where a collector speaks OTLP. Those
+//! that follow each other in a request, within seconds, are put together
 //! again; the lines stay as they were, with line ends between them. Nothing is held back for it: what
 //! a push leaves open ends with it, because it is acknowledged with it. So a trace that a sender cut in
 //! two stays two records, and sending a push again makes the same ones.
@@ -31,14 +32,14 @@ type Pairs<'a> = [(Cow<'a, str>, Cow<'a, str>)];
 
 /// A record that more lines may belong to.
 #[derive(Debug)]
-pub(super) struct OpenRecord {
+pub(in crate::ingest) struct OpenRecord {
     /// When its first line was written.
-    pub(super) time_ns: i64,
+    pub(in crate::ingest) time_ns: i64,
     /// Its lines.
-    pub(super) text: String,
-    pub(super) metadata: Vec<(Cow<'static, str>, Cow<'static, str>)>,
+    pub(in crate::ingest) text: String,
+    pub(in crate::ingest) metadata: Vec<(Cow<'static, str>, Cow<'static, str>)>,
     /// How many lines.
-    pub(super) n_lines: u64,
+    pub(in crate::ingest) n_lines: u64,
     last_ns: i64,
     place: Place,
 }
@@ -60,7 +61,7 @@ enum Place {
 
 impl OpenRecord {
     /// Returns the record that a line begins, if others may follow in it.
-    pub(super) fn of(time_ns: i64, line: &str, metadata: &Pairs<'_>) -> Option<Self> {
+    pub(in crate::ingest) fn of(time_ns: i64, line: &str, metadata: &Pairs<'_>) -> Option<Self> {
         let place = match line.trim() {
             text if text == TRACEBACK => Place::Frames,
             _ if is_java_header(line) => Place::Header,
@@ -72,7 +73,7 @@ impl OpenRecord {
     }
 
     /// Takes a line that belongs to the record; returns false when it does not.
-    pub(super) fn take(
+    pub(in crate::ingest) fn take(
         &mut self,
         time_ns: i64,
         line: &str,
