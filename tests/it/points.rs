@@ -58,8 +58,9 @@ fn scope_metrics(dice: &mut Dice, n: &mut u64) -> ScopeMetrics {
 
 fn metric(dice: &mut Dice, n: &mut u64) -> Metric {
     *n += 1;
-    let n_points = dice.rng.random_range(1..4);
     let aggregation_temporality = [0, 1, 2, 2, 9][dice.rng.random_range(0..5)];
+    // Two differences of one series, at made-up times, would be refused as out of order.
+    let n_points = if aggregation_temporality == 1 { 1 } else { dice.rng.random_range(1..4) };
     let data = match dice.rng.random_range(0..5) {
         0 => Data::Gauge(Gauge { data_points: (0..n_points).map(|_| number(dice)).collect() }),
         1 => Data::Sum(Sum {
