@@ -9,6 +9,7 @@
 //! The servers take turns within each scenario, so that a noisy neighbour meets all of them. Words
 //! choose scenarios and servers: `peers 100k commonwatch`.
 
+mod day;
 mod restart;
 mod steady;
 mod table;
@@ -66,6 +67,7 @@ pub(crate) fn run(wanted: &[String], is_long: bool) -> io::Result<()> {
     let peaks = steady_100k(&plan, &mut rows)?;
     steady_1m(&plan, &mut rows)?;
     churn(&plan, &mut rows)?;
+    a_day(&plan, &mut rows)?;
     latency(&plan, peaks, &mut rows)?;
     restart(&plan, &mut rows)?;
     otlp(&plan, &mut rows)?;
@@ -125,6 +127,22 @@ fn churn(plan: &Plan<'_>, rows: &mut Vec<Row>) -> io::Result<()> {
     let all = measure(plan, scenario)?;
     steady_rows(rows, "100k series, 10% churn", &all, &[]);
     rows.push(of(&all, "100k series, 10% churn: memory", "MiB", |s| s.rss_mib));
+    Ok(())
+}
+
+fn a_day(plan: &Plan<'_>, rows: &mut Vec<Row>) -> io::Result<()> {
+    if !plan.wants("day") {
+        return Ok(());
+    }
+    let all = plan.each("a day of samples", |kind| day::measure(kind, plan.is_long))?;
+    let row = |what: &str, unit, f: fn(&day::Day) -> Option<f64>| {
+        Row::new(what, unit, [0, 1, 2].map(|idx| all[idx].as_ref().and_then(f)))
+    };
+    rows.push(row("a day: a sample, all told", "CPU us", |day| Some(day.all_us)));
+    rows.push(row("a day: of that, merging", "CPU us", |day| day.merging_us));
+    let disk = row("a day: disk, merged", "B/sample", |day| Some(day.disk_bytes));
+    rows.push(disk.aim(Aim::OfVictoriaMetrics(1.1)).aim(Aim::OfPrometheus(0.45)));
+    rows.push(row("a day: files", "", |day| day.n_files));
     Ok(())
 }
 

@@ -104,7 +104,12 @@ pub(crate) fn measure(kind: Kind, scenario: Scenario) -> io::Result<Steady> {
 }
 
 /// Asks for the sum of a metric as last sent; a server may take a moment to show what it took.
-fn check_answer(server: &Server, n_series: u64, round: u64, start_ms: u64) -> io::Result<()> {
+pub(super) fn check_answer(
+    server: &Server,
+    n_series: u64,
+    round: u64,
+    start_ms: u64,
+) -> io::Result<()> {
     let wanted = remote_write::checked_sum(n_series, round);
     let time_ms = start_ms + round * remote_write::INTERVAL_MS;
     let mut got = None;
@@ -152,6 +157,6 @@ pub(crate) fn latency(kind: Kind, items_per_s: f64, length_s: f64) -> io::Result
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts up to 2^53 are exact")]
-fn number(count: u64) -> f64 {
+pub(super) fn number(count: u64) -> f64 {
     count as f64
 }

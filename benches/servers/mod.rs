@@ -23,8 +23,8 @@ const POLL_MS: u64 = 5;
 
 /// Limits that a million series of ten commons stay below, time to write all of them at the end, and
 /// time for questions that read everything.
-const OUR_CONFIG: &str = "[limits]\nseries_per_commons = 2000000\n[storage]\nstop_flush = \"10m\"\n\
-     [query]\ntimeout = \"10m\"\ntimeout_max = \"10m\"\n";
+const OUR_CONFIG: &str = "[limits]\nseries_per_commons = 2000000\n\
+     [query]\ntimeout = \"10m\"\ntimeout_max = \"10m\"\n[storage]\nstop_flush = \"10m\"\n";
 /// Without targets: a server that also scrapes itself has samples of today, and refuses older ones.
 const PROMETHEUS_CONFIG: &str = "global:\n  scrape_interval: 1m\n";
 
@@ -108,8 +108,17 @@ pub(crate) struct Stopped {
 impl Server {
     /// Starts a server with an empty data directory and waits until it is ready.
     pub(crate) fn start(kind: Kind) -> io::Result<Self> {
+        Self::configured(kind, OUR_CONFIG)
+    }
+
+    /// The same, and ours writes its files at this mark of memory.
+    pub(crate) fn start_with(kind: Kind, head_soft: &str) -> io::Result<Self> {
+        Self::configured(kind, &format!("{OUR_CONFIG}head_soft = \"{head_soft}\"\n"))
+    }
+
+    fn configured(kind: Kind, our_config: &str) -> io::Result<Self> {
         let home = TempDir::with_prefix("commonwatch-bench-")?;
-        fs::write(home.path().join("commonwatch.toml"), OUR_CONFIG)?;
+        fs::write(home.path().join("commonwatch.toml"), our_config)?;
         fs::write(home.path().join("prometheus.yml"), PROMETHEUS_CONFIG)?;
         let mut server = Self::spawn(kind, home)?;
         server.wait_until_ready()?;
@@ -164,11 +173,16 @@ impl Server {
 
     /// Stops the server in order, which writes all it holds to files, and starts it again.
     pub(crate) fn restart(self) -> io::Result<Self> {
+        self.stop_and_start().map(|(server, _)| server)
+    }
+
+    /// The same, and says what CPU time the first life took.
+    pub(crate) fn stop_and_start(self) -> io::Result<(Self, f64)> {
         let Self { kind, process, home, .. } = self;
-        process.stop()?;
+        let cpu_s = process.stop()?;
         let mut server = Self::spawn(kind, home)?;
         server.wait_until_ready()?;
-        Ok(server)
+        Ok((server, cpu_s))
     }
 
     /// The same, and the kernel forgets what it knows of our files before the start.
@@ -193,6 +207,20 @@ impl Server {
     /// Returns how large our files of a signal are.
     pub(crate) fn n_bytes_in_files(&self, signal: &str) -> u64 {
         size_of(&self.home.path().join("data/parquet").join(signal))
+    }
+
+    /// Returns how many files we have of a signal.
+    pub(crate) fn n_files(&self, signal: &str) -> u64 {
+        files_below(&self.home.path().join("data/parquet").join(signal)).len() as u64
+    }
+
+    /// Returns how long our server has merged files; one thread does it, on the one core.
+    pub(crate) fn merging_s(&self) -> io::Result<f64> {
+        let metrics = get(&self.http, "/metrics")?;
+        let sum = metrics.lines().find_map(|line| {
+            line.strip_prefix("commonwatch_storage_merge_seconds_sum ")?.parse().ok()
+        });
+        sum.ok_or_else(|| io::Error::other("no commonwatch_storage_merge_seconds_sum"))
     }
 
     /// Returns how many items our server says it has stored: a 200 to OTLP may hide refusals.
