@@ -7,14 +7,21 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
+/// One body with what came with it: under one lock, since requests come side by side.
+#[derive(Debug, Clone)]
+struct Received {
+    path: String,
+    /// Its `Idempotency-Key`.
+    key: String,
+    body: Value,
+}
+
 /// Listens on loopback until the process ends; each body it gets is answered with 200, except while
 /// it is down.
 #[derive(Debug, Clone)]
 pub(crate) struct Sink {
     address: String,
-    received: Arc<Mutex<Vec<(String, Value)>>>,
-    /// The `Idempotency-Key` of each, in the same order.
-    keys: Arc<Mutex<Vec<String>>>,
+    received: Arc<Mutex<Vec<Received>>>,
     is_down: Arc<AtomicBool>,
     /// Takes what it is sent and never answers.
     is_mute: Arc<AtomicBool>,
@@ -27,7 +34,6 @@ impl Sink {
         let sink = Self {
             address,
             received: Arc::default(),
-            keys: Arc::default(),
             is_down: Arc::default(),
             is_mute: Arc::default(),
         };
@@ -51,9 +57,10 @@ impl Sink {
         self.is_mute.store(is_mute, Ordering::SeqCst);
     }
 
-    /// Returns the `Idempotency-Key` of each body so far, in their order.
-    pub(crate) fn keys(&self) -> Vec<String> {
-        self.keys.lock().expect("no thread panicked with it").clone()
+    /// Returns all bodies so far, each with its `Idempotency-Key`.
+    pub(crate) fn keyed(&self) -> Vec<(String, Value)> {
+        let received = self.received.lock().expect("no thread panicked with it");
+        received.iter().map(|one| (one.key.clone(), one.body.clone())).collect()
     }
 
     /// Returns where to post to.
@@ -68,7 +75,8 @@ impl Sink {
 
     /// Returns path and body of all requests so far.
     pub(crate) fn requests(&self) -> Vec<(String, Value)> {
-        self.received.lock().expect("no thread panicked with it").clone()
+        let received = self.received.lock().expect("no thread panicked with it");
+        received.iter().map(|one| (one.path.clone(), one.body.clone())).collect()
     }
 
     fn serve(&self, stream: &TcpStream) -> std::io::Result<()> {
@@ -100,8 +108,8 @@ impl Sink {
                 return Ok(());
             }
             let body = serde_json::from_slice(&body).map_err(std::io::Error::other)?;
-            self.keys.lock().expect("no thread panicked with it").push(key);
-            self.received.lock().expect("no thread panicked with it").push((path, body));
+            let received = Received { path, key, body };
+            self.received.lock().expect("no thread panicked with it").push(received);
             if self.is_mute.load(Ordering::SeqCst) {
                 return Ok(());
             }
