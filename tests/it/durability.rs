@@ -1,7 +1,7 @@
 //! `kill -9` at random moments under load: what was acknowledged is there exactly once.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -86,7 +86,7 @@ fn a_restart_loop_loses_nothing_and_leaves_no_files_behind() {
         let mut server = setup.start();
         assert_eq!(run.load_until_dead(&mut server, Duration::from_millis(700)), None);
         server.kill_9();
-        let n_files = n_files(&setup.data_dir());
+        let before = files(&setup.data_dir());
 
         for _ in 0..20 {
             let server = setup.spawn();
@@ -99,7 +99,7 @@ fn a_restart_loop_loses_nothing_and_leaves_no_files_behind() {
         let server = setup.start();
         // What had no answer is not sent again: all that is there must have been there before.
         run.check(&server.caller(), &format!("seed {seed}, loop {n}"));
-        check_files(&server, &setup, n_files);
+        check_files(&server, &setup, &before);
     }
     eprintln!("restart loop: {} loops of 26 ends, nothing lost; seed {seed}", loops.told());
 }
@@ -114,13 +114,15 @@ fn kill_in_the_replay(setup: &Setup) {
     }
 }
 
-fn check_files(server: &Server, setup: &Setup, n_before: usize) {
-    let n_after = n_files(&setup.data_dir());
+fn check_files(server: &Server, setup: &Setup, before: &[PathBuf]) {
+    let new: Vec<_> =
+        files(&setup.data_dir()).into_iter().filter(|file| !before.contains(file)).collect();
+    let n_after = files(&setup.data_dir()).len();
     // One more: the segment that this process has opened.
-    assert!(n_after <= n_before + 1, "{n_before} files became {n_after}: {}", server.log());
+    assert!(n_after <= before.len() + 1, "left behind: {new:?}; {}", server.log());
 }
 
-fn n_files(folder: &Path) -> usize {
+fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    entries.map(|path| if path.is_dir() { n_files(&path) } else { 1 }).sum()
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }

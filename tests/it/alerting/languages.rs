@@ -162,13 +162,13 @@ fn a_rule_over_logs_pages_and_is_shown_as_lokis_ruler_shows_it() {
     assert_eq!(panics["labels"]["commons_name"], "heart");
     let link = panics["generatorURL"].as_str().unwrap();
     assert!(link.ends_with("/api/v1/admin/alerts/explain?rule=Panics"), "{link}");
-    let groups = caller.send(Request::get("/prometheus/api/v1/rules")).json();
-    let groups = array(&groups["data"]["groups"]).to_vec();
-    assert_eq!(
-        (groups.len(), &groups[0]["rules"][0]["state"]),
-        (1, &json!("firing")),
-        "{groups:?}"
-    );
+    // The page may be out a moment before the evaluation that sent it has ended.
+    until("the rule to be shown as firing", PATIENCE, || {
+        let groups = caller.send(Request::get("/prometheus/api/v1/rules")).json();
+        let groups = array(&groups["data"]["groups"]).to_vec();
+        let shown = (groups.len(), &groups[0]["rules"][0]["state"]);
+        if shown == (1, &json!("firing")) { Ok(()) } else { Err(format!("{groups:?}")) }
+    });
     let alerts = caller.send(Request::get("/prometheus/api/v1/alerts")).json();
     assert_eq!(alerts["data"]["alerts"][0]["labels"]["alertname"], "Panics");
     let yaml = caller.send(Request::get("/loki/api/v1/rules/r.yml/lines")).text();
