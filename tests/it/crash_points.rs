@@ -123,11 +123,17 @@ fn one_round(points: &[String], round: u64, random: &mut StdRng, is_long: bool) 
             // So that the copy is read, and takes the place of the other.
             damage_manifest(&setup);
         }
-        if point.starts_with("open.wal") || point.starts_with("read.wal") {
+        if ["open.wal", "read.wal", "write_again.wal"].iter().any(|one| point.starts_with(one)) {
             // The process before may have ended between two segments: there must be one to read.
             let server = setup.start();
             run.send_one_of_each(&server.caller());
             server.kill_9();
+        }
+        if point.starts_with("open.descriptions") || point.starts_with("read.descriptions") {
+            // A flush writes what the next start is to read.
+            let server = setup.start();
+            run.send_one_of_each(&server.caller());
+            server.stop();
         }
         if point.contains(".deletion.") {
             drop(fs::remove_dir_all(setup.data_dir().join("snapshots")));
