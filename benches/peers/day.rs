@@ -9,7 +9,8 @@ use crate::load::remote_write;
 use crate::load::send::send;
 use crate::servers::{Kind, Server};
 
-const N_SERIES: u64 = 5_000;
+/// Whole requests of 2,000.
+const N_SERIES: u64 = 6_000;
 /// Half a day at 15 s; the long form takes all of it.
 const HALF_A_DAY: u64 = 2_880;
 /// Ours writes files about once an hour of these samples, as it does with its own marks and a real
