@@ -78,7 +78,8 @@ pub(crate) fn sql_params(question: Question<'_>, time_ms: i64) -> Vec<Param> {
     vec![text(time_ms.saturating_sub(question.range_ms)), text(time_ms)]
 }
 
-fn samples(value: Value) -> Result<Vec<(Labels, f64)>, String> {
+/// Returns the numbers of an answer, or why it has none that a rule could work on.
+pub(crate) fn samples(value: Value) -> Result<Vec<(Labels, f64)>, String> {
     match value {
         Value::Scalar { value, .. } => Ok(vec![(Labels::empty(), value)]),
         Value::Vector(samples) => {

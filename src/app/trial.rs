@@ -51,6 +51,9 @@ impl Trial {
     }
 
     async fn fill(&self, inputs: Inputs) -> Result<(), String> {
+        if inputs.series.iter().any(|one| !one.histograms.is_empty()) {
+            return Err("native histograms are given only where all is PromQL".to_owned());
+        }
         let own = inputs.series.iter().flat_map(|one| {
             one.timestamps_ms.iter().zip(&one.values).map(|(at_ms, value)| OwnSample {
                 labels: one.labels.clone(),

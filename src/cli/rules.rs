@@ -17,6 +17,7 @@ use super::ask::{Output, form, parse, pass_through};
 use super::client::{Client, ServerArgs};
 use super::table::Table;
 use super::{CliError, backtest, block_on, lint};
+use crate::api;
 use crate::app::{self, Trial};
 use crate::base::units::format_duration_ms;
 use crate::base::{Clock as _, SystemClock};
@@ -26,7 +27,7 @@ use crate::query;
 use crate::query::promql::testing::MemorySource;
 use crate::query::promql::{self, Budget, Engine, ParseLimits};
 use crate::rules::text::Template;
-use crate::rules::unit_test::{self, Inputs, Made, TestFile};
+use crate::rules::unit_test::{self, Inputs, Made, Point, TestFile};
 use crate::rules::{
     self, AlertEvent, Config, Defaults, Dialect, GroupDef, Question, Row, RuleDef, World,
 };
@@ -269,6 +270,9 @@ fn make_world(inputs: Inputs, is_mixed: bool, parsed: Parsed) -> BoxFuture<'stat
             for (&timestamp_ms, &value) in one.timestamps_ms.iter().zip(&one.values) {
                 source.push(&one.labels, timestamp_ms, value);
             }
+            for (timestamp_ms, histogram) in &one.histograms {
+                source.push_histogram(&one.labels, *timestamp_ms, (**histogram).clone());
+            }
         }
         let (source, engine) = (Mutex::new(source), Engine::default());
         Ok(Arc::new(MemoryWorld { source, engine, parsed }) as Arc<dyn World>)
@@ -287,6 +291,16 @@ impl MemoryWorld {
     }
 }
 
+impl MemoryWorld {
+    fn answer(&self, question: Question<'_>, time_ms: i64) -> Result<promql::Value, String> {
+        let expr = self.parse(question.text)?;
+        let budget = Budget::new(Arc::new(SystemClock::new()), TIMEOUT);
+        let source = self.source.lock();
+        let answer = self.engine.instant(&*source, &expr, time_ms, &budget);
+        answer.map(|answer| answer.value).map_err(|error| error.to_string())
+    }
+}
+
 /// One expression of a unit test that runs longer is a mistake in the test.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -297,18 +311,25 @@ impl World for MemoryWorld {
         question: Question<'_>,
         time_ms: i64,
     ) -> Result<Vec<(Labels, f64)>, String> {
-        let shown = |error: promql::PromqlError| error.to_string();
-        let expr = self.parse(question.text)?;
-        let budget = Budget::new(Arc::new(SystemClock::new()), TIMEOUT);
-        let source = self.source.lock();
-        let answer = self.engine.instant(&*source, &expr, time_ms, &budget).map_err(shown)?;
-        match answer.value {
-            promql::Value::Scalar { value, .. } => Ok(vec![(Labels::empty(), value)]),
+        api::numbers(self.answer(question, time_ms)?)
+    }
+
+    async fn ask_whole(
+        &self,
+        question: Question<'_>,
+        time_ms: i64,
+    ) -> Result<Vec<(Labels, Point)>, String> {
+        match self.answer(question, time_ms)? {
             promql::Value::Vector(samples) => {
-                Ok(samples.into_iter().map(|sample| (sample.labels, sample.value)).collect())
+                let whole = |sample: promql::Sample| match sample.histogram {
+                    Some(histogram) => (sample.labels, Point::Histogram(histogram)),
+                    None => (sample.labels, Point::Float(sample.value)),
+                };
+                Ok(samples.into_iter().map(whole).collect())
             }
-            promql::Value::String { .. } | promql::Value::Matrix(_) => {
-                Err("a rule's expression must give a number or one value a series".to_owned())
+            other => {
+                let numbers = api::numbers(other)?.into_iter();
+                Ok(numbers.map(|(labels, value)| (labels, Point::Float(value))).collect())
             }
         }
     }

@@ -66,6 +66,17 @@ pub trait World: Send + Sync {
     async fn ask(&self, question: Question<'_>, time_ms: i64)
     -> Result<Vec<(Labels, f64)>, String>;
 
+    /// Answers as `ask` does, native histograms included, which only tests look at: rules work on numbers.
+    async fn ask_whole(
+        &self,
+        question: Question<'_>,
+        time_ms: i64,
+    ) -> Result<Vec<(Labels, unit_test::Point)>, String> {
+        let found = self.ask(question, time_ms).await?;
+        let whole = |(labels, value)| (labels, unit_test::Point::Float(value));
+        Ok(found.into_iter().map(whole).collect())
+    }
+
     /// Stores samples; they are visible to `ask` when this returns.
     async fn record(&self, rows: Vec<Row>) -> Result<(), String>;
 
@@ -92,7 +103,8 @@ pub struct Config {
     pub query_offset: HumanDuration,
     /// How often an alert that still fires is told again.
     pub resend_delay: HumanDuration,
-    /// The most alerts one rule without `limit` may have; past it the rule is in error.
+    /// The most alerts that are remembered of a rule without `limit`; further ones are left out, and the
+    /// rule says so.
     pub alerts_per_rule_max: usize,
     /// The most groups.
     pub groups_max: usize,
@@ -107,8 +119,6 @@ impl Default for Config {
             evaluation_interval: HumanDuration::from_secs(60),
             query_offset: HumanDuration::from_secs(0),
             resend_delay: HumanDuration::from_secs(60),
-            // Generous on purpose: past it every alert of the rule goes silent, and the day with
-            // thousands of alerts is the day they are needed.
             alerts_per_rule_max: 10_000,
             groups_max: 500,
             external_labels: std::collections::BTreeMap::new(),

@@ -112,6 +112,26 @@ fn the_outside_is_seen_through_functions() {
 }
 
 #[test]
+fn external_labels_are_seen_by_either_name() {
+    let of_site = Data { external_labels: Labels::from_pairs([("site", "uchicago")]), ..data(1.0) };
+    for (text, want) in [
+        ("{{ $externalLabels.site }}", "uchicago"),
+        ("{{ .ExternalLabels.site }}/{{ $.ExternalLabels.site }}", "uchicago/uchicago"),
+        (
+            "{{ $externalURL }} {{ .ExternalURL }}",
+            "https://watch.example/base/ https://watch.example/base/",
+        ),
+        (
+            "{{ range $name, $value := $externalLabels }}{{ $name }}={{ $value }}{{ end }}",
+            "site=uchicago",
+        ),
+        ("{{ $externalLabels.none }}", ""),
+    ] {
+        assert_eq!(expand_with(text, &of_site).as_deref(), Ok(want), "{text}");
+    }
+}
+
+#[test]
 fn mistakes_are_found_when_the_file_is_loaded() {
     check_refused("a\n{{ nope 1 }}", "template: __alert_A:2: function \"nope\" not defined");
     check_refused("{{ $nope }}", "template: __alert_A:1: undefined variable \"$nope\"");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::{Point, histograms};
 use crate::model::Labels;
 
 /// An alert as the comparison sees it.
@@ -28,26 +29,42 @@ pub(super) fn alerts(head: &str, mut expected: Vec<Shown>, mut got: Vec<Shown>) 
     Some(format!("{head}\n  exp:{}\n  got:{}", list(&expected), list(&got)))
 }
 
+/// A sample: its labels and what it is.
+pub(super) type Sample = (Labels, Point);
+
 /// Returns the difference between two lists of samples, or `None` when they are the same.
 pub(super) fn samples(
     head: &str,
-    mut expected: Vec<(Labels, f64)>,
-    mut got: Vec<(Labels, f64)>,
+    mut expected: Vec<Sample>,
+    mut got: Vec<Sample>,
     is_fuzzy: bool,
 ) -> Option<String> {
     expected.sort_by(|(a, _), (b, _)| a.cmp(b));
     got.sort_by(|(a, _), (b, _)| a.cmp(b));
     let is_same = expected.len() == got.len()
-        && expected.iter().zip(&got).all(|(a, b)| a.0 == b.0 && equal(a.1, b.1, is_fuzzy));
+        && expected.iter().zip(&got).all(|(a, b)| a.0 == b.0 && alike(&a.1, &b.1, is_fuzzy));
     if is_same {
         return None;
     }
-    let list = |samples: &[(Labels, f64)]| {
-        let texts: Vec<String> =
-            samples.iter().map(|(labels, value)| format!("{labels} {value}")).collect();
+    let list = |samples: &[Sample]| {
+        let texts: Vec<String> = samples
+            .iter()
+            .map(|(labels, value)| match value {
+                Point::Float(value) => format!("{labels} {value}"),
+                Point::Histogram(value) => format!("{labels} {}", histograms::shown(value)),
+            })
+            .collect();
         texts.join(", ")
     };
     Some(format!("{head}\n  exp: {}\n  got: {}", list(&expected), list(&got)))
+}
+
+fn alike(a: &Point, b: &Point, is_fuzzy: bool) -> bool {
+    match (a, b) {
+        (Point::Float(a), Point::Float(b)) => equal(*a, *b, is_fuzzy),
+        (Point::Histogram(a), Point::Histogram(b)) => histograms::same(a, b),
+        _ => false,
+    }
 }
 
 /// The relative difference that `fuzzy_compare` forgives.

@@ -5,6 +5,7 @@
 //! answers over the series. What differs from what was expected comes back as text, in promtool's words.
 
 mod compare;
+mod histograms;
 mod inputs;
 mod notation;
 mod run;
@@ -19,7 +20,7 @@ use futures::future::BoxFuture;
 use serde::Deserialize;
 
 use crate::base::units;
-use crate::model::{Labels, SeriesData};
+use crate::model::{Histogram, Labels, SeriesData};
 
 use super::{World, yaml};
 
@@ -34,50 +35,60 @@ pub type Made = Result<Arc<dyn World>, String>;
 /// Makes the world of one test; the flag says whether more than PromQL is asked.
 pub type MakeWorld<'a> = &'a (dyn Fn(Inputs, bool) -> BoxFuture<'static, Made> + Sync);
 
+/// What a series has at a time.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Point {
+    /// A number.
+    Float(f64),
+    /// A native histogram.
+    Histogram(Arc<Histogram>),
+}
+
 /// A test file.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TestFile {
     #[serde(skip)]
     path: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     rule_files: Vec<String>,
     #[serde(default = "one_minute")]
     evaluation_interval: Span,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     group_eval_order: Vec<String>,
     #[serde(default)]
     fuzzy_compare: bool,
+    #[serde(default, deserialize_with = "or_default")]
     tests: Vec<TestCase>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TestCase {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     name: String,
     interval: Option<Span>,
     #[serde(default)]
     start_timestamp: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     input_series: Vec<InputSeries>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     input_logs: Vec<InputLogs>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     input_spans: Vec<InputSpans>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     alert_rule_test: Vec<AlertTest>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     promql_expr_test: Vec<ExprTest>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     logql_expr_test: Vec<ExprTest>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     traceql_expr_test: Vec<ExprTest>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     sql_expr_test: Vec<ExprTest>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     external_labels: BTreeMap<String, String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     external_url: String,
 }
 
@@ -85,24 +96,26 @@ struct TestCase {
 #[serde(deny_unknown_fields)]
 struct InputSeries {
     series: String,
+    #[serde(default, deserialize_with = "or_default")]
     values: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AlertTest {
+    #[serde(default)]
     eval_time: Span,
     alertname: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     exp_alerts: Vec<ExpectedAlert>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ExpectedAlert {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     exp_labels: BTreeMap<String, String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     exp_annotations: BTreeMap<String, String>,
 }
 
@@ -110,22 +123,27 @@ struct ExpectedAlert {
 #[serde(deny_unknown_fields)]
 struct ExprTest {
     expr: String,
+    #[serde(default)]
     eval_time: Span,
     /// How far back a TraceQL or SQL expression looks.
     range: Option<Span>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     exp_samples: Vec<ExpectedSample>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ExpectedSample {
+    #[serde(default, deserialize_with = "or_default")]
     labels: String,
+    #[serde(default)]
     value: f64,
+    #[serde(default, deserialize_with = "or_default")]
+    histogram: String,
 }
 
 /// A length of time as the files write it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 struct Span(i64);
 
 impl<'de> Deserialize<'de> for Span {
@@ -133,6 +151,15 @@ impl<'de> Deserialize<'de> for Span {
         let text = String::deserialize(from)?;
         units::parse_duration_ms(&text).map(Span).map_err(serde::de::Error::custom)
     }
+}
+
+/// A key without a value is as if it were not there, as in Go.
+fn or_default<'de, D, T>(from: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
 fn one_minute() -> Span {
@@ -222,15 +249,20 @@ impl TestCase {
 
 fn series_of(
     labels: Labels,
-    values: &[Option<f64>],
+    values: &[Option<Point>],
     interval_ms: i64,
     start_ms: i64,
 ) -> SeriesData {
     let mut series = SeriesData { labels, ..SeriesData::default() };
     for (n, value) in (0_i64..).zip(values) {
-        if let Some(value) = value {
-            series.timestamps_ms.push(start_ms + n * interval_ms);
-            series.values.push(*value);
+        let at_ms = start_ms + n * interval_ms;
+        match value {
+            Some(Point::Float(value)) => {
+                series.timestamps_ms.push(at_ms);
+                series.values.push(*value);
+            }
+            Some(Point::Histogram(value)) => series.histograms.push((at_ms, Arc::clone(value))),
+            None => {}
         }
     }
     series

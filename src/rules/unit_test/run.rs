@@ -14,7 +14,9 @@ use crate::rules::{
 };
 
 use super::compare::{self, Shown};
-use super::{AlertTest, ExprTest, MakeWorld, TestCase, TestFile, notation};
+use super::{
+    AlertTest, ExpectedSample, ExprTest, MakeWorld, Point, TestCase, TestFile, histograms, notation,
+};
 
 /// The most evaluations of one test.
 const EVALUATIONS_MAX: i64 = 1_000_000;
@@ -49,6 +51,22 @@ pub async fn run(
 
 fn span(ms: i64) -> HumanDuration {
     HumanDuration(std::time::Duration::from_millis(ms.unsigned_abs()))
+}
+
+fn expected_sample(sample: &ExpectedSample) -> Result<compare::Sample, String> {
+    let labels = match sample.labels.trim() {
+        "" => Labels::empty(),
+        text => notation::labels(text)?,
+    };
+    let value = match sample.histogram.trim() {
+        "" => Point::Float(sample.value),
+        text => {
+            let inner = text.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}"));
+            let inner = inner.ok_or_else(|| format!("`{text}` is no histogram"))?;
+            Point::Histogram(Arc::new(histograms::histogram(inner)?))
+        }
+    };
+    Ok((labels, value))
 }
 
 /// A test under way.
@@ -150,14 +168,14 @@ impl Bench<'_> {
         let world = Arc::clone(&self.context.world);
         let range_ms = test.range.map_or(RANGE_MS_USUAL, |span| span.0);
         let question = Question { dialect, text: &test.expr, range_ms };
-        let got = match world.ask(question, self.start_ms + test.eval_time.0).await {
+        let got = match world.ask_whole(question, self.start_ms + test.eval_time.0).await {
             Ok(got) => got,
             Err(error) => return Some(format!("{head} err: {error}")),
         };
         let mut expected = Vec::new();
         for sample in &test.exp_samples {
-            match notation::labels(&sample.labels) {
-                Ok(labels) => expected.push((labels, sample.value)),
+            match expected_sample(sample) {
+                Ok(sample) => expected.push(sample),
                 Err(reason) => return Some(format!("{head} {reason}")),
             }
         }

@@ -18,6 +18,26 @@ fn promtool_accepts_every_rule_file() {
 }
 
 #[test]
+fn promtool_accepts_what_objectives_become() {
+    let objectives = files("alerts/objectives/*.yml");
+    let compiled = std::process::Command::new(crate::support::server::binary())
+        .args(arguments(&["rules", "objectives"], &objectives))
+        .output()
+        .unwrap();
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("compiled.yml");
+    std::fs::write(&path, &compiled.stdout).unwrap();
+
+    let output = run("promtool", &arguments(&["check", "rules"], &[path]));
+
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let n_rules = said.split_whitespace().filter_map(|word| word.parse::<usize>().ok()).max();
+    assert!(n_rules.is_some_and(|n| n >= 4 * 20), "{said}");
+}
+
+#[test]
 fn promtool_and_we_agree_on_every_rule_test() {
     let files = files("alerts/tests/*.yml");
     assert!(!files.is_empty(), "alerts/tests/ has no unit tests");
@@ -33,6 +53,37 @@ fn promtool_and_we_agree_on_every_rule_test() {
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{who}:\n{said}\n{errors}");
     }
+}
+
+/// What promtool's own tests are written like, and native histograms, which this promtool does not know yet.
+#[test]
+fn tests_are_read_as_tersely_as_promtool_reads_them() {
+    let terse = files("tests/cases/rules/terse.test.yml");
+    let histograms = files("tests/cases/rules/histograms.test.yml");
+    let ours = |files: &[PathBuf]| {
+        std::process::Command::new(crate::support::server::binary())
+            .args(arguments(&["rules", "test"], files))
+            .output()
+            .unwrap()
+    };
+
+    let theirs = run("promtool", &arguments(&["test", "rules"], &terse));
+    let both = ours(&[terse.clone(), histograms.clone()].concat());
+
+    for (who, output) in [("promtool", theirs), ("commonwatch rules", both)] {
+        let said = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{who}:\n{said}\n{errors}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let wrong = std::fs::read_to_string(&histograms[0]).unwrap();
+    let path = folder.path().join("wrong.test.yml");
+    std::fs::write(&path, wrong.replace("buckets:[2 4 2]", "buckets:[2 4 3]")).unwrap();
+    let rules = files("tests/cases/rules/histograms.yml");
+    std::fs::copy(&rules[0], folder.path().join("histograms.yml")).unwrap();
+    let said = ours(&[path]);
+    let text = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(!said.status.success() && text.contains("buckets:[2 4 2]"), "{text}");
 }
 
 /// Every comparison the other way round: nearly all tests fail, and both say of each alert at each time
