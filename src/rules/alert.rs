@@ -76,8 +76,10 @@ mod float_bits {
 pub(crate) struct Timing {
     /// `keep_firing_for`.
     pub(crate) keep_firing_ms: i64,
-    /// The most alerts; 0 is no limit.
+    /// `limit`: with more alerts than this the rule has none; 0 is no limit.
     pub(crate) alerts_max: usize,
+    /// The most alerts that are remembered: further ones are left out; 0 is no limit.
+    pub(crate) remembered_max: usize,
 }
 
 /// What the expression yields for one alert, templates expanded.
@@ -94,11 +96,19 @@ pub(crate) struct Found {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Alerts {
     by_labels: BTreeMap<Labels, Alert>,
+    /// How often an alert came, went or changed its state.
+    n_changes: u64,
 }
 
 impl Alerts {
     pub(crate) fn from_saved(saved: Vec<Alert>) -> Self {
-        Self { by_labels: saved.into_iter().map(|alert| (alert.labels.clone(), alert)).collect() }
+        let by_labels = saved.into_iter().map(|alert| (alert.labels.clone(), alert)).collect();
+        Self { by_labels, n_changes: 0 }
+    }
+
+    /// Returns how often an alert came, went or changed its state.
+    pub(crate) fn n_changes(&self) -> u64 {
+        self.n_changes
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Alert> {
@@ -118,13 +128,15 @@ impl Alerts {
     /// Moves every alert to `now_ms`, given what the expression yields now.
     ///
     /// Two results with one label set change nothing, so that an ambiguous rule tells nobody half
-    /// of the truth; more than the limit end all alerts of the rule. Both are as in Prometheus.
+    /// of the truth; more than the limit end all alerts of the rule. Both are as in Prometheus. Past what
+    /// is remembered alerts that are new are left out, and the answer says so: the day with too many is
+    /// no day to be silent.
     pub(crate) fn step(
         &mut self,
         timing: Timing,
-        found: Vec<Found>,
+        mut found: Vec<Found>,
         now_ms: i64,
-    ) -> Result<(), String> {
+    ) -> Result<Option<String>, String> {
         let mut seen = BTreeSet::new();
         for one in &found {
             if !seen.insert(one.labels.clone()) {
@@ -134,22 +146,50 @@ impl Alerts {
                 ));
             }
         }
+        let n_left_out = self.leave_out(&mut found, timing);
         for one in found {
             self.appear(one, now_ms);
         }
+        let mut n_changes = 0;
         self.by_labels.retain(|labels, alert| {
+            let was = alert.state;
             let keep = seen.contains(labels) || !disappear(alert, timing, now_ms);
             if keep && alert.state == AlertState::Pending {
                 mature(alert, now_ms);
             }
+            n_changes += u64::from(!keep || alert.state != was);
             keep
         });
+        self.n_changes += n_changes;
         let n_active = self.active().count();
         if timing.alerts_max > 0 && n_active > timing.alerts_max {
             self.by_labels.clear();
+            self.n_changes += 1;
             return Err(format!("exceeded limit of {} with {n_active} alerts", timing.alerts_max));
         }
-        Ok(())
+        Ok((n_left_out > 0).then(|| {
+            let max = timing.remembered_max;
+            format!("{n_left_out} alerts are left out: {max} are remembered of one rule (rules.alerts_per_rule_max)")
+        }))
+    }
+
+    /// Leaves out new alerts that are too many, those with the last labels; returns how many.
+    fn leave_out(&self, found: &mut Vec<Found>, timing: Timing) -> usize {
+        let n_before = found.len();
+        if timing.remembered_max == 0
+            || self.by_labels.len().saturating_add(n_before) <= timing.remembered_max
+        {
+            return 0;
+        }
+        let is_known = |one: &Found| {
+            let known = self.by_labels.get(&one.labels);
+            known.is_some_and(|alert| alert.state != AlertState::Inactive)
+        };
+        // What fires goes on before anything new begins, and of the new the same ones each time.
+        found.sort_by(|a, b| (!is_known(a), &a.labels).cmp(&(!is_known(b), &b.labels)));
+        let n_known = found.iter().take_while(|one| is_known(one)).count();
+        found.truncate(timing.remembered_max.max(n_known));
+        n_before - found.len()
     }
 
     fn appear(&mut self, found: Found, now_ms: i64) {
@@ -174,6 +214,7 @@ impl Alerts {
                     hold_ms: found.hold_ms,
                 };
                 self.by_labels.insert(found.labels, alert);
+                self.n_changes += 1;
             }
         }
     }
@@ -300,7 +341,7 @@ mod tests {
         assert_eq!(got, want, "{condition}");
     }
 
-    const AT_ONCE: Timing = Timing { keep_firing_ms: 0, alerts_max: 0 };
+    const AT_ONCE: Timing = Timing { keep_firing_ms: 0, alerts_max: 0, remembered_max: 0 };
     const KEEP_2M: Timing = Timing { keep_firing_ms: 2 * MIN, ..AT_ONCE };
 
     #[test]
@@ -372,6 +413,35 @@ mod tests {
 
         assert_eq!(error, "exceeded limit of 1 with 2 alerts");
         assert_eq!(alerts.iter().count(), 0);
+    }
+
+    #[test]
+    fn past_what_is_remembered_what_fires_goes_on_and_what_is_new_is_left_out() {
+        let mut alerts = Alerts::default();
+        let bounded = Timing { remembered_max: 2, ..AT_ONCE };
+        alerts.step(bounded, found(&["m"]), 0).unwrap();
+
+        let said = alerts.step(bounded, found(&["a", "b", "c", "m"]), MIN).unwrap();
+
+        assert!(
+            said.is_some_and(|said| said.starts_with("2 alerts are left out: 2 are remembered"))
+        );
+        let names: Vec<_> = alerts.active().filter_map(|one| one.labels.get("name")).collect();
+        assert_eq!(names, ["a", "m"]);
+        assert_eq!(alerts.step(bounded, found(&["a", "m"]), 2 * MIN), Ok(None));
+        let since: Vec<i64> = alerts.active().map(|one| one.active_at_ms).collect();
+        assert_eq!(since, [MIN, 0], "nobody began anew");
+    }
+
+    #[test]
+    fn what_comes_goes_or_changes_its_state_is_a_change_and_nothing_else() {
+        let mut alerts = Alerts::default();
+        let mut n_changes = Vec::new();
+        for (minute, names) in (0_i64..).zip([&["one"][..], &["one"], &["one"], &[], &[]]) {
+            alerts.step(AT_ONCE, held(names, MIN), minute * MIN).unwrap();
+            n_changes.push(alerts.n_changes());
+        }
+        assert_eq!(n_changes, [1, 2, 2, 3, 3], "pending, firing, and over");
     }
 
     #[test]

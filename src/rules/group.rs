@@ -1,7 +1,9 @@
 //! One evaluation of one group at one time.
 //!
 //! Rules run in order and each one's samples are stored before the next is asked. An alert is told
-//! before its samples are stored: a store under pressure must not keep people from hearing of it.
+//! before its samples are stored: a store under pressure must not keep people from hearing of it. Between
+//! what a rule finds (`judge`) and what follows from it (`follow`) whoever runs the group can keep and
+//! show where its alerts stand.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -119,29 +121,57 @@ impl Group {
         }
     }
 
-    /// Evaluates every rule for the time `now_ms`.
-    pub(crate) async fn evaluate(&mut self, context: &Context, now_ms: i64) {
-        if self.is_retired {
-            return;
-        }
-        let start_ns = context.clock.monotonic_ns();
-        for rule in &mut self.rules {
-            let rule_start_ns = context.clock.monotonic_ns();
-            let outcome = evaluate_rule(rule, &self.def, context, now_ms).await;
-            rule.health = Health {
-                last_ms: Some(now_ms),
-                duration_ns: context.clock.monotonic_ns().saturating_sub(rule_start_ns),
-                error: outcome.err(),
-            };
-            context.metrics.evaluated(rule.health.error.is_none());
-            if let Some(error) = &rule.health.error {
-                tracing::warn!(group = %self.def.name, rule = rule.def.name(), error, "rule failed");
+    /// Asks what a rule asks at the time `now_ms` and moves its alerts; nobody is told yet.
+    pub(crate) async fn judge(&mut self, idx: usize, context: &Context, now_ms: i64) -> Judged {
+        let at_ms = now_ms - self.def.query_offset_ms;
+        let rule = &mut self.rules[idx];
+        let n_before = rule.alerts.n_changes();
+        let rows = match rule.def.clone() {
+            RuleDef::Record(def) => {
+                evaluate_record(&def, &self.def, context, at_ms).await.map(|rows| (rows, None))
             }
+            RuleDef::Alert(def) => evaluate_alert(rule, &def, &self.def, context, now_ms).await,
+        };
+        let has_changed = rule.alerts.n_changes() != n_before;
+        match rows {
+            Ok((rows, error)) => Judged { rows: Some(rows), error, has_changed },
+            Err(error) => Judged { rows: None, error: Some(error), has_changed },
         }
-        self.last_ms = Some(now_ms);
-        self.duration_ns = context.clock.monotonic_ns().saturating_sub(start_ns);
-        #[expect(clippy::cast_precision_loss, reason = "a duration in ns fits a double")]
-        context.metrics.duration.observe(self.duration_ns as f64 / 1e9);
+    }
+
+    /// Tells people what is due of a rule, whatever became of its question, and then stores its samples.
+    pub(crate) async fn follow(
+        &mut self,
+        idx: usize,
+        judged: Judged,
+        context: &Context,
+        now_ms: i64,
+    ) -> Option<String> {
+        let rule = &mut self.rules[idx];
+        // What fires goes on being told: a question that fails does not say that all is well.
+        let events = tell(rule, context, &self.def, now_ms);
+        if !events.is_empty() {
+            context.world.fire(events).await;
+        }
+        let Judged { rows, error, .. } = judged;
+        let Some(rows) = rows else { return error };
+        let stored = store(rule, rows, context, now_ms - self.def.query_offset_ms).await;
+        error.or(stored.err())
+    }
+
+    /// Notes how the evaluation of a rule went.
+    pub(crate) fn note(&mut self, idx: usize, health: Health, context: &Context) {
+        let rule = &mut self.rules[idx];
+        rule.health = health;
+        context.metrics.evaluated(rule.health.error.is_none());
+        if let Some(error) = &rule.health.error {
+            tracing::warn!(group = %self.def.name, rule = rule.def.name(), error, "rule failed");
+        }
+    }
+
+    /// Returns whether its state has moved into another group.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.is_retired
     }
 
     /// Returns how many alerts are pending and how many fire.
@@ -152,17 +182,24 @@ impl Group {
     }
 }
 
-async fn evaluate_rule(
+/// What a rule found, before anybody is told.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    /// Its samples; none where its question failed.
+    rows: Option<Vec<Row>>,
+    /// What is wrong.
+    error: Option<String>,
+    /// Whether an alert came, went or changed its state.
+    pub(crate) has_changed: bool,
+}
+
+/// Stores what a rule found, and stale markers for what it finds no more.
+async fn store(
     rule: &mut Rule,
-    group: &GroupDef,
+    rows: Vec<Row>,
     context: &Context,
-    now_ms: i64,
+    at_ms: i64,
 ) -> Result<(), String> {
-    let at_ms = now_ms - group.query_offset_ms;
-    let rows = match rule.def.clone() {
-        RuleDef::Record(def) => evaluate_record(&def, group, context, at_ms).await?,
-        RuleDef::Alert(def) => evaluate_alert(rule, &def, group, context, now_ms).await?,
-    };
     let series: BTreeSet<Labels> = rows.iter().map(|(labels, ..)| labels.clone()).collect();
     let ended = rule.series.difference(&series).cloned();
     let ended = ended.map(|labels| (labels, at_ms, f64::from_bits(STALE_BITS)));
@@ -184,22 +221,16 @@ async fn evaluate_record(
     record::rows(def, found, group.limit, at_ms)
 }
 
+/// Returns the samples of an alerting rule, and what is wrong all the same.
 async fn evaluate_alert(
     rule: &mut Rule,
     def: &AlertDef,
     group: &GroupDef,
     context: &Context,
     now_ms: i64,
-) -> Result<Vec<Row>, String> {
+) -> Result<(Vec<Row>, Option<String>), String> {
     let at_ms = now_ms - group.query_offset_ms;
-    let found = match context.world.ask(def.asked.question(), at_ms).await {
-        Ok(found) => found,
-        Err(error) => {
-            // What fires goes on being told: a question that fails does not say that all is well.
-            fire(rule, context, group, now_ms).await;
-            return Err(error);
-        }
-    };
+    let found = context.world.ask(def.asked.question(), at_ms).await?;
     let mut expanded = Vec::with_capacity(found.len());
     for (labels, value) in found {
         let own = def.overrides.of(&labels, now_ms);
@@ -209,18 +240,11 @@ async fn evaluate_alert(
     }
     let timing = Timing {
         keep_firing_ms: def.keep_firing_ms,
-        alerts_max: if group.limit > 0 { group.limit } else { context.alerts_per_rule_max },
+        alerts_max: group.limit,
+        remembered_max: if group.limit > 0 { 0 } else { context.alerts_per_rule_max },
     };
-    rule.alerts.step(timing, expanded, now_ms)?;
-    fire(rule, context, group, now_ms).await;
-    Ok(rule.alerts.rows(at_ms))
-}
-
-async fn fire(rule: &mut Rule, context: &Context, group: &GroupDef, now_ms: i64) {
-    let events = tell(rule, context, group, now_ms);
-    if !events.is_empty() {
-        context.world.fire(events).await;
-    }
+    let left_out = rule.alerts.step(timing, expanded, now_ms)?;
+    Ok((rule.alerts.rows(at_ms), left_out))
 }
 
 fn tell(rule: &mut Rule, context: &Context, group: &GroupDef, now_ms: i64) -> Vec<AlertEvent> {

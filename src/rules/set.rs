@@ -18,7 +18,7 @@ use crate::base::clock::SharedClock;
 use crate::model::Labels;
 
 use super::def::GroupDef;
-use super::group::{Group, Leftover};
+use super::group::{Group, Health, Leftover};
 use super::state::{self, SavedGroup};
 use super::view::{AlertsView, GroupView, RulesFilter, RulesView};
 use super::{Config, Metrics, RulesError, STALE_BITS, World, schedule};
@@ -133,19 +133,66 @@ impl Member {
     }
 
     /// Evaluates the group. An alert that changed its state is remembered before it is shown, so that
-    /// nobody sees what a restart has forgotten.
+    /// nobody sees what a restart has forgotten, and shown before people are told, who look at once.
     async fn evaluate(&self, context: &Context, slot_ms: i64) {
         let mut group = self.group.lock().await;
-        group.evaluate(context, slot_ms).await;
-        let shown = Shown::of(&group);
-        let has_changed = self.shown.read().saved.states() != shown.saved.states();
-        if has_changed {
-            let saved = &shown.saved;
-            let value = (!saved.is_empty())
-                .then(|| state::encode(vec![saved.clone()], context.clock.now_ms()));
-            context.world.remember(state::key_of(saved), value).await;
+        if group.is_retired() {
+            return;
         }
+        let now_ns = || context.clock.monotonic_ns();
+        let start_ns = now_ns();
+        let mut keeping = Keeping::default();
+        for idx in 0..group.rules.len() {
+            let rule_start_ns = now_ns();
+            let judged = group.judge(idx, context, slot_ms).await;
+            keeping.has_changed |= judged.has_changed;
+            if keeping.is_due(now_ns()) {
+                self.keep(&group, context, &mut keeping).await;
+            }
+            let error = group.follow(idx, judged, context, slot_ms).await;
+            let duration_ns = now_ns().saturating_sub(rule_start_ns);
+            group.note(idx, Health { last_ms: Some(slot_ms), duration_ns, error }, context);
+        }
+        group.last_ms = Some(slot_ms);
+        group.duration_ns = now_ns().saturating_sub(start_ns);
+        #[expect(clippy::cast_precision_loss, reason = "a duration in ns fits a double")]
+        context.metrics.duration.observe(group.duration_ns as f64 / 1e9);
+        if keeping.has_changed {
+            self.keep(&group, context, &mut keeping).await;
+        }
+        *self.shown.write() = Shown::of(&group);
+    }
+
+    /// Remembers where the alerts stand, and shows it.
+    async fn keep(&self, group: &Group, context: &Context, keeping: &mut Keeping) {
+        let start_ns = context.clock.monotonic_ns();
+        let shown = Shown::of(group);
+        let saved = &shown.saved;
+        let value =
+            (!saved.is_empty()).then(|| state::encode(vec![saved.clone()], context.clock.now_ms()));
+        context.world.remember(state::key_of(saved), value).await;
         *self.shown.write() = shown;
+        keeping.kept(start_ns, context.clock.monotonic_ns());
+    }
+}
+
+/// When the state of a group is kept while its rules are evaluated: before the first one tells anybody, and
+/// then again when as much time has passed as keeping takes. A storm of alerts is told before it is shown
+/// rather than late.
+#[derive(Debug, Default)]
+struct Keeping {
+    has_changed: bool,
+    next_ns: u64,
+}
+
+impl Keeping {
+    fn is_due(&self, now_ns: u64) -> bool {
+        self.has_changed && now_ns >= self.next_ns
+    }
+
+    fn kept(&mut self, start_ns: u64, end_ns: u64) {
+        self.has_changed = false;
+        self.next_ns = end_ns.saturating_add(end_ns.saturating_sub(start_ns));
     }
 }
 
