@@ -8,6 +8,10 @@ use prometheus_client::registry::Registry;
 
 type OutcomeLabels = [(&'static str, &'static str); 1];
 
+/// How a notification can end, and what happens to it before.
+const OUTCOMES: [&str; 6] =
+    ["delivered", "refused", "retried", "expired", "dropped", "receiver_gone"];
+
 /// The room's own metrics.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -27,9 +31,13 @@ impl Metrics {
     /// Registers the metrics and returns the handles to them.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
+        // A counter that first appears with 1 has not grown, as far as `increase` knows.
+        for outcome in OUTCOMES {
+            drop(metrics.notifications.get_or_create(&[("outcome", outcome)]));
+        }
         registry.register(
             "commonwatch_notify_notifications",
-            "Notifications, by outcome: delivered, refused, retried, expired or dropped",
+            "Notifications, by outcome: delivered, refused, retried, expired, dropped or receiver_gone",
             metrics.notifications.clone(),
         );
         registry.register(
@@ -81,6 +89,7 @@ impl Metrics {
     }
 
     pub(super) fn ended(&self, outcome: &'static str) {
+        debug_assert!(OUTCOMES.contains(&outcome), "{outcome} is in no list of outcomes");
         self.notifications.get_or_create(&[("outcome", outcome)]).inc();
     }
 

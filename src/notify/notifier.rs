@@ -129,6 +129,7 @@ impl Notifier {
             Some(desk) => desk.outbox.restore(entry),
             None => {
                 info!(receiver = entry.desk, "nobody of this name is told any more");
+                self.parts.metrics.ended("receiver_gone");
                 self.unsaved.insert(entry_key(&entry), None);
                 self.give_up(&entry, "receiver_gone");
             }

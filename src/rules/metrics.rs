@@ -24,6 +24,10 @@ impl Metrics {
     /// Registers the metrics and returns the handles to them.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
+        // A counter that first appears with 1 has not grown, as far as `increase` knows.
+        for outcome in ["ok", "failed"] {
+            drop(metrics.evaluations.get_or_create(&[("outcome", outcome)]));
+        }
         registry.register(
             "commonwatch_rules_evaluations",
             "Rules evaluated, by outcome: ok or failed",
