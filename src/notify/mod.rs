@@ -6,8 +6,8 @@
 //! that stays the same for one transition.
 //!
 //! `policy` is the checked configuration, `dispatch` decides what is told when and `outbox` what is
-//! tried when; all are pure. `payload` and `said` write the bodies, `connect` and `send` speak HTTP, `mail` SMTP, and mind
-//! where to, `ledger` remembers what was done and why, `notifier` ties them to a clock and a
+//! tried when; all are pure. `payload` and `said` write the bodies, `connect`, `tls` and `send` speak HTTP, `mail` SMTP,
+//! and mind where to, `ledger` remembers what was done and why, `notifier` ties them to a clock and a
 //! [`Store`]. Where the store keeps its bytes is the caller's business.
 
 mod address;
@@ -33,6 +33,7 @@ mod secret;
 mod send;
 mod sign;
 mod target;
+mod tls;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -42,6 +43,8 @@ pub(crate) mod testing;
 mod tests;
 #[cfg(test)]
 mod tests_receivers;
+#[cfg(test)]
+mod tests_tls;
 
 use async_trait::async_trait;
 
@@ -52,7 +55,7 @@ pub use allowed::{AllowedTarget, AllowedTargetError};
 pub use config::{Config, Format};
 pub use dispatch::{
     AlertStatus, AlertView, AlertsFilter, GroupView, HeldBack, Silence, SilenceDef, SilenceMatcher,
-    SilenceState,
+    SilenceState, receiver_fits,
 };
 pub use file::{FILE_BYTES_MAX, Mistake};
 pub use handle::{Handle, Inbox, PostedAlert, Sees};

@@ -105,6 +105,8 @@ pub struct RouteView {
     pub route: String,
     /// Whom it tells.
     pub receiver: String,
+    /// In which ways; none: nobody hears of it.
+    pub ways: Vec<String>,
     /// The labels of the alert's group.
     pub group: Labels,
     /// How long a new group waits.
@@ -206,6 +208,7 @@ impl Policy {
             RouteView {
                 route: self.route_key(idx),
                 receiver: route.receiver.clone(),
+                ways: self.ways_of(&route.receiver),
                 group: route.group_by.of(labels),
                 group_wait_ms: route.timing.wait_ms,
                 group_interval_ms: route.timing.interval_ms,
@@ -214,6 +217,13 @@ impl Policy {
             }
         };
         self.routes_of(labels).into_iter().map(view).collect()
+    }
+
+    /// Returns the ways in which a receiver is told, by the names of their queues.
+    fn ways_of(&self, receiver: &str) -> Vec<String> {
+        let of = self.receivers.get(receiver);
+        let all = of.iter().flat_map(|one| &one.integrations);
+        all.map(|integration| desk_name(receiver, integration)).collect()
     }
 
     /// Returns the names of receivers that an alert goes to.

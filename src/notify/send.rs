@@ -9,7 +9,7 @@ use chrono::DateTime;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 
@@ -20,6 +20,7 @@ use super::connect::CheckedConnector;
 use super::mail;
 use super::sign::Signer;
 use super::target::{Speech, Target};
+use super::tls::Tls;
 
 /// How long one attempt may take, resolving and connecting included.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -98,6 +99,21 @@ impl WebhookSender {
         Self { policy, client, signer, clock }
     }
 
+    /// Returns a client for a receiver with authorities or a certificate of its own; its connection serves
+    /// one attempt.
+    fn client_with(&self, tls: &Tls) -> Client<HttpsConnector<CheckedConnector>, Full<Bytes>> {
+        let (config, server_name) = tls.for_client();
+        let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http();
+        let connector = match server_name {
+            Some(name) => connector.with_server_name_resolver(FixedServerNameResolver::new(name)),
+            None => connector,
+        };
+        let checked = CheckedConnector { policy: self.policy.clone() };
+        Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(0)
+            .build(connector.enable_http1().wrap_connector(checked))
+    }
+
     async fn attempt(&self, delivery: &Delivery) -> Outcome {
         if let Speech::Email(email) = &delivery.target.speech {
             return match serde_json::from_str(&delivery.body) {
@@ -109,7 +125,8 @@ impl WebhookSender {
             Ok(request) => request,
             Err(error) => return failed(format!("cannot make a request of it: {error}")),
         };
-        match self.client.request(request).await {
+        let client = delivery.target.http.tls.as_ref().map(|tls| self.client_with(tls));
+        match client.as_ref().unwrap_or(&self.client).request(request).await {
             Ok(response) => {
                 let (head, body) = response.into_parts();
                 drop(Limited::new(body, ANSWER_BYTES_MAX).collect().await);

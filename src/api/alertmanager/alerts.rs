@@ -61,6 +61,7 @@ fn filter(params: &Params) -> Result<AlertsFilter, AmError> {
         inhibited: flag(params, "inhibited", true)?,
         muted: flag(params, "muted", true)?,
         receiver: receiver.transpose()?,
+        receiver_matchers: answer::matchers(params, "receiver_matchers")?,
     })
 }
 

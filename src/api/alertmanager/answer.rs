@@ -56,8 +56,13 @@ pub(super) fn read_time(text: &str) -> Result<Option<i64>, String> {
 
 /// Reads all `filter` parameters, all of which must hold.
 pub(super) fn filters(params: &Params) -> Result<Vec<Matcher>, AmError> {
+    matchers(params, "filter")
+}
+
+/// Reads all matchers of a parameter, all of which must hold.
+pub(super) fn matchers(params: &Params, name: &str) -> Result<Vec<Matcher>, AmError> {
     let mut matchers = Vec::new();
-    for text in params.all("filter") {
+    for text in params.all(name) {
         let read = parse_matchers(text);
         let read = read.map_err(|error| format!("bad matcher format: {error}"));
         matchers.extend(read.map_err(|error| AmError::new(Kind::BadInput, error))?);

@@ -19,6 +19,7 @@ use crate::notify::Sees;
 use crate::query::may_see;
 
 pub(super) fn add(routes: &mut Routes) {
+    routes.get("/am/metrics", Need::Metrics, status::metrics);
     routes.get("/am/api/v2/status", Need::Metrics, status::status);
     routes.get("/am/api/v2/receivers", Need::Metrics, status::receivers);
     routes.get("/am/api/v2/alerts", Need::Metrics, alerts::list);

@@ -122,6 +122,9 @@ async fn filters_narrow_what_is_shown() {
         ("?filter=%7Balertname%3D~%22A%7CC%22%7D", vec!["A", "C"]),
         ("?receiver=web.*", vec!["A", "B", "C"]),
         ("?receiver=web", vec![]),
+        ("?receiver_matchers=name%3D~%22web.%2A%22", vec!["A", "B", "C"]),
+        ("?receiver_matchers=name%21%3Dwebhook", vec![]),
+        ("?receiver_matchers=team%3Dheart", vec![]),
         ("?active=false", vec![]),
     ] {
         assert_eq!(
@@ -252,6 +255,8 @@ async fn the_status_says_what_grafana_looks_for() {
     assert!(status["cluster"]["peers"].is_array() && status["uptime"].is_string());
     assert!(status["config"]["original"].as_str().unwrap().contains("receiver: webhook"));
     assert_eq!(bench.get("the-viewer", "receivers").await, json!([{ "name": "webhook" }]));
+    let others = "receivers?receiver_matchers=name%21%3Dwebhook";
+    assert_eq!(bench.get("the-viewer", others).await, json!([]));
     let wrong_flavour = Request::get("/alertmanager/api/v2/status")
         .header("authorization", "Bearer token-of-the-admin");
     let answer = send(bench.0.clone(), wrong_flavour.body(Body::empty()).unwrap()).await;

@@ -43,7 +43,7 @@ use silences::Silences;
 pub use silences::{Silence, SilenceDef, SilenceMatcher, SilenceState};
 use storm::Storm;
 pub(super) use storm::StormLimits;
-pub use view::{AlertStatus, AlertView, AlertsFilter, GroupView};
+pub use view::{AlertStatus, AlertView, AlertsFilter, GroupView, receiver_fits};
 
 /// The most of everything that is remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

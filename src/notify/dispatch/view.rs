@@ -70,6 +70,8 @@ pub struct AlertsFilter {
     pub muted: bool,
     /// The receiver's name must match it.
     pub receiver: Option<regex::Regex>,
+    /// All of them must hold for the receiver, whose one label is its `name`.
+    pub receiver_matchers: Vec<Matcher>,
 }
 
 impl AlertsFilter {
@@ -80,6 +82,7 @@ impl AlertsFilter {
 
     fn wants_receiver(&self, name: &str) -> bool {
         self.receiver.as_ref().is_none_or(|pattern| pattern.is_match(name))
+            && receiver_fits(&self.receiver_matchers, name)
     }
 
     fn wants(&self, alert: &AlertView) -> bool {
@@ -89,6 +92,11 @@ impl AlertsFilter {
             && (self.inhibited || status.inhibited_by.is_empty())
             && all_match(&self.matchers, |name| alert.event.labels.get(name))
     }
+}
+
+/// Returns whether a receiver fits all matchers; its one label is its `name`.
+pub fn receiver_fits(matchers: &[Matcher], receiver: &str) -> bool {
+    all_match(matchers, |name| (name == "name").then_some(receiver))
 }
 
 impl Dispatcher {

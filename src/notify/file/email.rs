@@ -4,11 +4,13 @@ use super::fields::Fields;
 use super::kinds::{pairs, parsed_text, said};
 use super::node::Node;
 use super::receivers::Global;
+use super::tls;
 use crate::notify::http::HttpOptions;
-use crate::notify::mail::{Email, Login, Relay, Tls, addresses};
+use crate::notify::mail::{Email, Login, Relay, addresses};
 use crate::notify::policy::Integration;
 use crate::notify::secret::{SecretText, SecretUrl};
 use crate::notify::target::{Speech, Target};
+use crate::notify::tls::{Said, Tls};
 
 /// What `global` says of mail.
 #[derive(Debug, Clone, Default)]
@@ -36,7 +38,7 @@ pub(super) fn smtp(global: &Fields<'_, '_>) -> Smtp {
         identity: text("smtp_auth_identity"),
         needs_tls: flag("smtp_require_tls"),
         is_implicit: flag("smtp_force_implicit_tls"),
-        tls: tls(global, "smtp_tls_config"),
+        tls: tls::read(global, "smtp_tls_config"),
     }
 }
 
@@ -146,8 +148,8 @@ fn relay(fields: &Fields<'_, '_>, global: &Smtp) -> Option<Relay> {
     let needs_tls = fields.bool("require_tls", global.needs_tls.unwrap_or(true));
     let is_implicit =
         fields.bool("force_implicit_tls", global.is_implicit.unwrap_or(port == Some(465)));
-    let tls = tls(fields, "tls_config").or(global.tls.clone());
-    let tls = tls.or_else(|| Tls::new(None, None).ok())?;
+    let tls = tls::read(fields, "tls_config").or(global.tls.clone());
+    let tls = tls.or_else(|| Tls::new(Said::default()).ok())?;
     Some(Relay {
         host: host?.to_owned(),
         port: port?,
@@ -157,29 +159,4 @@ fn relay(fields: &Fields<'_, '_>, global: &Smtp) -> Option<Relay> {
         is_implicit,
         tls,
     })
-}
-
-/// Reads whom to trust: `ca`, `ca_file` and `server_name`.
-fn tls(parent: &Fields<'_, '_>, key: &'static str) -> Option<Tls> {
-    let node = parent.get(key)?;
-    let fields = Fields::of(parent.reading, format!("{}: `{key}`", parent.what), node);
-    if fields.bool("insecure_skip_verify", false) {
-        fields.wrong("insecure_skip_verify", "is not supported: name the authority in `ca_file`");
-    }
-    for key in ["cert", "cert_file", "key", "key_file"] {
-        fields.refuse(key, "we show no certificate of our own: use auth_password");
-    }
-    match fields.text("min_version") {
-        None | Some("TLS12" | "TLS13") => {}
-        Some(other) => fields.wrong("min_version", format!("`{other}`: TLS12 is the oldest")),
-    }
-    fields.get("max_version");
-    let authority = fields.text_or_file("ca", "ca_file");
-    let server_name = fields.text("server_name").map(str::to_owned);
-    let tls = Tls::new(authority, server_name);
-    if let Err(reason) = &tls {
-        fields.wrong("ca_file", reason);
-    }
-    fields.finish();
-    tls.ok()
 }

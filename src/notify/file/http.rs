@@ -5,6 +5,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::fields::Fields;
 use super::node::{Node, Value};
+use super::tls;
 use crate::notify::http::HttpOptions;
 use crate::notify::secret::SecretText;
 
@@ -38,10 +39,10 @@ pub(super) fn read(parent: &Fields<'_, '_>, node: &Node) -> HttpOptions {
             .wrong("proxy_from_environment", "is not supported: we connect to the receiver itself");
     }
     fields.refuse("oauth2", "use `authorization` with a token, or a receiver that takes one");
-    tls(&fields);
+    let tls = tls::read(&fields, "tls_config");
     let headers = headers(&fields);
     fields.finish();
-    HttpOptions { authorization: given.into_iter().next().map(SecretText::new), headers }
+    HttpOptions { authorization: given.into_iter().next().map(SecretText::new), headers, tls }
 }
 
 fn basic(parent: &Fields<'_, '_>) -> Option<String> {
@@ -77,23 +78,6 @@ fn valid(fields: &Fields<'_, '_>, key: &str, value: String) -> Option<String> {
         return None;
     }
     Some(value)
-}
-
-fn tls(parent: &Fields<'_, '_>) {
-    let Some(node) = parent.get("tls_config") else { return };
-    let fields = Fields::of(parent.reading, "`tls_config`", node);
-    if fields.bool("insecure_skip_verify", false) {
-        fields.wrong("insecure_skip_verify", "is not supported: certificates are always checked");
-    }
-    for key in ["ca", "ca_file", "cert", "cert_file", "key", "key_file", "server_name"] {
-        fields.refuse(key, "receivers are checked against the public authorities");
-    }
-    match fields.text("min_version") {
-        None | Some("TLS12" | "TLS13") => {}
-        Some(other) => fields.wrong("min_version", format!("`{other}`: TLS12 is the oldest")),
-    }
-    fields.get("max_version");
-    fields.finish();
 }
 
 /// `http_headers: {Name: {values: […], secrets: […], files: […]}}`

@@ -9,7 +9,7 @@ use super::http;
 use super::node::{Node, Value};
 use super::receivers::{Global, parsed};
 use crate::notify::policy::Integration;
-use crate::notify::said::{Opsgenie, PagerDuty, Slack, Text};
+use crate::notify::said::{Opsgenie, PagerDuty, Responder, Slack, SlackAction, SlackField, Text};
 use crate::notify::secret::SecretText;
 use crate::notify::target::{Speech, Target};
 
@@ -42,9 +42,11 @@ pub(super) fn slack(
         image_url: said("image_url"),
         thumb_url: said("thumb_url"),
         link_names: fields.bool("link_names", false),
+        fields: slack_fields(&fields, global),
+        actions: slack_actions(&fields, global),
+        markup_in: fields.texts("mrkdwn_in").into_iter().map(str::to_owned).collect(),
     };
-    fields.bool("short_fields", false);
-    for key in ["fields", "actions", "mrkdwn_in", "app_token", "app_token_file", "message_text"] {
+    for key in ["app_token", "app_token_file", "message_text"] {
         fields.refuse(key, "leave it out, or use a webhook");
     }
     let send_resolved = fields.bool("send_resolved", false);
@@ -55,6 +57,83 @@ pub(super) fn slack(
     fields.finish();
     let target = Target { url: url?, http, speech: Speech::Slack(Box::new(slack)) };
     Some(Integration { target, idx, send_resolved, timeout: None })
+}
+
+fn slack_fields(slack: &Fields<'_, '_>, global: &Global) -> Vec<SlackField> {
+    let usual = slack.bool("short_fields", false);
+    let one = |node| {
+        let fields = Fields::of(slack.reading, format!("{}: a field", slack.what), node);
+        let field = SlackField {
+            title: needed(&fields, global, "title"),
+            value: needed(&fields, global, "value"),
+            is_short: fields.bool("short", usual),
+        };
+        fields.finish();
+        field
+    };
+    slack.list("fields").iter().map(one).collect()
+}
+
+fn slack_actions(slack: &Fields<'_, '_>, global: &Global) -> Vec<SlackAction> {
+    let one = |node| {
+        let fields = Fields::of(slack.reading, format!("{}: an action", slack.what), node);
+        let said = |key| (key, said(&fields, global, key));
+        let mut texts = vec![
+            ("type", needed(&fields, global, "type")),
+            ("text", needed(&fields, global, "text")),
+            said("style"),
+        ];
+        let (url, rest) = (said("url"), [said("name"), said("value")]);
+        let confirm = fields.get("confirm").map(|node| confirmation(slack, global, node));
+        let leads = url.1.is_some();
+        match leads {
+            // A button that leads somewhere asks and sends nothing.
+            true => texts.push(url),
+            false if rest[0].1.is_some() => texts.extend(rest),
+            false => fields.wrong("url", "is missing: an action has a url or a name"),
+        }
+        fields.finish();
+        SlackAction { texts, confirm: confirm.filter(|_| !leads) }
+    };
+    slack.list("actions").iter().map(one).collect()
+}
+
+fn confirmation(
+    slack: &Fields<'_, '_>,
+    global: &Global,
+    node: &Node,
+) -> Vec<(&'static str, Option<Text>)> {
+    let fields = Fields::of(slack.reading, format!("{}: `confirm`", slack.what), node);
+    let optional =
+        ["title", "ok_text", "dismiss_text"].map(|key| (key, said(&fields, global, key)));
+    let mut texts = vec![("text", needed(&fields, global, "text"))];
+    texts.extend(optional);
+    fields.finish();
+    texts
+}
+
+/// Returns a text that must be there.
+fn needed(fields: &Fields<'_, '_>, global: &Global, key: &'static str) -> Option<Text> {
+    if fields.text(key).is_none_or(str::is_empty) {
+        fields.wrong(key, "is missing");
+    }
+    said(fields, global, key)
+}
+
+/// Reads a list of mappings that have no other keys than these.
+fn texts_of(
+    parent: &Fields<'_, '_>,
+    global: &Global,
+    list: &'static str,
+    keys: &[&'static str],
+) -> Vec<Vec<(&'static str, Option<Text>)>> {
+    let one = |node| {
+        let fields = Fields::of(parent.reading, format!("{}: `{list}`", parent.what), node);
+        let texts = keys.iter().map(|key| (*key, said(&fields, global, key))).collect();
+        fields.finish();
+        texts
+    };
+    parent.list(list).iter().map(one).collect()
 }
 
 pub(super) fn pagerduty(
@@ -68,9 +147,6 @@ pub(super) fn pagerduty(
     let routing_key = fields.text_or_file("routing_key", "routing_key_file");
     for key in ["service_key", "service_key_file"] {
         fields.refuse(key, "that is version 1 of PagerDuty's events; use `routing_key`");
-    }
-    for key in ["images", "links"] {
-        fields.refuse(key, "leave it out, or use a webhook");
     }
     if routing_key.is_none() {
         fields.wrong("routing_key", "is missing");
@@ -87,6 +163,9 @@ pub(super) fn pagerduty(
         class: said("class"),
         component: said("component"),
         group: said("group"),
+        source: said("source"),
+        images: texts_of(&fields, global, "images", &["src", "alt", "href"]),
+        links: texts_of(&fields, global, "links", &["href", "text"]),
         details: details(&fields, global),
     };
     let send_resolved = fields.bool("send_resolved", true);
@@ -110,9 +189,6 @@ pub(super) fn opsgenie(
     }
     let url = fields.text("api_url").or(global.opsgenie_url.as_deref()).unwrap_or(OPSGENIE_URL);
     let url = parsed(&fields, "api_url", url);
-    for key in ["responders", "actions"] {
-        fields.refuse(key, "leave it out, or use a webhook");
-    }
     if fields.bool("update_alerts", false) {
         fields.wrong("update_alerts", "is not supported: an alert is made once and closed once");
     }
@@ -125,12 +201,44 @@ pub(super) fn opsgenie(
         priority: said("priority"),
         entity: said("entity"),
         tags: said("tags"),
+        actions: said("actions"),
+        responders: fields
+            .list("responders")
+            .iter()
+            .map(|node| responder(&fields, global, node))
+            .collect(),
         details: details(&fields, global),
     };
     let send_resolved = fields.bool("send_resolved", true);
     fields.finish();
     let target = Target { url: url?, http, speech: Speech::Opsgenie(Box::new(opsgenie)) };
     Some(Integration { target, idx, send_resolved, timeout: None })
+}
+
+/// The kinds of responders.
+const RESPONDERS: [&str; 5] = ["team", "teams", "user", "escalation", "schedule"];
+
+fn responder(opsgenie: &Fields<'_, '_>, global: &Global, node: &Node) -> Responder {
+    let fields = Fields::of(opsgenie.reading, format!("{}: a responder", opsgenie.what), node);
+    let said = |key| said(&fields, global, key);
+    let responder = Responder {
+        id: said("id"),
+        name: said("name"),
+        username: said("username"),
+        kind: said("type"),
+    };
+    if responder.id.is_none() && responder.name.is_none() && responder.username.is_none() {
+        fields.wrong("name", "is missing: a responder has an id, a name or a username");
+    }
+    match fields.text("type") {
+        Some(kind) if kind.contains("{{") || RESPONDERS.contains(&kind) => {}
+        other => {
+            let other = other.unwrap_or_default();
+            fields.wrong("type", format!("`{other}` is none of {}", RESPONDERS.join(", ")));
+        }
+    }
+    fields.finish();
+    responder
 }
 
 /// Returns a text that somebody wrote, plain or a template.

@@ -13,6 +13,7 @@ mod kinds;
 mod node;
 mod receivers;
 mod routes;
+mod tls;
 
 #[cfg(test)]
 mod tests;

@@ -166,6 +166,7 @@ const MASK: &str = "<secret>";
 /// Keys whose values nobody is shown, beside all that end in `_password`, `_secret` or `_key`.
 const SECRETS: &[&str] = &[
     "password",
+    "key",
     "credentials",
     "bearer_token",
     "client_secret",

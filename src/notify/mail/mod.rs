@@ -8,7 +8,6 @@
 mod address;
 mod compose;
 mod dialog;
-mod tls;
 
 #[cfg(test)]
 mod tests;
@@ -25,7 +24,6 @@ use dialog::{Dialog, Ended};
 
 pub(super) use address::addresses;
 pub(super) use compose::{Letter, Texts, compose};
-pub(super) use tls::Tls;
 
 /// The longest wait for the relay's farewell, once it has taken the message.
 const QUIT_WITHIN: Duration = Duration::from_secs(2);
@@ -42,7 +40,7 @@ pub(super) struct Relay {
     pub(super) needs_tls: bool,
     /// TLS from the first byte on, as at port 465.
     pub(super) is_implicit: bool,
-    pub(super) tls: Tls,
+    pub(super) tls: super::tls::Tls,
 }
 
 /// Who we say we are.

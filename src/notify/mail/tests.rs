@@ -13,6 +13,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::*;
 use crate::base::tasks::spawn_detached;
+use crate::notify::tls::{Said, Tls};
 
 /// How the relay behaves.
 #[derive(Debug, Clone, Copy, Default)]
@@ -134,7 +135,12 @@ fn relay_at(port: u16, manners: Manners) -> Relay {
         }),
         needs_tls: manners.offers_tls,
         is_implicit: manners.is_implicit,
-        tls: Tls::new(Some(authority), Some("localhost".to_owned())).unwrap(),
+        tls: Tls::new(Said {
+            authority: Some(authority),
+            server_name: Some("localhost".to_owned()),
+            own: None,
+        })
+        .unwrap(),
     }
 }
 

@@ -19,9 +19,9 @@ use std::collections::BTreeMap;
 
 use tracing::warn;
 
-pub(super) use opsgenie::Opsgenie;
+pub(super) use opsgenie::{Opsgenie, Responder};
 pub(super) use pagerduty::PagerDuty;
-pub(super) use slack::Slack;
+pub(super) use slack::{Slack, SlackAction, SlackField};
 pub(super) use text::{Library, Text};
 pub(super) use words::Words;
 

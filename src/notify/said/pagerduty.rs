@@ -23,6 +23,11 @@ pub(in crate::notify) struct PagerDuty {
     pub(in crate::notify) class: Said,
     pub(in crate::notify) component: Said,
     pub(in crate::notify) group: Said,
+    /// What is said to be affected; none: the client.
+    pub(in crate::notify) source: Said,
+    /// Pictures and links: texts by PagerDuty's names, the first of which must not be empty.
+    pub(in crate::notify) images: Vec<Vec<(&'static str, Said)>>,
+    pub(in crate::notify) links: Vec<Vec<(&'static str, Said)>>,
     /// Further details.
     pub(in crate::notify) details: BTreeMap<String, Text>,
 }
@@ -33,7 +38,7 @@ impl PagerDuty {
         let mut payload = Map::new();
         let summary = cut(prose(&self.description, words, || words.subject()), SUMMARY_CHARS_MAX);
         payload.insert("summary".to_owned(), json!(summary));
-        payload.insert("source".to_owned(), json!(client));
+        payload.insert("source".to_owned(), json!(or(&self.source, words, || client.clone())));
         payload
             .insert("severity".to_owned(), json!(or(&self.severity, words, || "error".to_owned())));
         let optional =
@@ -43,7 +48,7 @@ impl PagerDuty {
             payload.extend(said.map(|text| (name.to_owned(), Value::String(text))));
         }
         payload.insert("custom_details".to_owned(), json!(self.all_details(words)));
-        let body = json!({
+        let mut body = json!({
             "routing_key": self.routing_key.reveal(),
             "dedup_key": words.key(),
             "event_action": if words.is_firing() { "trigger" } else { "resolve" },
@@ -51,6 +56,12 @@ impl PagerDuty {
             "client": client,
             "client_url": or(&self.client_url, words, || words.url()),
         });
+        for (name, all) in [("images", &self.images), ("links", &self.links)] {
+            let all: Vec<Value> = all.iter().filter_map(|one| shown(one, words)).collect();
+            if !all.is_empty() {
+                body[name] = Value::Array(all);
+            }
+        }
         Message::here(body.to_string())
     }
 
@@ -64,4 +75,14 @@ impl PagerDuty {
         details.extend(said_pairs(&self.details, words));
         details
     }
+}
+
+/// Returns a picture or a link, unless it leads nowhere.
+fn shown(texts: &[(&'static str, Said)], words: &Words<'_>) -> Option<Value> {
+    let said: Map<String, Value> = texts
+        .iter()
+        .map(|(name, said)| ((*name).to_owned(), json!(or(said, words, String::new))))
+        .collect();
+    let (first, _) = texts.first()?;
+    (said[*first] != json!("")).then_some(Value::Object(said))
 }

@@ -26,6 +26,54 @@ pub(in crate::notify) struct Slack {
     pub(in crate::notify) image_url: Said,
     pub(in crate::notify) thumb_url: Said,
     pub(in crate::notify) link_names: bool,
+    pub(in crate::notify) fields: Vec<SlackField>,
+    pub(in crate::notify) actions: Vec<SlackAction>,
+    /// In which texts Slack reads its markup; empty: the usual ones.
+    pub(in crate::notify) markup_in: Vec<String>,
+}
+
+/// A name and a value beside others.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::notify) struct SlackField {
+    pub(in crate::notify) title: Said,
+    pub(in crate::notify) value: Said,
+    /// Whether it shares its line with others.
+    pub(in crate::notify) is_short: bool,
+}
+
+/// A button: its texts by Slack's names, and what it asks before it acts.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::notify) struct SlackAction {
+    pub(in crate::notify) texts: Vec<(&'static str, Said)>,
+    pub(in crate::notify) confirm: Option<Vec<(&'static str, Said)>>,
+}
+
+impl SlackField {
+    fn said(&self, words: &Words<'_>) -> Value {
+        let text = |said| prose(said, words, String::new);
+        json!({ "title": text(&self.title), "value": text(&self.value), "short": self.is_short })
+    }
+}
+
+impl SlackAction {
+    fn said(&self, words: &Words<'_>) -> Value {
+        let mut action = texts(&self.texts, words);
+        if let Some(confirm) = &self.confirm {
+            let mut confirm = texts(confirm, words);
+            // The one text that is there even when it is empty.
+            confirm.entry("text").or_insert_with(|| json!(""));
+            action.insert("confirm".to_owned(), Value::Object(confirm));
+        }
+        Value::Object(action)
+    }
+}
+
+fn texts(all: &[(&'static str, Said)], words: &Words<'_>) -> Map<String, Value> {
+    let said = |(name, said): &(&'static str, Said)| {
+        let text = or(said, words, String::new);
+        (!text.is_empty()).then(|| ((*name).to_owned(), Value::String(text)))
+    };
+    all.iter().filter_map(said).collect()
 }
 
 impl Slack {
@@ -51,7 +99,16 @@ impl Slack {
         attachment
             .insert("callback_id".to_owned(), json!(or(&self.callback_id, words, String::new)));
         attachment.insert("footer".to_owned(), json!(prose(&self.footer, words, String::new)));
-        attachment.insert("mrkdwn_in".to_owned(), json!(["fallback", "pretext", "text"]));
+        let list = |all: Vec<Value>| (!all.is_empty()).then_some(Value::Array(all));
+        let fields = list(self.fields.iter().map(|one| one.said(words)).collect());
+        let actions = list(self.actions.iter().map(|one| one.said(words)).collect());
+        attachment.extend(fields.map(|all| ("fields".to_owned(), all)));
+        attachment.extend(actions.map(|all| ("actions".to_owned(), all)));
+        let markup_in = match self.markup_in.is_empty() {
+            true => json!(["fallback", "pretext", "text"]),
+            false => json!(self.markup_in),
+        };
+        attachment.insert("mrkdwn_in".to_owned(), markup_in);
         let mut body = Map::new();
         let mut optional = |name: &str, value: String| {
             if !value.is_empty() {

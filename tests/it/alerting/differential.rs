@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{alert, amtool, ask};
+use super::{alert, alertmanager, amtool, ask};
 use crate::support::Setup;
-use crate::support::http::{self, Request};
-use crate::support::programs::{Program, free_port};
+use crate::support::http::Request;
 use crate::support::sink::Sink;
 use crate::support::wait::{PATIENCE, pause, until};
 
@@ -80,16 +79,41 @@ receivers:
         color: '{{ if eq .Status "firing" }}warning{{ else }}#439FE0{{ end }}'
         title_link: '{{ template "__alertmanagerURL" . }}'
         footer: '{{ printf "%-5s|%q|%v" .Receiver .GroupLabels.alertname (index .Alerts 0).Status }}'
+        mrkdwn_in: [text]
+        short_fields: true
+        fields:
+          - { title: commons, value: '{{ .CommonLabels.commons }}' }
+          - { title: '{{ .Status }}', value: 'of <{{ len .Alerts }}>', short: false }
+        actions:
+          - { type: button, text: 'Runbook {{ .Status }}', url: 'http://r/{{ .GroupLabels.alertname }}', name: no, value: no }
+          - type: button
+            text: ack
+            name: ack
+            value: '{{ .CommonLabels.commons }}'
+            style: '{{ if eq .Status "firing" }}danger{{ end }}'
+            confirm: { text: sure?, title: '{{ .Receiver }}', ok_text: 'yes' }
     pagerduty_configs:
       - url: 'SINK/pagerduty'
         routing_key: key
         severity: critical
         details: { team: heart }
+        images:
+          - { src: 'http://i/{{ .CommonLabels.commons }}.png', alt: a, href: 'http://h/' }
+          - { src: '{{ .CommonLabels.none }}', alt: nowhere }
+        links:
+          - { href: 'http://l/{{ .Status }}', text: 'the {{ .Receiver }}' }
+          - { text: nowhere }
     opsgenie_configs:
       - api_url: 'SINK/opsgenie/'
         api_key: key
         priority: P1
         tags: a,b
+        actions: 'restart,{{ .Status }}'
+        responders:
+          - { name: '{{ .CommonLabels.commons }}-team', type: team }
+          - { name: 'a,b', type: teams }
+          - { id: '4513', type: '{{ if eq .Status "firing" }}schedule{{ else }}user{{ end }}' }
+          - { username: x@example.com, type: user }
   - name: fence
     webhook_configs: [{ url: 'SINK' }]
   - name: quiet
@@ -213,22 +237,10 @@ fn alertmanager_and_we_tell_the_same_people_the_same() {
     std::fs::write(setup.home().join("theirs.yml"), CONFIG.replace("SINK", &theirs.url())).unwrap();
     std::fs::write(setup.home().join("own.tmpl"), TEMPLATES).unwrap();
     let server = setup.start();
-    let port = free_port();
-    let mut alertmanager = Program::start(
-        "prometheus-alertmanager",
-        setup.home(),
-        &[
-            "--config.file=theirs.yml".to_owned(),
-            "--storage.path=am-data".to_owned(),
-            format!("--web.listen-address=127.0.0.1:{port}"),
-            "--cluster.listen-address=".to_owned(),
-            "--web.external-url=http://theirs.example".to_owned(),
-            "--web.route-prefix=/".to_owned(),
-        ],
-    );
+    let (_alertmanager, their_address) = alertmanager(setup.home(), "theirs.yml");
     let theirs = Side {
         sink: theirs,
-        address: format!("127.0.0.1:{port}"),
+        address: their_address,
         base: "",
         external_url: "http://theirs.example".to_owned(),
     };
@@ -238,14 +250,6 @@ fn alertmanager_and_we_tell_the_same_people_the_same() {
         base: "/am",
         external_url: "http://ours.example".to_owned(),
     };
-    until("Alertmanager to be ready", PATIENCE, || {
-        alertmanager.check()?;
-        let answer = http::send(&theirs.address, &Request::get("/-/ready"));
-        answer.map_err(|error| error.to_string()).and_then(|answer| match answer.status {
-            200 => Ok(()),
-            status => Err(status.to_string()),
-        })
-    });
     let silences = [&theirs, &ours].map(|side| {
         let url = format!("http://{}{}", side.address, side.base);
         let add = ["silence", "add", "alertname=~Sil.*", "--author=a", "--comment=c", "-d", "1h"];

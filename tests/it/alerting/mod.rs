@@ -5,6 +5,7 @@ mod dark;
 mod differential;
 mod delivery;
 mod hindsight;
+mod karma;
 mod kept;
 mod kills;
 mod languages;
@@ -13,12 +14,14 @@ mod receivers;
 mod reload;
 mod scale;
 
+use std::path::Path;
 use std::process::Output;
 
 use serde_json::{Value, json};
 
 use crate::support::http::{self, Request};
-use crate::support::programs;
+use crate::support::programs::{self, Program, free_port};
+use crate::support::wait::{PATIENCE, until};
 
 /// Asks a server with a JSON body and returns the JSON of its answer.
 #[track_caller]
@@ -42,6 +45,30 @@ fn alert(name: &str, starts_at: &str, ends_at: Option<&str>) -> Value {
         alert["endsAt"] = json!(ends_at);
     }
     alert
+}
+
+/// Starts Debian's Alertmanager with a configuration file of a folder; returns it with its address.
+#[track_caller]
+fn alertmanager(folder: &Path, config: &str) -> (Program, String) {
+    let address = format!("127.0.0.1:{}", free_port());
+    let arguments = [
+        format!("--config.file={config}"),
+        "--storage.path=am-data".to_owned(),
+        format!("--web.listen-address={address}"),
+        "--cluster.listen-address=".to_owned(),
+        "--web.external-url=http://theirs.example".to_owned(),
+        "--web.route-prefix=/".to_owned(),
+    ];
+    let mut program = Program::start("prometheus-alertmanager", folder, &arguments);
+    until("Alertmanager to be ready", PATIENCE, || {
+        program.check()?;
+        let answer = http::send(&address, &Request::get("/-/ready"));
+        answer.map_err(|error| error.to_string()).and_then(|answer| match answer.status {
+            200 => Ok(()),
+            status => Err(status.to_string()),
+        })
+    });
+    (program, address)
 }
 
 /// Runs `amtool` against a server's base URL; returns what it printed.
