@@ -170,12 +170,13 @@ fn explain(args: &ExplainArgs, out: &mut dyn Write) -> Result<(), CliError> {
         let muted = route["mutedBy"].as_array().is_some_and(|by| !by.is_empty());
         let muted = if muted { ", muted now" } else { "" };
         let group = labels(&route["group"]);
-        writeln!(
-            out,
-            "  route {} tells {} by group {group}{muted}",
-            text(&route["route"]),
-            text(&route["receiver"])
-        )?;
+        let (name, receiver) = (text(&route["route"]), text(&route["receiver"]));
+        match route["ways"].as_array().is_some_and(Vec::is_empty) {
+            true => {
+                writeln!(out, "  route {name} tells nobody: {receiver} has no way of being told")?
+            }
+            false => writeln!(out, "  route {name} tells {receiver} by group {group}{muted}")?,
+        }
     }
     if !data["rule"].is_null() {
         write_rule(&data["rule"], out)?;

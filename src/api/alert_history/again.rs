@@ -95,12 +95,28 @@ impl Times {
 
 /// The values of one series, each with its time.
 #[derive(Debug, Clone, PartialEq)]
-struct Series {
-    labels: Labels,
-    points: Vec<(i64, f64)>,
+pub(super) struct Series {
+    pub(super) labels: Labels,
+    pub(super) points: Vec<(i64, f64)>,
 }
 
 impl Again<'_> {
+    /// Returns how far apart the rule's evaluations are.
+    #[expect(clippy::cast_possible_truncation, reason = "an interval is far below 2^53 ms")]
+    pub(super) fn interval_ms(&self) -> i64 {
+        ((self.group.interval * 1e3) as i64).max(1)
+    }
+
+    /// Returns until when is looked.
+    pub(super) fn end_ms(&self) -> i64 {
+        self.times.end_ms
+    }
+
+    /// Returns start, end and step of the moments that are looked at.
+    pub(super) fn moments(&self) -> (i64, i64, i64) {
+        self.times.of_interval(self.interval_ms(), MOMENTS_MAX)
+    }
+
     /// Asks what the rule yields, and what its comparison is fed.
     pub(super) async fn ask(self, api: &Api, grant: &Grant) -> Found {
         let asked = &self.rule.asked;
@@ -138,10 +154,9 @@ impl Again<'_> {
         asked: &Asked,
         found: &mut Found,
     ) -> Result<Vec<Series>, String> {
-        #[expect(clippy::cast_possible_truncation, reason = "an interval is far below 2^53 ms")]
-        let interval_ms = ((self.group.interval * 1e3) as i64).max(1);
+        let interval_ms = self.interval_ms();
         let offset_ms = self.group.query_offset_ms;
-        let (start_ms, end_ms, step_ms) = self.times.of_interval(interval_ms, MOMENTS_MAX);
+        let (start_ms, end_ms, step_ms) = self.moments();
         let range = (start_ms - offset_ms, end_ms - offset_ms, step_ms);
         let mut all = match asked.dialect {
             Dialect::Promql => promql_range(api, grant, asked, range).await?,
@@ -182,7 +197,7 @@ fn watched(asked: &Asked) -> Option<String> {
     promql::watched(&expr).map(|left| left.to_string())
 }
 
-async fn promql_range(
+pub(super) async fn promql_range(
     api: &Api,
     grant: &Grant,
     asked: &Asked,

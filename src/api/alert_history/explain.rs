@@ -16,15 +16,15 @@ use super::super::error::ApiError;
 use super::super::json::success_value;
 use super::super::params::Params;
 use super::super::{Api, alertmanager, time};
-use super::again::{Again, Found, Times};
-use super::kept::{FAILED, kept};
+use super::again::{Again, Times};
+use super::kept::kept;
 use super::records::{Wanted, read};
-use super::{KeptAlert, evidence, page, wanted};
+use super::{KeptAlert, evidence, page, wanted, why};
 use crate::base::Kind;
 use crate::model::{Grant, Labels};
 use crate::notify::{AlertView, AlertsFilter, fingerprint_text};
 use crate::query::{may_see, within};
-use crate::rules::{Dialect, GroupView, RuleKind, RuleView, RulesFilter};
+use crate::rules::{GroupView, RuleKind, RuleView, RulesFilter};
 
 /// How long before an alert's beginning is looked: what led to it.
 const LEAD_MS: i64 = 3_600_000;
@@ -207,7 +207,18 @@ async fn explain_rule(
     times: Times,
 ) -> Value {
     let rule = &narrowed(rule, grant, of);
-    let found = Again { group, rule, of, times }.ask(api, grant).await;
+    let again = Again { group, rule, of, times };
+    let found = again.ask(api, grant).await;
+    let silence = why::Silence {
+        rule,
+        found: &found,
+        lived: &match of {
+            None => why::lived(&again, api, grant).await,
+            Some(_) => Ok(Vec::new()),
+        },
+        // Of a time that is over, how the rule stands now says nothing.
+        is_past: of.is_none() && again.end_ms() + 2 * again.interval_ms() < api.clock.now_ms(),
+    };
     json!({
         "file": group.file,
         "group": group.name,
@@ -226,7 +237,7 @@ async fn explain_rule(
         "compared": found.compared,
         "comparedValues": found.compared_values,
         "unasked": found.unasked,
-        "why": why(rule, &found),
+        "why": silence.why(),
     })
 }
 
@@ -245,47 +256,4 @@ fn narrowed(rule: &RuleView, grant: &Grant, of: Option<&Labels>) -> RuleView {
         None => rule.overrides.retain(|one| sees(&one.commons)),
     }
     rule
-}
-
-/// Says in sentences why a rule is where it is.
-fn why(rule: &RuleView, found: &Found) -> Vec<String> {
-    let mut why = Vec::new();
-    if let Some(error) = &rule.last_error {
-        why.push(format!("{FAILED}{error}"));
-    }
-    if rule.health == "unknown" {
-        why.push("it has not been evaluated yet".to_owned());
-    }
-    let alerts = rule.alerts.as_deref().unwrap_or_default();
-    for alert in alerts {
-        let state = alert.state.as_str();
-        why.push(format!("{} is {state} since {}", alert.labels, alert.active_at));
-    }
-    if !alerts.is_empty() {
-        return why;
-    }
-    for one in &rule.overrides {
-        let own: Vec<String> =
-            one.own.iter().map(|(name, text)| format!("{name} {text}")).collect();
-        why.push(format!("for {} it has another {} ({})", one.commons, own.join(", "), one.place));
-    }
-    let n_of = |value: &Value| value.as_array().map_or(0, Vec::len);
-    match (n_of(&found.evaluations), n_of(&found.compared_values)) {
-        (0, 0) if found.compared.is_none() => why.push("its expression yields nothing".to_owned()),
-        (0, 0) => why.push(format!(
-            "what it watches yields nothing: {}",
-            match rule.language {
-                Dialect::Promql => "the metrics are not there, or their labels differ",
-                _ => "what it looks for is not there",
-            }
-        )),
-        (0, n) => why.push(format!(
-            "what it watches yields {n} series, none of which passes the comparison"
-        )),
-        (n, _) => why.push(format!(
-            "its expression yielded {n} series in this time, and yields none now, or not for as \
-             long as `for` asks"
-        )),
-    }
-    why
 }

@@ -9,6 +9,7 @@ mod explain;
 mod kept;
 mod page;
 mod records;
+mod why;
 
 use axum::Extension;
 use axum::extract::State;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::support::ask::array;
 use crate::support::http::Request;
 use crate::support::loki::push_json;
+use crate::support::server::binary;
 use crate::support::sink::Sink;
 use crate::support::wait::{PATIENCE, now_ms, now_ns, until};
 use crate::support::{Caller, Setup, otlp, remote_write};
@@ -114,6 +115,28 @@ fn an_alert_is_explained_when_everything_that_it_was_taken_from_is_gone() {
     assert_eq!(kept["routes"][0]["receiver"], "webhook");
     let page = admin.send(Request::get(path.as_str()).header("Accept", "text/html,*/*"));
     assert!(page.text().starts_with("<!DOCTYPE html>"), "{}", page.text());
+
+    // The same on the command line, by what the link says.
+    let part = |name: &str| {
+        let after = &path[path.find(name).unwrap() + name.len()..];
+        after.split('&').next().unwrap().to_owned()
+    };
+    let said = std::process::Command::new(binary())
+        .args(["alerts", "explain", &part("fingerprint="), "--started", &part("started=")])
+        .args(["--server", &format!("http://{}", server.addresses().http)])
+        .args(["--token", "token-of-admin-in"])
+        .output()
+        .unwrap();
+    let said = format!(
+        "{}{}",
+        String::from_utf8_lossy(&said.stdout),
+        String::from_utf8_lossy(&said.stderr)
+    );
+    for part in
+        ["Down{", "it watches", "cannot reach the database", "delivered, attempt 1", "kept at"]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
 
     let viewer = server.caller_with("token-of-viewer-in").get(&path).json();
     let seen = viewer["data"].to_string();
