@@ -2,10 +2,10 @@
 //!
 //! The whole chain runs on a clock that is moved through the past: rules with their `for`, then routes,
 //! groups and inhibition. Each expression is asked of a running server as a range, so the past is what
-//! the server has stored; results of recording rules are taken from there too, and silences of the
-//! time are not known any more.
+//! the server has stored. Results of recording rules are taken from there too where the server has the
+//! rules as they are tried, and made anew where it has not (`anew`). Silences of the time are not known any more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::json;
 
+use super::anew::Anew;
 use super::client::{Client, ServerArgs};
 use super::history::History;
 use super::rules::{formatted, read_policy};
@@ -57,11 +58,13 @@ pub(super) fn run(args: &BacktestArgs, out: &mut dyn Write) -> Result<(), CliErr
         Some(path) => policy(Some(path))?,
         None => Arc::clone(&new),
     };
-    let after = told(&args.files, new, &args.server, span)?;
+    let after = told(&args.files, new, &args.server, span, out)?;
     let before = match args.against.is_empty() && args.against_alerting.is_none() {
         true => Vec::new(),
-        false if args.against.is_empty() => told(&args.files, old, &args.server, span)?,
-        false => told(&args.against, old, &args.server, span)?,
+        false if args.against.is_empty() => {
+            told(&args.files, old, &args.server, span, &mut std::io::sink())?
+        }
+        false => told(&args.against, old, &args.server, span, out)?,
     };
     write_difference(&before, &after, &args.last, out)
 }
@@ -82,11 +85,23 @@ fn told(
     policy: Arc<Policy>,
     server: &ServerArgs,
     span: (i64, i64),
+    out: &mut dyn Write,
 ) -> Result<Vec<Replayed>, CliError> {
     let files = rules::read_files(patterns).map_err(|error| CliError::of(error.kind(), &error))?;
     let groups = rules::parse(&files, Defaults::from(&Config::default()), &formatted)
         .map_err(|error| CliError::failed(error.to_string()))?;
-    let world = Arc::new(History::new(&groups, Client::new(server)?, span.1));
+    let client = Client::new(server)?;
+    let anew = Anew::of(&groups, &client, span.1)?;
+    if let Some(anew) = &anew {
+        let names: Vec<&str> = anew.names().collect();
+        writeln!(
+            out,
+            "the server does not have these results as {} would make them: they are made anew: {}",
+            patterns.join(", "),
+            names.join(", ")
+        )?;
+    }
+    let world = Arc::new(History::new(&groups, client, span.1, anew));
     block_on(replay(groups, policy, world, span))
 }
 
@@ -146,7 +161,7 @@ pub(super) fn write_difference(
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
     let (old, new) = (counts(before), counts(after));
-    let keys: std::collections::BTreeSet<_> = old.keys().chain(new.keys()).collect();
+    let keys: BTreeSet<_> = old.keys().chain(new.keys()).collect();
     let number =
         |counts: &Counts, key: &(String, String)| json!(counts.get(key).copied().unwrap_or(0));
     let row = |key: &(String, String)| {
@@ -154,9 +169,37 @@ pub(super) fn write_difference(
     };
     let columns = ["receiver", "alert", "before", "after"].map(str::to_owned).to_vec();
     Table { columns, rows: keys.into_iter().map(row).collect() }.write_aligned(out)?;
-    let n_of = |told: &[Replayed]| told.iter().filter(|one| !one.firing.is_empty()).count();
-    writeln!(out, "{} notifications of the last {last} become {}", n_of(before), n_of(after))?;
+    for receiver in receivers(before, after) {
+        let of = |told| notifications(told, Some(&receiver));
+        let (was, is) = (of(before), of(after));
+        if was != is {
+            writeln!(out, "{receiver}: {}", in_words(was, is, last))?;
+        }
+    }
+    let of = |told| notifications(told, None);
+    writeln!(out, "{}", in_words(of(before), of(after), last))?;
     Ok(())
+}
+
+/// Returns who was told that something fires, sorted.
+fn receivers(before: &[Replayed], after: &[Replayed]) -> BTreeSet<String> {
+    let firing = before.iter().chain(after).filter(|one| !one.firing.is_empty());
+    firing.map(|one| one.receiver.clone()).collect()
+}
+
+/// Counts the notifications that something fires, of one receiver or of all.
+fn notifications(told: &[Replayed], of: Option<&String>) -> usize {
+    let is_meant = |one: &&Replayed| {
+        !one.firing.is_empty() && of.is_none_or(|receiver| *receiver == one.receiver)
+    };
+    told.iter().filter(is_meant).count()
+}
+
+fn in_words(was: usize, is: usize, last: &str) -> String {
+    match was {
+        1 => format!("1 notification of the last {last} becomes {is}"),
+        _ => format!("{was} notifications of the last {last} become {is}"),
+    }
 }
 
 #[cfg(test)]
@@ -180,6 +223,8 @@ mod tests {
             out.lines().map(|line| line.split_whitespace().collect()).collect();
         assert!(lines.contains(&vec!["a", "X", "2", "0"]), "{out}");
         assert!(lines.contains(&vec!["b", "X", "0", "1"]), "{out}");
-        assert!(out.ends_with("2 notifications of the last 1d become 1\n"), "{out}");
+        let said = "a: 2 notifications of the last 1d become 0\nb: 0 notifications of the last 1d \
+            become 1\n2 notifications of the last 1d become 1\n";
+        assert!(out.ends_with(said), "{out}");
     }
 }

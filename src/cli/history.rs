@@ -1,7 +1,8 @@
 //! The past as a running server has stored it: the world of rules that are tried on it.
 //!
 //! PromQL and LogQL are asked as ranges, thousands of moments at a time. TraceQL and SQL look at a
-//! window of their own and are asked for each evaluation. Nothing is stored and nobody is told.
+//! window of their own and are asked for each evaluation. What looks at the result of a recording rule that
+//! is new or changed is evaluated here (`anew`). Nothing is stored and nobody is told.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,6 +11,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::CliError;
+use super::anew::Anew;
 use super::ask::form;
 use super::backtest::STEP_MS_MAX;
 use super::client::{Answer, Client};
@@ -29,6 +31,7 @@ pub(super) struct History {
     ranges: tokio::sync::Mutex<HashMap<Asked, Range>>,
     fired: Mutex<Vec<AlertEvent>>,
     failed: Mutex<Option<String>>,
+    anew: Option<Anew>,
 }
 
 type Found = Vec<(Labels, f64)>;
@@ -40,7 +43,12 @@ struct Range {
 }
 
 impl History {
-    pub(super) fn new(groups: &[GroupDef], client: Client, end_ms: i64) -> Self {
+    pub(super) fn new(
+        groups: &[GroupDef],
+        client: Client,
+        end_ms: i64,
+        anew: Option<Anew>,
+    ) -> Self {
         let asked = groups.iter().flat_map(|group| {
             group.rules.iter().map(move |rule| (rule.asked().clone(), group.interval_ms))
         });
@@ -51,6 +59,7 @@ impl History {
             ranges: tokio::sync::Mutex::default(),
             fired: Mutex::default(),
             failed: Mutex::default(),
+            anew,
         }
     }
 
@@ -118,6 +127,11 @@ impl History {
         if matches!(question.dialect, Dialect::Traceql | Dialect::Sql) {
             return self.once(question, time_ms).await;
         }
+        if question.dialect == Dialect::Promql
+            && let Some(anew) = self.anew.as_ref().filter(|anew| anew.concerns(question.text))
+        {
+            return anew.ask(&self.client, question.text, time_ms).await;
+        }
         let asked = question.to_asked();
         let mut ranges = self.ranges.lock().await;
         if ranges.get(&asked).is_none_or(|range| range.end_ms < time_ms) {
@@ -133,7 +147,7 @@ impl History {
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Reads a matrix, as Prometheus and Loki write it alike.
-fn by_time(answer: &Value) -> BTreeMap<i64, Found> {
+pub(super) fn by_time(answer: &Value) -> BTreeMap<i64, Found> {
     let mut by_time: BTreeMap<i64, Found> = BTreeMap::new();
     for series in answer["data"]["result"].as_array().into_iter().flatten() {
         let labels = labels_of(&series["metric"]);
@@ -198,7 +212,7 @@ fn counted(answer: &Value) -> Found {
     series.filter_map(one).collect()
 }
 
-fn seconds(ms: i64) -> String {
+pub(super) fn seconds(ms: i64) -> String {
     format!("{}.{:03}", ms.div_euclid(1_000), ms.rem_euclid(1_000))
 }
 
@@ -217,7 +231,8 @@ impl World for History {
         found
     }
 
-    async fn record(&self, _rows: Vec<Row>) -> Result<(), String> {
+    async fn record(&self, rows: Vec<Row>) -> Result<(), String> {
+        self.anew.iter().for_each(|anew| anew.record(rows.clone()));
         Ok(())
     }
 

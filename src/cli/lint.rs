@@ -101,10 +101,19 @@ fn of_growth(asked: &Asked) -> Vec<String> {
         .collect()
 }
 
-/// Returns the labels that a template speaks of.
+/// Returns the labels that a template speaks of, in any of the ways that Go has: `$labels.x`, `.Labels.x`,
+/// `index $labels "x"`. What speaks of a sample that `query` found is not meant.
 fn labels_used(text: &str) -> BTreeSet<String> {
-    let pattern = Regex::new(r"\$labels\.([A-Za-z_][A-Za-z0-9_]*)").expect("it is a pattern");
-    pattern.captures_iter(text).map(|found| found[1].to_owned()).collect()
+    let pattern = r#"(?:\$labels|\$\.Labels|(?:^|[{(\s])\.Labels)\.([A-Za-z_][A-Za-z0-9_]*)|index\s+(?:\$labels|\$?\.Labels)\s+["`]([^"`]+)["`]"#;
+    let pattern = Regex::new(pattern).expect("it is a pattern");
+    let is_of_samples = text.contains("query");
+    let name = |found: regex::Captures<'_>| {
+        let whole = found.get(0).map_or("", |whole| whole.as_str());
+        let is_dot = !whole.contains('$');
+        let name = found.get(1).or(found.get(2)).map(|name| name.as_str().to_owned());
+        name.filter(|_| !(is_of_samples && is_dot))
+    };
+    pattern.captures_iter(text).filter_map(name).collect()
 }
 
 /// Returns the `hours` that a rule and its overrides name and that no time interval has.
@@ -122,7 +131,13 @@ pub(super) fn route_of(alert: &AlertDef, policy: &Policy, now_ms: i64) -> String
     let labels = plain.map(|(name, template)| (name.as_str(), template.text()));
     let labels = Labels::from_pairs(labels.chain([("alertname", alert.name.as_str())]));
     let routes = policy.explained(&labels, now_ms);
-    let receivers: Vec<&str> = routes.iter().map(|route| route.receiver.as_str()).collect();
+    let receivers: Vec<String> = routes
+        .iter()
+        .map(|route| match route.ways.is_empty() {
+            true => format!("{} (which has no way of being told)", route.receiver),
+            false => route.receiver.clone(),
+        })
+        .collect();
     format!("{} tells {}", alert.name, receivers.join(", "))
 }
 
@@ -277,6 +292,21 @@ mod tests {
     }
 
     #[test]
+    fn a_label_is_found_however_the_text_speaks_of_it() {
+        let of = |text: &str| labels_used(text).into_iter().collect::<Vec<_>>().join(" ");
+        for (text, want) in [
+            ("{{ $labels.a }}{{$labels.b|title}}", "a b"),
+            ("{{ .Labels.a }} {{ $.Labels.b }} {{ (.Labels.c) }}", "a b c"),
+            ("{{ index $labels \"a.b\" }} {{ index .Labels `c` }}", "a.b c"),
+            ("{{ with $labels }}{{ .a }}{{ end }} $labelsx.y", ""),
+            ("{{ range query `up` }}{{ .Labels.job }} {{ $labels.a }}{{ end }}", "a"),
+            ("{{ $alert.Labels.a }} and $labels in words", ""),
+        ] {
+            assert_eq!(of(text), want, "{text}");
+        }
+    }
+
+    #[test]
     fn an_alert_about_nobody_and_growth_of_a_gauge_are_odd() {
         check("{alert: A, expr: 'sum(rate(x_total[5m])) > 0'}", &["drops `commons`"]);
         check("{alert: A, expr: 'sum(x) > 0', labels: {commons: all}}", &[]);
@@ -286,11 +316,14 @@ mod tests {
     #[test]
     fn the_receiver_of_a_rule_is_known_beforehand() {
         let text = "route: {receiver: a, routes: [{match: {severity: page}, receiver: b}]}\n\
-                    receivers: [{name: a}, {name: b}]\n";
+                    receivers: [{name: a}, {name: b, webhook_configs: [{url: 'http://h/'}]}]\n";
         let policy = Policy::parse(std::path::Path::new("am.yml"), text).unwrap();
         let group = rule("{alert: A, expr: x, labels: {severity: page}}");
         let RuleDef::Alert(alert) = &group.rules[0] else { panic!("{group:?}") };
 
         assert_eq!(route_of(alert, &policy, 0), "A tells b");
+        let group = rule("{alert: A, expr: x}");
+        let RuleDef::Alert(alert) = &group.rules[0] else { panic!("{group:?}") };
+        assert_eq!(route_of(alert, &policy, 0), "A tells a (which has no way of being told)");
     }
 }

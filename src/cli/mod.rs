@@ -5,6 +5,7 @@
 
 mod alerts;
 mod ask;
+mod anew;
 mod backtest;
 mod backup;
 mod client;
