@@ -1,6 +1,7 @@
 //! A commons goes dark, and comes back with what it could not send: through the real ports, on a clock
 //! that the test moves.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::Caller;
 use crate::support::ask::array;
+use crate::support::http::Request;
 use crate::support::loki::push_json;
+use crate::support::otlp;
 use crate::support::remote_write::{series, write};
 use crate::support::simulated::START_MS;
 use crate::support::sink::Sink;
@@ -39,7 +42,8 @@ struct World {
 }
 
 impl World {
-    fn start() -> Self {
+    /// Starts a server with more lines of configuration than every story needs.
+    fn start(more: &str) -> Self {
         let home = TempDir::with_prefix("commonwatch-dark-").unwrap();
         let sink = Sink::start();
         std::fs::write(home.path().join("r.yml"), RULES).unwrap();
@@ -49,7 +53,7 @@ impl World {
         let text = format!(
             "[server]\ndata_dir = {:?}\nhttp = \"127.0.0.1:0\"\notlp_grpc = \"off\"\notlp_http = \"off\"\n\
              [rules]\nfiles = [{:?}]\n[alerting]\nwebhook_url = \"{}\"\ngroup_wait = \"0s\"\n\
-             group_interval = \"30s\"\n[inventory]\ndark_min = \"5m\"\nservice_severity = \"page\"\n{}{}{}",
+             group_interval = \"30s\"\n[inventory]\ndark_min = \"5m\"\nservice_severity = \"page\"\n{more}{}{}{}",
             home.path().join("data"),
             home.path().join("r.yml"),
             sink.url(),
@@ -80,14 +84,17 @@ impl World {
         Self { sink, clock, admin, heart, canine, shutdown, _runtime: runtime, _home: home }
     }
 
-    /// Sends what a commons has to say of a time: a metric, a scrape and a line of a service.
+    /// Sends what a commons has to say of a time: a metric, a scrape, a line and a span of a service.
     fn send(&self, caller: &Caller, at_ms: i64, probe: f64) {
         let metrics = write(vec![
             series(&[("__name__", "probe"), ("app", "fence")], &[(at_ms, probe)]),
             series(&[("__name__", "up"), ("app", "fence")], &[(at_ms, 1.0)]),
         ]);
         let lines = push_json(&json!({ "app": "fence" }), &[(at_ms * 1_000_000, "GET /user 200")]);
-        for request in [metrics, lines] {
+        let resource = otlp::resource(&[("service.name", "fence")]);
+        let span = otlp::span(at_ms.unsigned_abs(), at_ms * 1_000_000, "GET /user");
+        let spans = otlp::post("/v1/traces", &otlp::spans(resource, vec![span]));
+        for request in [metrics, lines, spans] {
             let answer = caller.send(request);
             assert!((200..300).contains(&answer.status), "{} {}", answer.status, answer.text());
         }
@@ -128,6 +135,15 @@ impl World {
         until("the last of it", PATIENCE, || if done() { Ok(()) } else { Err(self.state()) });
     }
 
+    /// Returns where a commons as a whole stands, by signal.
+    fn standing(&self, commons: &str) -> BTreeMap<String, String> {
+        let path = format!("/api/v1/admin/inventory?commons={commons}");
+        let answer = self.admin.get(&path).json();
+        let items = array(&answer["data"]["items"]).iter().filter(|item| item["service"].is_null());
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        items.map(|item| (text(&item["signal"]), text(&item["state"]))).collect()
+    }
+
     fn state(&self) -> String {
         format!("{:?}\n{}", self.sink.received(), self.admin.get("/api/v1/admin/inventory").text())
     }
@@ -148,7 +164,7 @@ fn is_of(alert: &Value, name: &str, signal: &str) -> bool {
 
 #[test]
 fn a_commons_that_goes_dark_is_told_by_signal_and_late_data_ends_it_without_paging_for_the_past() {
-    let world = World::start();
+    let world = World::start("");
     for _ in 0..8 {
         world.minute(&[&world.heart, &world.canine]);
     }
@@ -209,4 +225,77 @@ fn a_commons_that_goes_dark_is_told_by_signal_and_late_data_ends_it_without_pagi
 
 fn is_dark(alert: &Value) -> bool {
     alert["labels"]["alertname"] == "CommonsWentDark"
+}
+
+/// A commons that is expected, and that nobody ever hears of.
+const EXPECTED: &str =
+    "[[inventory.expected]]\ncommons = \"hub.example\"\nsignal = \"logs\"\nrhythm = \"1m\"\n";
+
+#[test]
+fn each_state_is_seen_and_only_a_darkness_that_nobody_announced_pages() {
+    let world = World::start(EXPECTED);
+    for _ in 0..6 {
+        world.minute(&[&world.heart, &world.canine]);
+    }
+    let of = |commons: &str| world.standing(commons);
+    let all = |states: &BTreeMap<String, String>, wanted: &str| {
+        states.len() == 3 && states.values().all(|state| state == wanted)
+    };
+    assert!(all(&of("heart.example"), "reporting"), "{}", world.state());
+    assert_eq!(of("hub.example"), [("logs".to_owned(), "never_seen".to_owned())].into());
+
+    // Somebody says that canine is being worked on; then nobody speaks any more.
+    let silence = json!({
+        "matchers": [{ "name": "alertname", "value": ".+WentDark", "isRegex": true },
+                     { "name": "commons", "value": "canine.example", "isRegex": false }],
+        "startsAt": "2020-01-01T00:00:00Z", "endsAt": "2099-01-01T00:00:00Z",
+        "createdBy": "ann", "comment": "moves to another cluster" });
+    let silenced = world.admin.send(
+        Request::post("/am/api/v2/silences", silence.to_string())
+            .header("Content-Type", "application/json"),
+    );
+    assert_eq!(silenced.status, 200, "{}", silenced.text());
+    let mut seen: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for _ in 0..25 {
+        world.minute(&[]);
+        for (commons, states) in
+            ["heart.example", "canine.example"].map(|commons| (commons, of(commons)))
+        {
+            for (signal, state) in states {
+                let passed = seen.entry(format!("{signal} of {commons}")).or_default();
+                if passed.last() != Some(&state) {
+                    passed.push(state);
+                }
+            }
+        }
+        if all(&of("heart.example"), "dark") && all(&of("canine.example"), "in_maintenance") {
+            break;
+        }
+    }
+    for (what, passed) in &seen {
+        let wanted: &[&str] = match what.ends_with("heart.example") {
+            true => &["reporting", "quiet", "dark"],
+            false => &["reporting", "in_maintenance"],
+        };
+        assert_eq!(passed, wanted, "{what}");
+    }
+    assert_eq!(seen.len(), 6, "three signals of two commons: {seen:?}");
+
+    let dark = || -> Vec<String> {
+        let told = world.told("firing");
+        let of_commons = told.iter().filter(|alert| is_dark(alert));
+        of_commons.map(|alert| alert["labels"]["signal"].as_str().unwrap().to_owned()).collect()
+    };
+    world.pass_until(&[], 5, || dark().len() >= 3);
+    let told = world.told("firing");
+    assert!(told.iter().all(|alert| alert["labels"]["commons"] == "heart.example"), "{told:?}");
+    let alerts = world.admin.get("/am/api/v2/alerts?filter=commons%3Dcanine.example").json();
+    assert!(array(&alerts).len() >= 3, "they are known: {alerts}");
+    for alert in array(&alerts) {
+        assert!(!array(&alert["status"]["silencedBy"]).is_empty(), "and held back: {alert}");
+    }
+
+    // What reports again is not in maintenance any more, whatever was said.
+    world.pass_until(&[&world.canine], 5, || all(&of("canine.example"), "reporting"));
+    assert_eq!(of("hub.example")["logs"], "never_seen");
 }

@@ -151,6 +151,7 @@ fn thousands_of_rules_over_all_commons_stay_within_their_interval() {
     let admin = server.caller_with("token-of-the-admin-0123");
     let callers: Vec<Caller> = (0..n_commons).map(|n| server.caller_with(&token(n))).collect();
 
+    let mut costs = Vec::new();
     for stage in stages {
         let Stage { n_commons, n_rules } = stage;
         send(&callers[..n_commons]);
@@ -177,10 +178,47 @@ fn thousands_of_rules_over_all_commons_stay_within_their_interval() {
             ended.n_missed,
             server.rss_bytes() >> 20
         );
+        costs.push((stage, 1e3 * cpu_s / n));
         if is_measured() {
             assert_eq!(ended.n_missed, 0.0, "evaluation stays within its interval");
         }
     }
+    println!("rules: {}", growth(&costs));
+}
+
+/// Says how what one evaluation of a rule costs grows, from the least to the most of commons with as many
+/// rules, and of rules with as many commons.
+fn growth(costs: &[(Stage, f64)]) -> String {
+    let between = |(from, cost): &(Stage, f64), (to, other): &(Stage, f64)| {
+        let Stage { n_commons, n_rules } = *from;
+        format!(
+            "{n_rules} rules over {n_commons} commons -> {} over {}: {:.2} times the cost of each",
+            to.n_rules,
+            to.n_commons,
+            other / cost
+        )
+    };
+    let pairs = costs.iter().flat_map(|from| costs.iter().map(move |to| (from, to)));
+    let grown = pairs.filter(|((from, _), (to, _))| {
+        (from.n_rules == to.n_rules && from.n_commons < to.n_commons)
+            || (from.n_commons == to.n_commons && from.n_rules < to.n_rules)
+    });
+    let said: Vec<String> = grown.map(|(from, to)| between(from, to)).collect();
+    if said.is_empty() { "no two stages differ in one thing".to_owned() } else { said.join("; ") }
+}
+
+#[test]
+fn growth_compares_stages_that_differ_in_one_thing() {
+    let stage = |n_commons, n_rules| Stage { n_commons, n_rules };
+    let costs = [(stage(25, 50), 1.0), (stage(100, 50), 3.0), (stage(100, 10), 2.0)];
+
+    let said = growth(&costs);
+
+    assert_eq!(
+        said,
+        "50 rules over 25 commons -> 50 over 100: 3.00 times the cost of each; \
+         10 rules over 100 commons -> 50 over 100: 1.50 times the cost of each"
+    );
 }
 
 /// What an alert may take of memory at the height of a storm, and the server beside that.
@@ -210,15 +248,7 @@ fn a_storm_of_alerts_is_few_messages_and_bounded_memory() {
         ask(&server.addresses().http, Request::post("/am/api/v2/alerts", body));
     }
 
-    let told = || -> usize {
-        let count = |body: &serde_json::Value| {
-            let listed = body["alerts"].as_array().map_or(0, Vec::len);
-            let rest = body["truncatedAlerts"].as_u64().unwrap_or(0);
-            listed + usize::try_from(rest).unwrap()
-        };
-        sink.received().iter().map(count).sum()
-    };
-    until("the storm to be told", PATIENCE * 2, || match told() {
+    until("the storm to be told", PATIENCE * 2, || match told(&sink) {
         n if n >= n_alerts => Ok(()),
         n => Err(format!("{n} of {}", n_alerts)),
     });
@@ -237,4 +267,78 @@ fn a_storm_of_alerts_is_few_messages_and_bounded_memory() {
         peak <= before + STORM_BYTES_MAX + n_alerts * ALERT_BYTES_MAX,
         "a storm takes so much memory and no more"
     );
+}
+
+/// What an alert may take that a rule found: it is remembered, shown and saved besides.
+const FOUND_BYTES_MAX: u64 = 24 << 10;
+
+#[test]
+fn a_storm_that_rules_find_is_few_messages_and_bounded_memory() {
+    let (n_alerts, n_rules) = if is_measured() { (50_000, 10) } else { (1_000, 5) };
+    let sink = Sink::start();
+    let setup = Setup::new("storm-rules").config(&format!(
+        "[tagging]\nenabled = false\n[rules]\nfiles = [\"r.yml\"]\n[alerting]\nwebhook_url = \"{}\"\n\
+         group_wait = \"1s\"\ngroup_interval = \"5s\"\n",
+        sink.url()
+    ));
+    let mut rules = "groups:\n- name: g\n  interval: 5s\n  rules:\n".to_owned();
+    for n in 0..n_rules {
+        rules.push_str(&format!(
+            "  - {{alert: A{n}, expr: 'storm{{rule=\"{n}\"}} > 0', labels: {{severity: page}}, \
+             annotations: {{summary: '{{{{ $labels.pod }}}} of {{{{ $labels.commons }}}}'}}}}\n"
+        ));
+    }
+    std::fs::write(setup.home().join("r.yml"), rules).unwrap();
+    let server = setup.start();
+    let caller = server.caller();
+    let (before, _) = server.memory();
+
+    let at_ms = now_ms();
+    let series = |n: usize| {
+        let (rule, commons, pod) =
+            ((n % n_rules).to_string(), format!("c{}", n % 97), n.to_string());
+        let labels = [("__name__", "storm"), ("rule", &rule), ("commons", &commons), ("pod", &pod)];
+        remote_write::series(&labels, &[(at_ms, 1.0)])
+    };
+    for from in (0..n_alerts).step_by(1_000) {
+        let some = (from..n_alerts.min(from + 1_000)).map(series).collect();
+        let answer = caller.send(remote_write::write(some));
+        assert!((200..300).contains(&answer.status), "{} {}", answer.status, answer.text());
+    }
+
+    until("the storm to be told", PATIENCE * 2, || match told(&sink) {
+        n if n >= n_alerts => Ok(()),
+        n => Err(format!("{n} of {n_alerts}")),
+    });
+    let n_messages = sink.received().len();
+    assert!(n_messages < 20, "on-call got {n_messages} messages");
+    let firing = || caller.own_metric("commonwatch_rules_alerts", &[("state", "firing")]);
+    let n_firing = f64::from(u32::try_from(n_alerts).unwrap());
+    until("the rules to be shown", PATIENCE, || {
+        let n = firing();
+        if n >= n_firing { Ok(()) } else { Err(format!("{n} of {n_firing} fire")) }
+    });
+    let (after, peak) = server.memory();
+    println!(
+        "storm of rules: {n_alerts} alerts of {n_rules} rules, {n_messages} messages, {} MB before, {} at \
+         most, {} after",
+        before >> 20,
+        peak >> 20,
+        after >> 20
+    );
+    let n_alerts = u64::try_from(n_alerts).unwrap();
+    assert!(
+        peak <= before + STORM_BYTES_MAX + n_alerts * FOUND_BYTES_MAX,
+        "a storm takes so much memory and no more: {peak}"
+    );
+}
+
+/// Counts the alerts that were told, those among them that a body only counts.
+fn told(sink: &Sink) -> usize {
+    let count = |body: &serde_json::Value| {
+        let listed = body["alerts"].as_array().map_or(0, Vec::len);
+        let rest = body["truncatedAlerts"].as_u64().unwrap_or(0);
+        listed + usize::try_from(rest).unwrap()
+    };
+    sink.received().iter().map(count).sum()
 }
