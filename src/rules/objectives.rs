@@ -211,6 +211,8 @@ impl Objective {
         let mut labels = BTreeMap::from([
             ("severity".to_owned(), burn.severity.to_owned()),
             ("window".to_owned(), burn.long.to_owned()),
+            // The series have it too; said here, no two objectives have the same rule.
+            ("objective".to_owned(), self.name.clone()),
         ]);
         labels.extend(self.labels.clone());
         let mut annotations = BTreeMap::from([(

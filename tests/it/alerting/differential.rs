@@ -85,13 +85,13 @@ receivers:
           - { title: commons, value: '{{ .CommonLabels.commons }}' }
           - { title: '{{ .Status }}', value: 'of <{{ len .Alerts }}>', short: false }
         actions:
-          - { type: button, text: 'Runbook {{ .Status }}', url: 'http://r/{{ .GroupLabels.alertname }}', name: no, value: no }
+          - { type: button, text: 'Runbook {{ .Status }}', url: 'http://r/{{ .GroupLabels.alertname }}', name: 'no', value: 'no' }
           - type: button
             text: ack
             name: ack
             value: '{{ .CommonLabels.commons }}'
             style: '{{ if eq .Status "firing" }}danger{{ end }}'
-            confirm: { text: sure?, title: '{{ .Receiver }}', ok_text: 'yes' }
+            confirm: { text: 'sure?', title: '{{ .Receiver }}', ok_text: 'yes' }
     pagerduty_configs:
       - url: 'SINK/pagerduty'
         routing_key: key

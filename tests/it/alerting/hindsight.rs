@@ -175,7 +175,7 @@ fn rules_check_says_what_only_a_running_server_knows() {
     write(&caller, &[("__name__", "probe"), ("job", "heart")], &[(now_ms, 1.0)]);
     for n in 0..30 {
         let (pod, n) = (format!("p{n}"), n.to_string());
-        write(&caller, &[("__name__", "wide"), ("pod", &pod), ("n", &n)], &[(now_ms, 1.0)]);
+        write(&caller, &[("__name__", "wide"), ("n", &n), ("pod", &pod)], &[(now_ms, 1.0)]);
     }
     let gauge = serde_json::json!({ "resourceMetrics": [{ "scopeMetrics": [{ "metrics": [{
         "name": "warmth_total", "gauge": { "dataPoints": [{ "asDouble": 3.0,

@@ -152,8 +152,8 @@ fn karma_finds_what_it_asks_for_and_silences_through_us() {
     let round = karma.pull();
     assert_eq!(round.silences[0]["id"], id.as_str());
     assert!(round.groups.values().flatten().any(|one| one.0 == "Full" && one.2 == 1));
-    let mut edited = silence.clone();
-    edited["id"] = json!(id);
+    // Its form takes over what it saw: of one that holds the beginning cannot be another.
+    let mut edited = round.silences[0].clone();
     edited["comment"] = json!("longer");
     edited["endsAt"] = json!("2099-02-01T10:00:00.000Z");
     assert_eq!(post(&edited), id);

@@ -297,7 +297,7 @@ fn a_storm_that_rules_find_is_few_messages_and_bounded_memory() {
     let series = |n: usize| {
         let (rule, commons, pod) =
             ((n % n_rules).to_string(), format!("c{}", n % 97), n.to_string());
-        let labels = [("__name__", "storm"), ("rule", &rule), ("commons", &commons), ("pod", &pod)];
+        let labels = [("__name__", "storm"), ("commons", &commons), ("pod", &pod), ("rule", &rule)];
         remote_write::series(&labels, &[(at_ms, 1.0)])
     };
     for from in (0..n_alerts).step_by(1_000) {
