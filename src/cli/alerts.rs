@@ -219,6 +219,9 @@ fn write_rule(rule: &Value, out: &mut dyn Write) -> Result<(), CliError> {
         writeln!(out, "  {unasked}")?;
     }
     for (title, key) in [("it found", "evaluations"), ("it watches", "comparedValues")] {
+        if let Some(error) = rule[key]["error"].as_str() {
+            writeln!(out, "  {title} nothing: {error}")?;
+        }
         for series in rule[key].as_array().into_iter().flatten() {
             let values = series["values"].as_array().map_or(&[][..], Vec::as_slice);
             let last = values.iter().rev().take(5).rev();

@@ -3,7 +3,7 @@
 //! The whole chain runs on a clock that is moved through the past: rules with their `for`, then routes,
 //! groups and inhibition. Each expression is asked of a running server as a range, so the past is what
 //! the server has stored. Results of recording rules are taken from there too where the server has the
-//! rules as they are tried, and made anew where it has not (`anew`). Silences of the time are not known any more.
+//! rules as they are tried, and made anew where it has not (`anew`). Silences hold as far as the server knows them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -18,7 +18,7 @@ use super::client::{Client, ServerArgs};
 use super::history::History;
 use super::rules::{formatted, read_policy};
 use super::table::Table;
-use super::{CliError, block_on};
+use super::{CliError, block_on, known_silences};
 use crate::base::units::parse_duration_ms;
 use crate::base::{Clock as _, ManualClock, SystemClock};
 use crate::notify::{self, Policy, Replay, Replayed};
@@ -101,14 +101,18 @@ fn told(
             names.join(", ")
         )?;
     }
+    let silences = known_silences::of(&client)?;
+    let config = notify::Config { storm_groups_max: 0, ..notify::Config::default() };
+    // A storm is bounded for people; a comparison counts what there is.
+    let chain = Replay::new(policy, &config).with_silences(&silences);
     let world = Arc::new(History::new(&groups, client, span.1, anew));
-    block_on(replay(groups, policy, world, span))
+    block_on(replay(groups, chain, world, span))
 }
 
 /// Moves the clock through the span; every rule is evaluated at its own times.
 async fn replay(
     groups: Vec<GroupDef>,
-    policy: Arc<Policy>,
+    mut chain: Replay,
     world: Arc<History>,
     (start_ms, end_ms): (i64, i64),
 ) -> Result<Vec<Replayed>, CliError> {
@@ -123,9 +127,6 @@ async fn replay(
         Metrics::default(),
     );
     let set = RuleSet::new(context, groups);
-    // A storm is bounded for people; a comparison counts what there is.
-    let config = notify::Config { storm_groups_max: 0, ..notify::Config::default() };
-    let mut chain = Replay::new(policy, &config);
     let mut told = Vec::new();
     let mut now_ms = start_ms;
     while now_ms <= end_ms {

@@ -14,6 +14,7 @@ mod demo;
 mod doctor;
 mod history;
 mod inventory;
+mod known_silences;
 mod lint;
 mod lint_logs;
 mod logging;

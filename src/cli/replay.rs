@@ -2,7 +2,7 @@
 //!
 //! The ledger knows when each alert began and ended and whom it was told to. The same alerts go once more
 //! through routes, grouping and inhibition of a configuration file, on a clock that is moved, and what
-//! would have been told is set against what was. Silences of the time are not known any more.
+//! would have been told is set against what was. Silences hold as far as the server knows them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -16,11 +16,11 @@ use serde_json::Value;
 use super::ask::{form, parse};
 use super::backtest::{policy, write_difference};
 use super::client::{Client, ServerArgs};
-use super::{CliError, block_on};
+use super::{CliError, block_on, known_silences};
 use crate::base::units::parse_duration_ms;
 use crate::base::{Clock as _, SystemClock};
 use crate::model::{AlertEvent, Labels};
-use crate::notify::{self, Policy, Replay, Replayed};
+use crate::notify::{self, Policy, Replay, Replayed, Silence};
 
 /// How far the clock is moved at once: groups are told within that of their time.
 const STEP_MS: i64 = 5_000;
@@ -54,7 +54,8 @@ pub(super) fn run(args: &ReplayArgs, out: &mut dyn Write) -> Result<(), CliError
             "only the last {RECORDS_MAX} records are replayed: --last or a filter narrows"
         )?;
     }
-    let after = replay(policy, &changes(&records), span);
+    let silences = known_silences::of(&Client::new(&args.server)?)?;
+    let after = replay(policy, &silences, &changes(&records), span);
     write_difference(&told(&records), &after, &args.last, out)
 }
 
@@ -136,11 +137,12 @@ fn changes(records: &[Value]) -> Vec<(i64, AlertEvent)> {
 
 fn replay(
     policy: Arc<Policy>,
+    silences: &[Silence],
     changes: &[(i64, AlertEvent)],
     (start_ms, end_ms): (i64, i64),
 ) -> Vec<Replayed> {
     let config = notify::Config { storm_groups_max: 0, ..notify::Config::default() };
-    let mut chain = Replay::new(policy, &config);
+    let mut chain = Replay::new(policy, &config).with_silences(silences);
     let mut told = Vec::new();
     let mut left = changes.iter().peekable();
     let mut now_ms = start_ms;
@@ -162,6 +164,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::notify::SilenceDef;
 
     #[test]
     fn past_alerts_take_other_routes() {
@@ -179,7 +182,8 @@ mod tests {
                     receivers: [{name: a, webhook_configs: [{url: 'http://h/'}]}]\n";
         let policy = Arc::new(Policy::parse(Path::new("am.yml"), text).unwrap());
 
-        let after = replay(policy, &changes(&records), (start_ms, start_ms + 3_600_000));
+        let span = (start_ms, start_ms + 3_600_000);
+        let after = replay(Arc::clone(&policy), &[], &changes(&records), span);
 
         let before = told(&records);
         assert_eq!((before.len(), before[0].receiver.as_str()), (1, "all"));
@@ -187,5 +191,21 @@ mod tests {
         let n_firing = after.iter().filter(|one| !one.firing.is_empty()).count();
         assert_eq!((n_firing, after.len()), (3, 4), "at once, twice again, and its end: {after:?}");
         assert!(after.iter().all(|one| one.receiver == "a"));
+
+        // Somebody had silenced it from its beginning until ten minutes before its end.
+        let def = SilenceDef {
+            matchers: serde_json::from_value(
+                json!([{ "name": "commons", "value": "heart", "isRegex": false }]),
+            )
+            .unwrap(),
+            starts_at_ms: start_ms,
+            ends_at_ms: start_ms + 19 * 60_000,
+            created_by: "ann".to_owned(),
+            comment: "work".to_owned(),
+        };
+        let silence = Silence { id: "s".to_owned(), updated_ms: start_ms, def };
+        let quiet = replay(policy, &[silence], &changes(&records), span);
+        let told: Vec<i64> = quiet.iter().map(|one| (one.at_ms - start_ms) / 60_000).collect();
+        assert_eq!(told, [21, 31], "when the silence is over, and its end: {quiet:?}");
     }
 }

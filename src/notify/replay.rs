@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::dispatch::{Dispatcher, Held, Limits};
+use super::dispatch::{Dispatcher, Held, Limits, Silence};
 use super::{Config, Policy};
 use crate::model::AlertEvent;
 
@@ -28,6 +28,12 @@ impl Replay {
     /// Returns a replay of a policy under the limits of a configuration.
     pub fn new(policy: Arc<Policy>, config: &Config) -> Self {
         Self { dispatcher: Dispatcher::new(policy, Limits::from(config)) }
+    }
+
+    /// Lets silences hold, each in its time; one that cannot be read holds nothing back.
+    pub fn with_silences(mut self, silences: &[Silence]) -> Self {
+        silences.iter().for_each(|silence| self.dispatcher.know_silence(silence.clone()));
+        self
     }
 
     /// Takes what the rules tell at a time, and returns what is told to people then.

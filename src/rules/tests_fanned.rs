@@ -152,5 +152,7 @@ fn an_objective_becomes_rules_that_watch_its_budget() {
     let RuleDef::Alert(page) = alerts[0] else { panic!("{alerts:?}") };
     let labels: Vec<(&str, &str)> =
         page.labels.iter().map(|(name, text)| (name.as_str(), text.text())).collect();
-    assert_eq!(labels, [("owner", "csoc"), ("severity", "page"), ("window", "1h")]);
+    let want =
+        [("objective", "availability"), ("owner", "csoc"), ("severity", "page"), ("window", "1h")];
+    assert_eq!(labels, want);
 }

@@ -94,8 +94,10 @@ impl Silence<'_> {
             ));
         }
         match self.lived {
-            Ok(lived) if !lived.is_empty() => why.extend(self.then(lived)),
-            _ => why.push(self.never(found)),
+            Ok(lived) if !lived.is_empty() => {
+                why.extend(then(rule.duration.unwrap_or(0.0), lived));
+            }
+            _ => why.push(never(rule.language, found)),
         }
         why
     }
@@ -113,57 +115,60 @@ impl Silence<'_> {
         }));
         why
     }
+}
 
-    /// Says what became of the alerts that the rule had.
-    fn then(&self, lived: &[Lived]) -> Vec<String> {
-        let hold = self.rule.duration.unwrap_or(0.0);
-        let one = |one: &Lived| {
-            let (from, to) = (time::rfc3339(one.span.0), time::rfc3339(one.span.1));
-            match one.has_fired {
-                true => format!(
-                    "{} fired between {from} and {to}: what was told of it is in its history",
-                    one.labels
-                ),
-                false => format!(
-                    "{} was pending between {from} and {to} and ended before it held for {hold}s, \
-                     as `for` asks",
-                    one.labels
-                ),
-            }
-        };
-        let mut why: Vec<String> = lived.iter().take(TOLD_MAX).map(one).collect();
-        if let Some(n) = lived.len().checked_sub(TOLD_MAX).filter(|n| *n > 0) {
-            why.push(format!("and so it was with {n} further alerts"));
+/// Says what became of the alerts that a rule had whose condition must hold for so many seconds.
+fn then(hold: f64, lived: &[Lived]) -> Vec<String> {
+    let one = |one: &Lived| {
+        let (from, to) = (time::rfc3339(one.span.0), time::rfc3339(one.span.1));
+        match one.has_fired {
+            true => format!(
+                "{} fired between {from} and {to}: what was told of it is in its history",
+                one.labels
+            ),
+            false => format!(
+                "{} was pending between {from} and {to} and ended before it held for {hold}s, as `for` \
+                 asks",
+                one.labels
+            ),
         }
-        why
+    };
+    let mut why: Vec<String> = lived.iter().take(TOLD_MAX).map(one).collect();
+    if let Some(n) = lived.len().checked_sub(TOLD_MAX).filter(|n| *n > 0) {
+        why.push(format!("and so it was with {n} further alerts"));
     }
+    why
+}
 
-    /// Says why it had no alert at all.
-    fn never(&self, found: &Found) -> String {
-        let n_of = |value: &Value| value.as_array().map_or(0, Vec::len);
-        match (n_of(&found.evaluations), n_of(&found.compared_values)) {
-            (0, 0) if found.compared.is_none() => "its expression yields nothing".to_owned(),
-            (0, 0) => format!(
-                "what it watches yields nothing: {}",
-                match self.rule.language {
-                    Dialect::Promql => "the metrics are not there, or their labels differ",
-                    _ => "what it looks for is not there",
-                }
-            ),
-            (0, n) => {
-                format!("what it watches yields {n} series, none of which passes the comparison")
+/// Says why a rule had no alert at all.
+fn never(language: Dialect, found: &Found) -> String {
+    let n_of = |value: &Value| value.as_array().map_or(0, Vec::len);
+    if found.evaluations["error"].is_string() {
+        // Why may name any series, and stands with the evaluations, where it is cut to who reads it.
+        return "its question fails when it is asked again".to_owned();
+    }
+    match (n_of(&found.evaluations), n_of(&found.compared_values)) {
+        (0, 0) if found.compared.is_none() => "its expression yields nothing".to_owned(),
+        (0, 0) => format!(
+            "what it watches yields nothing: {}",
+            match language {
+                Dialect::Promql => "the metrics are not there, or their labels differ",
+                _ => "what it looks for is not there",
             }
-            (n, _) => format!(
-                "its expression, asked again, yields {n} series in this time, and no evaluation of the \
-                 time found them: they came later, the rule was another one or not in force, or the \
-                 server did not run or could not ask"
-            ),
-        }
+        ),
+        (0, n) => format!("what it watches yields {n} series, none of which passes the comparison"),
+        (n, _) => format!(
+            "its expression, asked again, yields {n} series in this time, and no evaluation of the time \
+             found them: they came later, the rule was another one or not in force, or the server did not \
+             run or could not ask"
+        ),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn series(state: &str, commons: &str, points: &[i64]) -> Series {
@@ -187,5 +192,45 @@ mod tests {
             .map(|one| (one.labels.get("commons").unwrap(), one.span, one.has_fired))
             .collect();
         assert_eq!(shown, [("canine", (5_000, 5_000), false), ("heart", (1_000, 4_000), true)]);
+    }
+
+    #[test]
+    fn what_became_of_many_is_told_of_ten() {
+        let lived = |n: i64, has_fired| Lived {
+            labels: Labels::from_pairs([("alertname", "Down"), ("n", &*n.to_string())]),
+            span: (n * 1_000, n * 2_000),
+            has_fired,
+        };
+        let all: Vec<Lived> = (0..12).map(|n| lived(n, n % 2 == 1)).collect();
+
+        let said = then(300.0, &all);
+
+        assert_eq!(said.len(), 11);
+        assert!(
+            said[0].contains("was pending") && said[0].contains("held for 300s"),
+            "{}",
+            said[0]
+        );
+        assert!(said[1].contains("fired between 1970-01-01T00:00:01.000Z"), "{}", said[1]);
+        assert_eq!(said[10], "and so it was with 2 further alerts");
+    }
+
+    #[test]
+    fn what_was_never_found_is_said_by_what_is_found_now() {
+        let check = |evaluations: Value, compared_values: Value, says: &str| {
+            let compared = Some("left".to_owned());
+            let found = Found { evaluations, compared_values, compared, ..Found::default() };
+            let said = never(Dialect::Promql, &found);
+            assert!(said.contains(says), "{said}");
+        };
+        check(
+            json!([1]),
+            json!([1]),
+            "asked again, yields 1 series in this time, and no evaluation",
+        );
+        check(json!([]), json!([1, 2]), "yields 2 series, none of which passes");
+        check(json!([]), json!([]), "the metrics are not there");
+        check(json!({ "error": "x" }), Value::Null, "fails when it is asked again");
+        assert_eq!(never(Dialect::Sql, &Found::default()), "its expression yields nothing");
     }
 }

@@ -172,6 +172,13 @@ impl Dispatcher {
         !self.silences.holding(labels, now_ms).is_empty()
     }
 
+    /// Takes a silence as it is, also one that is over.
+    pub(in crate::notify) fn know_silence(&mut self, silence: Silence) {
+        if let Err(reason) = self.silences.restore(silence) {
+            tracing::warn!(reason, "a silence cannot be read");
+        }
+    }
+
     /// Returns all silences, by id.
     pub(in crate::notify) fn silences_view(&self) -> Vec<Silence> {
         self.silences.iter().cloned().collect()
