@@ -171,11 +171,10 @@ fn explain(args: &ExplainArgs, out: &mut dyn Write) -> Result<(), CliError> {
         let muted = if muted { ", muted now" } else { "" };
         let group = labels(&route["group"]);
         let (name, receiver) = (text(&route["route"]), text(&route["receiver"]));
-        match route["ways"].as_array().is_some_and(Vec::is_empty) {
-            true => {
-                writeln!(out, "  route {name} tells nobody: {receiver} has no way of being told")?
-            }
-            false => writeln!(out, "  route {name} tells {receiver} by group {group}{muted}")?,
+        if route["ways"].as_array().is_some_and(Vec::is_empty) {
+            writeln!(out, "  route {name} tells nobody: {receiver} has no way of being told")?;
+        } else {
+            writeln!(out, "  route {name} tells {receiver} by group {group}{muted}")?;
         }
     }
     if !data["rule"].is_null() {
