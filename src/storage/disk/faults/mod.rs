@@ -101,7 +101,18 @@ pub const PLACES: &[(&str, &[&str])] = &[
     ("list", &["wal_dir", "parquet_dir", "day_dir", "quarantine_dir", "deletion", "snapshot"]),
     (
         "open",
-        &["wal", "parquet", "manifest", "manifest_copy", "descriptions", "deletion", "snapshot"],
+        &[
+            "wal",
+            "parquet",
+            "manifest",
+            "manifest_copy",
+            "descriptions",
+            "deletion",
+            "snapshot",
+            // What there is of object storage is looked for at the start; what is written there is met
+            // only where it is set.
+            "objects",
+        ],
     ),
     ("read", &["wal", "parquet", "manifest", "manifest_copy", "descriptions", "deletion", "state"]),
 ];
@@ -153,6 +164,7 @@ fn class_of(path: &str) -> &'static str {
         // are of one class.
         ("deletions", _) => "deletion",
         ("snapshots", _) => "snapshot",
+        ("objects", _) => "objects",
         ("parquet", "") => "parquet_dir",
         ("parquet", "manifest.json.tmp") => "manifest_temp",
         ("parquet", "manifest.json") => "manifest",
