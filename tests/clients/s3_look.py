@@ -9,6 +9,11 @@ import pyarrow.dataset as ds
 from pyarrow.fs import S3FileSystem
 
 
+def value_of(row):
+    """A value is a decimal wherever it is the same double."""
+    return row["value_double"] if row["value_digits"] is None else row["value_digits"] / 10 ** row["value_scale"]
+
+
 def main():
     port, key, secret = sys.argv[1:4]
     endpoint = f"127.0.0.1:{port}"
@@ -27,14 +32,14 @@ def main():
     )
     folder = "telemetry/prod/parquet/metrics"
     table = ds.dataset(folder, filesystem=files, format="parquet", partitioning="hive").to_table(
-        columns=["metric", "value", "commons"]
+        columns=["metric", "value_digits", "value_scale", "value_double", "commons"]
     )
     rows = [row for row in table.to_pylist() if row["metric"] == "stored_total"]
     answer = {
         "objects": objects,
         "uploads": [one["Key"] for one in uploads],
         "n": len(rows),
-        "sum": sum(row["value"] for row in rows),
+        "sum": sum(value_of(row) for row in rows),
         "commons": sorted({row["commons"] for row in rows}),
     }
     json.dump(answer, sys.stdout)

@@ -6,7 +6,7 @@ use arrow::datatypes::{Float64Type, Int32Type, TimestampNanosecondType, UInt64Ty
 use super::read::{Columns, Footers, Rows, Selection, Sink, read_rows};
 use crate::model::histogram::FloatCounts;
 use crate::model::metric::START_TIME;
-use crate::model::{ExpHistogram, Labels, Native, ResetHint};
+use crate::model::{ExpHistogram, Labels, Native, ResetHint, decimal};
 use crate::storage::disk::Disk;
 use crate::storage::{FileEntry, ReadError};
 
@@ -62,8 +62,19 @@ impl Rows for HistogramRows<'_> {
 pub(super) struct SampleRows<'a>(pub(super) &'a mut dyn Sink);
 
 impl Rows for SampleRows<'_> {
-    const COLUMNS: Option<&'static [&'static str]> =
-        Some(&["timestamp", "metric", "value", "service", "env", "cluster", "labels", "series_id"]);
+    const COLUMNS: Option<&'static [&'static str]> = Some(&[
+        "timestamp",
+        "metric",
+        decimal::VALUE,
+        decimal::DIGITS,
+        decimal::SCALE,
+        decimal::DOUBLE,
+        "service",
+        "env",
+        "cluster",
+        "labels",
+        "series_id",
+    ]);
 
     fn series(&mut self, id: u64, labels: Labels) -> Result<usize, ReadError> {
         self.0.series(id, labels)
@@ -87,7 +98,10 @@ impl Rows for StartedRows<'_> {
     const COLUMNS: Option<&'static [&'static str]> = Some(&[
         "timestamp",
         "metric",
-        "value",
+        decimal::VALUE,
+        decimal::DIGITS,
+        decimal::SCALE,
+        decimal::DOUBLE,
         "service",
         "env",
         "cluster",
