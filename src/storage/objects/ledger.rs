@@ -71,11 +71,8 @@ pub fn stored(disk: &dyn Disk) -> io::Result<Option<(Stored, usize)>> {
 type ByPath = BTreeMap<String, Known>;
 
 fn read(disk: &dyn Disk) -> io::Result<Option<(ByPath, usize)>> {
-    match disk.read(LEDGER) {
-        Ok(bytes) => Ok(Some(parse(&bytes))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
+    let is_there = disk.list(DIR)?.iter().any(|name| format!("{DIR}/{name}") == LEDGER);
+    if is_there { Ok(Some(parse(&disk.read(LEDGER)?))) } else { Ok(None) }
 }
 
 /// Reads all lines that are whole, and counts those that are not; one that was cut short by the end of

@@ -98,21 +98,14 @@ pub const PLACES: &[(&str, &[&str])] = &[
         &["root", "wal_dir", "parquet_dir", "day_dir", "quarantine_dir", "deletion", "snapshot"],
     ),
     // What only reads: start, replay and questions.
-    ("list", &["wal_dir", "parquet_dir", "day_dir", "quarantine_dir", "deletion", "snapshot"]),
+    // Of object storage only whether there ever was any: the rest is met where it is switched on.
+    (
+        "list",
+        &["wal_dir", "parquet_dir", "day_dir", "quarantine_dir", "deletion", "snapshot", "objects"],
+    ),
     (
         "open",
-        &[
-            "wal",
-            "parquet",
-            "manifest",
-            "manifest_copy",
-            "descriptions",
-            "deletion",
-            "snapshot",
-            // What there is of object storage is looked for at the start; what is written there is met
-            // only where it is set.
-            "objects",
-        ],
+        &["wal", "parquet", "manifest", "manifest_copy", "descriptions", "deletion", "snapshot"],
     ),
     ("read", &["wal", "parquet", "manifest", "manifest_copy", "descriptions", "deletion", "state"]),
 ];
