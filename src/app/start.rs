@@ -143,14 +143,14 @@ impl App {
 
         let opening =
             open_storage(disk, Arc::clone(&clock), &config, storage_metrics, readiness.clone());
-        let Opened { storage, writer, flusher, keeper, damage } = opening.await?;
+        let Opened { storage, writer, flusher, keeper, shipper, damage } = opening.await?;
         if !damage.is_empty() {
             error!(
                 n_damaged = damage.len(),
                 "the log was damaged: see the quarantine folder; the rest is served"
             );
         }
-        let fatal = spawn_storage(writer, flusher, keeper);
+        let fatal = spawn_storage(writer, flusher, keeper, shipper);
         let rooms = Rooms::build(&config, &clock, &storage, registry, &tasks).await?;
         let reload = rooms.reloader(&config, &authenticator, tls);
         gate.open(rooms.router(&config, &clock, &reload, (readiness.clone(), &tasks)));
@@ -234,11 +234,12 @@ async fn open_storage(
     Ok(opened.map_err(|error| AppError::Start(error.to_string()))??)
 }
 
-/// Gives the three workers of storage their threads; the receiver hears of the first that fails.
+/// Gives the workers of storage their threads; the receiver hears of the first that fails.
 fn spawn_storage(
     writer: storage::Writer,
     flusher: storage::Flusher,
     keeper: storage::Keeper,
+    shipper: Option<storage::objects::Shipper>,
 ) -> tokio::sync::oneshot::Receiver<AppError> {
     let (failed, fatal) = tokio::sync::oneshot::channel();
     let failed = Arc::new(parking_lot::Mutex::new(Some(failed)));
@@ -259,11 +260,18 @@ fn spawn_storage(
         std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(body)
-            .expect("the system has room for three threads");
+            .expect("the system has room for a few threads");
     };
     let (a, b) = (runtime.clone(), runtime);
     start("wal-writer", Box::new(move || writer.run(&a)));
     start("flusher", Box::new(move || flusher.run(&b)));
     start("keeper", Box::new(move || keeper.run()));
+    if let Some(shipper) = shipper {
+        let run = move || {
+            shipper.run();
+            Ok(())
+        };
+        start("shipper", Box::new(run));
+    }
     fatal
 }

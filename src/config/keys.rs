@@ -17,6 +17,11 @@ pub(super) fn of_section(section: &str) -> &'static [&'static str] {
     fields_at::<ConfigFile>(&[section])
 }
 
+/// Returns the names of the keys of a table in a section; none when the key is no table.
+pub(super) fn of_table(section: &str, key: &str) -> &'static [&'static str] {
+    fields_at::<ConfigFile>(&[section, key])
+}
+
 /// Returns the name of the list that is nearest to a misspelt one.
 pub(super) fn nearest<'a>(wrong: &str, names: &[&'a str]) -> Option<&'a str> {
     let scored = names.iter().map(|name| (distance(wrong, name), *name));

@@ -133,6 +133,10 @@ impl Merged {
                         self.origins.insert(element_key, at(element.span().start));
                     }
                 }
+                for inner in value_span.get_ref().as_table().into_iter().flat_map(|t| t.keys()) {
+                    let inner_key = format!("{full}.{}", inner.get_ref());
+                    self.origins.insert(inner_key, at(inner.span().start));
+                }
                 let origin = at(key.span().start);
                 self.add(section.get_ref(), key.get_ref(), std::slice::from_ref(value), origin);
             }
@@ -153,7 +157,31 @@ impl Merged {
         }
         let parts = text.split(',').map(|part| Value::String(part.trim().to_owned()));
         candidates.push(Value::Array(parts.collect()));
-        self.add(section, key, &candidates, Origin::Variable(name.to_owned()));
+        let origin = Origin::Variable(name.to_owned());
+        match key_in_table(section, key) {
+            Some((table, inner)) => self.add_inner(section, (table, inner), &candidates, origin),
+            None => self.add(section, key, &candidates, origin),
+        }
+    }
+
+    /// Adds a key of a table in a section, beside those that the table has.
+    fn add_inner(
+        &mut self,
+        section: &str,
+        (table, inner): (&str, &str),
+        candidates: &[Value],
+        origin: Origin,
+    ) {
+        let there = self.table.get(section).and_then(|section| section.get(table));
+        let there = there.and_then(Value::as_table).cloned().unwrap_or_default();
+        let with = |candidate: &Value| {
+            let mut table = there.clone();
+            table.insert(inner.to_owned(), candidate.clone());
+            Value::Table(table)
+        };
+        let candidates: Vec<Value> = candidates.iter().map(with).collect();
+        self.origins.insert(format!("{section}.{table}.{inner}"), origin.clone());
+        self.add(section, table, &candidates, origin);
     }
 
     /// Takes the first candidate that is understood when it stands alone.
@@ -194,6 +222,17 @@ impl Merged {
             self.fault(origin, &full, message);
         }
     }
+}
+
+/// Returns the table of a section and the key in it that a variable's name means.
+fn key_in_table<'a>(section: &str, key: &'a str) -> Option<(&'static str, &'a str)> {
+    let known = keys::of_section(section);
+    if known.contains(&key) {
+        return None;
+    }
+    let split = |table: &&'static str| Some((*table, key.strip_prefix(*table)?.strip_prefix('_')?));
+    let found = known.iter().filter_map(split);
+    found.into_iter().find(|(table, inner)| keys::of_table(section, table).contains(inner))
 }
 
 fn try_alone(section: &str, key: &str, value: &Value) -> Result<(), String> {

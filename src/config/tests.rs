@@ -33,6 +33,8 @@ fn every_key_stands_in_the_shipped_file() {
     for line in EVERY_KEY.lines() {
         if let Some(name) = line.strip_prefix('[') {
             section = name.trim_end_matches(']').to_owned();
+            // A table in a section is written as a header of its own.
+            written.insert(section.clone());
         } else if let Some((key, _)) = line.trim_start_matches('#').split_once(" = ") {
             written.insert(format!("{section}.{key}"));
         }
@@ -41,7 +43,15 @@ fn every_key_stands_in_the_shipped_file() {
     let known = keys::sections().iter().flat_map(|section| {
         keys::of_section(section).iter().map(move |key| format!("{section}.{key}"))
     });
-    let missing: Vec<String> = known.filter(|key| !written.contains(key)).collect();
+    let in_tables = keys::sections().iter().flat_map(|section| {
+        keys::of_section(section).iter().flat_map(move |table| {
+            let keys = keys::of_table(section, table).iter();
+            keys.map(move |key| format!("{section}.{table}.{key}"))
+        })
+    });
+    let known: Vec<String> = known.chain(in_tables).collect();
+    assert!(known.contains(&"storage.objects.url".to_owned()), "the walk goes into tables");
+    let missing: Vec<String> = known.into_iter().filter(|key| !written.contains(key)).collect();
 
     assert!(keys::sections().len() > 8, "the walk over the structs found nothing");
     assert_eq!(missing, Vec::<String>::new());
@@ -57,6 +67,8 @@ fn commented_keys_of_the_shipped_file_are_keys() {
         .map(|line| match line.strip_prefix('#') {
             // Those of TLS name files that would have to be there.
             Some(key) if key.starts_with("tls_") => line,
+            Some(key) if key.starts_with("secret_access_key_file") => line,
+            Some(key) if key.starts_with("ca_file") => line,
             Some(key) if key.starts_with(|c: char| c.is_ascii_lowercase()) => key,
             _ => line,
         })
@@ -129,6 +141,25 @@ fn flag_beats_environment_beats_file() {
     check_retention(&[], &[], 1);
     check_retention(&variable, &[], 2);
     check_retention(&variable, &flag, 3);
+}
+
+#[test]
+fn a_variable_means_a_key_of_a_table_in_a_section_too() {
+    let variables = [
+        ("COMMONWATCH_STORAGE_OBJECTS_URL", "s3://telemetry/prod"),
+        ("COMMONWATCH_STORAGE_OBJECTS_UPLOADS_MAX", "2"),
+        ("COMMONWATCH_STORAGE_OBJECTS_CACHE_MAX", "1GiB"),
+    ];
+
+    let objects = Config::load(with(&variables, &[])).unwrap().sections.storage.objects;
+
+    assert_eq!((objects.url.as_str(), objects.uploads_max), ("s3://telemetry/prod", 2));
+    assert_eq!(objects.cache_max, crate::base::units::HumanSize::from_mib(1024));
+    for (name, value) in [("URLL", "x"), ("UPLOADS_MAX", "two")] {
+        let name = format!("COMMONWATCH_STORAGE_OBJECTS_{name}");
+        let error = Config::load(with(&[(name.as_str(), value)], &[])).unwrap_err().to_string();
+        assert!(error.contains(&name), "{error}");
+    }
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub use crate::query::fuzzing::{
 pub use crate::rules::fuzzing::{rule_file, rule_template, rule_test_file};
 pub use crate::storage::fuzzing::{
     backup_listing, deletion_rows, grams_section, head_chunk, labels_packed, manifest_decode,
-    parquet_open, totals_file, wal_decode, wal_payload, wal_replay, wal_roundtrip,
+    objects_ledger, parquet_open, totals_file, wal_decode, wal_payload, wal_replay, wal_roundtrip,
 };
 pub use crate::tagging::fuzzing::{scrub, tagging, tagging_files};
 pub use amplify::amplify;
@@ -71,7 +71,7 @@ targets! {
     sql_tokens sql_gate sql_json_get traceql worker_frames
     wal_decode wal_payload wal_roundtrip wal_replay
     head_chunk labels_packed manifest_decode parquet_open grams_section backup_listing deletion_rows
-    totals_file
+    totals_file objects_ledger
     scrub tagging tagging_files derive_lines line_read
     rule_file rule_template rule_test_file
     config_parse auth_header webhook_url api_params api_numbers remote_read

@@ -9,13 +9,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use bytes::Bytes;
 
 use super::admission::Turn;
 use super::answer::SqlAnswer;
 use super::engine::Engine;
 use super::error::QueryError;
 use super::promql::{self, Answer, Budget, PromqlError};
-use super::sql::{Failure, HeadRange, Param, PromqlRequest, Question, promql_failure, promql_rows};
+use super::sql::{
+    Failure, FailureKind, FileRequest, HeadRange, Param, PromqlRequest, Question, promql_failure,
+    promql_rows,
+};
 use super::worker::HeadSource;
 use crate::model::exemplar::SeriesExemplars;
 use crate::model::{
@@ -346,11 +350,9 @@ impl Session {
         loop {
             question.files = self.files()?;
             match self.engine.pool.ask(question, &head, deadline).await {
-                Err(QueryError::Read(ReadError::Damaged { path, reason }))
-                    if question.files.iter().any(|file| file.path == path) =>
-                {
-                    self.snapshot.note_damaged(&path, &reason);
-                }
+                Err(QueryError::Read(
+                    error @ (ReadError::Damaged { .. } | ReadError::Away { .. }),
+                )) if names_one_of(&error, &question.files) => self.snapshot.leave_out(error)?,
                 answer => {
                     self.note_missing(&question.sql);
                     return answer.map(|mut answer| {
@@ -462,6 +464,14 @@ impl Drop for StopOnDrop {
     }
 }
 
+/// A worker is not believed what it says of files that it was not given.
+fn names_one_of(error: &ReadError, files: &[FileEntry]) -> bool {
+    let (ReadError::Damaged { path, .. } | ReadError::Away { path, .. }) = error else {
+        return false;
+    };
+    files.iter().any(|file| file.path == *path)
+}
+
 /// What a worker may ask the server for while it answers one question: nothing but the caller's
 /// snapshot.
 #[derive(Debug)]
@@ -486,6 +496,21 @@ impl HeadSource for OfWorker {
             self.promql.range(&self.snapshot, &expr, start_ms, end_ms, step_ms, &self.budget)
         });
         promql_rows(answer.map_err(|error| promql_failure(&error))?)
+    }
+
+    fn file_bytes(&self, request: &FileRequest) -> Result<Bytes, Failure> {
+        let &FileRequest { ref path, offset, n_bytes } = request;
+        let read = self.snapshot.file_bytes(path, offset, n_bytes);
+        read.map_err(|error| {
+            let message = error.to_string();
+            let path = path.clone();
+            let kind = match error {
+                ReadError::Damaged { .. } => FailureKind::Damaged { path },
+                ReadError::Away { .. } => FailureKind::Away { path },
+                _ => FailureKind::Internal,
+            };
+            Failure { kind, message }
+        })
     }
 
     fn metric_ranges(&self) -> Vec<HeadRange> {

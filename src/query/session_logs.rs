@@ -7,7 +7,7 @@ use super::logql::{
 };
 use super::promql::{Answer, Budget};
 use super::session::{Options, Session};
-use crate::storage::{LogCursor, ReadError, Snapshot};
+use crate::storage::{LogCursor, Snapshot};
 
 /// The answer to a LogQL query.
 #[derive(Debug, Clone, PartialEq)]
@@ -148,8 +148,8 @@ impl Session {
         self.read(dialect, options.timeout, move |snapshot, budget| {
             loop {
                 match work(snapshot, &limits, budget) {
-                    Err(LogqlError::Read(ReadError::Damaged { path, reason })) => {
-                        snapshot.note_damaged(&path, &reason);
+                    Err(LogqlError::Read(error)) => {
+                        snapshot.leave_out(error).map_err(LogqlError::Read)?;
                     }
                     done => return Ok(done?),
                 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::objects;
 use super::retain::KeepRule;
 use crate::base::units::{HumanDuration, HumanSize};
 
@@ -55,6 +56,8 @@ pub struct Config {
     pub deletion_grace: HumanDuration,
     /// The most runs of rows that one deletion may take.
     pub deletion_ranges_max: usize,
+    /// Whether files also go to object storage, and to which.
+    pub objects: objects::Config,
 }
 
 fn descriptions_per_commons() -> usize {
@@ -95,6 +98,7 @@ impl Default for Config {
             row_group_rows: 1 << 20,
             deletion_grace: HumanDuration::from_secs(86_400),
             deletion_ranges_max: 4_000_000,
+            objects: objects::Config::default(),
         }
     }
 }
@@ -111,7 +115,7 @@ impl Config {
 
     /// Returns every mistake that shows only when rules are seen together, each begun by its key.
     pub fn mistakes(&self) -> Vec<String> {
-        let mut found = Vec::new();
+        let mut found = self.objects.mistakes();
         for (idx, rule) in self.keep.iter().enumerate() {
             if rule.retention.is_none() && rule.size_max.is_none() {
                 found.push(format!(

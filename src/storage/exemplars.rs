@@ -48,7 +48,7 @@ impl Snapshot {
     ) -> Result<Vec<SeriesExemplars>, ReadError> {
         loop {
             match self.try_exemplars(request) {
-                Err(ReadError::Damaged { path, reason }) => self.note_damaged(&path, &reason),
+                Err(error) => self.leave_out(error)?,
                 found => return found,
             }
         }

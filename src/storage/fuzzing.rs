@@ -27,7 +27,8 @@ use super::wal::packed::Packer;
 use super::wal::payload::{self, Payload};
 use super::wal::replay::read_segment;
 use super::{
-    FileEntry, HeadFilter, ReadError, SeriesRequest, Snapshot, backup, deletion, flush, wal,
+    FileEntry, HeadFilter, ReadError, SeriesRequest, Snapshot, backup, deletion, flush, objects,
+    wal,
 };
 use crate::base::ManualClock;
 use crate::base::fuzzing::Choices;
@@ -359,6 +360,16 @@ pub fn manifest_decode(bytes: &[u8]) {
     let disk = SimDisk::new();
     manifest.write(&disk).expect("what was read can be written");
     assert_eq!(catalog::Manifest::read(&disk).expect("and read"), (manifest, None));
+}
+
+/// The list of uploaded files, as it is and with the checksums that its lines should have.
+pub fn objects_ledger(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let line = |json: &str| format!("{:08x} {json}\n", crc32c::crc32c(json.as_bytes()));
+    let signed: String = text.lines().map(line).collect();
+    for bytes in [bytes, signed.as_bytes()] {
+        objects::round_trip(bytes);
+    }
 }
 
 /// Counts what a file holds.

@@ -13,6 +13,7 @@ use tracing::warn;
 use super::catalog::CatalogError;
 use super::compact::Merger;
 use super::deletion;
+use super::objects::Waker;
 use super::retain;
 use super::shared::Shared;
 use super::writer::Fatal;
@@ -98,6 +99,7 @@ pub struct Keeper {
     merger: Merger,
     retained_at_ms: i64,
     is_full: bool,
+    shipper: Waker,
 }
 
 impl std::fmt::Debug for Keeper {
@@ -115,7 +117,13 @@ impl Keeper {
             merger: Merger::default(),
             retained_at_ms: i64::MIN,
             is_full: false,
+            shipper: Waker::default(),
         }
+    }
+
+    /// Has the shipper woken when there are other files than before.
+    pub(super) fn waking(self, shipper: Waker) -> Self {
+        Self { shipper, ..self }
     }
 
     /// Runs until nobody is left who could tell it anything; blocks its thread. An error means that
@@ -160,6 +168,7 @@ impl Keeper {
             match self.merger.merge_next(&self.shared) {
                 Ok(true) => {
                     self.is_full = false;
+                    self.shipper.wake();
                     while let Ok(told) = self.told.try_recv() {
                         self.hear(told);
                     }

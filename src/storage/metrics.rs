@@ -7,6 +7,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use super::deltas::Why;
+use super::objects;
 use crate::model::Commons;
 
 /// A label set of one pair.
@@ -77,6 +78,8 @@ pub struct Metrics {
     pub deleted_rows: Counter,
     /// Deletions whose bytes are gone.
     pub erased_deletions: Counter,
+    /// Object storage.
+    pub objects: objects::Metrics,
 }
 
 fn seconds() -> Histogram {
@@ -129,6 +132,7 @@ impl Metrics {
             deletions: Counter::default(),
             deleted_rows: Counter::default(),
             erased_deletions: Counter::default(),
+            objects: objects::Metrics::register(registry),
         };
         let mut add = |name: &str, help: &str, metric: &dyn Fn(&mut Registry, String, String)| {
             metric(registry, format!("commonwatch_{name}"), help.to_owned());

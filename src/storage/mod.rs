@@ -27,6 +27,7 @@ pub mod keeper;
 pub mod logs;
 pub mod metrics;
 mod missing;
+pub mod objects;
 pub mod open;
 pub mod retain;
 pub mod retire;
@@ -66,7 +67,7 @@ pub use logs::{LogCursor, LogPiece, LogsWanted, narrow_file};
 pub use metrics::Metrics;
 pub use open::{OpenError, Progress};
 pub use retain::KeepRule;
-pub use snapshot::{Snapshot, family};
+pub use snapshot::{FILE_BYTES_MAX, Snapshot, family};
 pub use snapshot_spans::{Looked, TraceRequest};
 pub use state::{StateChange, StateError, StateMetrics, StateStore};
 pub use writer::{Fatal, Flusher, Writer};
@@ -252,6 +253,15 @@ pub enum ReadError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file is in object storage, which does not answer now; without it the question can be
+    /// answered.
+    #[error("{path} cannot be fetched: {reason}")]
+    Away {
+        /// The file's path below the data directory.
+        path: String,
+        /// Why not.
+        reason: String,
+    },
     /// A file could not be read.
     #[error("cannot read {path}")]
     File {
@@ -350,6 +360,8 @@ pub struct Opened {
     pub flusher: Flusher,
     /// Merges and retires files.
     pub keeper: Keeper,
+    /// Uploads files to object storage, where that is set.
+    pub shipper: Option<objects::Shipper>,
     /// Acknowledged bytes of the log that could not be read back.
     pub damage: Vec<wal::replay::Damage>,
 }
@@ -367,14 +379,24 @@ impl Storage {
         progress: &Progress,
     ) -> Result<Opened, OpenError> {
         let (engine, shared, damage) = open::open(disk, clock, config, metrics, progress)?;
+        let (waker, woken) = objects::Waker::new();
+        let shipper = shared
+            .objects
+            .clone()
+            .map(|objects| objects::Shipper::new(Arc::clone(&shared), objects, woken));
         let (requests, inbox) = mpsc::channel(QUEUE_REQUESTS);
         let (sealed_sender, sealed) = mpsc::channel(1);
         let (asker, told) = keeper::Asker::new();
         let writer = Writer { engine, shared: Arc::clone(&shared), inbox, sealed: sealed_sender };
-        let flusher = Flusher { shared: Arc::clone(&shared), sealed, keeper: asker.clone() };
-        let keeper = Keeper::new(Arc::clone(&shared), told);
+        let flusher = Flusher {
+            shared: Arc::clone(&shared),
+            sealed,
+            keeper: asker.clone(),
+            shipper: waker.clone(),
+        };
+        let keeper = Keeper::new(Arc::clone(&shared), told).waking(waker);
         let storage = Storage { shared, requests, keeper: asker };
-        Ok(Opened { storage, writer, flusher, keeper, damage })
+        Ok(Opened { storage, writer, flusher, keeper, shipper, damage })
     }
 
     /// Returns the index of a commons, adding it when it is new.

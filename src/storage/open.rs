@@ -19,6 +19,7 @@ use super::files::{self, path};
 use super::flush::{self, FlushError};
 use super::head::{CommonsTable, Generation};
 use super::metrics::Metrics;
+use super::objects::{self, Bucket, Objects, Tiered};
 use super::retain;
 use super::shared::{Shared, Version, files_of};
 use super::spill;
@@ -69,6 +70,9 @@ pub enum OpenError {
         /// Why nothing could be written.
         source: FlushError,
     },
+    /// Object storage cannot be used as the configuration says.
+    #[error(transparent)]
+    Objects(#[from] objects::ConnectError),
     /// A generation did not fit into memory beside the others, and could not be written out.
     #[error("cannot make room while replaying the write-ahead log")]
     Flush(#[from] FlushError),
@@ -79,6 +83,18 @@ pub fn open(
     disk: Arc<dyn Disk>,
     clock: SharedClock,
     config: Config,
+    metrics: Metrics,
+    progress: &Progress,
+) -> Result<(Engine, Arc<Shared>, Vec<Damage>), OpenError> {
+    let bucket = objects::connect(&config.objects)?;
+    open_with_bucket(disk, clock, (config, bucket), metrics, progress)
+}
+
+/// As [`open`], with a bucket in hand.
+pub fn open_with_bucket(
+    disk: Arc<dyn Disk>,
+    clock: SharedClock,
+    (config, bucket): (Config, Option<Arc<dyn Bucket>>),
     metrics: Metrics,
     progress: &Progress,
 ) -> Result<(Engine, Arc<Shared>, Vec<Damage>), OpenError> {
@@ -96,6 +112,19 @@ pub fn open(
     let descriptions = read_descriptions(&*disk)?;
     let totals = read_totals(&*disk)?;
     let unknown = deletion::attach(&*disk, manifest.files.iter_mut().map(Arc::make_mut));
+    let objects = Objects::open(objects::Parts {
+        local: Arc::clone(&disk),
+        clock: Arc::clone(&clock),
+        config: &config.objects,
+        bucket,
+        metrics: metrics.objects.clone(),
+        files: &manifest.files,
+    });
+    let objects = objects.map_err(io("read what is known of object storage"))?;
+    let disk: Arc<dyn Disk> = match &objects {
+        Some(objects) => Arc::new(Tiered::new(disk, Arc::clone(objects) as Arc<dyn objects::Far>)),
+        None => disk,
+    };
     let files = Arc::new(files_of(&manifest));
     let open = Arc::new(Generation::new(manifest.generation + 1, 0, clock.monotonic_ns()));
     let shared = Arc::new(Shared {
@@ -117,9 +146,10 @@ pub fn open(
         footers: Default::default(),
         flushed: Notify::new(),
         is_stopping: AtomicBool::new(false),
+        objects,
     });
     shared.note_files(&files);
-    unknown.iter().for_each(|(path, reason)| shared.note_damaged(path, reason));
+    unknown.iter().for_each(|(path, reason)| shared.mark_damaged(path, reason));
     flush::cut_log(&shared);
     retain::remove_doomed(&shared);
     if shared.may_remove() {

@@ -18,6 +18,7 @@ use super::files::read::Footers;
 use super::head::raw_keys::RawKeys;
 use super::head::{CommonsTable, Generation};
 use super::metrics::Metrics;
+use super::objects::Objects;
 use crate::base::clock::SharedClock;
 use crate::model::{Commons, Signal};
 
@@ -86,6 +87,8 @@ pub struct Shared {
     pub flushed: Notify,
     /// Set when nothing may be acknowledged any more.
     pub is_stopping: AtomicBool,
+    /// Files in object storage; `None` where there never were any.
+    pub objects: Option<Arc<Objects>>,
 }
 
 impl Shared {
@@ -127,13 +130,38 @@ impl Shared {
         self.descriptions.take(commons, described, today, self.config.descriptions_per_commons);
     }
 
-    /// Takes a damaged file out of all answers from now on. It stays where it is.
+    /// Takes a damaged file out of all answers from now on, and leaves it where it is; one that is in
+    /// object storage is read from there from now on.
     pub fn note_damaged(&self, path: &str, reason: &str) {
+        if self.objects.as_ref().is_some_and(|objects| objects.fetch_again(path)) {
+            warn!(
+                path,
+                reason, "a local copy is damaged: it goes, and object storage has the file"
+            );
+            return;
+        }
+        self.mark_damaged(path, reason);
+    }
+
+    /// Takes a file out of all answers from now on.
+    pub fn mark_damaged(&self, path: &str, reason: &str) {
         let mut damaged = self.damaged.write();
         if damaged.insert(path.to_owned(), reason.to_owned()).is_none() {
             error!(path, reason, "a file is damaged: answers go on without it, and say so");
         }
         self.metrics.damaged_files.set(i64::try_from(damaged.len()).unwrap_or(i64::MAX));
+    }
+
+    /// Takes a file back into answers that was found in object storage.
+    pub fn note_found(&self, path: &str) {
+        let mut damaged = self.damaged.write();
+        damaged.remove(path);
+        self.metrics.damaged_files.set(i64::try_from(damaged.len()).unwrap_or(i64::MAX));
+    }
+
+    /// Returns true when a file's bytes are nowhere but in object storage.
+    pub fn is_away(&self, path: &str) -> bool {
+        self.objects.as_ref().is_some_and(|objects| objects.is_away(path))
     }
 
     /// Notes which damaged log segments were set aside.

@@ -1,8 +1,10 @@
 //! Reading: the files and generations of one moment, limited to a scope.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hashbrown::HashMap;
 
 use super::disk::Disk;
@@ -14,6 +16,7 @@ use super::flush::{ExpPoint, exp_batch, sorted_slots};
 use super::head::metrics::sort_first_wins;
 use super::head::{CommonsHead, Generation};
 use super::missing::Missing;
+use super::objects::Unreachable;
 use super::shared::{Shared, Version};
 use super::{FileEntry, HeadBatch, HeadFilter, ReadError, SeriesRequest};
 use crate::model::{
@@ -23,6 +26,8 @@ use crate::model::{
 
 /// Series read under one hold of the head's lock, so that writers are never kept waiting long.
 const SERIES_PER_LOCK: usize = 256;
+/// The most bytes of a file that are handed out at a time.
+pub const FILE_BYTES_MAX: usize = 4 << 20;
 /// Rows in a batch of head samples.
 const HEAD_BATCH_ROWS: usize = 16_384;
 
@@ -47,9 +52,26 @@ impl Snapshot {
         self.missing.warnings(lost)
     }
 
-    /// Takes a file out of all answers, because a reader found it damaged.
-    pub fn note_damaged(&self, path: &str, reason: &str) {
-        self.shared.note_damaged(path, reason);
+    /// Leaves a file out because of what a reader met, so that the question can be asked again: a
+    /// damaged one out of all answers, one that cannot be fetched now out of this snapshot's. Any
+    /// other error comes back.
+    pub fn leave_out(&self, error: ReadError) -> Result<(), ReadError> {
+        match error {
+            ReadError::Damaged { path, reason } => {
+                self.shared.note_damaged(&path, &reason);
+                if !self.shared.damaged.read().contains_key(&path) {
+                    let why = "its local copy is damaged, and the next question fetches it";
+                    self.missing.leave_out(&path, why.to_owned());
+                }
+                Ok(())
+            }
+            ReadError::Away { path, reason } => {
+                self.missing.leave_out_away(&reason);
+                self.missing.leave_out(&path, reason);
+                Ok(())
+            }
+            error => Err(error),
+        }
     }
 
     /// Notes that an answer lacks the damaged files of a signal.
@@ -66,13 +88,16 @@ impl Snapshot {
         wanted.flat_map(|(_, files)| files)
     }
 
-    /// Parts the files that can be read from those that are damaged.
+    /// Parts the files that can be read from those that are damaged or left out.
     pub(super) fn part<'a>(
         &self,
         files: impl Iterator<Item = &'a Arc<FileEntry>>,
     ) -> (Vec<&'a Arc<FileEntry>>, Vec<&'a Arc<FileEntry>>) {
         let damaged = self.shared.damaged.read();
-        files.partition(|file| !damaged.contains_key(&file.path))
+        files.partition(|file| {
+            let is_away = || self.shared.is_away(&file.path);
+            !damaged.contains_key(&file.path) && !self.missing.is_left_out(&file.path, is_away)
+        })
     }
 
     /// Returns the commons that have data, within the scope, sorted.
@@ -94,7 +119,7 @@ impl Snapshot {
     pub fn select(&self, request: &SeriesRequest<'_>) -> Result<Vec<SeriesData>, ReadError> {
         loop {
             match self.try_select(request, false) {
-                Err(ReadError::Damaged { path, reason }) => self.note_damaged(&path, &reason),
+                Err(error) => self.leave_out(error)?,
                 selected => return selected,
             }
         }
@@ -107,7 +132,7 @@ impl Snapshot {
     ) -> Result<Vec<SeriesData>, ReadError> {
         loop {
             match self.try_select(request, true) {
-                Err(ReadError::Damaged { path, reason }) => self.note_damaged(&path, &reason),
+                Err(error) => self.leave_out(error)?,
                 selected => return selected,
             }
         }
@@ -291,6 +316,25 @@ impl Snapshot {
     /// Returns the live files of a signal within the scope, without those that are damaged.
     pub fn files(&self, signal: Signal) -> Vec<Arc<FileEntry>> {
         self.part(self.of_signal(signal)).0.into_iter().cloned().collect()
+    }
+
+    /// Returns bytes of a file within the scope as they are stored, unchecked, at most
+    /// [`FILE_BYTES_MAX`] of them; for readers that have no way to object storage.
+    pub fn file_bytes(&self, path: &str, offset: u64, n_bytes: usize) -> Result<Bytes, ReadError> {
+        let is_one = |signal| self.of_signal(signal).any(|file| file.path == path);
+        let path = path.to_owned();
+        if n_bytes > FILE_BYTES_MAX || !Signal::ALL.into_iter().any(is_one) {
+            let source = "it is none of the question's files, or too much of one".into();
+            return Err(ReadError::File { path, source });
+        }
+        let read = self.shared.disk.open(&path).and_then(|file| file.read_at(offset, n_bytes));
+        read.map_err(|error| match (Unreachable::why(&error), error.kind()) {
+            (Some(why), _) => ReadError::Away { path, reason: why.to_owned() },
+            (None, io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => {
+                ReadError::Damaged { path, reason: error.to_string() }
+            }
+            _ => ReadError::File { path, source: error.into() },
+        })
     }
 
     /// Returns the head's rows of a signal within the scope, one batch at a time, so that memory

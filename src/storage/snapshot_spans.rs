@@ -48,12 +48,12 @@ impl Snapshot {
         for file in self.span_files(request.min_ns, request.max_ns) {
             looked.n_files += 1;
             let batches = match self.read_trace(&file, request.trace_id) {
-                Err(ReadError::Damaged { path, reason }) => {
-                    self.note_damaged(&path, &reason);
+                Err(error) => {
+                    self.leave_out(error)?;
                     self.note_missing(Signal::Spans);
                     continue;
                 }
-                read => read?,
+                Ok(batches) => batches,
             };
             looked.n_files_with_rows += usize::from(!batches.is_empty());
             for batch in batches {

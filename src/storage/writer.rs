@@ -12,6 +12,7 @@ use super::catalog::CatalogError;
 use super::engine::Engine;
 use super::flush::{self, FlushError};
 use super::keeper::Asker;
+use super::objects::Waker;
 use super::shared::Shared;
 use super::wal::segment::WalError;
 use super::{AppendError, Part};
@@ -166,6 +167,8 @@ pub struct Flusher {
     pub(super) sealed: mpsc::Receiver<()>,
     /// Tells the keeper that there are new files, and by its end that there will be none.
     pub(super) keeper: Asker,
+    /// Tells the shipper the same.
+    pub(super) shipper: Waker,
 }
 
 impl Flusher {
@@ -186,6 +189,7 @@ impl Flusher {
             match flush::flush_oldest(&self.shared) {
                 Ok(true) => {
                     self.keeper.tell_written();
+                    self.shipper.wake();
                 }
                 Ok(false) => return Ok(()),
                 Err(error) if error.is_fatal() => return Err(Fatal::Catalog(error)),

@@ -30,6 +30,7 @@ mod grafana;
 mod hostile;
 mod logql;
 mod neighbours;
+mod object_storage;
 mod overload;
 mod paging;
 mod parquet;

@@ -70,6 +70,7 @@ const ABSENCES: &[Absence] = &[
             // None of these is telemetry: control state, configuration, the address file, secrets and
             // certificates, rule files, the ledger of notifications, the demo's own folder.
             "storage/state",
+            "storage/objects/connect",
             "config",
             "app",
             "cli",

@@ -4,9 +4,11 @@
 //! in tests it asks a list. Batches come one at a time, when the plan has room for the next.
 
 use std::fmt::Debug;
+use std::io;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use datafusion::arrow::array::{
     ArrayRef, DictionaryArray, Int32Array, RecordBatch, RecordBatchOptions, StringArray,
     new_null_array,
@@ -45,6 +47,17 @@ pub(crate) struct HeadRange {
     pub(crate) max_ns: i64,
 }
 
+/// Bytes of a file that the worker's disk has not.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct FileRequest {
+    /// One of the question's files.
+    pub(crate) path: String,
+    /// The first byte.
+    pub(crate) offset: u64,
+    /// How many.
+    pub(crate) n_bytes: usize,
+}
+
 /// A commons' rows with the columns that were asked for.
 pub(crate) type HeadRows = (Commons, RecordBatch);
 
@@ -56,6 +69,12 @@ pub(crate) trait Heads: Debug + Send + Sync {
 
     /// Returns the time range of each commons that has samples in the head.
     async fn metric_ranges(&self) -> Result<Vec<HeadRange>>;
+
+    /// Returns bytes of a file that is in object storage alone; blocks. Where nobody has a way there,
+    /// the file is not there.
+    fn file_bytes(&self, _: &FileRequest) -> io::Result<Bytes> {
+        Err(io::ErrorKind::NotFound.into())
+    }
 
     /// Answers a PromQL question, in the columns of [`super::promql::schema`]. Where there is a head
     /// and nobody who evaluates, it fails.

@@ -91,7 +91,14 @@ const TABLE_FUNCTIONS_REFUSED: &[&str] = &["generate_series", "range"];
 fn ours() -> SessionState {
     let fixture = Fixture::standard();
     session(Parts {
-        store: Arc::new(super::table::store(fixture.dir.path(), &fixture.files).unwrap()),
+        store: Arc::new(
+            super::table::store(
+                fixture.dir.path(),
+                &fixture.files,
+                Arc::clone(&fixture.heads) as _,
+            )
+            .unwrap(),
+        ),
         files: &fixture.files,
         heads: Arc::clone(&fixture.heads) as Arc<dyn Heads>,
         memory_bytes: 1 << 20,

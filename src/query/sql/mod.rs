@@ -36,7 +36,7 @@ use datafusion::scalar::ScalarValue;
 
 pub use judge::check_sql;
 
-pub(super) use heads::{HeadRange, HeadRequest, HeadRows, Heads};
+pub(super) use heads::{FileRequest, HeadRange, HeadRequest, HeadRows, Heads};
 pub(super) use promql::{Asked, PromqlRequest, failure as promql_failure, rows as promql_rows};
 pub(super) use run::{Limits, Question, Sink, run};
 
@@ -116,6 +116,11 @@ pub(super) enum FailureKind {
     Internal,
     /// The same again without this file, which is damaged.
     Damaged {
+        /// The file.
+        path: String,
+    },
+    /// The same again without this file, which cannot be fetched now.
+    Away {
         /// The file.
         path: String,
     },

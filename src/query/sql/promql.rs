@@ -330,6 +330,9 @@ pub(crate) fn failure(error: &crate::query::promql::PromqlError) -> Failure {
             path,
             ..
         }) => FailureKind::Damaged { path: path.clone() },
+        crate::query::promql::PromqlError::Read(crate::storage::ReadError::Away {
+            path, ..
+        }) => FailureKind::Away { path: path.clone() },
         error => match error.kind() {
             Kind::BadInput => FailureKind::Refused,
             Kind::Internal => FailureKind::Internal,

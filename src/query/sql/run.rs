@@ -74,7 +74,8 @@ pub(crate) async fn run(
 ) -> std::result::Result<Option<Truncated>, Failure> {
     tokens::check(&question.sql).map_err(Failure::refused)?;
     attach_deletions(&mut question)?;
-    let store = Arc::new(store(&question.data_dir, &question.files).map_err(failure)?);
+    let store = store(&question.data_dir, &question.files, Arc::clone(&heads)).map_err(failure)?;
+    let store = Arc::new(store);
     let mut state = context::session(Parts {
         store: Arc::clone(&store),
         files: &question.files,
@@ -88,11 +89,14 @@ pub(crate) async fn run(
     let plan = plan_of(&state, &question).await.map_err(failure)?;
     stream(&state, &plan, &question.limits, sink).await.map_err(|error| {
         // Asked here, because DataFusion and Parquet turn causes into text on their way.
-        match store.damage() {
-            Some((path, reason)) => {
+        match (store.damage(), store.away()) {
+            (Some((path, reason)), _) => {
                 Failure { kind: FailureKind::Damaged { path }, message: reason }
             }
-            None => failure(error),
+            (None, Some((path, reason))) => {
+                Failure { kind: FailureKind::Away { path }, message: reason }
+            }
+            (None, None) => failure(error),
         }
     })
 }

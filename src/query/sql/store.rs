@@ -2,9 +2,12 @@
 //!
 //! A path that is not on the list does not exist, so no plan can open anything else, whatever it
 //! was made from. Nothing can be listed, written or removed, and every byte is checked before a plan
-//! sees it; what is found damaged is remembered, so that the question can be asked without it.
+//! sees it; what is found damaged is remembered, so that the question can be asked without it. A file
+//! that is in object storage alone is asked of the server, piece by piece: a worker has neither a
+//! socket nor a credential.
 
 use std::collections::HashMap;
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -19,8 +22,10 @@ use object_store::{
 };
 use parking_lot::Mutex;
 
+use super::heads::{FileRequest, Heads};
 use crate::storage::disk::DiskRead;
-use crate::storage::{Checked, FileEntry, LineNeed, RealDisk, narrow_file};
+use crate::storage::objects::{Far, Tiered};
+use crate::storage::{Checked, FILE_BYTES_MAX, FileEntry, LineNeed, RealDisk, narrow_file};
 
 /// What errors call this store.
 const NAME: &str = "commonwatch files";
@@ -28,7 +33,7 @@ const NAME: &str = "commonwatch files";
 /// Reads the files of one question and nothing else.
 #[derive(Debug)]
 pub(super) struct ReadOnlyStore {
-    disk: RealDisk,
+    disk: Tiered,
     files: HashMap<Path, FileEntry>,
     open: Mutex<HashMap<Path, Arc<Checked>>>,
 }
@@ -44,12 +49,22 @@ impl ReadOnlyStore {
     pub(super) fn new<'a>(
         data_dir: &std::path::Path,
         files: impl IntoIterator<Item = &'a FileEntry>,
+        heads: Arc<dyn Heads>,
     ) -> Result<Self> {
-        let files = files
+        let files: HashMap<Path, FileEntry> = files
             .into_iter()
             .map(|file| Ok((Path::parse(&file.path)?, file.clone())))
             .collect::<Result<_>>()?;
-        Ok(Self { disk: RealDisk::open_read_only(data_dir), files, open: Mutex::default() })
+        let sizes = files.values().map(|file| (file.path.clone(), file.size_bytes)).collect();
+        let disk = RealDisk::open_read_only(data_dir);
+        let disk = Tiered::new(Arc::new(disk), Arc::new(OfServer { heads, sizes }));
+        Ok(Self { disk, files, open: Mutex::default() })
+    }
+
+    /// Returns the path of a file that could not be fetched, and why not.
+    pub(super) fn away(&self) -> Option<(String, String)> {
+        let open = self.open.lock();
+        open.iter().find_map(|(path, file)| Some((path.to_string(), file.away()?.to_owned())))
     }
 
     /// Returns the path of a file that was found damaged, and what is wrong with it.
@@ -91,6 +106,51 @@ impl ReadOnlyStore {
             file.read_at(range.start, n_bytes).map_err(|error| failed(&place, error))
         };
         tokio::task::spawn_blocking(read).await.map_err(|error| failed(location, error))?
+    }
+}
+
+/// Opens files that the disk has not by asking the server for their bytes.
+#[derive(Debug)]
+struct OfServer {
+    heads: Arc<dyn Heads>,
+    sizes: HashMap<String, u64>,
+}
+
+impl Far for OfServer {
+    fn open(self: Arc<Self>, path: &str) -> Option<Arc<dyn DiskRead>> {
+        let size_bytes = *self.sizes.get(path)?;
+        Some(Arc::new(FarFile { of: self, path: path.to_owned(), size_bytes }))
+    }
+}
+
+#[derive(Debug)]
+struct FarFile {
+    of: Arc<OfServer>,
+    path: String,
+    size_bytes: u64,
+}
+
+impl DiskRead for FarFile {
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    fn read_at(&self, offset: u64, len: usize) -> io::Result<Bytes> {
+        let mut read = Vec::with_capacity(len.min(FILE_BYTES_MAX));
+        while read.len() < len {
+            let n_bytes = (len - read.len()).min(FILE_BYTES_MAX);
+            let offset = offset + read.len() as u64;
+            let request = FileRequest { path: self.path.clone(), offset, n_bytes };
+            let piece = self.of.heads.file_bytes(&request)?;
+            if piece.len() != n_bytes {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            if n_bytes == len {
+                return Ok(piece);
+            }
+            read.extend_from_slice(&piece);
+        }
+        Ok(read.into())
     }
 }
 

@@ -55,8 +55,12 @@ pub(super) fn store_url() -> ObjectStoreUrl {
 }
 
 /// Returns a store of just these files.
-pub(super) fn store(data_dir: &Path, files: &[FileEntry]) -> Result<ReadOnlyStore> {
-    Ok(ReadOnlyStore::new(data_dir, files)?)
+pub(super) fn store(
+    data_dir: &Path,
+    files: &[FileEntry],
+    heads: Arc<dyn Heads>,
+) -> Result<ReadOnlyStore> {
+    Ok(ReadOnlyStore::new(data_dir, files, heads)?)
 }
 
 /// A file that is not where a file of its commons must be: the question is not answered.

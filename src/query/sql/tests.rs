@@ -518,7 +518,11 @@ fn a_file_in_another_commons_folder_stops_the_query() {
 #[test]
 fn a_file_that_is_not_on_the_list_does_not_exist() {
     let fixture = Fixture::standard();
-    let store = super::store::ReadOnlyStore::new(fixture.dir.path(), &fixture.files[..1]);
+    let store = super::table::store(
+        fixture.dir.path(),
+        &fixture.files[..1],
+        Arc::clone(&fixture.heads) as _,
+    );
 
     let outside = object_store::path::Path::parse(&fixture.files[1].path).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

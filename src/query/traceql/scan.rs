@@ -111,12 +111,11 @@ impl<'s> Merge<'s> {
     fn intact<T>(&self, read: Result<T, ReadError>) -> Result<Option<T>, QueryError> {
         match read {
             Ok(read) => Ok(Some(read)),
-            Err(ReadError::Damaged { path, reason }) => {
-                self.snapshot.note_damaged(&path, &reason);
+            Err(error) => {
+                self.snapshot.leave_out(error)?;
                 self.snapshot.note_missing(crate::model::Signal::Spans);
                 Ok(None)
             }
-            Err(error) => Err(error.into()),
         }
     }
 

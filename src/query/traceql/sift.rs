@@ -17,7 +17,7 @@ use super::sieve::{Sieve, is_root};
 use crate::model::Signal;
 use crate::query::QueryError;
 use crate::query::promql::Budget;
-use crate::storage::{FileEntry, HeadBatch, ReadError, Snapshot, SpanRange, SpanSift};
+use crate::storage::{FileEntry, HeadBatch, Snapshot, SpanRange, SpanSift};
 
 /// Bytes that a trace's id takes where it is noted, beside its text.
 pub(super) const ID_BYTES: usize = 64;
@@ -72,11 +72,11 @@ pub(super) fn sift(
                 Err(_) => vec![false; batch.num_rows()],
             };
             match snapshot.sift_spans(file, range, &mut passes, note) {
-                Err(ReadError::Damaged { path, reason }) => {
-                    snapshot.note_damaged(&path, &reason);
+                Err(error) => {
+                    snapshot.leave_out(error)?;
                     snapshot.note_missing(Signal::Spans);
                 }
-                read => read?,
+                Ok(read) => read,
             }
         }
     }

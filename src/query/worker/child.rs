@@ -9,11 +9,13 @@ use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::ipc::writer::StreamWriter;
 use async_trait::async_trait;
+use bytes::Bytes;
 use datafusion::common::{DataFusionError, Result};
 use futures::FutureExt;
 use futures::stream::{self, BoxStream, StreamExt};
@@ -24,9 +26,10 @@ use super::frame::{Frame, MAGIC};
 use super::protocol::{Hello, Kind, decode_rows};
 use super::rlimits;
 use crate::query::sql::{
-    Asked, Failure, FailureKind, HeadRange, HeadRequest, HeadRows, Heads, PromqlRequest, Question,
-    Sink, run,
+    Asked, Failure, FailureKind, FileRequest, HeadRange, HeadRequest, HeadRows, Heads,
+    PromqlRequest, Question, Sink, run,
 };
+use crate::storage::objects::Unreachable;
 
 /// The stack of every thread that plans or runs; plans recurse, and the gate's limits are set so
 /// that this is deep enough.
@@ -127,6 +130,8 @@ fn send(frame: &Frame) -> io::Result<()> {
 struct Scans {
     last_id: AtomicU32,
     inboxes: Mutex<HashMap<u32, mpsc::Sender<Frame>>>,
+    /// Threads that wait for bytes of a file.
+    waiting: Mutex<HashMap<u32, SyncSender<Frame>>>,
 }
 
 impl Scans {
@@ -153,7 +158,22 @@ impl Scans {
         }
     }
 
+    /// Asks for bytes of a file and waits for them; the thread that reads the input brings them.
+    fn wait_for(&self, request: &FileRequest) -> io::Result<Frame> {
+        let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
+        let (sender, answer) = sync_channel(1);
+        self.waiting.lock().insert(id, sender);
+        let sent = Frame::json(Kind::FileRead, id, request).and_then(|frame| send(&frame));
+        let answer = sent.and_then(|()| answer.recv().map_err(io::Error::other));
+        self.waiting.lock().remove(&id);
+        answer
+    }
+
     fn pass_on(&self, frame: &Frame) {
+        if let Some(waiting) = self.waiting.lock().get(&frame.id) {
+            let _ = waiting.try_send(frame.clone());
+            return;
+        }
         if let Some(inbox) = self.inboxes.lock().get(&frame.id) {
             // At most one frame is under way for a scan, so there is room; a scan that has ended
             // early wants none.
@@ -163,6 +183,7 @@ impl Scans {
 
     fn forget(&self) {
         self.inboxes.lock().clear();
+        self.waiting.lock().clear();
     }
 }
 
@@ -177,6 +198,19 @@ impl Heads for Scans {
         send(&Frame::about(Kind::HeadRanges, id, Vec::new()))?;
         let frame = inbox.recv().await.ok_or_else(gone)?;
         Ok(frame.parse()?)
+    }
+
+    fn file_bytes(&self, request: &FileRequest) -> io::Result<Bytes> {
+        let frame = self.wait_for(request)?;
+        if frame.kind == Kind::FileBytes {
+            return Ok(frame.payload);
+        }
+        let Failure { kind, message } = frame.parse()?;
+        Err(match kind {
+            FailureKind::Away { .. } => Unreachable(message).into_io(),
+            FailureKind::Damaged { .. } => io::Error::new(io::ErrorKind::NotFound, message),
+            _ => io::Error::other(message),
+        })
     }
 
     fn promql(&self, request: PromqlRequest) -> BoxStream<'static, Result<RecordBatch>> {

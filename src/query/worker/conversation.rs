@@ -9,6 +9,7 @@ use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::buffer::Buffer;
 use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamDecoder;
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::frame::{FRAME_BYTES_MAX, Frame};
@@ -18,7 +19,7 @@ use crate::model::Commons;
 use crate::model::{Signal, ipc};
 use crate::query::answer::SqlAnswer;
 use crate::query::sql::{
-    Failure, FailureKind, HeadRange, HeadRequest, PromqlRequest, Question, Truncated,
+    Failure, FailureKind, FileRequest, HeadRange, HeadRequest, PromqlRequest, Question, Truncated,
 };
 use crate::storage::{HeadBatch, HeadFilter};
 
@@ -36,6 +37,12 @@ pub(in crate::query) trait HeadSource: Debug + Send + Sync {
 
     /// Answers a PromQL question over the same snapshot.
     fn promql(&self, request: &PromqlRequest) -> Result<Vec<RecordBatch>, Failure>;
+
+    /// Returns bytes of a file of the snapshot that the worker's disk has not.
+    fn file_bytes(&self, _: &FileRequest) -> Result<Bytes, Failure> {
+        let message = "all files are on the disk".to_owned();
+        Err(Failure { kind: FailureKind::Internal, message })
+    }
 }
 
 /// What an answer may take on the pipe beside its rows: the names of its columns, and what frames a
@@ -91,6 +98,16 @@ pub(super) async fn converse(
                 let ranges = blocking(move || head.metric_ranges()).await?;
                 Frame::json(Kind::HeadRanges, frame.id, &ranges)?.send(to_worker).await?;
             }
+            Kind::FileRead => {
+                let (request, head) = (frame.parse::<FileRequest>()?, Arc::clone(head));
+                // One that an earlier question left behind is told that there is no such file.
+                let read = blocking(move || head.file_bytes(&request)).await?;
+                let answer = match read {
+                    Ok(bytes) => Frame::about(Kind::FileBytes, frame.id, bytes),
+                    Err(failure) => Frame::json(Kind::FileFailed, frame.id, &failure)?,
+                };
+                answer.send(to_worker).await?;
+            }
             Kind::Answer => answer.take(&frame)?,
             Kind::Done => return answer.finish(frame.parse()?).map(Ok),
             Kind::Failed => return Ok(Err(frame.parse()?)),
@@ -99,6 +116,8 @@ pub(super) async fn converse(
             | Kind::HeadRows
             | Kind::HeadEnd
             | Kind::HeadFailed
+            | Kind::FileBytes
+            | Kind::FileFailed
             | Kind::Ready => {
                 return Err(wrong("a frame that a worker never sends"));
             }

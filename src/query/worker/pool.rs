@@ -234,6 +234,9 @@ impl Pool {
             FailureKind::Damaged { path } => {
                 QueryError::Read(ReadError::Damaged { path, reason: message })
             }
+            FailureKind::Away { path } => {
+                QueryError::Read(ReadError::Away { path, reason: message })
+            }
             FailureKind::Memory => {
                 QueryError::Memory { message, max_bytes: question.limits.memory_bytes }
             }

@@ -41,6 +41,10 @@ kinds! {
     HeadRanges = 5,
     /// To the worker: JSON `sql::Failure`, why the scan has no more rows.
     HeadFailed = 6,
+    /// To the worker: the bytes that were asked for.
+    FileBytes = 7,
+    /// To the worker: JSON `sql::Failure`, why there are no bytes.
+    FileFailed = 8,
     /// To the server: JSON `sql::HeadRequest`.
     HeadOpen = 16,
     /// To the server: one more batch, please.
@@ -55,6 +59,8 @@ kinds! {
     Failed = 21,
     /// To the server: JSON `sql::PromqlRequest`; its rows are then asked for as those of the head.
     PromqlOpen = 22,
+    /// To the server: JSON `sql::FileRequest`.
+    FileRead = 23,
 }
 
 /// What a worker is told when it starts.

@@ -4,6 +4,7 @@
 //! not damaged: what is missing is looked up in the manifest once more.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use super::listing::{LISTING, Listing};
@@ -15,7 +16,7 @@ use crate::storage::files::checked::{BLOCK_BYTES, Checked};
 use crate::storage::files::read::AllRows;
 use crate::storage::flush::rows_schema;
 use crate::storage::wal::{self, replay};
-use crate::storage::{FileEntry, deletion, deltas, descriptions, open};
+use crate::storage::{FileEntry, deletion, deltas, descriptions, objects, open};
 
 /// Bytes read at a time: whole blocks.
 const PIECE_BYTES: usize = 16 * BLOCK_BYTES;
@@ -74,10 +75,21 @@ pub fn check(disk: &dyn Disk, progress: &mut dyn FnMut(&str)) -> Result<Checks, 
     }
     let unknown = deletion::attach(disk, manifest.files.iter_mut().map(Arc::make_mut));
     unknown.into_iter().for_each(|(path, what)| checks.damage(path, what));
+    let stored = check_ledger(disk, &mut checks);
+    let is_away = |file: &FileEntry| {
+        stored.get(&file.path) == Some(&file.size_bytes)
+            && disk.open(&file.path).is_err_and(|e| e.kind() == ErrorKind::NotFound)
+    };
+    let mut away = Away::default();
     for file in &manifest.files {
+        if is_away(file) {
+            away.add(file);
+            continue;
+        }
         progress(&file.path);
         check_file(disk, file, &mut checks);
     }
+    away.note(&mut checks);
     if let Ok(Err(what)) = Descriptions::read(disk) {
         checks.damage(descriptions::FILE, what);
     }
@@ -88,6 +100,46 @@ pub fn check(disk: &dyn Disk, progress: &mut dyn FnMut(&str)) -> Result<Checks, 
     check_strays(disk, &manifest, &mut checks);
     check_listing(disk, &mut checks);
     Ok(checks)
+}
+
+/// Live files that are not here, and should not be.
+#[derive(Default)]
+struct Away {
+    n_files: usize,
+    n_bytes: u64,
+}
+
+impl Away {
+    fn add(&mut self, file: &FileEntry) {
+        self.n_files += 1;
+        self.n_bytes += file.size_bytes;
+    }
+
+    fn note(&self, checks: &mut Checks) {
+        if self.n_files > 0 {
+            let (n_files, n_bytes) = (self.n_files, self.n_bytes);
+            checks.note(
+                objects::LEDGER,
+                format!("{n_files} live files ({n_bytes} bytes) are in object storage alone, and were not read"),
+            );
+        }
+    }
+}
+
+/// Returns what is in object storage.
+fn check_ledger(disk: &dyn Disk, checks: &mut Checks) -> objects::Stored {
+    match objects::stored(disk) {
+        Ok(None) => objects::Stored::new(),
+        Ok(Some((stored, 0))) => stored,
+        Ok(Some((stored, n_damaged))) => {
+            checks.damage(objects::LEDGER, format!("{n_damaged} of its lines are damaged"));
+            stored
+        }
+        Err(error) => {
+            checks.damage(objects::LEDGER, error.to_string());
+            objects::Stored::new()
+        }
+    }
 }
 
 fn check_file(disk: &dyn Disk, entry: &FileEntry, checks: &mut Checks) {

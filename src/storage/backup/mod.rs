@@ -22,6 +22,7 @@ use std::io;
 
 use super::catalog::CatalogError;
 use super::keeper::Unasked;
+use super::objects::Unreachable;
 use crate::base::Kind;
 
 pub use below::Below;
@@ -92,6 +93,9 @@ impl BackupError {
     pub fn kind(&self) -> Kind {
         match self {
             BackupError::Io { source, .. } if super::disk::is_full(source) => Kind::Unavailable,
+            BackupError::Io { source, .. } if Unreachable::why(source).is_some() => {
+                Kind::Unavailable
+            }
             BackupError::Unflushed | BackupError::Busy => Kind::Overloaded,
             BackupError::Stopping => Kind::Unavailable,
             _ => Kind::Internal,

@@ -56,7 +56,7 @@ pub struct Merger {
     not_before_ns: u64,
 }
 
-/// How long to wait for space on a full disk.
+/// How long to wait for space on a full disk, and for object storage to answer.
 const FULL_PAUSE_NS: u64 = 60_000_000_000;
 
 impl Merger {
@@ -83,6 +83,11 @@ impl Merger {
             Err(MergeError::Stopping) => Ok(false),
             Err(MergeError::Read(ReadError::Damaged { path, reason })) => {
                 shared.note_damaged(&path, &reason);
+                Ok(true)
+            }
+            Err(MergeError::Read(ReadError::Away { path, reason })) => {
+                info!(path, reason, "nothing is merged for a while: a file cannot be fetched");
+                self.not_before_ns = start_ns + FULL_PAUSE_NS;
                 Ok(true)
             }
             Err(error) => {

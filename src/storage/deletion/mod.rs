@@ -100,7 +100,7 @@ pub enum DeleteError {
     )]
     TooMany,
     /// A file could not be read.
-    #[error("cannot look through a file")]
+    #[error("cannot look through a file, so nothing was deleted: {0}")]
     Read(#[from] ReadError),
     /// The disk has no room for the rows' numbers.
     #[error("the disk is full: nothing was deleted")]
@@ -144,7 +144,9 @@ impl DeleteError {
             DeleteError::TooScattered { .. }
             | DeleteError::TooLate { .. }
             | DeleteError::TooMany => Kind::Execution,
-            DeleteError::Full | DeleteError::Stopping => Kind::Unavailable,
+            DeleteError::Full
+            | DeleteError::Stopping
+            | DeleteError::Read(ReadError::Away { .. }) => Kind::Unavailable,
             DeleteError::Unknown { .. } => Kind::NotFound,
             DeleteError::Read(_) | DeleteError::Write(_) => Kind::Internal,
         }

@@ -23,6 +23,7 @@ use parquet::file::reader::{ChunkReader, Length};
 
 use crate::storage::FileEntry;
 use crate::storage::disk::{Disk, DiskFile, DiskRead};
+use crate::storage::objects::Unreachable;
 
 /// The length of a block.
 pub const BLOCK_BYTES: usize = 64 << 10;
@@ -126,6 +127,8 @@ pub struct Checked {
     recent: Mutex<(u64, Bytes)>,
     recent_bytes_max: usize,
     damage: OnceLock<String>,
+    /// Why its bytes cannot be had now, when that was met.
+    away: OnceLock<String>,
 }
 
 impl Checked {
@@ -151,6 +154,7 @@ impl Checked {
             recent: Mutex::default(),
             recent_bytes_max: RECENT_BYTES_MAX,
             damage: OnceLock::new(),
+            away: OnceLock::new(),
         }
     }
 
@@ -172,15 +176,25 @@ impl Checked {
         self.damage.get().map(String::as_str)
     }
 
+    /// Returns why the file's bytes cannot be had now, once that was met.
+    pub fn away(&self) -> Option<&str> {
+        self.away.get().map(String::as_str)
+    }
+
     fn damaged(&self, what: String) -> io::Error {
         let what = self.damage.get_or_init(|| what);
         io::Error::new(io::ErrorKind::InvalidData, what.clone())
     }
 
     fn raw(&self, offset: u64, len: usize) -> io::Result<Bytes> {
-        self.inner.read_at(offset, len).map_err(|error| match is_damage(&error) {
-            true => self.damaged(error.to_string()),
-            false => error,
+        self.inner.read_at(offset, len).map_err(|error| {
+            if is_damage(&error) {
+                return self.damaged(error.to_string());
+            }
+            if let Some(why) = Unreachable::why(&error) {
+                self.away.get_or_init(|| why.to_owned());
+            }
+            error
         })
     }
 
@@ -219,9 +233,12 @@ impl Checked {
         if let Some(blocks) = self.blocks.get() {
             return Ok(blocks);
         }
-        let metadata = ParquetMetaDataReader::new()
-            .parse_and_finish(&self)
-            .map_err(|error| self.damaged(error.to_string()))?;
+        let metadata = ParquetMetaDataReader::new().parse_and_finish(&self).map_err(|error| {
+            match self.away() {
+                Some(why) => Unreachable(why.to_owned()).into_io(),
+                None => self.damaged(error.to_string()),
+            }
+        })?;
         let blocks = self.learn(&metadata)?;
         Ok(self.blocks.get_or_init(|| blocks))
     }

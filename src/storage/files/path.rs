@@ -106,9 +106,44 @@ pub fn is_merged(path: &str) -> bool {
     span(path).is_some_and(|span| span.is_merged)
 }
 
+/// Returns true for a path that a store of ours gives to a file, and for no other.
+pub fn is_ours(path: &str) -> bool {
+    let parts: Vec<&str> = path.split('/').collect();
+    let [DIR, signal, commons, date, _] = parts[..] else { return false };
+    let day = date
+        .strip_prefix("date=")
+        .and_then(|text| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok());
+    let commons = commons.strip_prefix("commons=").and_then(|name| Commons::from_stored(name).ok());
+    let signal = Signal::ALL.into_iter().find(|known| known.as_str() == signal);
+    let (Some(day), Some(commons), Some(signal)) = (day, commons, signal) else { return false };
+    path.rsplit_once('/')
+        .is_some_and(|(folder, _)| folder == dir(signal, &commons, day.to_epoch_days()))
+        && span(path).is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_names_that_we_give_are_ours() {
+        let folder = "parquet/logs/commons=heart.example/date=2026-11-21";
+        for name in ["000000000000000a-0", "0a-0", "0a-10-0", "0a-0a-0-3"] {
+            assert!(is_ours(&format!("{folder}/{name}.parquet")), "{name}");
+        }
+        for theirs in [
+            &format!("{folder}/part-00000.parquet"),
+            &format!("{folder}/0a-0.parquet.tmp"),
+            &format!("{folder}/x/0a-0.parquet"),
+            "parquet/logs/commons=heart.example/date=2026-11-31/0a-0.parquet",
+            "parquet/bills/commons=heart.example/date=2026-11-21/0a-0.parquet",
+            "parquet/logs/commons=../date=2026-11-21/0a-0.parquet",
+            "parquet/manifest.json",
+            "0a-0.parquet",
+        ] {
+            assert!(!is_ours(theirs), "{theirs}");
+        }
+    }
 
     #[test]
     fn paths_are_hive_style() {

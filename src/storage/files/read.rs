@@ -149,9 +149,10 @@ pub(super) fn fault(
     source: Box<dyn std::error::Error + Send + Sync>,
 ) -> ReadError {
     let path = path.to_owned();
-    match file.damage() {
-        Some(reason) => ReadError::Damaged { path, reason: reason.to_owned() },
-        None => ReadError::File { path, source },
+    match (file.damage(), file.away()) {
+        (Some(reason), _) => ReadError::Damaged { path, reason: reason.to_owned() },
+        (None, Some(reason)) => ReadError::Away { path, reason: reason.to_owned() },
+        (None, None) => ReadError::File { path, source },
     }
 }
 
@@ -247,11 +248,10 @@ pub(super) fn read_rows<R: Rows>(
         Err(ReadError::File { path: entry.path.clone(), source: panic.into() })
     });
     // Asked afterwards, because the Parquet crate turns causes into text on their way.
-    match (read, checked.damage()) {
-        (Err(_), Some(reason)) => {
-            Err(ReadError::Damaged { path: entry.path.clone(), reason: reason.to_owned() })
-        }
-        (read, _) => read,
+    match read {
+        Err(ReadError::File { path, source }) => Err(fault(&path, &checked, source)),
+        Err(_) if checked.damage().is_some() => Err(fault(&entry.path, &checked, "damaged".into())),
+        read => read,
     }
 }
 

@@ -2,7 +2,8 @@
 //! then the disk. Which ones is decided in [`rules`].
 //!
 //! A file is first taken off the manifest, which at the same time lists it as doomed; it is removed
-//! once no reader holds a snapshot with it, or at the next start.
+//! once no reader holds a snapshot with it, or at the next start. It stays listed until it is gone from
+//! object storage too.
 
 mod rules;
 
@@ -122,7 +123,8 @@ fn is_removed(shared: &Shared, path: &str) -> bool {
 /// else would know that they were to go.
 fn forget_removed(shared: &Shared) {
     shared.manifest.lock().doomed.retain(|path| {
-        let is_there = shared.disk.open(path).is_ok();
+        let may_be_stored = shared.objects.as_ref().is_some_and(|objects| objects.may_hold(path));
+        let is_there = may_be_stored || shared.disk.open(path).is_ok();
         is_there || shared.disk.sync_dir(disk::parent(path)).is_err()
     });
 }

@@ -5,6 +5,7 @@ mod damage;
 mod deletion;
 mod exemplars;
 mod histograms;
+mod objects;
 mod series;
 mod starts;
 
@@ -40,9 +41,19 @@ fn open_with(disk: &SimDisk, config: Config) -> Store {
 }
 
 pub(super) fn open_at(disk: &SimDisk, config: Config, clock: Arc<ManualClock>) -> Store {
+    open_stored(disk, (config, None), clock)
+}
+
+fn open_stored(
+    disk: &SimDisk,
+    (config, bucket): (Config, Option<Arc<dyn super::objects::Bucket>>),
+    clock: Arc<ManualClock>,
+) -> Store {
     let metrics = Metrics::register(&mut Registry::default());
+    let (config, disk) = ((config, bucket), Arc::new(disk.clone()));
+    let progress = Progress::default();
     let (engine, shared, damage) =
-        open::open(Arc::new(disk.clone()), clock, config, metrics, &Progress::default()).unwrap();
+        open::open_with_bucket(disk, clock, config, metrics, &progress).unwrap();
     let (requests, _) = mpsc::channel(1);
     let (asker, told) = keeper::Asker::new();
     let storage = Storage { shared: Arc::clone(&shared), requests, keeper: asker };

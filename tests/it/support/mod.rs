@@ -22,6 +22,7 @@ pub(crate) mod process;
 pub(crate) mod programs;
 pub(crate) mod receiver;
 pub(crate) mod rounds;
+pub(crate) mod s3;
 pub(crate) mod simulated;
 pub(crate) mod sink;
 

@@ -98,7 +98,11 @@ pub const PLACES: &[(&str, &[&str])] = &[
         &["root", "wal_dir", "parquet_dir", "day_dir", "quarantine_dir", "deletion", "snapshot"],
     ),
     // What only reads: start, replay and questions.
-    ("list", &["wal_dir", "parquet_dir", "day_dir", "quarantine_dir", "deletion", "snapshot"]),
+    // Of object storage only whether there ever was any: the rest is met where it is switched on.
+    (
+        "list",
+        &["wal_dir", "parquet_dir", "day_dir", "quarantine_dir", "deletion", "snapshot", "objects"],
+    ),
     (
         "open",
         &["wal", "parquet", "manifest", "manifest_copy", "descriptions", "deletion", "snapshot"],
@@ -153,6 +157,7 @@ fn class_of(path: &str) -> &'static str {
         // are of one class.
         ("deletions", _) => "deletion",
         ("snapshots", _) => "snapshot",
+        ("objects", _) => "objects",
         ("parquet", "") => "parquet_dir",
         ("parquet", "manifest.json.tmp") => "manifest_temp",
         ("parquet", "manifest.json") => "manifest",
