@@ -3,7 +3,7 @@
 use arrow::array::{Array, ArrowPrimitiveType, AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, Int32Type, TimestampNanosecondType, UInt64Type};
 
-use super::read::{Columns, Footers, Rows, Selection, Sink, read_rows};
+use super::read::{Columns, Footers, Rows, Selection, read_rows};
 use crate::model::histogram::FloatCounts;
 use crate::model::metric::START_TIME;
 use crate::model::{ExpHistogram, Labels, Native, ResetHint};
@@ -24,7 +24,7 @@ pub trait HistogramSink {
 }
 
 /// Hands the histograms of the matching series in one file to `sink`, in the file's order. What
-/// happens to damaged files is as with `read_series`.
+/// has been taken of a file that turns out to be damaged is right, and not all.
 pub fn read_histograms(
     disk: &dyn Disk,
     footers: &Footers,
@@ -55,60 +55,6 @@ impl Rows for HistogramRows<'_> {
             Some(histogram) => self.0.histogram(place, columns.timestamp.value(row), &histogram),
             None => Ok(()),
         }
-    }
-}
-
-/// Plain samples, as [`Sink`] takes them.
-pub(super) struct SampleRows<'a>(pub(super) &'a mut dyn Sink);
-
-impl Rows for SampleRows<'_> {
-    const COLUMNS: Option<&'static [&'static str]> =
-        Some(&["timestamp", "metric", "value", "service", "env", "cluster", "labels", "series_id"]);
-
-    fn series(&mut self, id: u64, labels: Labels) -> Result<usize, ReadError> {
-        self.0.series(id, labels)
-    }
-
-    fn row(
-        &mut self,
-        place: usize,
-        columns: &Columns<'_>,
-        _: &RecordBatch,
-        row: usize,
-    ) -> Result<(), ReadError> {
-        self.0.sample(place, columns.timestamp.value(row), columns.value.value(row))
-    }
-}
-
-/// Plain samples with since when they count.
-pub(super) struct StartedRows<'a>(pub(super) &'a mut dyn Sink);
-
-impl Rows for StartedRows<'_> {
-    const COLUMNS: Option<&'static [&'static str]> = Some(&[
-        "timestamp",
-        "metric",
-        "value",
-        "service",
-        "env",
-        "cluster",
-        "labels",
-        "series_id",
-        START_TIME,
-    ]);
-
-    fn series(&mut self, id: u64, labels: Labels) -> Result<usize, ReadError> {
-        self.0.series(id, labels)
-    }
-
-    fn row(
-        &mut self,
-        place: usize,
-        columns: &Columns<'_>,
-        batch: &RecordBatch,
-        row: usize,
-    ) -> Result<(), ReadError> {
-        let (ms, value) = (columns.timestamp.value(row), columns.value.value(row));
-        self.0.started(place, ms, value, start_at(batch, row))
     }
 }
 
