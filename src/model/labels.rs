@@ -339,6 +339,20 @@ mod tests {
     }
 
     #[test]
+    fn few_pairs_make_the_same_set_as_a_builder() {
+        let mut pairs = [("b", "1"), ("__name__", "up"), ("c", ""), ("a", "2"), ("B", "x")];
+
+        let labels = Labels::from_few(&mut pairs);
+
+        assert_eq!(labels, Labels::from_pairs(pairs));
+        assert_eq!(
+            ["B", "a", "c", "d"].map(|name| labels.get(name)),
+            [Some("x"), Some("2"), None, None]
+        );
+        assert!(!labels.is_shared() && labels.clone().is_shared());
+    }
+
+    #[test]
     fn packed_bytes_are_read_back() {
         let labels = Labels::from_pairs([("__name__", "up"), ("job", "node")]);
 

@@ -383,8 +383,7 @@ impl SeriesCache {
     fn intern(&self, id: u64, labels: &Labels) {
         let mut inner = self.inner.lock();
         if inner.interned.len() >= inner.intern_purge_at {
-            inner.interned.retain(|_, labels| labels.is_shared());
-            inner.intern_purge_at = (2 * inner.interned.len()).max(4_096);
+            inner.purge();
         }
         inner.interned.insert(id, labels.clone());
     }
@@ -411,6 +410,14 @@ impl Inner {
                 !groups.is_empty()
             });
         }
+        self.purge();
+    }
+
+    /// Forgets label sets that nobody else holds.
+    fn purge(&mut self) {
+        self.interned.retain(|_, labels| labels.is_shared());
+        self.interned.shrink_to(2 * self.interned.len());
+        self.intern_purge_at = (2 * self.interned.len()).max(4_096);
     }
 }
 
