@@ -445,7 +445,9 @@ pub(super) fn each_fresh(
     one: &SeriesData,
     each: &mut dyn FnMut(&Labels, Samples<'_>) -> Result<(), PromqlError>,
 ) -> Result<(), PromqlError> {
-    if !one.values.iter().any(|value| is_absent(*value)) {
+    // Without an exit between a few values, which are then looked at together.
+    let has_absent = |some: &[f64]| some.iter().fold(false, |has, value| has | is_absent(*value));
+    if !one.values.chunks(64).any(has_absent) {
         let samples = Samples { timestamps_ms: &one.timestamps_ms, values: &one.values };
         return each(&one.labels, samples);
     }

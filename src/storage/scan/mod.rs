@@ -244,10 +244,19 @@ impl Taking {
     /// Takes what lies in the range.
     fn rows(&mut self, series: &mut SeriesData, rows: &Rows<'_>) -> Result<(), ReadError> {
         let (start_ms, end_ms) = self.range;
-        let first = rows.timestamps_ms.partition_point(|ms| *ms < start_ms);
-        let n = rows.timestamps_ms[first..].partition_point(|ms| *ms <= end_ms);
+        let times = rows.timestamps_ms;
+        // Mostly all of them lie in it.
+        let is_all = times.first().is_some_and(|ms| start_ms <= *ms)
+            && times.last().is_some_and(|ms| *ms <= end_ms);
+        let (first, n) = match is_all {
+            true => (0, times.len()),
+            false => {
+                let first = times.partition_point(|ms| *ms < start_ms);
+                (first, times[first..].partition_point(|ms| *ms <= end_ms))
+            }
+        };
         self.count(n)?;
-        series.timestamps_ms.extend_from_slice(&rows.timestamps_ms[first..first + n]);
+        series.timestamps_ms.extend_from_slice(&times[first..first + n]);
         series.values.extend_from_slice(&rows.values[first..first + n]);
         if self.wants_starts {
             series.starts_ns.extend((first..first + n).map(|idx| rows.start_ns(idx)));

@@ -1,6 +1,6 @@
 //! The label sets of series with samples in a range, and the values of a label, without the samples.
 
-use std::collections::HashSet;
+use hashbrown::HashSet;
 
 use super::Scan;
 use super::plan::{Found, OfCommons, Plan, commons_of};
@@ -37,16 +37,17 @@ impl Snapshot {
         }
     }
 
-    /// Returns the values of a label of the matching series with at least one sample in the range.
+    /// Returns the values of a label of the matching series with at least one sample in the range, in any
+    /// order.
     pub fn label_values(
         &self,
         name: &str,
         request: &SeriesRequest<'_>,
-    ) -> Result<HashSet<String>, ReadError> {
+    ) -> Result<Vec<String>, ReadError> {
         loop {
             let mut values = Values { name, found: HashSet::new() };
             match self.add_values(request, &mut values) {
-                Ok(true) => return Ok(values.found),
+                Ok(true) => return Ok(values.found.into_iter().collect()),
                 Ok(false) => break,
                 Err(ReadError::Damaged { path, reason }) => self.note_damaged(&path, &reason),
                 Err(error) => return Err(error),
@@ -55,7 +56,7 @@ impl Snapshot {
         let found = self.series_unsorted(request)?;
         let mut values = Values { name, found: HashSet::new() };
         found.iter().for_each(|labels| values.take(labels.get(name).unwrap_or("")));
-        Ok(values.found)
+        Ok(values.found.into_iter().collect())
     }
 
     /// Adds the values that are known without a look at each series; returns false when a series may
@@ -124,24 +125,34 @@ impl Values<'_> {
         }
     }
 
-    fn add_group(&mut self, series: &GroupSeries, (start_ms, end_ms): (i64, i64)) -> bool {
-        let (min_ms, max_ms) = series.times_ms();
+    /// Adds the values of series that have a sample in the range; returns false when there may be more.
+    fn add_group(&mut self, group: &GroupSeries, (start_ms, end_ms): (i64, i64)) -> bool {
+        let mut missing = HashSet::new();
+        group.each_value(self.name, &mut |value| {
+            if !self.found.contains(value) {
+                missing.insert(value.to_owned());
+            }
+        });
+        let (min_ms, max_ms) = group.times_ms();
         if start_ms <= min_ms && max_ms <= end_ms {
-            series.each_value(self.name, &mut |value| self.take(value));
+            self.found.extend(missing);
             return true;
         }
+        // A value has many series: mostly the first that has it is in the range.
         let is_in = |ms| start_ms <= ms && ms <= end_ms;
-        series.runs().iter().filter(|run| run.min_ms <= end_ms && start_ms <= run.max_ms).all(
-            |run| {
-                let value = run.labels.get(self.name).unwrap_or("");
-                let is_known = value.is_empty() || self.found.contains(value);
-                let is_certain = is_known || is_in(run.min_ms) || is_in(run.max_ms);
-                if is_certain {
-                    self.take(value);
-                }
-                is_certain
-            },
-        )
+        let mut unsure = HashSet::new();
+        let mut runs = group.runs().iter();
+        while !missing.is_empty()
+            && let Some(run) = runs.next()
+        {
+            let value = run.labels.get(self.name).unwrap_or("");
+            if is_in(run.min_ms) || is_in(run.max_ms) {
+                self.found.extend(missing.take(value));
+            } else if run.min_ms < start_ms && end_ms < run.max_ms && missing.contains(value) {
+                unsure.insert(value);
+            }
+        }
+        !unsure.iter().any(|value| missing.contains(*value))
     }
 
     fn add_head(&mut self, head: &CommonsHead, (start_ms, end_ms): (i64, i64)) -> bool {
