@@ -24,6 +24,9 @@ use super::book::{self, Histogram};
 
 /// A sender's series that was silent for so long makes room for a new one.
 const SILENT_NS: i64 = 15 * 60 * 1_000_000_000;
+/// Silent ones are looked for no more often: a flood of new series costs one look each, not a look at all
+/// that are known.
+const SWEEP_EVERY_NS: i64 = 1_000_000_000;
 /// The labels that every derived series has, if the record has them.
 const TAG_LABELS: [&str; 4] = ["commons", "service", "env", "cluster"];
 
@@ -78,6 +81,8 @@ pub(super) struct Folds {
     senders: HashMap<u128, Sender>,
     /// Also of totals and of histograms' series.
     senders_max: usize,
+    /// When silent senders are looked for next, if there is no room by then.
+    sweep_at_ns: i64,
     /// Until then first values are old news.
     warm_at_ns: i64,
 }
@@ -89,6 +94,7 @@ impl Folds {
             observations: HashMap::new(),
             senders: HashMap::new(),
             senders_max,
+            sweep_at_ns: i64::MIN,
             warm_at_ns: now_ns.saturating_add(warm_up_ns),
         }
     }
@@ -145,11 +151,26 @@ impl Folds {
             *sender = Sender { total_id, last_value: value, seen_ns: now_ns };
             return Some(increase);
         }
-        if !has_room(&mut self.senders, self.senders_max, now_ns) {
+        if !self.has_room(now_ns) {
             return None;
         }
         self.senders.insert(wire_id, Sender { total_id, last_value: value, seen_ns: now_ns });
         Some(if now_ns >= self.warm_at_ns { value } else { 0.0 })
+    }
+
+    /// Returns true when one more sender can be remembered, silent ones forgotten.
+    fn has_room(&mut self, now_ns: i64) -> bool {
+        if self.senders.len() >= self.senders_max && now_ns >= self.sweep_at_ns {
+            let mut oldest_ns = now_ns;
+            self.senders.retain(|_, sender| {
+                let is_heard = now_ns.saturating_sub(sender.seen_ns) < SILENT_NS;
+                oldest_ns = if is_heard { oldest_ns.min(sender.seen_ns) } else { oldest_ns };
+                is_heard
+            });
+            let next_ns = oldest_ns.saturating_add(SILENT_NS);
+            self.sweep_at_ns = next_ns.max(now_ns.saturating_add(SWEEP_EVERY_NS));
+        }
+        self.senders.len() < self.senders_max
     }
 
     /// Returns the id of the total under few labels, which is made when it is not there.
@@ -261,13 +282,6 @@ fn is_counter(labels: &Labels, kind: MetricKind) -> bool {
     }
 }
 
-fn has_room(senders: &mut HashMap<u128, Sender>, max: usize, now_ns: i64) -> bool {
-    if senders.len() >= max {
-        senders.retain(|_, sender| now_ns.saturating_sub(sender.seen_ns) < SILENT_NS);
-    }
-    senders.len() < max
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -325,9 +339,23 @@ mod tests {
         let mut folds = Folds::new(0, 0, 2);
         let mut add = |sender, now_ns| add(&mut folds, &labels(), sender, 1.0, now_ns);
 
-        let all = [add(1, 0), add(2, SILENT_NS - 1), add(3, SILENT_NS - 1), add(3, SILENT_NS + 1)];
+        let late_ns = SILENT_NS + SWEEP_EVERY_NS;
+        let all = [add(1, 0), add(2, late_ns), add(3, SILENT_NS - 1), add(3, late_ns)];
 
         assert_eq!(all, [true, true, false, true]);
+    }
+
+    #[test]
+    fn silent_senders_are_not_looked_for_at_every_sample_of_a_flood() {
+        let mut folds = Folds::new(0, 0, 2);
+        let mut add = |sender, now_ns| add(&mut folds, &labels(), sender, 1.0, now_ns);
+        assert!(add(1, 0) && add(2, SILENT_NS));
+
+        // When it is looked first, nobody has been silent for so long.
+        let refused = [add(3, SILENT_NS - 1), add(4, SILENT_NS), add(5, SILENT_NS + 1)];
+
+        assert_eq!(refused, [false; 3]);
+        assert!(add(6, SILENT_NS - 1 + SWEEP_EVERY_NS));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 pub mod alert;
 pub mod bucket;
+pub mod decimal;
 pub mod dictionary;
 pub mod exemplar;
 pub mod grant;

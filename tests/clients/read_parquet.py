@@ -11,7 +11,8 @@ import pyarrow.dataset as ds
 
 QUERIES = {
     "metrics": """
-        SELECT epoch_ms(timestamp) AS at, metric, value, labels::JSON ->> 'zone' AS zone
+        SELECT epoch_ms(timestamp) AS at, metric, labels::JSON ->> 'zone' AS zone,
+               coalesce(value_double, value_digits / pow(10, value_scale)) AS value
         FROM rows WHERE metric = 'parquet_rows' ORDER BY timestamp""",
     "logs": """
         SELECT epoch_ns(timestamp) AS at, body, service, attributes::JSON ->> '$."http.method"' AS method,
@@ -48,7 +49,7 @@ def with_pyarrow(folder, signal):
 
 
 COLUMNS = {
-    "metrics": ("metric", "value", "labels"),
+    "metrics": ("metric", "value_digits", "value_scale", "value_double", "labels"),
     "logs": ("body", "service", "attributes", "resource", "severity_number"),
     "spans": ("name", "service", "duration_ns", "trace_id", "span_id"),
 }
@@ -59,10 +60,15 @@ def wanted(signal, row):
     return signal != "metrics" or row["metric"] == "parquet_rows"
 
 
+def value_of(row):
+    """A value is a decimal wherever it is the same double."""
+    return row["value_double"] if row["value_digits"] is None else row["value_digits"] / 10 ** row["value_scale"]
+
+
 PICK = {
     "metrics": lambda row: {
         "metric": row["metric"],
-        "value": row["value"],
+        "value": value_of(row),
         "zone": json.loads(row["labels"])["zone"],
     },
     "logs": lambda row: {

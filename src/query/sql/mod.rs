@@ -9,6 +9,7 @@
 //! `attributes['key']`; `promql` is the one table function, whose rows the server makes.
 
 mod tokens;
+mod values;
 mod statements;
 mod judge;
 mod context;

@@ -36,6 +36,7 @@ use super::heads::{HeadRange, HeadRequest, HeadScan, Heads};
 use super::lines::need_of;
 use super::overlap::{self, Range};
 use super::store::ReadOnlyStore;
+use super::values;
 use crate::model::{Signal, exemplar, log, metric, point, span};
 use crate::storage::{FileEntry, LineNeed};
 
@@ -79,8 +80,10 @@ pub(super) struct ScopedTable {
 /// The table's columns, in the order people see and in the order scans know.
 #[derive(Debug, Clone)]
 struct Layout {
-    /// The files' columns, then the commons.
-    scanned: TableSchema,
+    /// What files have, then the commons.
+    in_files: TableSchema,
+    /// The rows' columns, then the commons.
+    scanned: SchemaRef,
     /// With the commons in front of the service.
     shown: SchemaRef,
     /// Index in `scanned` of each column of `shown`.
@@ -89,7 +92,7 @@ struct Layout {
 
 impl Layout {
     fn of(signal: Signal) -> Self {
-        let in_files = match signal {
+        let rows = match signal {
             Signal::Metrics => metric::exp_schema(),
             Signal::Logs => log::schema(),
             Signal::Spans => span::schema(),
@@ -97,15 +100,27 @@ impl Layout {
             Signal::Points => point::schema(),
         };
         let commons = Arc::new(Field::new(COMMONS, metric::dictionary_utf8(), false));
-        let scanned =
-            TableSchema::builder(in_files).with_table_partition_cols(vec![commons]).build();
-        let all = scanned.table_schema();
+        let with_commons = |columns: SchemaRef| {
+            let commons = vec![Arc::clone(&commons)];
+            TableSchema::builder(columns).with_table_partition_cols(commons).build()
+        };
+        let all = Arc::clone(with_commons(Arc::clone(&rows)).table_schema());
+        let in_files = match signal {
+            Signal::Metrics => values::in_files(&rows),
+            _ => rows,
+        };
         let last = all.fields().len() - 1;
         let mut places: Vec<usize> = (0..last).collect();
         places.insert(all.index_of("service").unwrap_or(last), last);
         let shown =
             Schema::new(places.iter().map(|&idx| all.field(idx).clone()).collect::<Vec<_>>());
-        Self { shown: Arc::new(shown), places, scanned }
+        let in_files = with_commons(in_files);
+        Self { shown: Arc::new(shown), places, in_files, scanned: all }
+    }
+
+    /// Returns the names of columns of scans.
+    fn names(&self, columns: &[usize]) -> impl Iterator<Item = &str> {
+        columns.iter().map(|&idx| self.scanned.field(idx).name().as_str())
     }
 
     /// Returns the scan's places of the columns a plan wants.
@@ -117,11 +132,11 @@ impl Layout {
     }
 
     fn project(&self, columns: &[usize]) -> Result<SchemaRef> {
-        Ok(Arc::new(self.scanned.table_schema().project(columns)?))
+        Ok(Arc::new(self.scanned.project(columns)?))
     }
 
     fn index_of(&self, name: &str) -> Result<usize> {
-        Ok(self.scanned.table_schema().index_of(name)?)
+        Ok(self.scanned.index_of(name)?)
     }
 }
 
@@ -247,7 +262,7 @@ impl ScopedTable {
         let Some(condition) = conjunction(scan.filters.iter().filter(is_on_key).cloned()) else {
             return Ok(None);
         };
-        let schema = DFSchema::try_from(Arc::clone(self.layout.scanned.table_schema()))?;
+        let schema = DFSchema::try_from(Arc::clone(self.layout.in_files.table_schema()))?;
         scan.session.create_physical_expr(condition, &schema).map(Some)
     }
 
@@ -274,7 +289,7 @@ impl ScopedTable {
             ..TableParquetOptions::default()
         };
         let mut source =
-            ParquetSource::new(self.layout.scanned.clone()).with_table_parquet_options(options);
+            ParquetSource::new(self.layout.in_files.clone()).with_table_parquet_options(options);
         if let Some(predicate) = predicate {
             source = source.with_predicate(predicate);
         }
@@ -283,11 +298,18 @@ impl ScopedTable {
         for (idx, file) in files.into_iter().enumerate() {
             groups[idx % n_groups].push(file);
         }
+        let in_files = self.layout.in_files.table_schema();
+        let names = || self.layout.names(columns);
+        let to_read = values::to_read(names());
+        let is_joined = self.signal == Signal::Metrics && to_read.len() > columns.len();
+        let names_read = if is_joined { to_read } else { names().collect() };
+        let columns_read = names_read.into_iter().map(|name| in_files.index_of(name));
         let config = FileScanConfigBuilder::new(store_url(), Arc::new(source))
             .with_file_groups(groups.into_iter().map(FileGroup::new).collect())
-            .with_projection_indices(Some(columns.to_vec()))?
+            .with_projection_indices(Some(columns_read.collect::<Result<_, _>>()?))?
             .build();
-        Ok(DataSourceExec::from_data_source(config))
+        let scan = DataSourceExec::from_data_source(config);
+        if is_joined { values::joined(scan, names()) } else { Ok(scan) }
     }
 
     fn head_exec(

@@ -20,7 +20,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::base::ManualClock;
 use crate::model::{
-    Commons, Labels, LogRow, LogsBuilder, SeriesData, Signal, SpanRow, SpansBuilder, Tags, metric,
+    Commons, Labels, LogRow, LogsBuilder, SeriesData, Signal, SpanRow, SpansBuilder, Tags, decimal,
+    metric,
 };
 use crate::query::answer::SqlAnswer;
 use crate::query::promql::{self, Budget};
@@ -180,11 +181,18 @@ impl Fixture {
         let place = self.dir.path().join(&path);
         std::fs::create_dir_all(place.parent().unwrap()).unwrap();
         let batch = without_exp(signal, &batch);
+        let (min_ns, max_ns) = time_range(signal, &batch);
+        // Every other file is one of before values were decimals.
+        let batch = match signal {
+            Signal::Metrics if n.is_multiple_of(2) => {
+                decimal::to_file(&batch, &decimal::file_schema(batch.schema_ref()))
+            }
+            _ => batch,
+        };
         let out = std::fs::File::create(&place).unwrap();
         let mut writer = ArrowWriter::try_new(out, batch.schema(), None).unwrap();
         writer.write(&batch).unwrap();
         writer.close().unwrap();
-        let (min_ns, max_ns) = time_range(signal, &batch);
         self.files.push(FileEntry {
             path,
             signal,

@@ -13,7 +13,7 @@ use super::ledger::{Item, Kind};
 use crate::base::clock::ManualClock;
 use crate::model::{
     Commons, ExpHistogram, Labels, LogRow, LogsBuilder, ReadScope, SeriesMeta, Signal, SpanRow,
-    SpansBuilder, Tags,
+    SpansBuilder, Tags, decimal,
 };
 use crate::storage::compact::Merger;
 use crate::storage::disk::sim::SimDisk;
@@ -149,7 +149,7 @@ impl Store {
             let bytes = self.shared.disk.read(&file.path).unwrap();
             assert_eq!(bytes.len() as u64, file.size_bytes);
             for batch in ParquetRecordBatchReader::try_new(bytes, 1024).unwrap() {
-                visit(file.commons.as_str(), &batch.unwrap());
+                visit(file.commons.as_str(), &decimal::from_file(batch.unwrap()));
             }
         }
     }

@@ -27,7 +27,7 @@ use super::deleted::kept_rows;
 use super::group_series::{Counted, SeriesCache};
 use crate::base::shield::shield;
 use crate::model::upgrade::{can_upgrade, upgrade};
-use crate::model::{Labels, LabelsBuilder, Matcher};
+use crate::model::{Labels, LabelsBuilder, Matcher, decimal};
 use crate::storage::disk::{Disk, DiskRead};
 use crate::storage::{FileEntry, ReadError};
 
@@ -128,7 +128,7 @@ impl AllRows {
         let file = Arc::new(Checked::open(disk, entry));
         let builder = ParquetRecordBatchReaderBuilder::try_new(Reader(Arc::clone(&file)));
         let reader = builder.map_err(Into::into).and_then(|builder| {
-            if !can_upgrade(builder.schema(), schema) {
+            if !can_upgrade(&decimal::rows_schema(builder.schema()), schema) {
                 return Err("the file has other columns than files written today".into());
             }
             let groups: Vec<usize> = (0..builder.metadata().num_row_groups()).collect();
@@ -157,7 +157,8 @@ impl AllRows {
         let batch = self.reader.next().transpose();
         let batch = batch.map_err(|error| fault(&self.path, &self.file, error.into()))?;
         Ok(batch.map(|batch| {
-            upgrade(batch, &self.schema).expect("the schema was compared when it was opened")
+            upgrade(decimal::from_file(batch), &self.schema)
+                .expect("the schema was compared when it was opened")
         }))
     }
 }
@@ -272,7 +273,7 @@ fn read_checked<R: Rows>(
     let reader = builder.build().map_err(|e| fault(e.into()))?;
     let mut places = Places { entry, selection, by_id: HashMap::new() };
     for batch in reader {
-        places.take(&batch.map_err(|e| fault(e.into()))?, rows)?;
+        places.take(&decimal::from_file(batch.map_err(|e| fault(e.into()))?), rows)?;
     }
     Ok(())
 }

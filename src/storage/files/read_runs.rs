@@ -14,6 +14,7 @@ use super::checked::Checked;
 use super::read::{Footers, Reader, fault};
 use super::read_histograms::start_at;
 use crate::base::shield::shield;
+use crate::model::decimal;
 use crate::model::metric::START_TIME;
 use crate::storage::disk::Disk;
 use crate::storage::{FileEntry, ReadError};
@@ -142,7 +143,9 @@ impl RunReader {
         }
         let n_rows = n_before + n_group;
         let n_wanted: usize = ranges.iter().map(ExactSizeIterator::len).sum();
-        let mut columns = vec!["timestamp", "value"];
+        // Files of earlier versions have the value itself.
+        let mut columns =
+            vec!["timestamp", decimal::VALUE, decimal::DIGITS, decimal::SCALE, decimal::DOUBLE];
         columns.extend(self.wants_starts.then_some(START_TIME));
         let projection = ProjectionMask::columns(footer.parquet_schema(), columns);
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, footer)
@@ -170,7 +173,8 @@ impl Open {
             let mut n_left = piece.rows.len();
             while n_left > 0 {
                 if self.at == self.batch.num_rows() {
-                    self.batch = self.reader.next().ok_or("the file ends too soon")??;
+                    let next = self.reader.next().ok_or("the file ends too soon")??;
+                    self.batch = decimal::from_file(next);
                     self.at = 0;
                 }
                 let n = n_left.min(self.batch.num_rows() - self.at);
@@ -201,7 +205,7 @@ fn times(batch: &RecordBatch) -> Result<&[i64], Fault> {
 }
 
 fn values(batch: &RecordBatch) -> Result<&[f64], Fault> {
-    let column = batch.column_by_name("value").ok_or("the file has no values")?;
+    let column = batch.column_by_name(decimal::VALUE).ok_or("the file has no values")?;
     let column = column.as_primitive_opt::<Float64Type>();
     Ok(column.ok_or("the file's values are of another kind")?.values())
 }

@@ -15,7 +15,7 @@ use super::checked::Summing;
 use super::columns::RowGroups;
 use super::deleted::Live;
 use super::path;
-use crate::model::{Commons, Signal};
+use crate::model::{Commons, Signal, decimal};
 use crate::storage::FileEntry;
 use crate::storage::disk::{self, Disk};
 use crate::storage::head::rows::times_ns;
@@ -107,6 +107,7 @@ pub const MERGED_FROM: &str = "commonwatch.merged_from";
 pub struct FileWriter {
     path: String,
     target: Target,
+    in_file: SchemaRef,
     writer: RowGroups<Summing>,
     n_rows: u64,
     min_ns: i64,
@@ -125,7 +126,7 @@ fn temporary(path: &str) -> String {
 }
 
 impl FileWriter {
-    /// Creates the file under its temporary name.
+    /// Creates the file under its temporary name, for rows of a schema.
     pub fn create(
         disk: &dyn Disk,
         target: Target,
@@ -140,11 +141,16 @@ impl FileWriter {
         disk::create_dir_synced(disk, disk::parent(&path)).map_err(io("create the folder of"))?;
         let file = disk.create(&temporary(&path)).map_err(io("create"))?;
         let properties = properties(&target, row_group_rows);
-        let writer = RowGroups::new(Summing::new(file), schema, properties)
+        let in_file = match target.signal {
+            Signal::Metrics => decimal::file_schema(schema),
+            _ => SchemaRef::clone(schema),
+        };
+        let writer = RowGroups::new(Summing::new(file), &in_file, properties)
             .map_err(|source| WriteError::Encode { path: path.clone(), source })?;
         let writer = if target.signal == Signal::Logs { writer.with_grams() } else { writer };
         let has_exp = schema.column_with_name("exp_scale").is_some();
-        Ok(Self { path, target, writer, n_rows: 0, min_ns: i64::MAX, max_ns: i64::MIN, has_exp })
+        let (min_ns, max_ns) = (i64::MAX, i64::MIN);
+        Ok(Self { path, target, in_file, writer, n_rows: 0, min_ns, max_ns, has_exp })
     }
 
     /// Appends rows that sort after those before.
@@ -153,9 +159,11 @@ impl FileWriter {
         self.min_ns = self.min_ns.min(min_ns);
         self.max_ns = self.max_ns.max(max_ns);
         self.n_rows += batch.num_rows() as u64;
-        self.writer
-            .write(batch)
-            .map_err(|source| WriteError::Encode { path: self.path.clone(), source })
+        let written = match self.target.signal {
+            Signal::Metrics => self.writer.write(&decimal::to_file(batch, &self.in_file)),
+            _ => self.writer.write(batch),
+        };
+        written.map_err(|source| WriteError::Encode { path: self.path.clone(), source })
     }
 
     /// Appends rows of several batches of log records, spans or exemplars, each by its batch and its
@@ -260,16 +268,16 @@ fn properties(target: &Target, row_group_rows: usize) -> WriterProperties {
         .set_statistics_enabled(EnabledStatistics::Page);
     let builder = match target.signal {
         // Timestamps repeat from series to series, so their differences compress to almost nothing;
-        // a dictionary of values only gets in the way of zstd.
+        // a dictionary of doubles only gets in the way of zstd.
         Signal::Metrics => common
             // A label set a series: with short runs the dictionary is most of the file.
             .set_dictionary_page_size_limit(64 << 20)
             .set_column_dictionary_enabled(column("timestamp"), false)
             .set_column_encoding(column("timestamp"), Encoding::DELTA_BINARY_PACKED)
-            .set_column_dictionary_enabled(column("value"), false)
-            .set_column_encoding(column("value"), Encoding::PLAIN)
-            .set_column_compression(column("value"), zstd(3))
-            .set_column_statistics_enabled(column("value"), EnabledStatistics::Chunk),
+            .set_column_dictionary_enabled(column(decimal::DOUBLE), false)
+            .set_column_encoding(column(decimal::DOUBLE), Encoding::PLAIN)
+            .set_column_compression(column(decimal::DOUBLE), zstd(3))
+            .set_column_statistics_enabled(column(decimal::DOUBLE), EnabledStatistics::Chunk),
         Signal::Logs => common
             .set_column_dictionary_enabled(column("timestamp"), false)
             .set_column_encoding(column("timestamp"), Encoding::DELTA_BINARY_PACKED)

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::histogram::FloatCounts;
-use crate::model::{ExpHistogram, Histogram, Native, ResetHint};
+use crate::model::{ExpHistogram, Histogram, Native, ResetHint, decimal};
 use crate::storage::files::read_histograms::histogram_at;
 
 /// What the store should show: by series and time, first come, first kept.
@@ -99,7 +99,7 @@ fn read(store: &Store) -> (Want, Want) {
     for file in snapshot.files(Signal::Metrics) {
         let bytes = store.shared.disk.read(&file.path).unwrap();
         let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(bytes, 7);
-        reader.unwrap().for_each(|batch| note(&batch.unwrap()));
+        reader.unwrap().for_each(|batch| note(&decimal::from_file(batch.unwrap())));
     }
     snapshot.head(Signal::Metrics, HeadFilter::default()).for_each(|head| note(&head.batch));
     (selected, rows)

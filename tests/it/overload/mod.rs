@@ -3,7 +3,9 @@
 //!
 //! The short form looks at memory, answers and books, which no slow machine can spoil. `make
 //! overload` takes the long one (`OVERLOAD=long`, ten minutes in a cage of 1 GiB), which also
-//! measures: goodput, `/-/ready`, and the time until all is as before.
+//! measures: goodput, `/-/ready`, and the time until all is as before. There the server has a quarter
+//! of a core (`OVERLOAD_MILLICORES`): senders cost about what a server costs, so on a machine that
+//! both share, a server with all it can get is never offered much more than it can carry.
 
 mod load;
 
@@ -25,6 +27,8 @@ struct Plan {
     cage_bytes: u64,
     peak: Duration,
     storm: Duration,
+    /// What the server has of the machine; all of it, when there is no number.
+    millicores: Option<u64>,
     is_long: bool,
 }
 
@@ -33,10 +37,14 @@ fn plan() -> Plan {
     let storm = std::env::var("OVERLOAD_SECS").ok().and_then(secs);
     if std::env::var("OVERLOAD").is_ok_and(|length| length == "long") {
         let storm = storm.unwrap_or(Duration::from_secs(600));
-        return Plan { cage_bytes: 1 << 30, peak: Duration::from_secs(20), storm, is_long: true };
+        let given = std::env::var("OVERLOAD_MILLICORES").ok().and_then(|text| text.parse().ok());
+        let millicores = Some(given.unwrap_or(250));
+        let peak = Duration::from_secs(20);
+        return Plan { cage_bytes: 1 << 30, peak, storm, millicores, is_long: true };
     }
     let storm = storm.unwrap_or(Duration::from_secs(15));
-    Plan { cage_bytes: 640 << 20, peak: Duration::from_secs(3), storm, is_long: false }
+    let peak = Duration::from_secs(3);
+    Plan { cage_bytes: 640 << 20, peak, storm, millicores: None, is_long: false }
 }
 
 const PEAK_SENDERS: u64 = 6;
@@ -46,7 +54,11 @@ const TIMES_THE_PEAK: f64 = 10.0;
 #[test]
 fn ten_times_the_load_is_refused_in_bounds_and_with_a_time_to_come_back() {
     let plan = plan();
-    let cage = Arc::new(Cage::new(plan.cage_bytes));
+    let cage = Cage::new(plan.cage_bytes);
+    let cage = Arc::new(match plan.millicores {
+        Some(millicores) => cage.millicores(millicores),
+        None => cage,
+    });
     let config = format!("[server]\nmemory = \"{}MiB\"\n", plan.cage_bytes >> 20);
     let setup = Setup::new("overload").cage(&cage);
     // In a cage the server sees for itself how much memory there is.

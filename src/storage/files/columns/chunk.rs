@@ -7,9 +7,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, UInt64Array};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, DictionaryArray, PrimitiveArray};
 use arrow::buffer::NullBuffer;
-use arrow::datatypes::Int32Type;
+use arrow::datatypes::{Int32Type, ToByteSlice};
 use parquet::basic::{Compression, Encoding};
 use parquet::errors::Result;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -58,7 +58,9 @@ impl DictionaryChunk {
     pub(super) fn new(form: Form, descr: ColumnDescPtr, properties: &WriterProperties) -> Self {
         let path = descr.path();
         let page_rows_max = properties.data_page_row_count_limit();
-        let with_bounds = properties.statistics_enabled(path) == EnabledStatistics::Page;
+        // Bounds are compared as texts are, which says nothing of numbers.
+        let with_bounds =
+            form == Form::Text && properties.statistics_enabled(path) == EnabledStatistics::Page;
         Self {
             compression: properties.compression(path),
             page_rows_max: u32::try_from(page_rows_max.max(1)).unwrap_or(u32::MAX),
@@ -206,14 +208,14 @@ impl DictionaryChunk {
         self.page_rows_max
     }
 
-    /// Appends rows of numbers.
-    pub(super) fn push_numbers(
+    /// Appends rows of numbers, as every machine of today keeps them: the lowest byte first.
+    pub(super) fn push_numbers<T: ArrowPrimitiveType>(
         &mut self,
-        column: &UInt64Array,
+        column: &PrimitiveArray<T>,
         compressor: &mut Compressor,
     ) -> Result<()> {
         for run in column.values().chunk_by(|a, b| a == b) {
-            let key = self.values.key(&run[0].to_le_bytes());
+            let key = self.values.key(run[0].to_byte_slice());
             self.push_run(key, run.len(), compressor)?;
         }
         Ok(())

@@ -42,7 +42,7 @@ impl Hybrid {
         }
         if n > 0 {
             self.end_packed();
-            varint(&mut self.out, n << 1);
+            varint(&mut self.out, u64::from(n) << 1);
             let n_bytes = self.width.div_ceil(8) as usize;
             self.out.extend_from_slice(&value.to_le_bytes()[..n_bytes]);
         }
@@ -65,7 +65,7 @@ impl Hybrid {
 
     fn end_packed(&mut self) {
         if self.n_groups > 0 {
-            varint(&mut self.out, self.n_groups << 1 | 1);
+            varint(&mut self.out, u64::from(self.n_groups) << 1 | 1);
             self.out.append(&mut self.packed);
             self.n_groups = 0;
         }
@@ -88,7 +88,8 @@ pub(super) fn width_below(n: usize) -> u32 {
     usize::BITS - n.saturating_sub(1).leading_zeros()
 }
 
-fn varint(out: &mut Vec<u8>, mut value: u32) {
+/// Appends a number, seven bits a byte, the lowest first.
+pub(super) fn varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push((value & 0x7f) as u8 | 0x80);
         value >>= 7;

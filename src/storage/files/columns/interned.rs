@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 pub(super) enum Form {
     /// Texts: a length of four bytes stands before each.
     Text,
-    /// Numbers of eight bytes.
+    /// Numbers, all of one width.
     Number,
 }
 

@@ -2,10 +2,13 @@
 //!
 //! The Parquet crate encodes most columns. Those whose values repeat from row to row, dictionary
 //! columns of texts and the series ids, are encoded here, a run at a time; and so are all other texts,
-//! taken straight from the batches they came in, in whatever order rows are wanted.
+//! taken straight from the batches they came in, in whatever order rows are wanted, and the digits of
+//! values, series by series.
 
 mod bloom;
 mod chunk;
+mod delta;
+mod digits;
 mod hybrid;
 mod interned;
 mod pages;
@@ -13,13 +16,16 @@ mod plain;
 mod texts;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_values;
 
 use std::io::Write;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{interleave, interleave_record_batch};
-use arrow::datatypes::{DataType, Field, Int32Type, SchemaRef, UInt64Type};
+use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, SchemaRef, UInt64Type};
 use arrow::error::ArrowError;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
@@ -29,7 +35,9 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 
 use super::grams;
+use crate::model::decimal;
 use chunk::DictionaryChunk;
+use digits::DigitsChunk;
 use interned::Form;
 use pages::Compressor;
 use texts::TextChunk;
@@ -62,6 +70,7 @@ struct OpenGroup {
 enum Column {
     Dictionary(Box<DictionaryChunk>),
     Texts(Box<TextChunk>),
+    Digits(Box<DigitsChunk>),
     Other(Box<ArrowColumnWriter>),
 }
 
@@ -171,6 +180,10 @@ impl<W: Write + Send> RowGroups<W> {
                     let chunk = column.finish(&mut self.compressor)?;
                     row_group.append_column(&chunk.bytes, chunk.close)?;
                 }
+                Column::Digits(column) => {
+                    let chunk = column.finish(&mut self.compressor)?;
+                    row_group.append_column(&chunk.bytes, chunk.close)?;
+                }
             }
         }
         row_group.close()?;
@@ -224,6 +237,9 @@ impl OpenGroup {
                 None if field.data_type() == &DataType::Utf8 => {
                     Column::Texts(Box::new(TextChunk::new(descr, properties)?))
                 }
+                None if field.name() == decimal::DIGITS => {
+                    Column::Digits(Box::new(DigitsChunk::new(descr, properties)))
+                }
                 None => Column::Other(Box::new(other)),
             })
         });
@@ -251,14 +267,34 @@ impl OpenGroup {
         batch: &RecordBatch,
         compressor: &mut Compressor,
     ) -> Result<()> {
+        let series = series(batch);
         for ((column, field), array) in
             self.columns.iter_mut().zip(schema.fields()).zip(batch.columns())
         {
-            column.write(field, array, compressor)?;
+            match column {
+                Column::Digits(column) => {
+                    column.push(array.as_primitive::<Int64Type>(), &series, compressor)?;
+                }
+                column => column.write(field, array, compressor)?,
+            }
         }
         self.n_rows += batch.num_rows();
         Ok(())
     }
+}
+
+/// Returns which rows of metrics belong to one series; all of them, where there are no series.
+fn series(batch: &RecordBatch) -> Vec<Range<usize>> {
+    let Some(ids) = batch.column_by_name("series_id") else {
+        return std::iter::once(0..batch.num_rows()).collect();
+    };
+    let runs = ids.as_primitive::<UInt64Type>().values().chunk_by(|a, b| a == b);
+    let mut from = 0;
+    let runs = runs.map(|run| {
+        from += run.len();
+        from - run.len()..from
+    });
+    runs.collect()
 }
 
 /// Returns how the values of a field that is encoded here look; `None` leaves it to the crate.
@@ -266,6 +302,7 @@ fn form(field: &Field) -> Option<Form> {
     match field.data_type() {
         DataType::Dictionary(..) => Some(Form::Text),
         DataType::UInt64 if field.name() == "series_id" => Some(Form::Number),
+        DataType::Int32 if field.name() == decimal::SCALE => Some(Form::Number),
         _ => None,
     }
 }
@@ -282,8 +319,16 @@ impl Column {
                 compute_leaves(field, array)?.iter().try_for_each(|leaf| column.write(leaf))
             }
             Column::Texts(column) => column.push_texts(array.as_string::<i32>(), compressor),
+            Column::Digits(column) => {
+                let all = 0..array.len();
+                let digits = array.as_primitive::<Int64Type>();
+                column.push(digits, std::slice::from_ref(&all), compressor)
+            }
             Column::Dictionary(column) if array.data_type() == &DataType::UInt64 => {
                 column.push_numbers(array.as_primitive::<UInt64Type>(), compressor)
+            }
+            Column::Dictionary(column) if array.data_type() == &DataType::Int32 => {
+                column.push_numbers(array.as_primitive::<Int32Type>(), compressor)
             }
             Column::Dictionary(column) => {
                 column.push_texts(array.as_dictionary::<Int32Type>(), compressor)
@@ -303,10 +348,10 @@ impl Column {
                 let texts: Vec<_> = arrays.iter().map(|array| array.as_string::<i32>()).collect();
                 column.push_places(&texts, places, compressor)
             }
-            Column::Dictionary(column) if field.data_type() != &DataType::UInt64 => {
+            Column::Dictionary(column) if matches!(field.data_type(), DataType::Dictionary(..)) => {
                 column.push_places(arrays, places, compressor)
             }
-            Column::Dictionary(_) | Column::Other(_) => {
+            Column::Dictionary(_) | Column::Digits(_) | Column::Other(_) => {
                 let arrays: Vec<&dyn Array> = arrays.iter().map(|array| array.as_ref()).collect();
                 let gathered = interleave(&arrays, places).map_err(arrow_error)?;
                 self.write(field, &gathered, compressor)
@@ -317,6 +362,7 @@ impl Column {
     fn memory_size(&self) -> usize {
         match self {
             Column::Texts(column) => column.memory_size(),
+            Column::Digits(column) => column.memory_size(),
             Column::Dictionary(column) => column.memory_size(),
             Column::Other(column) => column.memory_size(),
         }

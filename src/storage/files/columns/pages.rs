@@ -101,7 +101,8 @@ pub(super) struct Pages {
     bounds: Vec<Option<PageBounds>>,
     with_bounds: bool,
     n_raw_bytes: usize,
-    n_plain: usize,
+    /// How many pages have which encoding.
+    encodings: Vec<(Encoding, i32)>,
     physical_type: Type,
 }
 
@@ -124,7 +125,7 @@ impl Pages {
             bounds: Vec::new(),
             with_bounds,
             n_raw_bytes: 0,
-            n_plain: 0,
+            encodings: Vec::new(),
             physical_type,
         }
     }
@@ -141,7 +142,10 @@ impl Pages {
         };
         let spec = SerializedPageWriter::new(&mut self.bytes)
             .write_page(CompressedPage::new(page, body.n_raw_bytes))?;
-        self.n_plain += usize::from(encoding == Encoding::PLAIN);
+        match self.encodings.iter_mut().find(|(known, _)| *known == encoding) {
+            Some((_, n)) => *n += 1,
+            None => self.encodings.push((encoding, 1)),
+        }
         self.places.push((spec.offset, spec.bytes_written));
         self.n_raw_bytes += spec.uncompressed_size;
         self.rows.push(n_rows);
@@ -192,11 +196,13 @@ impl Pages {
     ) -> Result<ColumnCloseResult> {
         let n_rows: u64 = self.rows.iter().map(|&n| u64::from(n)).sum();
         let data_at = dictionary_bytes.unwrap_or(0);
-        let mut encodings = vec![Encoding::PLAIN, Encoding::RLE];
-        encodings.extend(dictionary_bytes.map(|_| Encoding::RLE_DICTIONARY));
+        let of_pages = self.encodings.iter().map(|&(encoding, _)| encoding);
+        // A dictionary is plain, and the levels are runs.
+        let always = [Encoding::PLAIN, Encoding::RLE].into_iter();
+        let encodings = always.chain(of_pages.filter(|&encoding| encoding != Encoding::PLAIN));
         let mut metadata = ColumnChunkMetaData::builder(descr)
             .set_compression(compression)
-            .set_encodings(encodings)
+            .set_encodings(encodings.collect())
             .set_page_encoding_stats(self.encoding_stats(dictionary_bytes.is_some()))
             .set_total_compressed_size(signed(n_bytes as u64))
             .set_total_uncompressed_size(signed(self.n_raw_bytes as u64))
@@ -217,18 +223,12 @@ impl Pages {
     }
 
     fn encoding_stats(&self, has_dictionary: bool) -> Vec<PageEncodingStats> {
-        let stats = |page_type, encoding, n: usize| PageEncodingStats {
-            page_type,
-            encoding,
-            count: i32::try_from(n).expect("a chunk has few pages"),
-        };
-        let n_keyed = self.rows.len() - self.n_plain;
-        let all = [
-            stats(PageType::DICTIONARY_PAGE, Encoding::PLAIN, usize::from(has_dictionary)),
-            stats(PageType::DATA_PAGE, Encoding::RLE_DICTIONARY, n_keyed),
-            stats(PageType::DATA_PAGE, Encoding::PLAIN, self.n_plain),
-        ];
-        all.into_iter().filter(|stats| stats.count > 0).collect()
+        let stats = |page_type, encoding, count| PageEncodingStats { page_type, encoding, count };
+        let dictionary =
+            has_dictionary.then(|| stats(PageType::DICTIONARY_PAGE, Encoding::PLAIN, 1));
+        let data = self.encodings.iter();
+        let data = data.map(|&(encoding, n)| stats(PageType::DATA_PAGE, encoding, n));
+        dictionary.into_iter().chain(data).collect()
     }
 
     /// Returns the bounds of the whole chunk; `None` when the column has none.

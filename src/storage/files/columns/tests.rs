@@ -10,7 +10,7 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::{KeyValue, PageIndexPolicy, ParquetMetaData};
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 use proptest::prelude::*;
 
@@ -60,7 +60,6 @@ fn properties(page_rows: usize, group_rows: usize) -> WriterProperties {
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap()))
         .set_data_page_row_count_limit(page_rows)
         .set_max_row_group_row_count(Some(group_rows))
-        .set_column_statistics_enabled(ColumnPath::from("series_id"), EnabledStatistics::None)
         .set_column_dictionary_enabled(ColumnPath::from("perhaps_plain"), false)
         .set_column_dictionary_enabled(ColumnPath::from("always_plain"), false)
         .set_column_bloom_filter_enabled(ColumnPath::from("always_plain"), true)
@@ -268,6 +267,15 @@ fn sorted_texts_are_said_to_be_sorted() {
     let statistics = metadata.row_group(0).column(2).statistics().unwrap();
     assert_eq!(statistics.min_bytes_opt(), Some(&b"00"[..]));
     assert_eq!(statistics.max_bytes_opt(), Some(&b"33"[..]));
+}
+
+#[test]
+fn nothing_is_said_of_the_bounds_of_ids() {
+    // Compared as texts, 256 is less than 2.
+    let rows: Vec<Row> = [2, 256, 3].map(|id| (None, String::new(), id)).into();
+
+    let metadata = metadata(&write(&[batch(&rows)], properties(10, 1 << 20)));
+
     assert_eq!(metadata.row_group(0).column(3).statistics(), None);
 }
 
