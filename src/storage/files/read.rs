@@ -196,8 +196,6 @@ pub struct Selection<'a> {
 
 /// What is made of the rows of wanted series.
 pub(super) trait Rows {
-    /// The columns that are read; all, when there is none.
-    const COLUMNS: Option<&'static [&'static str]>;
     /// Returns the place of a series that matches.
     fn series(&mut self, id: u64, labels: Labels) -> Result<usize, ReadError>;
     /// Takes one row of the series at a place.
@@ -256,13 +254,8 @@ fn read_checked<R: Rows>(
     }
     let kept = kept_rows(entry, footer.metadata(), &row_groups);
     let schema = footer.parquet_schema();
-    let projection = match R::COLUMNS {
-        Some(columns) => ProjectionMask::columns(schema, columns.iter().copied()),
-        None => ProjectionMask::all(),
-    };
     let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, footer.clone())
         .with_row_groups(row_groups)
-        .with_projection(projection)
         .with_batch_size(BATCH_ROWS);
     if let Some(kept) = kept {
         builder = builder.with_row_selection(kept);

@@ -38,8 +38,6 @@ pub fn read_histograms(
 struct HistogramRows<'a>(&'a mut dyn HistogramSink);
 
 impl Rows for HistogramRows<'_> {
-    const COLUMNS: Option<&'static [&'static str]> = None;
-
     fn series(&mut self, id: u64, labels: Labels) -> Result<usize, ReadError> {
         self.0.series(id, labels)
     }

@@ -3,12 +3,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{Float64Type, TimestampMillisecondType};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampMillisecondType};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection,
 };
+use parquet::file::metadata::ParquetMetaData;
 
 use super::checked::Checked;
 use super::read::{Footers, Reader, fault};
@@ -66,6 +67,8 @@ struct Open {
     file: Arc<Checked>,
     reader: ParquetRecordBatchReader,
     batch: RecordBatch,
+    /// The values of the batch.
+    values: Vec<f64>,
     /// The first row of the batch that was not handed on.
     at: usize,
 }
@@ -120,7 +123,7 @@ impl RunReader {
             Ok(Ok(reader)) => {
                 let batch =
                     RecordBatch::new_empty(arrow::array::RecordBatchReader::schema(&reader));
-                Ok(Open { file, reader, batch, at: 0 })
+                Ok(Open { file, reader, batch, values: Vec::new(), at: 0 })
             }
             Ok(Err(source)) => Err(fault(&self.entry.path, &file, source)),
             Err(panic) => Err(fault(&self.entry.path, &file, panic.into())),
@@ -144,8 +147,10 @@ impl RunReader {
         let n_rows = n_before + n_group;
         let n_wanted: usize = ranges.iter().map(ExactSizeIterator::len).sum();
         // Files of earlier versions have the value itself.
-        let mut columns =
-            vec!["timestamp", decimal::VALUE, decimal::DIGITS, decimal::SCALE, decimal::DOUBLE];
+        let mut columns = vec!["timestamp", decimal::VALUE, decimal::DIGITS, decimal::SCALE];
+        columns.extend(
+            groups.iter().any(|group| has_doubles(metadata, *group)).then_some(decimal::DOUBLE),
+        );
         columns.extend(self.wants_starts.then_some(START_TIME));
         let projection = ProjectionMask::columns(footer.parquet_schema(), columns);
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, footer)
@@ -173,16 +178,16 @@ impl Open {
             let mut n_left = piece.rows.len();
             while n_left > 0 {
                 if self.at == self.batch.num_rows() {
-                    let next = self.reader.next().ok_or("the file ends too soon")??;
-                    self.batch = decimal::from_file(next);
+                    self.batch = self.reader.next().ok_or("the file ends too soon")??;
                     self.at = 0;
+                    read_values(&self.batch, &mut self.values)?;
                 }
                 let n = n_left.min(self.batch.num_rows() - self.at);
                 let rows = self.at..self.at + n;
                 let rows = Rows {
                     place: piece.place,
                     timestamps_ms: &times(&self.batch)?[rows.clone()],
-                    values: &values(&self.batch)?[rows],
+                    values: &self.values[rows],
                     batch: &self.batch,
                     first_row: self.at,
                 };
@@ -204,8 +209,40 @@ fn times(batch: &RecordBatch) -> Result<&[i64], Fault> {
     Ok(column.ok_or("the file's times are of another kind")?.values())
 }
 
-fn values(batch: &RecordBatch) -> Result<&[f64], Fault> {
-    let column = batch.column_by_name(decimal::VALUE).ok_or("the file has no values")?;
-    let column = column.as_primitive_opt::<Float64Type>();
-    Ok(column.ok_or("the file's values are of another kind")?.values())
+/// Reads the values of a batch, as the double they were or as decimals.
+fn read_values(batch: &RecordBatch, values: &mut Vec<f64>) -> Result<(), Fault> {
+    const OF_ANOTHER_KIND: &str = "the file's values are of another kind";
+    let column = |name| batch.column_by_name(name);
+    values.clear();
+    if let Some(plain) = column(decimal::VALUE) {
+        let plain = plain.as_primitive_opt::<Float64Type>().ok_or(OF_ANOTHER_KIND)?;
+        values.extend_from_slice(plain.values());
+        return Ok(());
+    }
+    let digits = column(decimal::DIGITS).and_then(|digits| digits.as_primitive_opt::<Int64Type>());
+    let scales = column(decimal::SCALE).and_then(|scales| scales.as_primitive_opt::<Int32Type>());
+    let (digits, scales) = digits.zip(scales).ok_or(OF_ANOTHER_KIND)?;
+    let mut rest: &[i64] = digits.values();
+    for run in scales.values().chunk_by(|a, b| a == b) {
+        let scale = usize::try_from(run[0]).unwrap_or(usize::MAX);
+        let (of_run, others) = rest.split_at(run.len());
+        values.extend(of_run.iter().map(|digits| decimal::value_of(*digits, scale)));
+        rest = others;
+    }
+    if digits.null_count() > 0 {
+        let doubles = column(decimal::DOUBLE).and_then(|d| d.as_primitive_opt::<Float64Type>());
+        let doubles = doubles.ok_or(OF_ANOTHER_KIND)?;
+        let missing = values.iter_mut().enumerate().filter(|(row, _)| digits.is_null(*row));
+        missing.for_each(|(row, value)| *value = doubles.value(row));
+    }
+    Ok(())
+}
+
+/// Returns false when a row group says that all its values are decimals.
+fn has_doubles(metadata: &ParquetMetaData, group_idx: usize) -> bool {
+    let group = metadata.row_group(group_idx);
+    let mut columns = group.columns().iter();
+    let doubles = columns.find(|column| column.column_path().string() == decimal::DOUBLE);
+    let n_nulls = doubles.and_then(|column| column.statistics()?.null_count_opt());
+    n_nulls.is_none_or(|n_nulls| i64::try_from(n_nulls).ok() != Some(group.num_rows()))
 }
