@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::span_rest::ColumnRest;
+use super::span_rest::{ColumnRest, from_text, to_text};
 
 /// What is left to say about one point.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,19 +44,12 @@ pub struct PointRest {
 impl PointRest {
     /// Returns the text of the column, empty when there is nothing to say.
     pub fn to_text(&self) -> String {
-        if *self == Self::default() {
-            return String::new();
-        }
-        serde_json::to_string(self).expect("numbers and texts are JSON")
+        to_text(self)
     }
 
     /// Reads the text of the column; one that cannot be read says nothing.
     pub fn from_text(text: &str) -> Self {
-        if text.is_empty() {
-            Self::default()
-        } else {
-            serde_json::from_str(text).unwrap_or_default()
-        }
+        from_text(text)
     }
 }
 

@@ -9,6 +9,7 @@
 //! {"attributes": {"bytes": [0], "doubles": [3], "dropped": 2}, "scope": {"schema_url": "…"}}
 //! ```
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// What is left to say about one column.
@@ -61,20 +62,26 @@ impl ColumnRest {
 impl SpanRest {
     /// Returns the text of the column, empty when there is nothing to say.
     pub fn to_text(&self) -> String {
-        if *self == Self::default() {
-            return String::new();
-        }
-        serde_json::to_string(self).expect("numbers and texts are JSON")
+        to_text(self)
     }
 
     /// Reads the text of the column; one that cannot be read says nothing.
     pub fn from_text(text: &str) -> Self {
-        if text.is_empty() {
-            Self::default()
-        } else {
-            serde_json::from_str(text).unwrap_or_default()
-        }
+        from_text(text)
     }
+}
+
+/// Returns what is left to say as text, empty when that is nothing.
+pub(super) fn to_text<T: Default + PartialEq + Serialize>(rest: &T) -> String {
+    if *rest == T::default() {
+        return String::new();
+    }
+    serde_json::to_string(rest).expect("numbers and texts are JSON")
+}
+
+/// Reads what [`to_text`] wrote; a text that cannot be read says nothing.
+pub(super) fn from_text<T: Default + DeserializeOwned>(text: &str) -> T {
+    if text.is_empty() { T::default() } else { serde_json::from_str(text).unwrap_or_default() }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]

@@ -1,6 +1,6 @@
 //! A webhook receiver with bad manners, until it is cured.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::sink::Received;
 use super::wait::pause;
 
 /// What a receiver does while it is ill.
@@ -88,26 +89,11 @@ impl Receiver {
             return Ok(());
         }
         let mut reader = BufReader::with_capacity(64, stream);
-        let (mut length, mut key, mut line) = (0, String::new(), String::new());
-        while line != "\r\n" {
-            line.clear();
-            if reader.read_line(&mut line)? == 0 {
-                return Ok(());
-            }
-            if manner == Manner::CutsRequest {
-                return stream.shutdown(Shutdown::Both);
-            }
-            let lower = line.to_ascii_lowercase();
-            if let Some(value) = lower.strip_prefix("content-length:") {
-                length = value.trim().parse().map_err(std::io::Error::other)?;
-            }
-            if let Some(value) = lower.strip_prefix("idempotency-key:") {
-                value.trim().clone_into(&mut key);
-            }
-        }
-        let mut body = Vec::new();
-        reader.take(length).read_to_end(&mut body)?;
-        let body = serde_json::from_slice(&body).map_err(std::io::Error::other)?;
+        let goes_on = || manner != Manner::CutsRequest;
+        let Some(received) = Received::read(&mut reader, goes_on)? else {
+            return stream.shutdown(Shutdown::Both);
+        };
+        let Received { key, body, .. } = received;
         self.heard.lock().expect("no thread panicked with it").push(Heard { key, body });
         let answer = match manner {
             Manner::CutsAnswer => "HTTP/1.1 20",

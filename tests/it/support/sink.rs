@@ -9,11 +9,42 @@ use serde_json::Value;
 
 /// One body with what came with it: under one lock, since requests come side by side.
 #[derive(Debug, Clone)]
-struct Received {
-    path: String,
+pub(super) struct Received {
+    pub(super) path: String,
     /// Its `Idempotency-Key`.
-    key: String,
-    body: Value,
+    pub(super) key: String,
+    pub(super) body: Value,
+}
+
+impl Received {
+    /// Reads one request; `None` when the sender is done, or when `goes_on` says no after a line.
+    pub(super) fn read(
+        reader: &mut impl BufRead,
+        mut goes_on: impl FnMut() -> bool,
+    ) -> std::io::Result<Option<Self>> {
+        let mut length: u64 = 0;
+        let (mut path, mut key, mut line) = (String::new(), String::new(), String::new());
+        while line != "\r\n" {
+            line.clear();
+            if reader.read_line(&mut line)? == 0 || !goes_on() {
+                return Ok(None);
+            }
+            if path.is_empty() {
+                path = line.split(' ').nth(1).unwrap_or_default().to_owned();
+            }
+            let lower = line.to_ascii_lowercase();
+            if let Some(value) = lower.strip_prefix("content-length:") {
+                length = value.trim().parse().map_err(std::io::Error::other)?;
+            }
+            if let Some(value) = lower.strip_prefix("idempotency-key:") {
+                value.trim().clone_into(&mut key);
+            }
+        }
+        let mut body = Vec::new();
+        reader.take(length).read_to_end(&mut body)?;
+        let body = serde_json::from_slice(&body).map_err(std::io::Error::other)?;
+        Ok(Some(Self { path, key, body }))
+    }
 }
 
 /// Listens on loopback until the process ends; each body it gets is answered with 200, except while
@@ -81,39 +112,16 @@ impl Sink {
 
     fn serve(&self, stream: &TcpStream) -> std::io::Result<()> {
         let mut reader = BufReader::new(stream);
-        loop {
-            let mut length: u64 = 0;
-            let mut path = String::new();
-            let mut key = String::new();
-            let mut line = String::new();
-            while line != "\r\n" {
-                line.clear();
-                if reader.read_line(&mut line)? == 0 {
-                    return Ok(());
-                }
-                if path.is_empty() {
-                    path = line.split(' ').nth(1).unwrap_or_default().to_owned();
-                }
-                let lower = line.to_ascii_lowercase();
-                if let Some(value) = lower.strip_prefix("content-length:") {
-                    length = value.trim().parse().map_err(std::io::Error::other)?;
-                }
-                if let Some(value) = lower.strip_prefix("idempotency-key:") {
-                    value.trim().clone_into(&mut key);
-                }
-            }
-            let mut body = Vec::new();
-            (&mut reader).take(length).read_to_end(&mut body)?;
+        while let Some(received) = Received::read(&mut reader, || true)? {
             if self.is_down.load(Ordering::SeqCst) {
                 return Ok(());
             }
-            let body = serde_json::from_slice(&body).map_err(std::io::Error::other)?;
-            let received = Received { path, key, body };
             self.received.lock().expect("no thread panicked with it").push(received);
             if self.is_mute.load(Ordering::SeqCst) {
                 return Ok(());
             }
             (&*stream).write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")?;
         }
+        Ok(())
     }
 }
