@@ -9,6 +9,7 @@ mod patch;
 pub(crate) mod records;
 pub(crate) mod send;
 
+pub(crate) mod fleet;
 pub(crate) mod logs;
 pub(crate) mod points;
 pub(crate) mod remote_write;

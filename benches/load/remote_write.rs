@@ -2,7 +2,8 @@
 //!
 //! Snappy lets a body be written so that its samples can be changed afterwards: each record is a
 //! copy of the one before except for what differs, and the sample is a literal, which is its own
-//! bytes. The server decompresses it like any other.
+//! bytes. The server decompresses it like any other. Records of another width than the one before
+//! are literals.
 
 use super::mix::{mix, pick};
 use super::{Batch, Load, Port};
@@ -31,10 +32,30 @@ pub(crate) fn churning_load(n_series: u64, n_rounds: u64) -> Load {
     with_churn(n_series, n_rounds, true)
 }
 
+/// What the series of a load are called, and their values.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    /// The labels of a series, sorted by name.
+    pub(crate) labels: fn(u64) -> Vec<(&'static str, String)>,
+    /// The value of a series in a round.
+    pub(crate) value: fn(u64, u64) -> f64,
+}
+
+const PLAIN: Shape = Shape { labels: plain_labels, value };
+
+/// Returns a load of series of another shape.
+pub(crate) fn shaped_load(shape: Shape, n_series: u64, n_rounds: u64) -> Load {
+    load_of(shape, n_series, n_rounds, None)
+}
+
 fn with_churn(n_series: u64, n_rounds: u64, churns: bool) -> Load {
+    load_of(PLAIN, n_series, n_rounds, churns.then_some(n_series))
+}
+
+fn load_of(shape: Shape, n_series: u64, n_rounds: u64, churn: Option<u64>) -> Load {
     let n_bodies = n_series / SERIES_PER_BODY;
-    let churn = churns.then_some(n_series);
-    let bodies = (0..n_bodies).map(|body| -> Box<dyn Batch> { Box::new(Body::new(body, churn)) });
+    let body = |body| -> Box<dyn Batch> { Box::new(Body::new(shape, body, churn)) };
+    let bodies = (0..n_bodies).map(body);
     Load {
         path: "/api/v1/write",
         headers: HEADERS,
@@ -58,6 +79,7 @@ pub(crate) fn checked_sum(n_series: u64, round: u64) -> f64 {
 
 /// A compressed request, and where its samples are.
 struct Body {
+    shape: Shape,
     bytes: Vec<u8>,
     samples_at: Vec<usize>,
     number: u64,
@@ -67,33 +89,34 @@ struct Body {
 }
 
 impl Body {
-    fn new(number: u64, churn: Option<u64>) -> Self {
+    fn new(shape: Shape, number: u64, churn: Option<u64>) -> Self {
         let first_series = number * SERIES_PER_BODY;
-        let (bytes, samples_at) = encode(first_series);
-        Self { bytes, samples_at, number, first_series, churn }
+        let (bytes, samples_at) = encode(shape, first_series);
+        Self { shape, bytes, samples_at, number, first_series, churn }
     }
 
     /// Gives the body new series: the numbers go up, so none comes back.
     fn replace_series(&mut self, n_series: u64) {
         self.first_series += n_series;
-        (self.bytes, self.samples_at) = encode(self.first_series);
+        (self.bytes, self.samples_at) = encode(self.shape, self.first_series);
     }
 }
 
 /// Compresses the records of a body, and returns where the samples are.
-fn encode(first_series: u64) -> (Vec<u8>, Vec<usize>) {
-    let records: Vec<Vec<u8>> =
-        (first_series..first_series + SERIES_PER_BODY).map(labels_of).collect();
-    let length = records[0].len() + SAMPLE.len();
-    let total = u64::try_from(length).expect("a record is small") * SERIES_PER_BODY;
+fn encode(shape: Shape, first_series: u64) -> (Vec<u8>, Vec<usize>) {
+    let series = first_series..first_series + SERIES_PER_BODY;
+    let records: Vec<Vec<u8>> = series.map(|series| record_of(&(shape.labels)(series))).collect();
+    let total: usize = records.iter().map(|record| record.len() + SAMPLE.len()).sum();
     let mut bytes = Vec::new();
-    push_varint(&mut bytes, total);
+    push_varint(&mut bytes, u64::try_from(total).expect("a body is small"));
     let mut samples_at = Vec::new();
     for (idx, record) in records.iter().enumerate() {
-        assert_eq!(record.len() + SAMPLE.len(), length, "records must have one width");
-        match idx.checked_sub(1) {
+        let before = idx.checked_sub(1).map(|before| &records[before]);
+        match before.filter(|before| before.len() == record.len()) {
             None => push_literal(&mut bytes, record),
-            Some(before) => push_difference(&mut bytes, &records[before], record, length),
+            Some(before) => {
+                push_difference(&mut bytes, before, record, record.len() + SAMPLE.len());
+            }
         }
         push_literal(&mut bytes, &SAMPLE);
         samples_at.push(bytes.len() - SAMPLE.len());
@@ -110,7 +133,7 @@ impl Batch for Body {
         push_varint(&mut time, time_ms);
         assert_eq!(time.len(), 6, "a time of this century");
         for (idx, &at) in (0..).zip(&self.samples_at) {
-            let value = value(self.first_series + idx, round);
+            let value = (self.shape.value)(self.first_series + idx, round);
             self.bytes[at + 3..at + 11].copy_from_slice(&value.to_le_bytes());
             self.bytes[at + 12..at + 18].copy_from_slice(&time);
         }
@@ -139,12 +162,11 @@ fn value(series: u64, round: u64) -> f64 {
 
 const SERVICES: &[&str] = &["fence...", "indexd..", "peregrin", "sheepdog", "arborist", "revproxy"];
 
-/// Encodes the record of a series up to its sample; all have one width.
-fn labels_of(series: u64) -> Vec<u8> {
+fn plain_labels(series: u64) -> Vec<(&'static str, String)> {
     let (metric, pod) = (series % N_METRICS, series / N_METRICS);
     let commons = pod % 10;
     let service = pick(SERVICES, pod).replace('.', "-");
-    let labels = [
+    vec![
         ("__name__", format!("gen3_http_server_request_kind_{metric:03}_total")),
         ("app", service.clone()),
         ("cluster", format!("genomeprod-{commons:02}")),
@@ -157,9 +179,13 @@ fn labels_of(series: u64) -> Vec<u8> {
         ("pod", format!("{service}-deployment-7c9d8f6b5-{pod:07}")),
         ("project", format!("genome-{commons:02}")),
         ("release", "production".to_owned()),
-    ];
+    ]
+}
+
+/// Encodes the record of a series up to its sample.
+fn record_of(labels: &[(&'static str, String)]) -> Vec<u8> {
     let mut encoded = Vec::new();
-    for (name, value) in &labels {
+    for (name, value) in labels {
         let mut label = Vec::new();
         push_text(&mut label, 0x0a, name);
         push_text(&mut label, 0x12, value);
@@ -217,12 +243,12 @@ fn push_difference(bytes: &mut Vec<u8>, before: &[u8], record: &[u8], distance: 
 
 /// Checks the trick once per run: another decoder must read what was meant.
 pub(crate) fn self_check() {
-    let mut body = Body::new(3, None);
+    let mut body = Body::new(PLAIN, 3, None);
     let bytes = body.fill(5, 1_790_000_000_000).to_vec();
     let raw = snap::raw::Decoder::new().decompress_vec(&bytes).expect("valid snappy");
     let mut wanted = Vec::new();
     for series in body.first_series..body.first_series + SERIES_PER_BODY {
-        wanted.extend(labels_of(series));
+        wanted.extend(record_of(&plain_labels(series)));
         wanted.extend([0x12, 16, 0x09]);
         wanted.extend(value(series, 5).to_le_bytes());
         wanted.push(0x10);

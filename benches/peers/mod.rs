@@ -10,6 +10,8 @@
 //! choose scenarios and servers: `peers 100k commonwatch`.
 
 mod day;
+mod growth;
+mod queries;
 mod restart;
 mod steady;
 mod table;
@@ -70,6 +72,15 @@ pub(crate) fn run(wanted: &[String], is_long: bool) -> io::Result<()> {
     a_day(&plan, &mut rows)?;
     latency(&plan, peaks, &mut rows)?;
     restart(&plan, &mut rows)?;
+    if plan.wants("queries") {
+        queries::measure(&plan, &mut rows)?;
+    }
+    if plan.wants("rules") {
+        queries::rules(&plan, &mut rows)?;
+    }
+    if plan.wants("growth") && plan.kinds().contains(&Kind::Commonwatch) {
+        growth::measure(is_long, &mut rows)?;
+    }
     otlp(&plan, &mut rows)?;
     table::print(&rows);
     table::save(&rows);

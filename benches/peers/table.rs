@@ -14,6 +14,8 @@ pub(crate) enum Aim {
     OfVictoriaMetrics(f64),
     /// At most this share of Prometheus' figure.
     OfPrometheus(f64),
+    /// At most what the better of both took.
+    OfBetterPeer,
     /// At most this.
     AtMost(f64),
     /// At least this.
@@ -51,6 +53,10 @@ impl Row {
             }
             Aim::OfPrometheus(max) => {
                 Some((format!("<= {max} of Prometheus"), self.ratio(2)? <= max))
+            }
+            Aim::OfBetterPeer => {
+                let better = self.values[1]?.min(self.values[2]?);
+                Some(("<= the better peer".to_owned(), self.values[0]? <= better))
             }
             Aim::AtMost(max) => {
                 Some((format!("<= {} {}", short(max), self.unit), self.values[0]? <= max))

@@ -22,9 +22,9 @@ const PATIENCE_MS: u64 = 120_000;
 const POLL_MS: u64 = 5;
 
 /// Limits that a million series of ten commons stay below, time to write all of them at the end, and
-/// time for questions that read everything.
+/// time and samples for questions that read everything.
 const OUR_CONFIG: &str = "[limits]\nseries_per_commons = 2000000\n\
-     [query]\ntimeout = \"10m\"\ntimeout_max = \"10m\"\n[storage]\nstop_flush = \"10m\"\n";
+     [query]\ntimeout = \"10m\"\ntimeout_max = \"10m\"\nsamples_max = 500000000\n[storage]\nstop_flush = \"10m\"\n";
 /// Without targets: a server that also scrapes itself has samples of today, and refuses older ones.
 const PROMETHEUS_CONFIG: &str = "global:\n  scrape_interval: 1m\n";
 
@@ -116,8 +116,19 @@ impl Server {
         Self::configured(kind, &format!("{OUR_CONFIG}head_soft = \"{head_soft}\"\n"))
     }
 
-    fn configured(kind: Kind, our_config: &str) -> io::Result<Self> {
+    /// The same, with a file of rules that ours evaluates.
+    pub(crate) fn start_with_rules(kind: Kind, rules: &str) -> io::Result<Self> {
         let home = TempDir::with_prefix("commonwatch-bench-")?;
+        fs::create_dir(home.path().join("alerts"))?;
+        fs::write(home.path().join("alerts/rules.yml"), rules)?;
+        Self::at_home(kind, OUR_CONFIG, home)
+    }
+
+    fn configured(kind: Kind, our_config: &str) -> io::Result<Self> {
+        Self::at_home(kind, our_config, TempDir::with_prefix("commonwatch-bench-")?)
+    }
+
+    fn at_home(kind: Kind, our_config: &str, home: TempDir) -> io::Result<Self> {
         fs::write(home.path().join("commonwatch.toml"), our_config)?;
         fs::write(home.path().join("prometheus.yml"), PROMETHEUS_CONFIG)?;
         let mut server = Self::spawn(kind, home)?;
@@ -185,11 +196,11 @@ impl Server {
         Ok((server, cpu_s))
     }
 
-    /// The same, and the kernel forgets what it knows of our files before the start.
+    /// The same, and the kernel forgets what it knows of the data's files before the start.
     pub(crate) fn restart_cold(self) -> io::Result<Self> {
         let Self { kind, process, home, .. } = self;
         process.stop()?;
-        for file in files_below(&home.path().join("data/parquet")) {
+        for file in files_below(&home.path().join("data")) {
             // With a count of 0 this reads nothing and drops what is cached of the file.
             let status = std::process::Command::new("dd")
                 .arg(format!("if={}", file.display()))
@@ -212,6 +223,15 @@ impl Server {
     /// Returns how many files we have of a signal.
     pub(crate) fn n_files(&self, signal: &str) -> u64 {
         files_below(&self.home.path().join("data/parquet").join(signal)).len() as u64
+    }
+
+    /// Returns the sum of one of our own counters over its labels.
+    pub(crate) fn counted(&self, name: &str) -> io::Result<f64> {
+        let metrics = get(&self.http, "/metrics")?;
+        let of =
+            |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+        let values = metrics.lines().filter(of).filter_map(|line| line.rsplit(' ').next());
+        Ok(values.filter_map(|value| value.parse::<f64>().ok()).sum())
     }
 
     /// Returns how long our server has merged files; one thread does it, on the one core.

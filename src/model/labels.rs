@@ -39,6 +39,28 @@ impl Labels {
         builder.build()
     }
 
+    /// Returns the set of the given pairs, which are sorted on the way; empty values are left out, and
+    /// of two pairs with one name one is taken.
+    pub fn from_few(pairs: &mut [(&str, &str)]) -> Self {
+        pairs.sort_unstable();
+        let mut packed = Vec::with_capacity(pairs.iter().map(|(n, v)| 4 + n.len() + v.len()).sum());
+        let mut last_name = "";
+        for &(name, value) in pairs.iter() {
+            let (name, value) = (cut(name), cut(value));
+            if name != last_name && !value.is_empty() {
+                push_packed(&mut packed, name);
+                push_packed(&mut packed, value);
+                last_name = name;
+            }
+        }
+        Self(Arc::from(packed))
+    }
+
+    /// Returns true when somebody else holds the same set in the same place.
+    pub fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
     /// Reads packed bytes back, or returns `None` when they are not a label set.
     pub fn from_packed(bytes: &[u8]) -> Option<Self> {
         let mut rest = bytes;
@@ -69,7 +91,17 @@ impl Labels {
 
     /// Returns the value of `name`, or `None`; an absent label and an empty one are the same.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.iter().find(|&(n, _)| n == name).map(|(_, value)| value)
+        let mut rest: &[u8] = &self.0;
+        loop {
+            let (found, value);
+            (found, rest) = split_packed(rest)?;
+            (value, rest) = split_packed(rest)?;
+            match found.cmp(name.as_bytes()) {
+                Ordering::Less => {}
+                Ordering::Equal => return std::str::from_utf8(value).ok(),
+                Ordering::Greater => return None, // Names ascend.
+            }
+        }
     }
 
     /// Returns the metric name, or the empty string.
@@ -304,6 +336,20 @@ mod tests {
         let labels = Labels::from_pairs([("b", "1"), ("a", "2"), ("b", "3"), ("c", "")]);
 
         assert_eq!(labels.iter().collect::<Vec<_>>(), [("a", "2"), ("b", "3")]);
+    }
+
+    #[test]
+    fn few_pairs_make_the_same_set_as_a_builder() {
+        let mut pairs = [("b", "1"), ("__name__", "up"), ("c", ""), ("a", "2"), ("B", "x")];
+
+        let labels = Labels::from_few(&mut pairs);
+
+        assert_eq!(labels, Labels::from_pairs(pairs));
+        assert_eq!(
+            ["B", "a", "c", "d"].map(|name| labels.get(name)),
+            [Some("x"), Some("2"), None, None]
+        );
+        assert!(!labels.is_shared() && labels.clone().is_shared());
     }
 
     #[test]

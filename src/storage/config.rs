@@ -50,6 +50,8 @@ pub struct Config {
     /// `limits.delta_series_per_commons`.
     #[serde(skip, default = "delta_series_per_commons")]
     pub delta_series_per_commons: usize,
+    /// How much memory may hold what was read of files about which series are where.
+    pub series_cache: HumanSize,
     /// Rows in a Parquet row group.
     pub row_group_rows: usize,
     /// How long a deletion can be taken back; then the bytes of its rows go.
@@ -95,6 +97,7 @@ impl Default for Config {
             series_per_metric: series_per_metric(),
             descriptions_per_commons: descriptions_per_commons(),
             delta_series_per_commons: delta_series_per_commons(),
+            series_cache: HumanSize::from_mib(128),
             row_group_rows: 1 << 20,
             deletion_grace: HumanDuration::from_secs(86_400),
             deletion_ranges_max: 4_000_000,

@@ -15,7 +15,9 @@ use super::disk::Disk;
 use super::disk::sim::SimDisk;
 use super::files::grams::need::rows_for;
 use super::files::grams::{LineNeed, section};
-use super::files::read::{Footers, Selection, Sink, read_series};
+use super::files::group_series::{Place, find_runs, push_pieces};
+use super::files::read::{Footers, Selection};
+use super::files::read_runs::RunReader;
 use super::head::chunk::{Arena, Chunk};
 use super::metrics::Metrics;
 use super::open::{self, Progress};
@@ -27,8 +29,7 @@ use super::wal::packed::Packer;
 use super::wal::payload::{self, Payload};
 use super::wal::replay::read_segment;
 use super::{
-    FileEntry, HeadFilter, ReadError, SeriesRequest, Snapshot, backup, deletion, flush, objects,
-    wal,
+    FileEntry, HeadFilter, SeriesRequest, Snapshot, backup, deletion, flush, objects, wal,
 };
 use crate::base::ManualClock;
 use crate::base::fuzzing::Choices;
@@ -372,20 +373,6 @@ pub fn objects_ledger(bytes: &[u8]) {
     }
 }
 
-/// Counts what a file holds.
-struct Count(usize);
-
-impl Sink for Count {
-    fn series(&mut self, _: u64, _: Labels) -> Result<usize, ReadError> {
-        Ok(0)
-    }
-
-    fn sample(&mut self, _: usize, _: i64, _: f64) -> Result<(), ReadError> {
-        self.0 += 1;
-        Ok(())
-    }
-}
-
 /// A metrics file of any bytes: an answer or an error.
 pub fn parquet_open(bytes: &[u8]) {
     const PATH: &str = "parquet/metrics/commons=heart/date=2026-11-21/1-0.parquet";
@@ -406,9 +393,17 @@ pub fn parquet_open(bytes: &[u8]) {
         live: super::Live::default(),
     };
     let by_name = [Matcher::equal("__name__", "up")];
+    let footers = Footers::default();
     for matchers in [&by_name[..], &[]] {
         let selection = Selection { matchers, start_ms: 0, end_ms: i64::MAX };
-        drop(read_series(&disk, &Footers::default(), &entry, selection, &mut Count(0)));
+        let place = Place { entry: &entry, selection, known: &|_| None };
+        let mut pieces = Vec::new();
+        drop(find_runs(&disk, &footers, &place, &mut |group, run| {
+            push_pieces(&entry, 0, (group, run), &mut pieces);
+            Ok(())
+        }));
+        let mut reader = RunReader::new(Arc::new(entry.clone()), pieces, true);
+        drop(reader.read_until((&disk, &footers), 1, &mut |_| Ok(())));
     }
 }
 

@@ -52,6 +52,10 @@ pub struct Metrics {
     left_out_deltas: Family<[(&'static str, &'static str); 1], Counter>,
     /// What series take in memory beside their samples.
     pub series_bytes: Gauge,
+    /// What is kept of which series are where in files.
+    pub series_cache_bytes: Gauge,
+    /// Row groups whose series were looked for, by whether they were known.
+    pub series_cache: Family<Label, Counter>,
     /// Live Parquet files, by signal.
     pub files: Family<Label, Gauge>,
     /// Size of live Parquet files, by signal.
@@ -119,6 +123,8 @@ impl Metrics {
             delta_series: Gauge::default(),
             left_out_deltas: Family::default(),
             series_bytes: Gauge::default(),
+            series_cache_bytes: Gauge::default(),
+            series_cache: Family::default(),
             files: Family::default(),
             file_bytes: Family::default(),
             disk_full: Gauge::default(),
@@ -168,6 +174,16 @@ impl Metrics {
             left_out_deltas
         );
         add!("storage_series_bytes", "Memory held by labels, indexes and keys", series_bytes);
+        add!(
+            "storage_series_cache_bytes",
+            "Memory held by which series are where in files (storage.series_cache)",
+            series_cache_bytes
+        );
+        add!(
+            "storage_series_cache_lookups",
+            "Row groups whose series were looked for, by outcome: hit or miss",
+            series_cache
+        );
         add!("storage_files", "Live Parquet files, by signal", files);
         add!("storage_file_bytes", "Size of live Parquet files, by signal", file_bytes);
         add!(

@@ -31,6 +31,7 @@ pub mod objects;
 pub mod open;
 pub mod retain;
 pub mod retire;
+mod scan;
 pub mod shared;
 pub mod snapshot;
 mod spill;
@@ -67,6 +68,7 @@ pub use logs::{LogCursor, LogPiece, LogsWanted, narrow_file};
 pub use metrics::Metrics;
 pub use open::{OpenError, Progress};
 pub use retain::KeepRule;
+pub use scan::Scan;
 pub use snapshot::{FILE_BYTES_MAX, Snapshot, family};
 pub use snapshot_spans::{Looked, TraceRequest};
 pub use state::{StateChange, StateError, StateMetrics, StateStore};
@@ -270,6 +272,13 @@ pub enum ReadError {
         /// The cause.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl ReadError {
+    /// Returns true when the same question can be answered without a file that has been noted by now.
+    pub fn leaves_out(&self) -> bool {
+        matches!(self, ReadError::Damaged { .. } | ReadError::Away { .. })
+    }
 }
 
 /// Which series to read.

@@ -15,6 +15,8 @@ use super::deltas;
 use super::descriptions::{self, Descriptions};
 use super::disk::{self, Disk};
 use super::engine::{Engine, apply_replayed};
+use super::files::group_series::Counted;
+use super::files::read::Footers;
 use super::files::{self, path};
 use super::flush::{self, FlushError};
 use super::head::{CommonsTable, Generation};
@@ -127,6 +129,16 @@ pub fn open_with_bucket(
     };
     let files = Arc::new(files_of(&manifest));
     let open = Arc::new(Generation::new(manifest.generation + 1, 0, clock.monotonic_ns()));
+    let of_cache = |outcome: &str| {
+        metrics.series_cache.get_or_create_owned(&[("outcome", outcome.to_owned())])
+    };
+    let counted = Counted {
+        bytes: metrics.series_cache_bytes.clone(),
+        hits: of_cache("hit"),
+        misses: of_cache("miss"),
+    };
+    let series_bytes_max = usize::try_from(config.series_cache.0).unwrap_or(usize::MAX);
+    let footers = Footers::new(series_bytes_max, counted);
     let shared = Arc::new(Shared {
         disk,
         clock,
@@ -143,7 +155,7 @@ pub fn open_with_bucket(
         lost: OnceLock::new(),
         descriptions,
         totals_changed: AtomicBool::new(false),
-        footers: Default::default(),
+        footers,
         flushed: Notify::new(),
         is_stopping: AtomicBool::new(false),
         objects,

@@ -5,24 +5,19 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hashbrown::HashMap;
 
 use super::disk::Disk;
 use super::files::metrics_rows::{MetricsRows, RowSamples};
-use super::files::read::{Footers, Selection, Sink, read_series, read_series_started};
-use super::files::read_histograms::{HistogramSink, read_histograms};
+use super::files::read::Footers;
 use super::files::series_order;
 use super::flush::{ExpPoint, exp_batch, sorted_slots};
 use super::head::metrics::sort_first_wins;
-use super::head::{CommonsHead, Generation};
+use super::head::{CommonsEntry, CommonsHead, Generation};
 use super::missing::Missing;
 use super::objects::Unreachable;
 use super::shared::{Shared, Version};
-use super::{FileEntry, HeadBatch, HeadFilter, ReadError, SeriesRequest};
-use crate::model::{
-    Commons, Description, ExpHistogram, Histogram, Labels, Matcher, MetricKind, ReadScope,
-    SeriesData, SeriesMeta, Signal,
-};
+use super::{FileEntry, HeadBatch, HeadFilter, ReadError};
+use crate::model::{Commons, Description, Matcher, MetricKind, ReadScope, SeriesMeta, Signal};
 
 /// Series read under one hold of the head's lock, so that writers are never kept waiting long.
 const SERIES_PER_LOCK: usize = 256;
@@ -74,6 +69,23 @@ impl Snapshot {
         }
     }
 
+    /// Leaves a file out as [`Snapshot::leave_out`] does, for those who hand the error on.
+    pub(super) fn note_unread(&self, error: ReadError) -> ReadError {
+        let again = match &error {
+            ReadError::Damaged { path, reason } => {
+                ReadError::Damaged { path: path.clone(), reason: reason.clone() }
+            }
+            ReadError::Away { path, reason } => {
+                ReadError::Away { path: path.clone(), reason: reason.clone() }
+            }
+            _ => return error,
+        };
+        match self.leave_out(error) {
+            Ok(()) => again,
+            Err(error) => error,
+        }
+    }
+
     /// Notes that an answer lacks the damaged files of a signal.
     pub fn note_missing(&self, signal: Signal) {
         self.missing.note(self.part(self.of_signal(signal)).1);
@@ -112,120 +124,22 @@ impl Snapshot {
         all
     }
 
-    /// Returns the matching series with their samples in the time range, sorted by labels; series
-    /// without a sample there are left out.
-    ///
-    /// A file that turns out to be damaged is left out whole, and [`Snapshot::warnings`] names it.
-    pub fn select(&self, request: &SeriesRequest<'_>) -> Result<Vec<SeriesData>, ReadError> {
-        loop {
-            match self.try_select(request, false) {
-                Err(error) => self.leave_out(error)?,
-                selected => return selected,
-            }
-        }
-    }
-
-    /// As [`Snapshot::select`], and says of each sample since when it counts.
-    pub fn select_started(
-        &self,
-        request: &SeriesRequest<'_>,
-    ) -> Result<Vec<SeriesData>, ReadError> {
-        loop {
-            match self.try_select(request, true) {
-                Err(error) => self.leave_out(error)?,
-                selected => return selected,
-            }
-        }
-    }
-
-    fn try_select(
-        &self,
-        request: &SeriesRequest<'_>,
-        wants_starts: bool,
-    ) -> Result<Vec<SeriesData>, ReadError> {
-        let mut found = Collector::new(request, wants_starts);
-        for commons in self.commons().iter().filter(|c| commons_matches(c, request.matchers)) {
-            self.select_files(commons, request, &mut found)?;
-            self.select_head(commons, request, &mut found)?;
-        }
-        Ok(found.finish())
-    }
-
-    fn select_files(
+    /// Returns the intact metrics files of a commons with samples in a range, ms since 1970 UTC, both
+    /// ends included; the damaged ones are noted.
+    pub(super) fn metrics_files(
         &self,
         commons: &Commons,
-        request: &SeriesRequest<'_>,
-        found: &mut Collector,
-    ) -> Result<(), ReadError> {
-        let SeriesRequest { matchers, start_ms, end_ms, .. } = *request;
-        let selection = Selection { matchers, start_ms, end_ms };
-        let (start_ns, end_ns) = (
-            start_ms.saturating_mul(1_000_000),
-            end_ms.saturating_mul(1_000_000).saturating_add(999_999),
-        );
-        let files = self.version.files.get(&(Signal::Metrics, commons.clone()));
-        let overlaps = |file: &&Arc<FileEntry>| file.min_ns <= end_ns && start_ns <= file.max_ns;
-        let (intact, damaged) = self.part(files.into_iter().flatten().filter(overlaps));
-        self.missing.note(damaged);
-        let (disk, footers) = (&*self.shared.disk, &self.shared.footers);
-        for file in intact {
-            if file.has_exp {
-                read_histograms(disk, footers, file, selection, found)?;
-            } else if found.wants_starts {
-                read_series_started(disk, footers, file, selection, found)?;
-            } else {
-                read_series(disk, footers, file, selection, found)?;
-            }
-        }
-        Ok(())
+        (start_ms, end_ms): (i64, i64),
+    ) -> Vec<Arc<FileEntry>> {
+        let start_ns = start_ms.saturating_mul(1_000_000);
+        let end_ns = end_ms.saturating_mul(1_000_000).saturating_add(999_999);
+        let overlaps = |file: &FileEntry| file.min_ns <= end_ns && start_ns <= file.max_ns;
+        self.live_files(Signal::Metrics, commons, &overlaps)
     }
 
-    fn select_head(
-        &self,
-        commons: &Commons,
-        request: &SeriesRequest<'_>,
-        found: &mut Collector,
-    ) -> Result<(), ReadError> {
-        let heads = self.heads(commons);
-        let Some(first) = heads.first() else { return Ok(()) };
-        let wanted: Vec<(u32, u64, Labels)> = {
-            let registry = first.entry.registry.read();
-            let mut wanted = registry.select(request.matchers);
-            keep_present(&heads, &mut wanted);
-            let named = |idx| (idx, registry.series(idx).id, registry.series(idx).labels.clone());
-            wanted.into_iter().map(named).collect()
-        };
-        for head in &heads {
-            for series in wanted.chunks(SERIES_PER_LOCK) {
-                let metrics = head.metrics.read();
-                for (series_idx, id, labels) in series {
-                    let Some(slot) = metrics.find(*series_idx) else { continue };
-                    let mut taken = Ok(());
-                    let mut place = None;
-                    let (start_ms, end_ms) = (request.start_ms, request.end_ms);
-                    if found.wants_starts {
-                        metrics.read_started(slot, start_ms, end_ms, |ms, value, start_ns| {
-                            if taken.is_ok() {
-                                taken = found.take(&mut place, *id, labels, (ms, value, start_ns));
-                            }
-                        });
-                    } else {
-                        metrics.read(slot, start_ms, end_ms, |ms, value| {
-                            if taken.is_ok() {
-                                taken = found.take(&mut place, *id, labels, (ms, value, 0));
-                            }
-                        });
-                    }
-                    taken?;
-                    for (ms, histogram) in metrics.exp_of(slot) {
-                        if request.start_ms <= ms && ms <= request.end_ms {
-                            found.take_histogram(&mut place, (*id, labels), ms, histogram)?;
-                        }
-                    }
-                }
-            }
-        }
-        Ok(())
+    /// Returns what is known of a commons that has sent something since the start.
+    pub(super) fn registered(&self, commons: &Commons) -> Option<Arc<CommonsEntry>> {
+        self.shared.commons.find(commons)
     }
 
     pub(super) fn disk(&self) -> &dyn Disk {
@@ -260,15 +174,8 @@ impl Snapshot {
 
     /// Returns one commons' parts of the generations, oldest first.
     pub(super) fn heads(&self, commons: &Commons) -> Vec<Arc<CommonsHead>> {
-        let part = |generation: &Arc<Generation>| {
-            generation.all().into_iter().find(|head| head.entry.name == *commons)
-        };
+        let part = |generation: &Arc<Generation>| generation.of_commons(commons);
         self.version.generations().filter_map(part).collect()
-    }
-
-    /// Returns the labels of the matching series with at least one sample in the range, sorted.
-    pub fn series(&self, request: &SeriesRequest<'_>) -> Result<Vec<Labels>, ReadError> {
-        Ok(self.select(request)?.into_iter().map(|series| series.labels).collect())
     }
 
     /// Returns what is known of each metric, sorted by name: what senders say, and of those that
@@ -372,7 +279,7 @@ pub fn family(metric: &str, kind: MetricKind) -> &str {
     suffixes.iter().find_map(|suffix| metric.strip_suffix(suffix)).unwrap_or(metric)
 }
 
-fn commons_matches(commons: &Commons, matchers: &[Matcher]) -> bool {
+pub(super) fn commons_matches(commons: &Commons, matchers: &[Matcher]) -> bool {
     let label = if commons.is_unassigned() { "" } else { commons.as_str() };
     matchers
         .iter()
@@ -496,145 +403,4 @@ fn exp_batches(
         );
     }
     batches
-}
-
-/// Series found so far, by id, oldest source first.
-struct Collector {
-    by_id: HashMap<u64, usize>,
-    series: Vec<SeriesData>,
-    n_samples: usize,
-    samples_max: usize,
-    series_max: usize,
-    wants_starts: bool,
-}
-
-impl Collector {
-    fn new(request: &SeriesRequest<'_>, wants_starts: bool) -> Self {
-        let SeriesRequest { samples_max, series_max, .. } = *request;
-        let (by_id, series) = (HashMap::new(), Vec::new());
-        Self { by_id, series, n_samples: 0, samples_max, series_max, wants_starts }
-    }
-
-    fn take(
-        &mut self,
-        place: &mut Option<usize>,
-        id: u64,
-        labels: &Labels,
-        (ms, value, start_ns): (i64, f64, i64),
-    ) -> Result<(), ReadError> {
-        let at = match *place {
-            Some(at) => at,
-            None => *place.insert(Sink::series(self, id, labels.clone())?),
-        };
-        if self.wants_starts {
-            self.started(at, ms, value, start_ns)
-        } else {
-            self.sample(at, ms, value)
-        }
-    }
-
-    fn take_histogram(
-        &mut self,
-        place: &mut Option<usize>,
-        (id, labels): (u64, &Labels),
-        ms: i64,
-        histogram: &ExpHistogram,
-    ) -> Result<(), ReadError> {
-        let at = match *place {
-            Some(at) => at,
-            None => *place.insert(Sink::series(self, id, labels.clone())?),
-        };
-        HistogramSink::histogram(self, at, ms, histogram)
-    }
-
-    fn finish(self) -> Vec<SeriesData> {
-        let mut series = self.series;
-        series.retain(|one| !one.timestamps_ms.is_empty() || !one.histograms.is_empty());
-        for SeriesData { timestamps_ms, values, starts_ns, histograms, .. } in &mut series {
-            sort_first_wins(timestamps_ms, values, starts_ns);
-            if !histograms.is_empty() {
-                histograms.sort_by_key(|(ms, _)| *ms); // Stable: first come, first kept.
-                histograms.dedup_by_key(|(ms, _)| *ms);
-                histograms.retain(|(ms, _)| timestamps_ms.binary_search(ms).is_err());
-            }
-        }
-        series.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
-        series
-    }
-}
-
-impl Sink for Collector {
-    fn series(&mut self, id: u64, labels: Labels) -> Result<usize, ReadError> {
-        let mut key = id;
-        // Two label sets with one id: take the next free key.
-        while let Some(&place) = self.by_id.get(&key) {
-            if self.series[place].labels == labels {
-                return Ok(place);
-            }
-            key = key.wrapping_add(1);
-        }
-        if self.series.len() >= self.series_max {
-            return Err(ReadError::Limit {
-                what: "series",
-                max: self.series_max,
-                limit: "query.series_max",
-            });
-        }
-        self.by_id.insert(key, self.series.len());
-        self.series.push(SeriesData { labels, ..SeriesData::default() });
-        Ok(self.series.len() - 1)
-    }
-
-    fn sample(&mut self, place: usize, timestamp_ms: i64, value: f64) -> Result<(), ReadError> {
-        self.count(1)?;
-        let series = &mut self.series[place];
-        series.timestamps_ms.push(timestamp_ms);
-        series.values.push(value);
-        Ok(())
-    }
-
-    fn started(
-        &mut self,
-        place: usize,
-        timestamp_ms: i64,
-        value: f64,
-        start_ns: i64,
-    ) -> Result<(), ReadError> {
-        self.series[place].starts_ns.push(start_ns);
-        self.sample(place, timestamp_ms, value)
-    }
-}
-
-impl HistogramSink for Collector {
-    fn series(&mut self, id: u64, labels: Labels) -> Result<usize, ReadError> {
-        Sink::series(self, id, labels)
-    }
-
-    fn histogram(
-        &mut self,
-        place: usize,
-        ms: i64,
-        histogram: &ExpHistogram,
-    ) -> Result<(), ReadError> {
-        // What has no form in Prometheus is in SQL.
-        let Some(histogram) = Histogram::of(histogram) else { return Ok(()) };
-        self.count(histogram.n_bytes().div_ceil(SAMPLE_BYTES))?;
-        self.series[place].histograms.push((ms, Arc::new(histogram)));
-        Ok(())
-    }
-}
-
-/// A histogram counts for as many samples as it takes memory.
-const SAMPLE_BYTES: usize = 16;
-
-impl Collector {
-    #[inline]
-    fn count(&mut self, n: usize) -> Result<(), ReadError> {
-        self.n_samples += n;
-        if self.n_samples <= self.samples_max {
-            return Ok(());
-        }
-        let (what, limit) = ("samples", "query.samples_max");
-        Err(ReadError::Limit { what, max: self.samples_max, limit })
-    }
 }

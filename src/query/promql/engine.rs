@@ -123,7 +123,24 @@ impl Engine {
         expr: &Expr,
         (grid, step_ms): (Grid, i64),
         budget: &Budget,
-        answer: impl FnOnce(&Eval<'_>, &Plan, &Grid) -> Result<Value, PromqlError>,
+        answer: impl Fn(&Eval<'_>, &Plan, &Grid) -> Result<Value, PromqlError>,
+    ) -> Result<Answer, PromqlError> {
+        loop {
+            match self.evaluate_once(source, expr, (grid, step_ms), budget, &answer) {
+                // The source has noted the file, and does without it the next time.
+                Err(PromqlError::Read(error)) if error.leaves_out() => {}
+                answered => return answered,
+            }
+        }
+    }
+
+    fn evaluate_once(
+        &self,
+        source: &dyn SeriesSource,
+        expr: &Expr,
+        (grid, step_ms): (Grid, i64),
+        budget: &Budget,
+        answer: impl Fn(&Eval<'_>, &Plan, &Grid) -> Result<Value, PromqlError>,
     ) -> Result<Answer, PromqlError> {
         budget.check()?;
         let steps = (self.lookback_ms, self.subquery_step_ms);

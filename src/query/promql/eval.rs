@@ -218,27 +218,25 @@ impl<'q> Eval<'q> {
         wanted: Wanted,
         sink: &mut Sink<'_>,
     ) -> Result<(), PromqlError> {
-        let series = self.fetches.get(selector.fetch_idx)?;
         let windows = Windows::new(*grid, selector.shift, self.lookback_ms);
         let mut column = Column::room(&self.meter, grid.n)?;
         let mut work = Work::new(self.budget);
-        for one in series.iter() {
-            work.spend(grid.n + one.values.len())?;
-            let samples = Samples { timestamps_ms: &one.timestamps_ms, values: &one.values };
-            let has_value = newest(samples, &windows, &mut column, |idx| match wanted {
-                Wanted::Value => one.values[idx],
-                Wanted::Time => seconds(one.timestamps_ms[idx]),
-                Wanted::Start => seconds(start_ms(one, idx)),
-            });
-            if has_value {
-                sink(RowRef {
-                    labels: &one.labels,
-                    is_nameless: wanted != Wanted::Value,
-                    values: &column,
-                })?;
+        self.fetches.each_block(selector.fetch_idx, &mut |series| {
+            for one in series {
+                work.spend(grid.n + one.values.len())?;
+                let samples = Samples { timestamps_ms: &one.timestamps_ms, values: &one.values };
+                let has_value = newest(samples, &windows, &mut column, |idx| match wanted {
+                    Wanted::Value => one.values[idx],
+                    Wanted::Time => seconds(one.timestamps_ms[idx]),
+                    Wanted::Start => seconds(start_ms(one, idx)),
+                });
+                if has_value {
+                    let is_nameless = wanted != Wanted::Value;
+                    sink(RowRef { labels: &one.labels, is_nameless, values: &column })?;
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// The value at each step, on the line between the samples around it.
@@ -248,30 +246,28 @@ impl<'q> Eval<'q> {
         grid: &Grid,
         sink: &mut Sink<'_>,
     ) -> Result<(), PromqlError> {
-        let series = self.fetches.get(selector.fetch_idx)?;
         let lookback_ms = self.lookback_ms;
         let mut column = Column::room(&self.meter, grid.n)?;
         let mut work = Work::new(self.budget);
-        for one in series.iter() {
-            work.spend(grid.n + one.values.len())?;
-            each_fresh(one, &mut |labels, samples| {
-                column.clear();
-                if self.pool.has_one(samples.values) {
-                    return Ok(());
-                }
-                column.extend((0..grid.n).map(|step| {
-                    let at_ms = selector.shift.apply(grid.at(step));
-                    let around =
-                        (at_ms.saturating_sub(lookback_ms), at_ms.saturating_add(lookback_ms));
-                    range::smoothed_at(samples.within(around), at_ms).unwrap_or(ABSENT)
-                }));
-                if column.iter().all(|value| is_absent(*value)) {
-                    return Ok(());
-                }
-                sink(RowRef { labels, is_nameless: false, values: &column })
-            })?;
-        }
-        Ok(())
+        let mut each = |labels: &Labels, samples: Samples<'_>| {
+            work.spend(grid.n + samples.values.len())?;
+            column.clear();
+            if self.pool.has_one(samples.values) {
+                return Ok(());
+            }
+            column.extend((0..grid.n).map(|step| {
+                let at_ms = selector.shift.apply(grid.at(step));
+                let around = (at_ms.saturating_sub(lookback_ms), at_ms.saturating_add(lookback_ms));
+                range::smoothed_at(samples.within(around), at_ms).unwrap_or(ABSENT)
+            }));
+            if column.iter().all(|value| is_absent(*value)) {
+                return Ok(());
+            }
+            sink(RowRef { labels, is_nameless: false, values: &column })
+        };
+        self.fetches.each_block(selector.fetch_idx, &mut |series| {
+            series.iter().try_for_each(|one| each_fresh(one, &mut each))
+        })
     }
 
     /// Calls `each` with every series of a range vector, stale markers taken out.
@@ -282,8 +278,9 @@ impl<'q> Eval<'q> {
     ) -> Result<(), PromqlError> {
         match &source.of {
             RangeOf::Selector(selector) => {
-                let series = self.fetches.get(selector.fetch_idx)?;
-                series.iter().try_for_each(|one| each_fresh(one, each))
+                self.fetches.each_block(selector.fetch_idx, &mut |series| {
+                    series.iter().try_for_each(|one| each_fresh(one, each))
+                })
             }
             RangeOf::Subquery { inner, grid } => {
                 // The times, and one row's samples.
@@ -325,21 +322,53 @@ impl<'q> Eval<'q> {
             }
             sink(RowRef { labels, is_nameless, values: column })
         };
-        let series = match &call.source.of {
-            RangeOf::Selector(selector) => Some(self.fetches.get(selector.fetch_idx)?),
-            RangeOf::Subquery { .. } => None,
+        let RangeOf::Selector(selector) = &call.source.of else {
+            let mut column = Column::room(&self.meter, grid.n)?;
+            let mut work = Work::new(self.budget);
+            return self.each_series(&call.source, &mut |labels, samples| {
+                self.range_of_one(
+                    call,
+                    &params,
+                    (labels, samples),
+                    &windows,
+                    (&mut column, &mut work),
+                )?;
+                hand_on(labels, &column)
+            });
         };
+        self.fetches.each_block(selector.fetch_idx, &mut |series| {
+            self.range_of_block(call, &params, series, &windows, &mut hand_on)
+        })
+    }
+
+    /// Computes a block of series, on several threads unless there are histograms among them.
+    fn range_of_block(
+        &self,
+        call: &RangeCall,
+        params: &[&[f64]],
+        series: &[SeriesData],
+        windows: &Windows,
+        hand_on: &mut HandOn<'_>,
+    ) -> Result<(), PromqlError> {
+        let n_steps = windows.grid.n;
         // Whether there are histograms is known once the series are read.
-        let Some(series) = series.filter(|_| self.pool.is_empty()) else {
-            return self.range_call_in_turn(call, &params, &windows, &mut hand_on);
-        };
+        if !self.pool.is_empty() {
+            let mut column = Column::room(&self.meter, n_steps)?;
+            let mut work = Work::new(self.budget);
+            return series.iter().try_for_each(|one| {
+                each_fresh(one, &mut |labels, samples| {
+                    let out = (&mut column, &mut work);
+                    self.range_of_one(call, params, (labels, samples), windows, out)?;
+                    hand_on(labels, &column)
+                })
+            });
+        }
         let mut share = self.meter.share();
         // Where memory is short, a block is small.
-        let n_fit = self.meter.left_bytes() / 4 / size_of::<f64>() / grid.n.max(1);
+        let n_fit = self.meter.left_bytes() / 4 / size_of::<f64>() / n_steps.max(1);
         let n_block = n_fit.min(series.len()).clamp(1, threads::SERIES_A_BLOCK);
-        share.grow::<f64>(grid.n.saturating_mul(n_block))?;
-        let task =
-            Task { func: call.func, params: &params, windows: &windows, budget: self.budget };
+        share.grow::<f64>(n_steps.saturating_mul(n_block))?;
+        let task = Task { func: call.func, params, windows, budget: self.budget };
         for block in series.chunks(n_block) {
             let columns = threads::columns(block, task)?;
             for (one, column) in block.iter().zip(&columns) {
@@ -349,28 +378,25 @@ impl<'q> Eval<'q> {
         Ok(())
     }
 
-    /// Computes one series after the other: what a subquery yields, and what may be histograms.
-    fn range_call_in_turn(
+    /// Computes one series: of what a subquery yields, and what may be histograms.
+    fn range_of_one(
         &self,
         call: &RangeCall,
         params: &[&[f64]],
+        (labels, samples): (&Labels, Samples<'_>),
         windows: &Windows,
-        hand_on: &mut HandOn<'_>,
+        (column, work): (&mut Column, &mut Work<'_>),
     ) -> Result<(), PromqlError> {
-        let mut column = Column::room(&self.meter, windows.grid.n)?;
-        let mut work = Work::new(self.budget);
-        self.each_series(&call.source, &mut |labels, samples| {
-            if self.pool.has_one(samples.values) && windows.edges != Edges::Extrapolated {
-                // As in Prometheus: edges are of numbers.
-                column.clear();
-                column.resize(windows.grid.n, ABSENT);
-            } else if self.pool.has_one(samples.values) {
-                self.native_range(call, params, (labels, samples), windows, &mut column)?;
-            } else {
-                range::column(call.func, params, samples, windows, &mut column, &mut work)?;
-            }
-            hand_on(labels, &column)
-        })
+        if self.pool.has_one(samples.values) && windows.edges != Edges::Extrapolated {
+            // As in Prometheus: edges are of numbers.
+            column.clear();
+            column.resize(windows.grid.n, ABSENT);
+            Ok(())
+        } else if self.pool.has_one(samples.values) {
+            self.native_range(call, params, (labels, samples), windows, column)
+        } else {
+            range::column(call.func, params, samples, windows, column, work)
+        }
     }
 
     fn sort(&self, by: &SortBy, inner: &VectorNode, grid: &Grid) -> Result<Table, PromqlError> {
@@ -419,7 +445,9 @@ pub(super) fn each_fresh(
     one: &SeriesData,
     each: &mut dyn FnMut(&Labels, Samples<'_>) -> Result<(), PromqlError>,
 ) -> Result<(), PromqlError> {
-    if !one.values.iter().any(|value| is_absent(*value)) {
+    // Without an exit between a few values, which are then looked at together.
+    let has_absent = |some: &[f64]| some.iter().fold(false, |has, value| has | is_absent(*value));
+    if !one.values.chunks(64).any(has_absent) {
         let samples = Samples { timestamps_ms: &one.timestamps_ms, values: &one.values };
         return each(&one.labels, samples);
     }

@@ -1,4 +1,5 @@
-//! Reads what the plan asks for, each window once, and forgets it after its last use.
+//! Reads what the plan asks for, each window once, and forgets it after its last use. What is used
+//! once is not even held: some series are read, handed on and dropped before the next.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -34,6 +35,9 @@ struct Kept {
 
 /// A sample under way: its time and its value.
 const SAMPLE_BYTES: usize = 16;
+
+/// Rows that are read before the first of them is handed on, at most about: 32 MiB of samples.
+const ROWS_A_BLOCK: usize = 2 << 20;
 
 /// Series that were read, and the memory they take until they are dropped.
 pub(super) struct Read {
@@ -90,10 +94,44 @@ impl<'q> Fetches<'q> {
         Ok(series)
     }
 
-    fn read(&self, plan: &FetchPlan) -> Result<Read, PromqlError> {
+    /// Hands on the series of one read, some at a time.
+    pub(super) fn each_block(
+        &self,
+        fetch_idx: usize,
+        take: &mut dyn FnMut(&[SeriesData]) -> Result<(), PromqlError>,
+    ) -> Result<(), PromqlError> {
+        let plan = &self.plans[fetch_idx];
+        if plan.n_uses > 1 {
+            return take(&self.get(fetch_idx)?);
+        }
+        self.budget.check()?;
+        let (samples_left, series_left) = self.left();
+        let request = SeriesRequest {
+            matchers: &plan.matchers,
+            start_ms: plan.start_ms,
+            end_ms: plan.end_ms,
+            samples_max: samples_left,
+            series_max: series_left,
+        };
+        let named = |error| self.name_whole_limit(error, false);
+        let mut blocks = self.source.blocks(&request, plan.has_starts).map_err(named)?;
+        loop {
+            let room = self.meter.left_bytes() / SAMPLE_BYTES / 2;
+            let n_rows = room.clamp(1, ROWS_A_BLOCK);
+            let Some(series) = blocks.next_block(n_rows).map_err(named)? else { return Ok(()) };
+            take(&self.held(series)?)?;
+            self.budget.check()?;
+        }
+    }
+
+    /// Returns how many samples and series may still be read.
+    fn left(&self) -> (usize, usize) {
         let limits = &self.budget.limits;
-        let samples_left = limits.samples_max - self.n_samples.get();
-        let series_left = limits.series_max - self.n_series.get();
+        (limits.samples_max - self.n_samples.get(), limits.series_max - self.n_series.get())
+    }
+
+    fn read(&self, plan: &FetchPlan) -> Result<Read, PromqlError> {
+        let (samples_left, series_left) = self.left();
         // The source holds what it has read before anybody can count it.
         let room = self.meter.left_bytes() / SAMPLE_BYTES;
         let request = SeriesRequest {
@@ -107,8 +145,13 @@ impl<'q> Fetches<'q> {
             true => self.source.select_started(&request),
             false => self.source.select(&request),
         };
-        let series = series.map_err(|error| self.name_whole_limit(error, room < samples_left))?;
-        let mut series = series;
+        self.held(series.map_err(|error| self.name_whole_limit(error, room < samples_left))?)
+    }
+
+    /// Counts what was read, and puts histograms among the samples.
+    fn held(&self, mut series: Vec<SeriesData>) -> Result<Read, PromqlError> {
+        let limits = &self.budget.limits;
+        let (samples_left, series_left) = self.left();
         for one in &mut series {
             self.pool.merge(one)?;
         }

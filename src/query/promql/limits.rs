@@ -1,6 +1,5 @@
 //! How large a query may be, how much it may use, and when it must stop.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -81,7 +80,7 @@ impl Limits {
     }
 
     /// Fails when the series' names would make too long an answer.
-    pub fn check_names(&self, found: &BTreeSet<Labels>) -> Result<(), PromqlError> {
+    pub fn check_names(&self, found: &[Labels]) -> Result<(), PromqlError> {
         let n_bytes = found.iter().map(|labels| 16 + labels.packed().len()).sum();
         self.check_result(n_bytes)
     }

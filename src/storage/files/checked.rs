@@ -116,6 +116,41 @@ impl Write for Summing {
 /// The checksums of a file's blocks.
 pub type Blocks = Arc<[u32]>;
 
+/// Two stretches of a file; the second was read last.
+#[derive(Debug, Default)]
+struct Recent([(u64, Bytes); 2]);
+
+impl Recent {
+    /// Returns the bytes from `from` to `to`, if they are here.
+    fn get(&self, from: u64, to: u64) -> Option<Bytes> {
+        let is_here = |(start, bytes): &&(u64, Bytes)| {
+            *start <= from && to <= start.saturating_add(bytes.len() as u64)
+        };
+        let (start, bytes) = self.0.iter().find(is_here)?;
+        let place = |at: u64| usize::try_from(at - start).ok();
+        Some(bytes.slice(place(from)?..place(to)?))
+    }
+
+    /// Returns the bytes from `from` on that are here, if there are any.
+    fn beginning(&self, from: u64) -> Option<Bytes> {
+        let is_here = |(start, bytes): &&(u64, Bytes)| {
+            *start <= from && from < start.saturating_add(bytes.len() as u64)
+        };
+        let (start, bytes) = self.0.iter().find(is_here)?;
+        Some(bytes.slice(usize::try_from(from - start).ok()?..))
+    }
+
+    /// Takes the place of the stretch that it continues, or of the older one.
+    fn put(&mut self, from: u64, bytes: Bytes) {
+        let second = &self.0[1];
+        let is_of_second = second.0 <= from && from <= second.0 + second.1.len() as u64;
+        if !is_of_second {
+            self.0.swap(0, 1);
+        }
+        self.0[1] = (from, bytes);
+    }
+}
+
 /// A file that checks all it reads.
 #[derive(Debug)]
 pub struct Checked {
@@ -123,8 +158,9 @@ pub struct Checked {
     /// `None` for files of a version that did not sum up.
     seal: Option<Seal>,
     blocks: OnceLock<Blocks>,
-    /// The blocks read last and where they begin: pages are read one after the other.
-    recent: Mutex<(u64, Bytes)>,
+    /// Blocks read lately and where they begin: pages are read one after the other, of two columns in
+    /// turn.
+    recent: Mutex<Recent>,
     recent_bytes_max: usize,
     damage: OnceLock<String>,
     /// Why its bytes cannot be had now, when that was met.
@@ -245,17 +281,26 @@ impl Checked {
 
     /// Returns bytes before the tail, out of whole checked blocks.
     fn checked_blocks(&self, offset: u64, len: usize, tail_offset: u64) -> io::Result<Bytes> {
+        let end = offset + len as u64;
+        let (known, beginning) = {
+            let recent = self.recent.lock();
+            (recent.get(offset, end), recent.beginning(offset))
+        };
+        if let Some(bytes) = known {
+            return Ok(bytes);
+        }
+        // Pages are smaller than blocks: where one ends in a block, the next begins there.
+        let Some(beginning) = beginning else { return self.read_blocks(offset, len, tail_offset) };
+        let n_known = beginning.len();
+        let rest = self.read_blocks(offset + n_known as u64, len - n_known, tail_offset)?;
+        Ok([&beginning[..], &rest[..]].concat().into())
+    }
+
+    /// Reads and checks the blocks that hold some bytes before the tail.
+    fn read_blocks(&self, offset: u64, len: usize, tail_offset: u64) -> io::Result<Bytes> {
         let block = BLOCK_BYTES as u64;
         let (first, last) = (offset / block, (offset + len as u64 - 1) / block);
         let (from, to) = (first * block, ((last + 1) * block).min(tail_offset));
-        let place = |from: u64| usize::try_from(offset - from).map_err(io::Error::other);
-        {
-            let (recent_from, recent) = &*self.recent.lock();
-            if *recent_from <= from && to <= recent_from + recent.len() as u64 {
-                let skip = place(*recent_from)?;
-                return Ok(recent.slice(skip..skip + len));
-            }
-        }
         let bytes = self.raw(from, usize::try_from(to - from).map_err(io::Error::other)?)?;
         let mut sums = self.blocks()?.iter().skip(usize::try_from(first).unwrap_or(usize::MAX));
         for (at, piece) in bytes.chunks(BLOCK_BYTES).enumerate() {
@@ -265,9 +310,9 @@ impl Checked {
             }
         }
         if bytes.len() <= self.recent_bytes_max {
-            *self.recent.lock() = (from, bytes.clone());
+            self.recent.lock().put(from, bytes.clone());
         }
-        let skip = place(from)?;
+        let skip = usize::try_from(offset - from).map_err(io::Error::other)?;
         Ok(bytes.slice(skip..skip + len))
     }
 }

@@ -7,6 +7,7 @@
 pub mod checked;
 pub mod columns;
 pub mod grams;
+pub mod group_series;
 pub mod deleted;
 pub mod metrics_rows;
 pub mod page_prune;
@@ -14,6 +15,7 @@ pub mod path;
 pub mod read;
 pub mod read_columns;
 pub mod read_histograms;
+pub mod read_runs;
 pub mod read_spans;
 pub mod rows_read;
 pub mod series_order;

@@ -1,5 +1,5 @@
-//! Reading series back from metrics files: only row groups that can matter, only the columns needed,
-//! labels taken apart once a series.
+//! Reading rows of wanted series back from metrics files: only row groups that can matter, only the
+//! columns needed, labels taken apart once a series. Plain samples are read by way of `group_series`.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -24,7 +24,7 @@ use parquet::file::statistics::Statistics;
 
 use super::checked::{Blocks, Checked};
 use super::deleted::kept_rows;
-use super::read_histograms::{SampleRows, StartedRows};
+use super::group_series::{Counted, SeriesCache};
 use crate::base::shield::shield;
 use crate::model::upgrade::{can_upgrade, upgrade};
 use crate::model::{Labels, LabelsBuilder, Matcher, decimal};
@@ -44,9 +44,30 @@ const FOOTERS_MAX: usize = 4096;
 pub struct Footers {
     by_path: Mutex<HashMap<String, (ArrowReaderMetadata, Blocks)>>,
     pub(super) grams: super::grams::Cache,
+    pub(in crate::storage) series: SeriesCache,
 }
 
 impl Footers {
+    /// Returns an empty cache that keeps so many bytes of what is known of series.
+    pub fn new(series_bytes_max: usize, counted: Counted) -> Self {
+        Self { series: SeriesCache::new(series_bytes_max, counted), ..Self::default() }
+    }
+
+    /// Returns a footer that is here.
+    pub(super) fn known(&self, path: &str) -> Option<ArrowReaderMetadata> {
+        self.by_path.lock().get(path).map(|(footer, _)| footer.clone())
+    }
+
+    /// Returns a footer with the places of the file's pages, without what is in them.
+    pub(super) fn with_places(
+        &self,
+        path: &str,
+        file: &Reader,
+    ) -> Result<ArrowReaderMetadata, ParquetError> {
+        let options = ArrowReaderOptions::default();
+        self.load(path, file, options.with_offset_index_policy(PageIndexPolicy::Optional))
+    }
+
     pub(super) fn get(
         &self,
         path: &str,
@@ -174,54 +195,8 @@ pub struct Selection<'a> {
     pub end_ms: i64,
 }
 
-/// Takes what a file holds of the wanted series.
-pub trait Sink {
-    /// Returns the place of a series that matches, by its id and labels.
-    fn series(&mut self, id: u64, labels: Labels) -> Result<usize, ReadError>;
-    /// Takes one sample of the series at a place.
-    fn sample(&mut self, place: usize, timestamp_ms: i64, value: f64) -> Result<(), ReadError>;
-    /// Takes one sample and since when it counts, ns since 1970 UTC, 0 for none; see
-    /// [`read_series_started`].
-    fn started(
-        &mut self,
-        place: usize,
-        timestamp_ms: i64,
-        value: f64,
-        _start_ns: i64,
-    ) -> Result<(), ReadError> {
-        self.sample(place, timestamp_ms, value)
-    }
-}
-
-/// Hands the samples of the matching series in one metrics file to `sink`, in the file's order.
-///
-/// When the file turns out to be damaged, what `sink` has taken until then is right, and not all. A
-/// file on which the Parquet library panics is one that cannot be read.
-pub fn read_series(
-    disk: &dyn Disk,
-    footers: &Footers,
-    entry: &FileEntry,
-    selection: Selection<'_>,
-    sink: &mut dyn Sink,
-) -> Result<(), ReadError> {
-    read_rows(disk, footers, entry, selection, &mut SampleRows(sink))
-}
-
-/// As [`read_series`], and says of each sample since when it counts.
-pub fn read_series_started(
-    disk: &dyn Disk,
-    footers: &Footers,
-    entry: &FileEntry,
-    selection: Selection<'_>,
-    sink: &mut dyn Sink,
-) -> Result<(), ReadError> {
-    read_rows(disk, footers, entry, selection, &mut StartedRows(sink))
-}
-
 /// What is made of the rows of wanted series.
 pub(super) trait Rows {
-    /// The columns that are read; all, when there is none.
-    const COLUMNS: Option<&'static [&'static str]>;
     /// Returns the place of a series that matches.
     fn series(&mut self, id: u64, labels: Labels) -> Result<usize, ReadError>;
     /// Takes one row of the series at a place.
@@ -279,13 +254,8 @@ fn read_checked<R: Rows>(
     }
     let kept = kept_rows(entry, footer.metadata(), &row_groups);
     let schema = footer.parquet_schema();
-    let projection = match R::COLUMNS {
-        Some(columns) => ProjectionMask::columns(schema, columns.iter().copied()),
-        None => ProjectionMask::all(),
-    };
     let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, footer.clone())
         .with_row_groups(row_groups)
-        .with_projection(projection)
         .with_batch_size(BATCH_ROWS);
     if let Some(kept) = kept {
         builder = builder.with_row_selection(kept);
@@ -301,7 +271,11 @@ fn read_checked<R: Rows>(
     Ok(())
 }
 
-fn may_match(group: &RowGroupMetaData, names: Option<&[String]>, selection: Selection<'_>) -> bool {
+pub(super) fn may_match(
+    group: &RowGroupMetaData,
+    names: Option<&[String]>,
+    selection: Selection<'_>,
+) -> bool {
     let time_ok = match group.column(0).statistics() {
         Some(Statistics::Int64(stats)) => {
             stats.min_opt().is_none_or(|&min| min <= selection.end_ms)

@@ -3,10 +3,10 @@
 use arrow::array::{Array, ArrowPrimitiveType, AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, Int32Type, TimestampNanosecondType, UInt64Type};
 
-use super::read::{Columns, Footers, Rows, Selection, Sink, read_rows};
+use super::read::{Columns, Footers, Rows, Selection, read_rows};
 use crate::model::histogram::FloatCounts;
 use crate::model::metric::START_TIME;
-use crate::model::{ExpHistogram, Labels, Native, ResetHint, decimal};
+use crate::model::{ExpHistogram, Labels, Native, ResetHint};
 use crate::storage::disk::Disk;
 use crate::storage::{FileEntry, ReadError};
 
@@ -24,7 +24,7 @@ pub trait HistogramSink {
 }
 
 /// Hands the histograms of the matching series in one file to `sink`, in the file's order. What
-/// happens to damaged files is as with `read_series`.
+/// has been taken of a file that turns out to be damaged is right, and not all.
 pub fn read_histograms(
     disk: &dyn Disk,
     footers: &Footers,
@@ -38,8 +38,6 @@ pub fn read_histograms(
 struct HistogramRows<'a>(&'a mut dyn HistogramSink);
 
 impl Rows for HistogramRows<'_> {
-    const COLUMNS: Option<&'static [&'static str]> = None;
-
     fn series(&mut self, id: u64, labels: Labels) -> Result<usize, ReadError> {
         self.0.series(id, labels)
     }
@@ -55,74 +53,6 @@ impl Rows for HistogramRows<'_> {
             Some(histogram) => self.0.histogram(place, columns.timestamp.value(row), &histogram),
             None => Ok(()),
         }
-    }
-}
-
-/// Plain samples, as [`Sink`] takes them.
-pub(super) struct SampleRows<'a>(pub(super) &'a mut dyn Sink);
-
-impl Rows for SampleRows<'_> {
-    const COLUMNS: Option<&'static [&'static str]> = Some(&[
-        "timestamp",
-        "metric",
-        decimal::VALUE,
-        decimal::DIGITS,
-        decimal::SCALE,
-        decimal::DOUBLE,
-        "service",
-        "env",
-        "cluster",
-        "labels",
-        "series_id",
-    ]);
-
-    fn series(&mut self, id: u64, labels: Labels) -> Result<usize, ReadError> {
-        self.0.series(id, labels)
-    }
-
-    fn row(
-        &mut self,
-        place: usize,
-        columns: &Columns<'_>,
-        _: &RecordBatch,
-        row: usize,
-    ) -> Result<(), ReadError> {
-        self.0.sample(place, columns.timestamp.value(row), columns.value.value(row))
-    }
-}
-
-/// Plain samples with since when they count.
-pub(super) struct StartedRows<'a>(pub(super) &'a mut dyn Sink);
-
-impl Rows for StartedRows<'_> {
-    const COLUMNS: Option<&'static [&'static str]> = Some(&[
-        "timestamp",
-        "metric",
-        decimal::VALUE,
-        decimal::DIGITS,
-        decimal::SCALE,
-        decimal::DOUBLE,
-        "service",
-        "env",
-        "cluster",
-        "labels",
-        "series_id",
-        START_TIME,
-    ]);
-
-    fn series(&mut self, id: u64, labels: Labels) -> Result<usize, ReadError> {
-        self.0.series(id, labels)
-    }
-
-    fn row(
-        &mut self,
-        place: usize,
-        columns: &Columns<'_>,
-        batch: &RecordBatch,
-        row: usize,
-    ) -> Result<(), ReadError> {
-        let (ms, value) = (columns.timestamp.value(row), columns.value.value(row));
-        self.0.started(place, ms, value, start_at(batch, row))
     }
 }
 

@@ -106,6 +106,11 @@ impl CommonsTable {
         entries.len() < max || entries.iter().any(|entry| entry.name == *name)
     }
 
+    /// Returns a commons that has sent something.
+    pub fn find(&self, name: &Commons) -> Option<Arc<CommonsEntry>> {
+        self.entries.read().iter().find(|entry| entry.name == *name).cloned()
+    }
+
     /// Returns the commons at an index that [`CommonsTable::index_of`] returned.
     pub fn get(&self, idx: u32) -> Arc<CommonsEntry> {
         Arc::clone(&self.entries.read()[idx as usize])
@@ -246,6 +251,11 @@ impl Generation {
     /// Returns the parts of all commons that have one.
     pub fn all(&self) -> Vec<Arc<CommonsHead>> {
         self.commons.read().iter().flatten().cloned().collect()
+    }
+
+    /// Returns the part of a commons, if it has one.
+    pub fn of_commons(&self, name: &Commons) -> Option<Arc<CommonsHead>> {
+        self.commons.read().iter().flatten().find(|head| head.entry.name == *name).cloned()
     }
 
     /// Returns true when nothing was written to it.

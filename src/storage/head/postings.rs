@@ -122,6 +122,25 @@ impl Postings {
         found
     }
 
+    /// Returns how many series are listed under the values that meet a condition, when those values are
+    /// few and known.
+    pub fn n_listed(&self, series: &[Series], matcher: &Matcher) -> Option<usize> {
+        let values = matcher.one_of()?;
+        let Some(lists) = self.names.get(matcher.name.as_str()) else { return Some(0) };
+        let n_of = |value: &String| {
+            let hash = self.hash(value);
+            let is_its =
+                |list: &List| list.hash == hash && value_of(series, list, &matcher.name) == value;
+            lists.find(spread(hash), is_its).map_or(0, |list| list.series().len())
+        };
+        Some(values.iter().map(n_of).sum())
+    }
+
+    /// Returns how many values a label has.
+    pub fn n_values(&self, name: &str) -> usize {
+        self.names.get(name).map_or(0, HashTable::len)
+    }
+
     /// Takes departed series out of all lists that this one, departed too, is in; returns how many
     /// entries were looked at. A list is gone through once a pass.
     pub fn purge(&mut self, series: &[Series], departed: u32, pass: u32) -> usize {
@@ -178,6 +197,16 @@ impl Postings {
     ) -> impl Iterator<Item = (&'a str, usize)> {
         let lists = self.names.get(name).into_iter().flat_map(HashTable::iter);
         lists.map(move |list| (value_of(series, list, name), list.series().len()))
+    }
+
+    /// Returns each value of a label with the series that have it, likewise.
+    pub fn listed<'a>(
+        &'a self,
+        series: &'a [Series],
+        name: &'a str,
+    ) -> impl Iterator<Item = (&'a str, &'a [u32])> {
+        let lists = self.names.get(name).into_iter().flat_map(HashTable::iter);
+        lists.map(move |list| (value_of(series, list, name), list.series()))
     }
 
     /// Returns every (name, value, series) there is, for tests.

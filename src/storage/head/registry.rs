@@ -123,6 +123,12 @@ impl Registry {
         self.by_labels.find(id, |&idx| self.series[idx as usize].labels == *labels).copied()
     }
 
+    /// Returns the labels of a series with this id.
+    pub fn labels_of_id(&self, id: u64) -> Option<Labels> {
+        let found = self.by_labels.find(id, |&idx| self.series[idx as usize].id == id)?;
+        Some(self.series[*found as usize].labels.clone())
+    }
+
     /// Registers a series that [`Registry::find`] did not find, and returns its index.
     pub fn insert(&mut self, labels: &Labels, meta: &SeriesMeta, now_s: u32) -> u32 {
         let id = labels.series_id();
@@ -278,8 +284,12 @@ impl Registry {
     /// Returns the indexes of the series that meet all conditions, ascending.
     pub fn select(&self, matchers: &[Matcher]) -> Vec<u32> {
         // Conditions that an absent label meets cannot be answered from postings alone; they filter.
-        let (filters, lookups): (Vec<&Matcher>, Vec<&Matcher>) =
+        let (mut filters, mut lookups): (Vec<&Matcher>, Vec<&Matcher>) =
             matchers.iter().partition(|matcher| matcher.matches_empty());
+        if let Some(rarest) = self.rarest(&lookups) {
+            filters.extend(lookups.drain(..rarest).collect::<Vec<_>>());
+            filters.extend(lookups.drain(1..));
+        }
         let lookup = |matcher: &&Matcher| self.postings.lookup(&self.series, matcher);
         let mut lists: Vec<Vec<u32>> = lookups.iter().map(lookup).collect();
         lists.sort_by_key(Vec::len);
@@ -294,9 +304,35 @@ impl Registry {
         found
     }
 
+    /// Returns which condition is met by so few series that it costs less to look at each one's labels
+    /// than to look the other conditions up.
+    fn rarest(&self, lookups: &[&Matcher]) -> Option<usize> {
+        /// A look at a label takes as long as copying so many entries of a list.
+        const LOOK: usize = 128;
+        let listed = lookups.iter().map(|m| self.postings.n_listed(&self.series, m));
+        let listed: Vec<Option<usize>> = listed.collect();
+        let (rarest, n) = listed
+            .iter()
+            .enumerate()
+            .filter_map(|(at, n)| Some((at, (*n)?)))
+            .min_by_key(|p| p.1)?;
+        let costs = lookups.iter().zip(&listed).enumerate().filter(|(at, _)| *at != rarest);
+        let costs = costs.map(|(_, (matcher, n))| match n {
+            Some(n) => *n,
+            None => LOOK.saturating_mul(self.postings.n_values(&matcher.name)),
+        });
+        let cost = costs.fold(0, usize::saturating_add);
+        (n.saturating_mul(LOOK).saturating_mul(lookups.len() - 1) < cost).then_some(rarest)
+    }
+
     /// Returns each value of a label and how many series have it, some that just left among them.
     pub fn counts<'a>(&'a self, label: &'a str) -> impl Iterator<Item = (&'a str, usize)> {
         self.postings.counts(&self.series, label)
+    }
+
+    /// Returns each value of a label and the series that have it, some that just left among them.
+    pub fn listed<'a>(&'a self, label: &'a str) -> impl Iterator<Item = (&'a str, &'a [u32])> {
+        self.postings.listed(&self.series, label)
     }
 
     /// Panics unless all tables say the same, for tests.

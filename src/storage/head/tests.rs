@@ -48,6 +48,50 @@ fn matchers_select_series() {
 }
 
 #[test]
+fn a_rare_label_among_many_series_is_found_as_any_other() {
+    let mut registry = Registry::default();
+    for n in 0..2_000_u32 {
+        let pod = format!("p{n}");
+        let job = ["a", "b", ""][n as usize % 3];
+        let pairs = [("__name__", "req"), ("job", job), ("pod", &pod), ("few", &pod[..2])];
+        registry.insert(&Labels::from_pairs(pairs), &SeriesMeta::default(), 0);
+    }
+    let cases: &[&[(&str, MatchOp, &str)]] = &[
+        &[
+            ("__name__", MatchOp::Eq, "req"),
+            ("pod", MatchOp::Eq, "p1999"),
+            ("job", MatchOp::Eq, "b"),
+        ],
+        &[
+            ("__name__", MatchOp::Eq, "req"),
+            ("pod", MatchOp::Eq, "p1999"),
+            ("job", MatchOp::Ne, "b"),
+        ],
+        &[("pod", MatchOp::Re, "p19.."), ("few", MatchOp::Eq, "p1"), ("job", MatchOp::Re, "a|b")],
+        &[
+            ("pod", MatchOp::Re, "p7|p77|p777"),
+            ("few", MatchOp::Re, "p.+"),
+            ("job", MatchOp::Eq, ""),
+        ],
+        &[
+            ("pod", MatchOp::Eq, "nope"),
+            ("__name__", MatchOp::Re, "r.*"),
+            ("job", MatchOp::Re, ".+"),
+        ],
+    ];
+    for case in cases {
+        let matchers: Vec<Matcher> =
+            case.iter().map(|(name, op, value)| Matcher::new(name, *op, value).unwrap()).collect();
+        let matches = |idx: &u32| {
+            let labels = &registry.series(*idx).labels;
+            matchers.iter().all(|m| m.matches(labels.get(&m.name).unwrap_or("")))
+        };
+        let want: Vec<u32> = registry.indexes().filter(matches).collect();
+        assert_eq!(registry.select(&matchers), want, "{case:?}");
+    }
+}
+
+#[test]
 fn absent_labels_count_as_empty() {
     check(&[("code", MatchOp::Eq, "")], &[3]);
     check(&[("code", MatchOp::Ne, "200")], &[1, 3]);

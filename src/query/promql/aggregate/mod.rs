@@ -14,7 +14,7 @@ use super::error::PromqlError;
 use super::eval::{Eval, Work};
 use super::grid::{ABSENT, Grid, is_absent};
 use super::parse::place::Place;
-use super::plan::{Aggregate, AggregateOp, Grouping, ScalarNode, VectorNode};
+use super::plan::{Aggregate, AggregateOp, Grouping, ScalarNode, VectorNode, is_identity};
 use super::range::quantile;
 use super::table::{RowRef, SAME_LABELSET, Table};
 use super::value::format_value;
@@ -149,9 +149,18 @@ impl<'a> Groups<'a> {
         self.key.clear();
         let counts =
             |name: &str| self.grouping.keeps(name) && self.left_out.as_deref() != Some(name);
-        for (name, value) in row.labels().filter(|(name, _)| counts(name)) {
-            push_key(&mut self.key, name);
-            push_key(&mut self.key, value);
+        if self.grouping.is_by {
+            // Few of many labels count: those are looked up, and the others not even looked at.
+            for name in self.grouping.labels.iter().filter(|name| counts(name)) {
+                let is_there = !row.is_nameless || !is_identity(name);
+                let value = row.labels.get(name).filter(|_| is_there);
+                push_key(&mut self.key, value.unwrap_or(""));
+            }
+        } else {
+            for (name, value) in row.labels().filter(|(name, _)| counts(name)) {
+                push_key(&mut self.key, name);
+                push_key(&mut self.key, value);
+            }
         }
         if let Some(id) = self.ids.get(&self.key) {
             return *id;

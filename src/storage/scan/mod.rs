@@ -1,0 +1,323 @@
+//! Reading series: first which there are and where their samples lie, then the samples, some series
+//! at a time.
+//!
+//! A [`Plan`] finds the series of a question in the heads' index and in what is known of the files, so
+//! that nothing is read that is not wanted. A [`Scan`] then reads the rows of the found series from all
+//! files and heads side by side, each file once from its first wanted row to its last, and hands on
+//! blocks of whole series; so the memory that a question takes depends on the size of a block and not
+//! on how much it reads. Names alone ([`names`]) need no samples but where a file's first and last
+//! sample of a series lie around the range that is asked for.
+
+mod names;
+mod plan;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use super::files::read_runs::{Rows, RunReader};
+use super::head::CommonsHead;
+use super::head::metrics::sort_first_wins;
+use super::snapshot::Snapshot;
+use super::{ReadError, SeriesRequest};
+use crate::model::{Histogram, SeriesData};
+use plan::{Found, OfCommons, Plan};
+
+/// Series read under one hold of the head's lock, so that writers are never kept waiting long.
+const SERIES_PER_LOCK: usize = 256;
+/// A histogram counts for as many samples as it takes memory.
+const SAMPLE_BYTES: usize = 16;
+
+/// The series of one question, which are read as they are asked for.
+#[derive(Debug)]
+pub struct Scan {
+    snapshot: Snapshot,
+    start_ms: i64,
+    end_ms: i64,
+    samples_max: usize,
+    wants_starts: bool,
+    n_samples: usize,
+    n_rows: usize,
+    rest: std::vec::IntoIter<OfCommons>,
+    current: Option<UnderWay>,
+}
+
+/// One commons, some of whose series were read.
+#[derive(Debug)]
+struct UnderWay {
+    series: std::vec::IntoIter<Found>,
+    /// The place of the next series.
+    n_done: u32,
+    heads: Vec<Arc<CommonsHead>>,
+    readers: Vec<RunReader>,
+}
+
+impl Snapshot {
+    /// Finds the matching series; their samples are read by [`Scan::next_block`]. With `wants_starts`
+    /// each sample says since when it counts.
+    ///
+    /// A file that turns out to be damaged is left out whole, and [`Snapshot::warnings`] names it.
+    pub fn scan(&self, request: &SeriesRequest<'_>, wants_starts: bool) -> Result<Scan, ReadError> {
+        let plan = self.plan(request)?;
+        Ok(Scan::new(self, request, plan, wants_starts))
+    }
+
+    /// Returns the matching series with their samples in the time range, sorted by labels; series
+    /// without a sample there are left out.
+    ///
+    /// A file that turns out to be damaged is left out whole, and [`Snapshot::warnings`] names it.
+    pub fn select(&self, request: &SeriesRequest<'_>) -> Result<Vec<SeriesData>, ReadError> {
+        self.select_all(request, false)
+    }
+
+    /// As [`Snapshot::select`], and says of each sample since when it counts.
+    pub fn select_started(
+        &self,
+        request: &SeriesRequest<'_>,
+    ) -> Result<Vec<SeriesData>, ReadError> {
+        self.select_all(request, true)
+    }
+
+    fn select_all(
+        &self,
+        request: &SeriesRequest<'_>,
+        wants_starts: bool,
+    ) -> Result<Vec<SeriesData>, ReadError> {
+        loop {
+            // A damaged file was noted, so the next plan does without it.
+            match self.scan(request, wants_starts)?.next_block(usize::MAX) {
+                Err(error) if error.leaves_out() => {}
+                read => return Ok(read?.unwrap_or_default()),
+            }
+        }
+    }
+
+    fn plan(&self, request: &SeriesRequest<'_>) -> Result<Plan, ReadError> {
+        loop {
+            match Plan::find(self, request) {
+                Err(error) => self.leave_out(error)?,
+                found => return found,
+            }
+        }
+    }
+}
+
+impl Scan {
+    fn new(
+        snapshot: &Snapshot,
+        request: &SeriesRequest<'_>,
+        plan: Plan,
+        wants_starts: bool,
+    ) -> Self {
+        let SeriesRequest { start_ms, end_ms, samples_max, .. } = *request;
+        Self {
+            snapshot: snapshot.clone(),
+            start_ms,
+            end_ms,
+            samples_max,
+            wants_starts,
+            n_samples: plan.n_samples,
+            n_rows: plan.n_rows,
+            rest: plan.commons.into_iter(),
+            current: None,
+        }
+    }
+
+    /// Returns about how many rows there are to look at.
+    pub fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
+    /// Returns some series with their samples, sorted by labels, or `None` when there are no more. When
+    /// all of them have no more rows than `n_rows`, they come together. Those of one commons come
+    /// before those of the next; a series without a sample in the range is left out.
+    ///
+    /// After an error that [leaves a file out](ReadError::leaves_out) the file is noted, and a new scan does without it.
+    pub fn next_block(&mut self, n_rows: usize) -> Result<Option<Vec<SeriesData>>, ReadError> {
+        let mut block = Vec::new();
+        if self.n_rows <= n_rows {
+            while let Some(some) = self.next_of_commons(usize::MAX)? {
+                block.extend(some);
+            }
+        } else {
+            while block.is_empty() {
+                match self.next_of_commons(n_rows)? {
+                    Some(some) => block = some,
+                    None => break,
+                }
+            }
+        }
+        if block.is_empty() {
+            return Ok(None);
+        }
+        // Runs that are sorted, one after the other: a stable sort finds them.
+        block.sort_by(|a, b| a.labels.cmp(&b.labels));
+        Ok(Some(block))
+    }
+
+    /// Returns the next series of a commons, none of them without samples.
+    fn next_of_commons(&mut self, n_rows: usize) -> Result<Option<Vec<SeriesData>>, ReadError> {
+        loop {
+            if self.current.as_ref().is_none_or(|current| current.series.as_slice().is_empty()) {
+                let Some(next) = self.rest.next() else { return Ok(None) };
+                self.current = Some(UnderWay::new(next, self.wants_starts));
+            }
+            let mut current = self.current.take().expect("it was just put there");
+            let read = self.read(&mut current, n_rows);
+            self.current = Some(current);
+            let block = read.map_err(|error| self.snapshot.note_unread(error))?;
+            if !block.is_empty() {
+                return Ok(Some(block));
+            }
+        }
+    }
+
+    fn read(&mut self, of: &mut UnderWay, n_rows: usize) -> Result<Vec<SeriesData>, ReadError> {
+        let found = of.take_some(n_rows);
+        let n_found = u32::try_from(found.len()).expect("places have 32 bits");
+        let (first, end) = (of.n_done, of.n_done + n_found);
+        of.n_done = end;
+        let mut block: Vec<SeriesData> = found.iter().map(Found::empty).collect();
+        let sources = (self.snapshot.disk(), self.snapshot.footers());
+        let mut taking = Taking {
+            range: (self.start_ms, self.end_ms),
+            n_samples: self.n_samples,
+            samples_max: self.samples_max,
+            wants_starts: self.wants_starts,
+        };
+        for reader in &mut of.readers {
+            reader.read_until(sources, end, &mut |rows| {
+                taking.rows(&mut block[(rows.place - first) as usize], &rows)
+            })?;
+        }
+        for head in &of.heads {
+            for (found, series) in
+                found.chunks(SERIES_PER_LOCK).zip(block.chunks_mut(SERIES_PER_LOCK))
+            {
+                taking.head(head, found, series)?;
+            }
+        }
+        self.n_samples = taking.n_samples;
+        block.retain(|one| !one.timestamps_ms.is_empty() || !one.histograms.is_empty());
+        block.iter_mut().for_each(put_in_order);
+        Ok(block)
+    }
+}
+
+impl UnderWay {
+    fn new(of: OfCommons, wants_starts: bool) -> Self {
+        let readers = of.files.into_iter();
+        let readers = readers.map(|(entry, pieces)| RunReader::new(entry, pieces, wants_starts));
+        Self {
+            series: of.series.into_iter(),
+            n_done: 0,
+            heads: of.heads,
+            readers: readers.collect(),
+        }
+    }
+
+    /// Takes series that have about so many rows together, at least one.
+    fn take_some(&mut self, n_rows: usize) -> Vec<Found> {
+        let mut n_left = n_rows;
+        let fits = |found: &&Found| {
+            let fits = n_left > 0;
+            n_left = n_left.saturating_sub(found.n_rows as usize);
+            fits
+        };
+        let n = self.series.as_slice().iter().take_while(fits).count();
+        self.series.by_ref().take(n.max(1)).collect()
+    }
+}
+
+/// What is taken of samples, and how many were.
+struct Taking {
+    range: (i64, i64),
+    n_samples: usize,
+    samples_max: usize,
+    wants_starts: bool,
+}
+
+impl Taking {
+    /// Takes what lies in the range.
+    fn rows(&mut self, series: &mut SeriesData, rows: &Rows<'_>) -> Result<(), ReadError> {
+        let (start_ms, end_ms) = self.range;
+        let times = rows.timestamps_ms;
+        // Mostly all of them lie in it.
+        let is_all = times.first().is_some_and(|ms| start_ms <= *ms)
+            && times.last().is_some_and(|ms| *ms <= end_ms);
+        let (first, n) = match is_all {
+            true => (0, times.len()),
+            false => {
+                let first = times.partition_point(|ms| *ms < start_ms);
+                (first, times[first..].partition_point(|ms| *ms <= end_ms))
+            }
+        };
+        self.count(n)?;
+        series.timestamps_ms.extend_from_slice(&times[first..first + n]);
+        series.values.extend_from_slice(&rows.values[first..first + n]);
+        if self.wants_starts {
+            series.starts_ns.extend((first..first + n).map(|idx| rows.start_ns(idx)));
+        }
+        Ok(())
+    }
+
+    fn head(
+        &mut self,
+        head: &CommonsHead,
+        found: &[Found],
+        block: &mut [SeriesData],
+    ) -> Result<(), ReadError> {
+        let (start_ms, end_ms) = self.range;
+        let metrics = head.metrics.read();
+        for (found, series) in found.iter().zip(block) {
+            let slot = found.series_idx.and_then(|series_idx| metrics.find(series_idx));
+            let Some(slot) = slot else { continue };
+            let SeriesData { timestamps_ms, values, starts_ns, .. } = series;
+            let n_before = values.len();
+            if self.wants_starts {
+                metrics.read_started(slot, start_ms, end_ms, |ms, value, start_ns| {
+                    timestamps_ms.push(ms);
+                    values.push(value);
+                    starts_ns.push(start_ns);
+                });
+            } else {
+                metrics.read(slot, start_ms, end_ms, |ms, value| {
+                    timestamps_ms.push(ms);
+                    values.push(value);
+                });
+            }
+            self.count(values.len() - n_before)?;
+            for (ms, histogram) in metrics.exp_of(slot) {
+                // What has no form in Prometheus is in SQL.
+                let is_in = start_ms <= ms && ms <= end_ms;
+                let Some(histogram) = Histogram::of(histogram).filter(|_| is_in) else { continue };
+                self.count(histogram.n_bytes().div_ceil(SAMPLE_BYTES))?;
+                series.histograms.push((ms, Arc::new(histogram)));
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, n: usize) -> Result<(), ReadError> {
+        self.n_samples += n;
+        if self.n_samples <= self.samples_max {
+            return Ok(());
+        }
+        Err(too_many_samples(self.samples_max))
+    }
+}
+
+fn too_many_samples(max: usize) -> ReadError {
+    ReadError::Limit { what: "samples", max, limit: "query.samples_max" }
+}
+
+/// Sorts samples by time; of two at one time the first that came stays.
+fn put_in_order(series: &mut SeriesData) {
+    let SeriesData { timestamps_ms, values, starts_ns, histograms, .. } = series;
+    sort_first_wins(timestamps_ms, values, starts_ns);
+    if !histograms.is_empty() {
+        histograms.sort_by_key(|(ms, _)| *ms); // Stable: first come, first kept.
+        histograms.dedup_by_key(|(ms, _)| *ms);
+        histograms.retain(|(ms, _)| timestamps_ms.binary_search(ms).is_err());
+    }
+}

@@ -1,0 +1,335 @@
+//! Which series a question is about, and where their samples lie.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::{SAMPLE_BYTES, SERIES_PER_LOCK, too_many_samples};
+use crate::model::{
+    Commons, ExpHistogram, Histogram, HistogramPoints, Labels, Matcher, SeriesData,
+};
+use crate::storage::files::group_series::{Group, Place, Run, find_runs, push_pieces};
+use crate::storage::files::read::Selection;
+use crate::storage::files::read_histograms::{HistogramSink, read_histograms};
+use crate::storage::files::read_runs::Piece;
+use crate::storage::head::CommonsHead;
+use crate::storage::snapshot::{Snapshot, commons_matches};
+use crate::storage::{FileEntry, ReadError, SeriesRequest};
+
+/// Samples of a series that room is made for beforehand.
+const ROOM_MAX: usize = 1 << 14;
+
+/// What a question reads, commons by commons.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) commons: Vec<OfCommons>,
+    /// About how many rows there are in the range.
+    pub(super) n_rows: usize,
+    /// What histograms in files took of the limit.
+    pub(super) n_samples: usize,
+}
+
+/// What it reads of one commons.
+#[derive(Debug)]
+pub(super) struct OfCommons {
+    /// Sorted by metric and labels, as files are.
+    pub(super) series: Vec<Found>,
+    /// Oldest first; the place of a piece is that of its series above.
+    pub(super) files: Vec<(Arc<FileEntry>, Vec<Piece>)>,
+    /// Oldest first.
+    pub(super) heads: Vec<Arc<CommonsHead>>,
+}
+
+/// A series that matches.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) labels: Labels,
+    /// Its index in the heads, when it is in any of them.
+    pub(super) series_idx: Option<u32>,
+    /// Those in files; not sorted.
+    pub(super) histograms: HistogramPoints,
+    pub(super) n_rows: u32,
+    /// Whether it has a sample in the range for sure.
+    pub(super) is_certain: bool,
+}
+
+impl Found {
+    /// Returns the series without samples, and with room for them.
+    pub(super) fn empty(&self) -> SeriesData {
+        let n = (self.n_rows as usize).min(ROOM_MAX);
+        SeriesData {
+            labels: self.labels.clone(),
+            timestamps_ms: Vec::with_capacity(n),
+            values: Vec::with_capacity(n),
+            histograms: self.histograms.clone(),
+            ..SeriesData::default()
+        }
+    }
+}
+
+impl Plan {
+    pub(super) fn find(
+        snapshot: &Snapshot,
+        request: &SeriesRequest<'_>,
+    ) -> Result<Self, ReadError> {
+        let mut plan = Self::default();
+        let mut left = Left { n_series: request.series_max, n_samples: request.samples_max };
+        for commons in &commons_of(snapshot, request.matchers) {
+            let mut finder = Finder::new(snapshot, request, commons, &mut left);
+            finder.files()?;
+            let heads = finder.heads()?;
+            if finder.series.is_empty() {
+                continue;
+            }
+            let of = finder.finish(heads);
+            plan.n_rows += of.series.iter().map(|found| found.n_rows as usize).sum::<usize>();
+            plan.commons.push(of);
+        }
+        plan.n_samples = request.samples_max - left.n_samples;
+        Ok(plan)
+    }
+}
+
+/// Returns the commons that are asked about; where the question names them, the others cost nothing.
+pub(super) fn commons_of(snapshot: &Snapshot, matchers: &[Matcher]) -> Vec<Commons> {
+    let of_commons = matchers.iter().filter(|matcher| matcher.name == "commons");
+    let named = of_commons.filter_map(Matcher::one_of).min_by_key(|names| names.len());
+    let mut all = match named {
+        None => snapshot.commons(),
+        Some(names) => {
+            let of = |name: &String| match name.as_str() {
+                "" => Some(Commons::unassigned()),
+                name => Commons::from_stored(name).ok(),
+            };
+            names.iter().filter_map(of).filter(|commons| snapshot.covers(commons)).collect()
+        }
+    };
+    all.retain(|commons| commons_matches(commons, matchers));
+    all
+}
+
+/// What is left of the limits.
+struct Left {
+    n_series: usize,
+    n_samples: usize,
+}
+
+/// Finds the series of one commons.
+struct Finder<'a> {
+    snapshot: &'a Snapshot,
+    request: &'a SeriesRequest<'a>,
+    commons: &'a Commons,
+    left: &'a mut Left,
+    matchers: Vec<Matcher>,
+    series: Vec<Found>,
+    by_id: HashMap<u64, u32>,
+    files: Vec<(Arc<FileEntry>, Vec<Piece>)>,
+}
+
+impl<'a> Finder<'a> {
+    fn new(
+        snapshot: &'a Snapshot,
+        request: &'a SeriesRequest<'a>,
+        commons: &'a Commons,
+        left: &'a mut Left,
+    ) -> Self {
+        // All series of a commons have its label, which was compared already.
+        let others = request.matchers.iter().filter(|matcher| matcher.name != "commons");
+        let matchers = others.cloned().collect();
+        let (series, by_id, files) = (Vec::new(), HashMap::new(), Vec::new());
+        Self { snapshot, request, commons, left, matchers, series, by_id, files }
+    }
+
+    fn files(&mut self) -> Result<(), ReadError> {
+        let SeriesRequest { start_ms, end_ms, .. } = *self.request;
+        let (disk, footers) = (self.snapshot.disk(), self.snapshot.footers());
+        let registered = self.snapshot.registered(self.commons);
+        let known = |id| registered.as_ref()?.registry.read().labels_of_id(id);
+        let matchers = self.matchers.clone();
+        let selection = Selection { matchers: &matchers, start_ms, end_ms };
+        for entry in self.snapshot.metrics_files(self.commons, (start_ms, end_ms)) {
+            if entry.has_exp {
+                read_histograms(disk, footers, &entry, selection, self)?;
+                continue;
+            }
+            let place = Place { entry: &entry, selection, known: &known };
+            let mut pieces = Vec::new();
+            find_runs(disk, footers, &place, &mut |group, run| {
+                self.run(&entry, (group, run), &mut pieces)
+            })?;
+            if !pieces.is_empty() {
+                self.files.push((entry, pieces));
+            }
+        }
+        Ok(())
+    }
+
+    fn run(
+        &mut self,
+        entry: &FileEntry,
+        (group, run): (Group, &Run),
+        pieces: &mut Vec<Piece>,
+    ) -> Result<(), ReadError> {
+        let place = match self.known(run.id, &run.labels) {
+            Some(place) => place,
+            None if self.matches(&run.labels) => self.add(run.id, run.labels.clone())?,
+            None => return Ok(()),
+        };
+        let SeriesRequest { start_ms, end_ms, .. } = *self.request;
+        let is_in = |ms| start_ms <= ms && ms <= end_ms;
+        let n_rows = share(u64::from(run.n_rows), (run.min_ms, run.max_ms), (start_ms, end_ms));
+        let found = &mut self.series[place as usize];
+        found.n_rows = found.n_rows.saturating_add(n_rows);
+        found.is_certain |= entry.deleted().is_none() && (is_in(run.min_ms) || is_in(run.max_ms));
+        push_pieces(entry, place, (group, run), pieces);
+        Ok(())
+    }
+
+    fn heads(&mut self) -> Result<Vec<Arc<CommonsHead>>, ReadError> {
+        let heads = self.snapshot.heads(self.commons);
+        let Some(first) = heads.first() else { return Ok(heads) };
+        let registry = first.entry.registry.read();
+        let SeriesRequest { start_ms, end_ms, .. } = *self.request;
+        let wanted = registry.select(&self.matchers);
+        for (series_idx, n_rows) in present(&heads, &wanted, (start_ms, end_ms)) {
+            let series = registry.series(series_idx);
+            let place = match self.known(series.id, &series.labels) {
+                Some(place) => place,
+                None => self.add(series.id, series.labels.clone())?,
+            };
+            let found = &mut self.series[place as usize];
+            found.series_idx = Some(series_idx);
+            found.n_rows = found.n_rows.saturating_add(n_rows);
+        }
+        drop(registry);
+        Ok(heads)
+    }
+
+    fn matches(&self, labels: &Labels) -> bool {
+        let matches = |m: &Matcher| m.matches(labels.get(&m.name).unwrap_or(""));
+        self.matchers.iter().all(matches)
+    }
+
+    fn known(&self, id: u64, labels: &Labels) -> Option<u32> {
+        let mut key = id;
+        // Two label sets with one id: the later has the next free key.
+        while let Some(&place) = self.by_id.get(&key) {
+            if self.series[place as usize].labels == *labels {
+                return Some(place);
+            }
+            key = key.wrapping_add(1);
+        }
+        None
+    }
+
+    fn add(&mut self, id: u64, labels: Labels) -> Result<u32, ReadError> {
+        let too_many = ReadError::Limit {
+            what: "series",
+            max: self.request.series_max,
+            limit: "query.series_max",
+        };
+        self.left.n_series = self.left.n_series.checked_sub(1).ok_or(too_many)?;
+        let place = u32::try_from(self.series.len()).expect("memory ends before");
+        let mut key = id;
+        while self.by_id.contains_key(&key) {
+            key = key.wrapping_add(1);
+        }
+        self.by_id.insert(key, place);
+        let histograms = HistogramPoints::default();
+        let found = Found { labels, series_idx: None, histograms, n_rows: 0, is_certain: false };
+        self.series.push(found);
+        Ok(place)
+    }
+
+    /// Puts the series into the order of the files, and each file's pieces into that of its rows.
+    fn finish(mut self, heads: Vec<Arc<CommonsHead>>) -> OfCommons {
+        let order = |a: &Found, b: &Found| {
+            let metrics = a.labels.metric().cmp(b.labels.metric());
+            metrics.then_with(|| a.labels.cmp(&b.labels))
+        };
+        if !self.series.is_sorted_by(|a, b| order(a, b).is_lt()) {
+            let mut places: Vec<u32> = (0..).take(self.series.len()).collect();
+            places.sort_by(|a, b| order(&self.series[*a as usize], &self.series[*b as usize]));
+            let mut place_of = vec![0; places.len()];
+            for (new, old) in (0..).zip(&places) {
+                place_of[*old as usize] = new;
+            }
+            let mut series: Vec<Option<Found>> = self.series.drain(..).map(Some).collect();
+            let moved = places.iter().map(|old| series[*old as usize].take());
+            self.series = moved.map(|found| found.expect("each place comes once")).collect();
+            for piece in self.files.iter_mut().flat_map(|(_, pieces)| pieces) {
+                piece.place = place_of[piece.place as usize];
+            }
+        }
+        let files = self.files.into_iter().flat_map(|(entry, pieces)| in_order(entry, pieces));
+        OfCommons { series: self.series, files: files.collect(), heads }
+    }
+}
+
+/// Returns those of some series that have a slot in one of the heads, with about how many samples they
+/// have in a range. Call it under the registry's lock: a series that has one cannot leave while the
+/// head is held, so its index is good from then on.
+fn present(heads: &[Arc<CommonsHead>], wanted: &[u32], range: (i64, i64)) -> Vec<(u32, u32)> {
+    let mut present = Vec::with_capacity(wanted.len());
+    for some in wanted.chunks(SERIES_PER_LOCK) {
+        let heads = heads.iter().map(|head| head.metrics.read());
+        let heads: Vec<_> = heads.filter_map(|head| Some((head.time_range_ms()?, head))).collect();
+        present.extend(some.iter().filter_map(|&series_idx| {
+            let slots = heads.iter().filter_map(|(times, head)| {
+                Some(share(head.chunk(head.find(series_idx)?).len() as u64, *times, range))
+            });
+            Some((series_idx, slots.reduce(u32::saturating_add)?))
+        }));
+    }
+    present
+}
+
+/// Returns about how many of `n` rows that cover a time lie in a range, at least one.
+fn share(n: u64, (min_ms, max_ms): (i64, i64), (start_ms, end_ms): (i64, i64)) -> u32 {
+    // Coarse, so that the product fits.
+    let coarse =
+        |from_ms: i64, to_ms: i64| to_ms.saturating_sub(from_ms).max(0).unsigned_abs() >> 8;
+    let part = coarse(min_ms.max(start_ms), max_ms.min(end_ms)) + 1;
+    let n_rows = n.saturating_mul(part) / (coarse(min_ms, max_ms) + 1) + 1;
+    u32::try_from(n_rows).unwrap_or(u32::MAX)
+}
+
+/// Returns the pieces of a file so that places and rows ascend; a file in another order is read as if
+/// it were several.
+fn in_order(entry: Arc<FileEntry>, pieces: Vec<Piece>) -> Vec<(Arc<FileEntry>, Vec<Piece>)> {
+    let mut files: Vec<(Arc<FileEntry>, Vec<Piece>)> = Vec::new();
+    if pieces.is_sorted_by_key(|piece| piece.place) {
+        files.push((entry, pieces));
+        return files;
+    }
+    let ascending = pieces.chunk_by(|a, b| a.place <= b.place);
+    files.extend(ascending.map(|some| (Arc::clone(&entry), some.to_vec())));
+    files
+}
+
+impl HistogramSink for Finder<'_> {
+    fn series(&mut self, id: u64, labels: Labels) -> Result<usize, ReadError> {
+        let place = match self.known(id, &labels) {
+            Some(place) => place,
+            None => self.add(id, labels)?,
+        };
+        Ok(place as usize)
+    }
+
+    fn histogram(
+        &mut self,
+        place: usize,
+        ms: i64,
+        histogram: &ExpHistogram,
+    ) -> Result<(), ReadError> {
+        // What has no form in Prometheus is in SQL.
+        let Some(histogram) = Histogram::of(histogram) else { return Ok(()) };
+        let n = histogram.n_bytes().div_ceil(SAMPLE_BYTES);
+        let too_many = || too_many_samples(self.request.samples_max);
+        self.left.n_samples = self.left.n_samples.checked_sub(n).ok_or_else(too_many)?;
+        let found = &mut self.series[place];
+        found.histograms.push((ms, Arc::new(histogram)));
+        found.is_certain = true;
+        Ok(())
+    }
+}

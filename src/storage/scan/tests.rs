@@ -1,0 +1,229 @@
+//! What a scan reads is what was written, in whatever blocks it comes and wherever it lies.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+use super::*;
+use crate::base::clock::ManualClock;
+use crate::model::{Commons, Labels, Matcher, ReadScope, SeriesMeta};
+use crate::storage::compact::Merger;
+use crate::storage::disk::sim::SimDisk;
+use crate::storage::engine::Engine;
+use crate::storage::keeper::Asker;
+use crate::storage::{Config, Metrics, Part, Progress, Storage, flush, open};
+
+const NOW_MS: i64 = 1_790_000_000_000;
+
+struct Store {
+    engine: Engine,
+    storage: Storage,
+    merger: Merger,
+}
+
+impl Store {
+    fn new(config: Config) -> Self {
+        let metrics = Metrics::register(&mut Default::default());
+        let (disk, clock) = (Arc::new(SimDisk::new()), ManualClock::at_ms(NOW_MS));
+        let opened = open::open(disk, clock, config, metrics, &Progress::default());
+        let (engine, shared, _) = opened.unwrap();
+        let (requests, keeper) = (tokio::sync::mpsc::channel(1).0, Asker::new().0);
+        let storage = Storage { shared, requests, keeper };
+        Self { engine, storage, merger: Merger::default() }
+    }
+
+    fn put(&mut self, series: &Labels, samples: &[(i64, f64)]) {
+        let commons = Commons::new(series.get("commons").unwrap()).unwrap();
+        let (key, meta) = (u128::from(series.series_id()), SeriesMeta::default());
+        let series_idx = self.storage.register(key, &commons, series, &meta).unwrap().series_idx;
+        let part = Part::Samples {
+            epoch: self.storage.lookup(&[], &mut Vec::new()),
+            commons_idx: self.storage.commons_idx(&commons),
+            series_idx: vec![series_idx; samples.len()],
+            timestamps_ms: samples.iter().map(|(ms, _)| *ms).collect(),
+            values: samples.iter().map(|(_, value)| *value).collect(),
+            starts_ns: Vec::new(),
+        };
+        self.engine.commit(vec![part]).unwrap();
+    }
+
+    fn flush(&mut self) {
+        self.engine.seal().unwrap();
+        while flush::flush_oldest(&self.storage.shared).unwrap() {}
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        self.storage.snapshot(&ReadScope::All)
+    }
+}
+
+fn request(matchers: &[Matcher], (start_ms, end_ms): (i64, i64)) -> SeriesRequest<'_> {
+    SeriesRequest { matchers, start_ms, end_ms, samples_max: usize::MAX, series_max: usize::MAX }
+}
+
+fn series(rng: &mut SmallRng) -> Labels {
+    let pick = |rng: &mut SmallRng, n| rng.random_range(0..n);
+    // Some sort before the metric's name.
+    let first = ["", "x"][pick(rng, 2)];
+    Labels::from_pairs([
+        ("A", first),
+        ("__name__", ["errors", "requests", "up"][pick(rng, 3)]),
+        ("commons", ["heart", "lung"][pick(rng, 2)]),
+        ("service", ["", "fence", "indexd"][pick(rng, 3)]),
+        ("pod", &format!("pod-{}", pick(rng, 9))),
+    ])
+}
+
+type Written = BTreeMap<Labels, BTreeMap<i64, f64>>;
+
+/// Writes at random, and flushes and merges in between.
+fn written(rng: &mut SmallRng, store: &mut Store) -> Written {
+    let mut written = Written::new();
+    for _ in 0..rng.random_range(40..160) {
+        let series = series(rng);
+        let from_ms = NOW_MS - rng.random_range(0..4_000_000);
+        let (n, step_ms) = (rng.random_range(1..20), rng.random_range(1..20_000));
+        let samples: Vec<(i64, f64)> =
+            (0..n).map(|at| (from_ms + at * step_ms, f64::from(rng.random::<u16>()))).collect();
+        store.put(&series, &samples);
+        let of_series = written.entry(series).or_default();
+        for (ms, value) in samples {
+            of_series.entry(ms).or_insert(value); // The first stays.
+        }
+        if rng.random_range(0..12) == 0 {
+            store.flush();
+        }
+        if rng.random_range(0..30) == 0 {
+            while store.merger.merge_next(&store.storage.shared).unwrap() {}
+        }
+    }
+    written
+}
+
+fn matchers(rng: &mut SmallRng) -> Vec<Matcher> {
+    let re = |name, pattern| Matcher::new(name, crate::model::MatchOp::Re, pattern).unwrap();
+    let all = [
+        vec![],
+        vec![Matcher::equal("__name__", "up")],
+        vec![re("__name__", "up|errors"), Matcher::equal("service", "fence")],
+        vec![Matcher::equal("service", "")],
+        vec![Matcher::equal("commons", "lung"), re("pod", "pod-[1-5]")],
+        vec![Matcher::equal("A", "x"), re("__name__", ".*r.*")],
+        vec![Matcher::equal("__name__", "nothing")],
+    ];
+    all[rng.random_range(0..all.len())].clone()
+}
+
+fn wanted(written: &Written, request: &SeriesRequest<'_>) -> Vec<(Labels, Vec<(i64, f64)>)> {
+    let matches = |labels: &&Labels| {
+        request.matchers.iter().all(|m| m.matches(labels.get(&m.name).unwrap_or("")))
+    };
+    let of = |labels: &Labels| {
+        let range = request.start_ms..=request.end_ms;
+        written[labels].range(range).map(|(ms, value)| (*ms, *value)).collect::<Vec<_>>()
+    };
+    let found = written.keys().filter(matches).map(|labels| (labels.clone(), of(labels)));
+    found.filter(|(_, samples)| !samples.is_empty()).collect()
+}
+
+fn samples(series: Vec<SeriesData>) -> Vec<(Labels, Vec<(i64, f64)>)> {
+    let pairs =
+        |one: SeriesData| (one.labels, one.timestamps_ms.into_iter().zip(one.values).collect());
+    series.into_iter().map(pairs).collect()
+}
+
+#[test]
+fn what_was_written_is_read_whole_or_in_blocks_and_by_name() {
+    for seed in 0..25 {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        // Small row groups, and a cache that holds little.
+        let row_group_rows = [50, 1 << 20][rng.random_range(0..2)];
+        let series_cache = crate::base::units::HumanSize([2_000, 1 << 20][rng.random_range(0..2)]);
+        let config = Config { row_group_rows, series_cache, ..Config::default() };
+        let mut store = Store::new(config);
+        let written = written(&mut rng, &mut store);
+        let snapshot = store.snapshot();
+        for _ in 0..12 {
+            let matchers = matchers(&mut rng);
+            let start_ms = NOW_MS - rng.random_range(0..5_000_000);
+            let end_ms = start_ms + rng.random_range(0..5_000_000);
+            let request = request(&matchers, (start_ms, end_ms));
+            let wanted = wanted(&written, &request);
+
+            let whole = samples(snapshot.select(&request).unwrap());
+            let mut in_blocks = HashMap::new();
+            let mut scan = snapshot.scan(&request, false).unwrap();
+            let n_rows = rng.random_range(1..200);
+            while let Some(block) = scan.next_block(n_rows).unwrap() {
+                assert!(block.is_sorted_by(|a, b| a.labels < b.labels), "seed {seed}");
+                for (labels, samples) in samples(block) {
+                    assert!(in_blocks.insert(labels, samples).is_none(), "seed {seed}: twice");
+                }
+            }
+            let names = snapshot.series(&request).unwrap();
+
+            assert_eq!(whole, wanted, "seed {seed}: {matchers:?} {start_ms} to {end_ms}");
+            assert_eq!(in_blocks, wanted.iter().cloned().collect(), "seed {seed}");
+            let wanted: Vec<Labels> = wanted.into_iter().map(|(labels, _)| labels).collect();
+            assert_eq!(names, wanted, "seed {seed}: {matchers:?} {start_ms} to {end_ms}");
+            for name in ["pod", "A", "commons", "nope"] {
+                let mut values = snapshot.label_values(name, &request).unwrap();
+                values.sort();
+                let of = |labels: &Labels| labels.get(name).map(str::to_owned);
+                let of_series: BTreeSet<String> = wanted.iter().filter_map(of).collect();
+                assert_eq!(values, Vec::from_iter(of_series), "seed {seed}: {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_cache_of_series_stays_within_its_size() {
+    let bytes_max = 3_000;
+    let series_cache = crate::base::units::HumanSize(bytes_max);
+    let mut store = Store::new(Config {
+        series_cache,
+        merged_file_max: crate::base::units::HumanSize(0),
+        ..Config::default()
+    });
+    for file in 0..40 {
+        for pod in 0..5 {
+            let labels = [("__name__", "up"), ("commons", "heart"), ("pod", &format!("{pod}"))];
+            store.put(&Labels::from_pairs(labels), &[(NOW_MS - 1_000 * file, 1.0)]);
+        }
+        store.flush();
+    }
+
+    for _ in 0..3 {
+        let found = store.snapshot().select(&request(&[], (0, NOW_MS))).unwrap();
+        assert_eq!(found.iter().map(|one| one.values.len()).sum::<usize>(), 200);
+        let n_bytes = store.snapshot().footers().series.n_bytes() as u64;
+        assert!(0 < n_bytes && n_bytes <= bytes_max, "{n_bytes}");
+    }
+}
+
+#[test]
+fn limits_hold_over_all_blocks() {
+    let mut store = Store::new(Config::default());
+    for pod in 0..10 {
+        let labels = [("__name__", "up"), ("commons", "heart"), ("pod", &format!("{pod}"))];
+        store.put(&Labels::from_pairs(labels), &[(NOW_MS, 1.0), (NOW_MS + 1, 2.0)]);
+    }
+    store.flush();
+    let all = request(&[], (0, i64::MAX));
+
+    let few_samples = SeriesRequest { samples_max: 19, ..all.clone() };
+    let mut scan = store.snapshot().scan(&few_samples, false).unwrap();
+    let read: Result<Vec<_>, _> = std::iter::from_fn(|| scan.next_block(3).transpose()).collect();
+    let error = read.unwrap_err().to_string();
+    assert!(error.contains("19 samples (query.samples_max)"), "{error}");
+    let few_series = SeriesRequest { series_max: 9, ..all.clone() };
+    let error = store.snapshot().scan(&few_series, false).unwrap_err().to_string();
+    assert!(error.contains("9 series (query.series_max)"), "{error}");
+    assert_eq!(
+        store.snapshot().select(&SeriesRequest { samples_max: 20, ..all }).unwrap().len(),
+        10
+    );
+}
