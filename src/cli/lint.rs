@@ -228,7 +228,8 @@ pub(super) fn get(
 
 fn has_series(selector: &[Matcher], client: &Client) -> Result<bool, CliError> {
     use crate::base::Clock as _;
-    let now_s = crate::base::SystemClock::new().now_ms().div_euclid(1_000);
+    // The second that has begun counts: what came in it is there.
+    let now_s = crate::base::SystemClock::new().now_ms().div_euclid(1_000) + 1;
     let parameters = [
         ("match[]", shown(selector)),
         ("limit", "1".to_owned()),

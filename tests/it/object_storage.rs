@@ -70,7 +70,8 @@ fn wait_until_stored(caller: &Caller, data: &Path) {
         let head = caller.own_metric("commonwatch_storage_head_bytes", &[]);
         let local = parquet_files(data);
         // The server's own metrics come every so often, and their files are on their way then.
-        let is_done = metric("up") == 1.0 && waiting == 0.0 && local.is_empty();
+        let is_there = live(data).iter().any(|path| path.starts_with("prod/parquet/logs/"));
+        let is_done = metric("up") == 1.0 && waiting == 0.0 && local.is_empty() && is_there;
         if is_done { Ok(()) } else { Err(format!("{waiting} wait, head {head}, here {local:?}")) }
     });
 }
@@ -97,10 +98,11 @@ fn sql_count(caller: &Caller, query: &str) -> u64 {
     caller.sql(query)[0]["n"].as_u64().unwrap()
 }
 
-/// Returns the paths that the manifest lists.
+/// Returns the paths that the manifest lists; none before there is one.
 fn live(data: &Path) -> BTreeSet<String> {
-    let text = fs::read_to_string(data.join("parquet/manifest.json")).unwrap();
-    let manifest: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    let text = fs::read_to_string(data.join("parquet/manifest.json")).unwrap_or_default();
+    let Some(manifest) = text.lines().next() else { return BTreeSet::new() };
+    let manifest: Value = serde_json::from_str(manifest).unwrap();
     let paths = manifest["files"].as_array().unwrap().iter();
     paths.map(|file| format!("prod/{}", file["path"].as_str().unwrap())).collect()
 }

@@ -195,11 +195,13 @@ impl Side {
     }
 }
 
-/// Leaves out what two servers cannot have the same: the ids of silences, and today's times.
+/// Leaves out what two servers cannot have the same: the ids of silences, and times of these days.
 fn alike(said: &str) -> String {
     let id = regex::Regex::new("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").unwrap();
-    let now = chrono::Utc::now().format("%Y-%m-%d[T ][0-9:.]+").to_string();
-    let today = regex::Regex::new(&now).unwrap();
+    // What ends in an hour may end tomorrow, and what began a moment ago yesterday.
+    let day = |days| (chrono::Utc::now() + chrono::TimeDelta::days(days)).format("%Y-%m-%d");
+    let days = format!("({}|{}|{})[T ][0-9:.]+", day(-1), day(0), day(1));
+    let today = regex::Regex::new(&days).unwrap();
     let said = id.replace_all(said, "ID");
     let said = today.replace_all(&said, "NOW ");
     // Of two silences that end together neither is the first.
