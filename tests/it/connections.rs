@@ -59,7 +59,12 @@ fn heads_that_never_end_are_cut_and_honest_senders_served() {
     until("the count", PATIENCE, || {
         let (slow, silent) = (closed(&caller, "header_timeout"), closed(&caller, "idle_timeout"));
         let is_right = slow >= 16.0 && slow + silent >= 24.0;
-        is_right.then_some(()).ok_or_else(|| format!("{slow} {silent}"))
+        is_right.then_some(()).ok_or_else(|| {
+            let metrics = caller.own_metrics();
+            let ended = metrics.iter().filter(|metric| metric.name.contains("_connections_total"));
+            let ended: Vec<_> = ended.map(|metric| (&metric.labels, metric.value)).collect();
+            format!("{slow} slow, {silent} silent: {ended:?}")
+        })
     });
 }
 
@@ -252,9 +257,12 @@ fn accepting_goes_on_after_there_were_no_more_files() {
     };
 
     allow_files(&server, n_open_files(&server));
+    // What the server had open for a moment when they were counted is room for more than one.
+    let mut in_line = Vec::new();
     let waiting =
         opened(&caller.http, b"GET /-/ready HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     until("an accept to fail", PATIENCE, || {
+        in_line.push(opened(&caller.http, b""));
         let n_errors = errors(&mut honest);
         if n_errors > 0.0 { Ok(()) } else { Err("none has failed yet".to_owned()) }
     });
