@@ -36,6 +36,8 @@ mod tests;
 #[cfg(test)]
 mod tests_fanned;
 #[cfg(test)]
+mod tests_of_files;
+#[cfg(test)]
 mod text_tests;
 
 use async_trait::async_trait;
