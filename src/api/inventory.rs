@@ -23,7 +23,10 @@ async fn list(
     Extension(grant): Extension<Grant>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let views = api.inventory.lock().views();
+    let (views, looked_ms) = {
+        let inventory = api.inventory.lock();
+        (inventory.views(), inventory.looked_ms())
+    };
     let wanted = |name: &str, value: &str| params.get(name).is_none_or(|wanted| wanted == value);
     let items: Vec<Value> = views
         .iter()
@@ -32,7 +35,7 @@ async fn list(
         .map(shown)
         .filter(|item| wanted("state", item["state"].as_str().unwrap_or_default()))
         .collect();
-    Ok(success_value(&json!({ "items": items })))
+    Ok(success_value(&json!({ "items": items, "lookedAt": time::rfc3339(looked_ms) })))
 }
 
 fn shown(view: &ItemView) -> Value {

@@ -196,6 +196,11 @@ impl Inventory {
         std::mem::take(&mut self.n_refused)
     }
 
+    /// Returns when was looked last, ms since 1970 UTC: what [`Inventory::views`] says is as of then.
+    pub fn looked_ms(&self) -> i64 {
+        self.last_look_ms
+    }
+
     /// Returns all items, sorted.
     pub fn views(&self) -> Vec<ItemView> {
         let (since_ms, now_ms) = (self.watched_since_ms, self.last_look_ms);
