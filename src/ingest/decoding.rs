@@ -1,9 +1,10 @@
-//! Decoding where it disturbs nobody: short bodies here and now, long ones on a blocking thread, no
-//! more of them at a time than there are cores.
+//! Decoding where it disturbs nobody: short bodies on the thread of their connection, long ones on a
+//! blocking thread, no more of both at a time than there are cores.
 //!
-//! Without that bound a burst of large bodies would be decoded all at once, by as many threads as
-//! the runtime gives: none sooner than one after the other, all with their memory, and whoever asks
-//! a short question would queue behind every one of them for a core.
+//! Without that bound a burst of bodies would be decoded all at once, by as many threads as the
+//! runtime gives: none sooner than one after the other, all with their memory. The runtime has a
+//! thread more than there are turns, so that whoever asks a short question, or is told to come back,
+//! stands behind none of them.
 
 use std::sync::Arc;
 
@@ -31,14 +32,15 @@ impl Default for Decoding {
 }
 
 impl Decoding {
-    /// Runs `work` on about `n_bytes` decoded bytes: here and now, or on a blocking thread, when
-    /// its turn comes, when it is long.
+    /// Runs `work` on about `n_bytes` decoded bytes when its turn comes: on this thread, or on a
+    /// blocking one when it is long.
     pub async fn run<T: Send + 'static>(
         &self,
         n_bytes: usize,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, IngestError> {
         if n_bytes <= INLINE_BYTES_MAX {
+            let _turn = self.turns.acquire().await.expect("it is never closed");
             return Ok(work());
         }
         let turn = Arc::clone(&self.turns).acquire_owned().await.expect("it is never closed");

@@ -8,7 +8,7 @@ use http::StatusCode;
 
 use super::wire::WireError;
 use crate::base::Kind;
-use crate::base::units::{HumanDuration, HumanSize};
+use crate::base::units::{HumanDuration, HumanSize, format_duration_ms};
 use crate::model::Commons;
 use crate::storage::AppendError;
 
@@ -101,6 +101,21 @@ pub enum IngestError {
         /// When to come back.
         retry_after_s: u32,
     },
+    /// More requests are under way than are answered in time.
+    #[error(
+        "{n_under_way} requests are under way and {n_answered} were answered in the last {} (limits.answer_within): come back in {retry_after_s} s; more processors or a faster disk let more in",
+        format_duration_ms(max.as_ms())
+    )]
+    Behind {
+        /// Requests whose bodies are here and that are not answered.
+        n_under_way: usize,
+        /// Requests answered within the limit's time.
+        n_answered: usize,
+        /// The limit.
+        max: HumanDuration,
+        /// When to come back.
+        retry_after_s: u32,
+    },
     /// A commons brings more records than it may.
     #[error(
         "commons {commons} sends more than {max_per_s} records a second (limits.records_per_second_per_commons): come back in {retry_after_s} s, or raise the limit"
@@ -150,7 +165,9 @@ impl IngestError {
             | IngestError::UnsupportedType { .. }
             | IngestError::Wire(_)
             | IngestError::Invalid(_) => Kind::BadInput,
-            IngestError::Overloaded { .. } | IngestError::TooFast { .. } => Kind::Overloaded,
+            IngestError::Overloaded { .. }
+            | IngestError::Behind { .. }
+            | IngestError::TooFast { .. } => Kind::Overloaded,
             IngestError::Forbidden { .. } => Kind::Forbidden,
             IngestError::ClientGone(_) => Kind::Canceled,
             IngestError::Append(AppendError::Overloaded { .. }) => Kind::Overloaded,
@@ -189,6 +206,7 @@ impl IngestError {
             IngestError::TooManyRecords { .. } => "records_per_request",
             IngestError::TooManySymbols { .. } => "symbols_per_request",
             IngestError::Overloaded { limit, .. } => limit,
+            IngestError::Behind { .. } => "limits.answer_within",
             IngestError::TooFast { .. } => "limits.records_per_second_per_commons",
             IngestError::Forbidden { .. } => "forbidden",
             IngestError::ClientGone(_) => "client_gone",
@@ -204,6 +222,7 @@ impl IngestError {
     pub fn retry_after_s(&self) -> Option<u32> {
         match self {
             IngestError::Overloaded { retry_after_s, .. }
+            | IngestError::Behind { retry_after_s, .. }
             | IngestError::TooFast { retry_after_s, .. }
             | IngestError::Append(AppendError::Overloaded { retry_after_s, .. }) => {
                 Some(*retry_after_s)

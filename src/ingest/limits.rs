@@ -4,6 +4,8 @@
 //! names the key below and the number; nothing is cut or dropped in silence. The defaults follow
 //! what Prometheus, Mimir and Loki take, a little more generous.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::units::{HumanDuration, HumanSize};
@@ -68,6 +70,8 @@ pub struct Limits {
     pub bytes_in_flight: HumanSize,
     /// The same for the requests of one credential.
     pub bytes_in_flight_per_credential: HumanSize,
+    /// How long the requests under way may take before newcomers are refused; 0 is no limit.
+    pub answer_within: HumanDuration,
 }
 
 impl Default for Limits {
@@ -101,6 +105,7 @@ impl Default for Limits {
             records_burst_per_commons: 0,
             bytes_in_flight: HumanSize::from_mib(256),
             bytes_in_flight_per_credential: HumanSize::from_mib(64),
+            answer_within: HumanDuration(Duration::from_millis(500)),
         }
     }
 }

@@ -141,6 +141,7 @@ struct Families {
     requests: Family<LaneLabelsAnd, Counter>,
     new_series: Counter,
     in_flight_bytes: Gauge,
+    in_flight_requests: Gauge,
 }
 
 /// The counters of one lane that every request touches, looked up once at the start.
@@ -170,7 +171,13 @@ impl Metrics {
             requests: registrar.family_and("requests", "Requests by how they ended"),
             new_series: Counter::default(),
             in_flight_bytes: Gauge::default(),
+            in_flight_requests: Gauge::default(),
         };
+        registrar.registry.register(
+            "commonwatch_ingest_in_flight_requests",
+            "Requests whose bodies are here and that are not answered yet",
+            families.in_flight_requests.clone(),
+        );
         registrar.registry.register(
             "commonwatch_ingest_in_flight_bytes",
             "What the requests under way hold, of limits.bytes_in_flight",
@@ -207,6 +214,11 @@ impl Metrics {
     /// Returns the gauge of the bytes of all requests under way, for `admit` to keep.
     pub fn in_flight_bytes(&self) -> Gauge {
         self.families.in_flight_bytes.clone()
+    }
+
+    /// Returns the gauge of the requests under way, for `queue` to keep.
+    pub fn in_flight_requests(&self) -> Gauge {
+        self.families.in_flight_requests.clone()
     }
 
     fn lane(&self, lane: Lane) -> &LaneCounters {

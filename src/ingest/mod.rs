@@ -28,6 +28,7 @@ pub mod admit;
 pub mod body;
 pub mod pool;
 pub mod rate;
+pub mod queue;
 pub mod decoding;
 pub mod exemplars;
 pub mod resolve;
@@ -58,6 +59,7 @@ pub use error::IngestError;
 pub use limits::{Limits, TimeBounds};
 pub use metrics::{Lane, Metrics};
 pub use outcome::{Outcome, Reason, Refusal, Rejected};
+pub use queue::{Queue, Turn};
 pub use rate::Rates;
 pub use resolve::{NewSeries, NotStored, SampleParts, Seed, Sender};
 pub use store::Store;
@@ -79,6 +81,8 @@ pub struct Ingest {
     pub admit: Admit,
     /// Who may bring how much.
     pub rates: Rates,
+    /// Who is under way.
+    pub queue: Queue,
     /// Reads and decompresses bodies.
     pub bodies: Bodies,
     /// Gives out turns at decoding.
@@ -122,6 +126,11 @@ impl Ingest {
         Self {
             admit: Admit::with_gauge(&limits, parts.metrics.in_flight_bytes()),
             rates: Rates::new(&limits, Arc::clone(&parts.clock)),
+            queue: Queue::new(
+                limits.answer_within,
+                Arc::clone(&parts.clock),
+                parts.metrics.in_flight_requests(),
+            ),
             bodies: Bodies::new(Arc::clone(&limits)),
             decoding: Decoding::default(),
             store: parts.store,

@@ -22,7 +22,7 @@ use tracing::debug;
 use super::Config;
 use super::activity::{Activity, Running, Verdict, Watched};
 use super::connections::{Connections, Place};
-use super::lingering::Lingering;
+use super::lingering::{Lingering, Rest};
 use super::tls::{LiveTls, handshake};
 use crate::auth::Peer;
 use crate::base::clock::SharedClock;
@@ -158,11 +158,16 @@ where
     let (counted, linger_timeout) = (Arc::clone(&activity), shared.linger_timeout);
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let running = Arc::new(counted.begin());
-        let mut request = letting_in(request, linger_timeout, &running);
+        // Who asks whether to send a body is answered first: reading on would be a yes.
+        let is_coming = !request.headers().contains_key(http::header::EXPECT);
+        let (mut request, rest) = letting_in(request, linger_timeout, &running);
         request.extensions_mut().insert(Peer(address));
         let router = router.clone();
         async move {
             let answer = router.oneshot(request).await;
+            if let Some(rest) = rest {
+                rest.let_in(is_coming).await;
+            }
             drop(running);
             answer
         }
@@ -212,12 +217,13 @@ fn letting_in(
     request: Request<Incoming>,
     timeout: Duration,
     running: &Arc<Running>,
-) -> Request<axum::body::Body> {
-    match request.version() {
-        Version::HTTP_2 => request.map(axum::body::Body::new),
-        _ => request
-            .map(|body| axum::body::Body::new(Lingering::new(body, timeout, Arc::clone(running)))),
+) -> (Request<axum::body::Body>, Option<Rest<Incoming>>) {
+    if request.version() == Version::HTTP_2 {
+        return (request.map(axum::body::Body::new), None);
     }
+    let (head, body) = request.into_parts();
+    let (body, rest) = Lingering::new(body, timeout, Arc::clone(running));
+    (Request::from_parts(head, axum::body::Body::new(body)), Some(rest))
 }
 
 /// Returns the label value for a connection that ended badly.

@@ -4,7 +4,9 @@
 //! the client's kernel discard the answer: unread bytes turn a close into a reset, and the sender
 //! learns nothing but that the connection broke. So the rest is let in, for a while and up to a
 //! size, while the answer is on its way; and a connection whose body was let in whole serves the
-//! next request. HTTP/2 needs none of this: there a stream is reset and the answer stands.
+//! next request. What is short and here already is let in before the answer goes, which costs a
+//! server that refuses thousands no task each. HTTP/2 needs none of this: there a stream is reset
+//! and the answer stands.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,26 +16,73 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
+use parking_lot::Mutex;
 
 use super::activity::Running;
 use crate::base::tasks::spawn_detached;
 
 /// The most that is thrown away of one body.
 const THROWN_BYTES_MAX: usize = 64 << 20;
+/// For so much of a body, and so long, its answer waits.
+const AT_ONCE_BYTES_MAX: u64 = 256 << 10;
+const AT_ONCE_MAX: Duration = Duration::from_millis(20);
 
 /// A body whose rest is read when it is dropped.
 #[derive(Debug)]
 pub(super) struct Lingering<B: Body<Data = Bytes> + Unpin + Send + 'static> {
     body: Option<B>,
+    rest: Rest<B>,
+}
+
+/// The rest of a body that its handler has dropped; clones are of the same body.
+#[derive(Debug)]
+pub(super) struct Rest<B> {
+    state: Arc<Mutex<State<B>>>,
     timeout: Duration,
     /// The request lasts as long as its body.
     running: Arc<Running>,
 }
 
+#[derive(Debug)]
+enum State<B> {
+    /// The handler may still read it.
+    InUse,
+    /// The handler has dropped it, and the request is not answered yet.
+    Dropped(B),
+    /// The request is answered: what is dropped now, nobody waits for.
+    Answered,
+}
+
 impl<B: Body<Data = Bytes> + Unpin + Send + 'static> Lingering<B> {
-    /// Returns the body of a request over HTTP/1.
-    pub(super) fn new(body: B, timeout: Duration, running: Arc<Running>) -> Self {
-        Self { body: Some(body), timeout, running }
+    /// Returns the body of a request over HTTP/1, and what will be its rest.
+    pub(super) fn new(body: B, timeout: Duration, running: Arc<Running>) -> (Self, Rest<B>) {
+        let state = Arc::new(Mutex::new(State::InUse));
+        let rest = || Rest { state: Arc::clone(&state), timeout, running: Arc::clone(&running) };
+        (Self { body: Some(body), rest: rest() }, rest())
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin + Send + 'static> Rest<B> {
+    /// Lets in what is left: before the request is answered when that is little and `is_coming`, or
+    /// afterwards.
+    pub(super) async fn let_in(self, is_coming: bool) {
+        let state = std::mem::replace(&mut *self.state.lock(), State::Answered);
+        let State::Dropped(mut body) = state else { return };
+        if is_coming
+            && body.size_hint().upper().is_some_and(|n_bytes| n_bytes <= AT_ONCE_BYTES_MAX)
+            && tokio::time::timeout(AT_ONCE_MAX, throw_away(&mut body)).await.is_ok()
+        {
+            return;
+        }
+        self.let_in_later(body);
+    }
+
+    fn let_in_later(&self, mut body: B) {
+        let (timeout, running) = (self.timeout, Arc::clone(&self.running));
+        spawn_detached(async move {
+            drop(tokio::time::timeout(timeout, throw_away(&mut body)).await);
+            drop(running);
+        });
     }
 }
 
@@ -65,15 +114,15 @@ impl<B: Body<Data = Bytes> + Unpin + Send + 'static> Body for Lingering<B> {
 impl<B: Body<Data = Bytes> + Unpin + Send + 'static> Drop for Lingering<B> {
     fn drop(&mut self) {
         let Some(body) = self.body.take().filter(|body| !body.is_end_stream()) else { return };
-        let (timeout, running) = (self.timeout, Arc::clone(&self.running));
-        spawn_detached(async move {
-            drop(tokio::time::timeout(timeout, throw_away(body)).await);
-            drop(running);
-        });
+        let mut state = self.rest.state.lock();
+        match *state {
+            State::Answered => self.rest.let_in_later(body),
+            State::InUse | State::Dropped(_) => *state = State::Dropped(body),
+        }
     }
 }
 
-async fn throw_away<B: Body<Data = Bytes> + Unpin>(mut body: B) {
+async fn throw_away<B: Body<Data = Bytes> + Unpin>(body: &mut B) {
     let mut n_thrown = 0;
     while let Some(Ok(frame)) = body.frame().await {
         n_thrown += frame.data_ref().map_or(0, Bytes::len);

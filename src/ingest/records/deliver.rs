@@ -70,8 +70,10 @@ async fn run<D: Decode>(delivery: Arc<Delivery<D>>, body: Body) -> Result<Outcom
         return Err(IngestError::Forbidden { credential: delivery.grant.name.to_string() });
     }
     delivery.ingest.rates.check(&delivery.grant)?;
+    delivery.ingest.queue.check()?;
     let mut permit = delivery.ingest.admit.enter(&delivery.grant.name);
     let encoded = Arc::new(delivery.ingest.bodies.read(body, &mut permit).await?);
+    let _turn = delivery.ingest.queue.enter()?;
     let n_bytes = encoded.len().saturating_mul(BYTE_WEIGHT);
     let (decoded, mut permit) = delivery
         .ingest

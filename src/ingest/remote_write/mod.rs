@@ -95,10 +95,12 @@ async fn receive(
         return Err(IngestError::Forbidden { credential: grant.name.to_string() });
     }
     ingest.rates.check(&grant)?;
+    ingest.queue.check()?;
     let (head, body) = request.into_parts();
     let tenant = head.headers.get(TENANT_HEADER).and_then(|value| value.to_str().ok());
     let tenant = tenant.map(str::to_owned);
     let mut push = Push::read(ingest, grant, (version, tenant), body).await?;
+    let _turn = ingest.queue.enter()?;
     // A broken header is decoding's to report.
     let n_bytes = snap::raw::decompress_len(&push.encoded).unwrap_or(0);
     let (mut push, batch) = ingest

@@ -20,7 +20,8 @@ pub(super) enum Signal {
 }
 
 pub(super) const SIGNALS: [Signal; 3] = [Signal::Metrics, Signal::Logs, Signal::Spans];
-const ITEMS: u64 = 1_000;
+/// Items of a request: as many samples as Prometheus sends at once; the Collector batches 8,192 records.
+pub(super) const ITEMS: u64 = 2_000;
 const SERIES: u64 = 50;
 
 /// What the senders of one signal were told.
@@ -168,7 +169,7 @@ fn attributes(number: u64, n: u64) -> Vec<opentelemetry_proto::tonic::common::v1
     ]
 }
 
-/// Twenty new samples each for fifty series, never the same twice.
+/// Forty new samples each for fifty series, never the same twice.
 fn samples(number: u64) -> Request {
     let per_series = i64::try_from(ITEMS / SERIES).expect("few");
     // Each number has milliseconds of its own within the last days.
@@ -195,35 +196,43 @@ fn value(number: u64, k: i64) -> f64 {
     f64::from(u32::try_from((number * 31 + k * 17) % 1_000_003).expect("small"))
 }
 
-/// Sends from many connections until `until`, all together `requests_per_s` or as fast as it goes.
+/// Returns senders of all signals by turns.
+pub(super) fn senders(caller: &Caller, n_senders: u64) -> Vec<Sender> {
+    let signal = |number: u64| SIGNALS[usize::try_from(number).expect("few") % SIGNALS.len()];
+    (0..n_senders).map(|number| Sender::new(caller, signal(number), number)).collect()
+}
+
+/// Sends for a while, so many at a time, all together `requests_per_s` or as fast as it goes. Who
+/// waits for an answer is stood in for by the others.
 pub(super) fn storm(
-    caller: &Caller,
+    senders: &mut [Sender],
     books: &Books,
-    n_senders: u64,
+    n_at_a_time: usize,
     requests_per_s: Option<f64>,
     until: Duration,
 ) {
+    let clock = SystemClock::new();
+    let since_start = || Duration::from_nanos(clock.monotonic_ns());
+    let every = requests_per_s.map(|all| Duration::from_secs_f64(1.0 / all)).unwrap_or_default();
+    let next_due = Mutex::new(Duration::ZERO);
+    let wait_for_turn = || {
+        let due = {
+            let mut next_due = next_due.lock();
+            let due = (*next_due).max(since_start().saturating_sub(Duration::from_secs(1)));
+            *next_due = due + every;
+            due
+        };
+        pause(due.min(until).saturating_sub(since_start()));
+    };
     std::thread::scope(|scope| {
-        for number in 0..n_senders {
-            let signal = SIGNALS[usize::try_from(number).expect("few") % SIGNALS.len()];
-            let mut sender = Sender::new(caller, signal, number);
-            scope.spawn(move || {
-                let clock = SystemClock::new();
-                let senders = u32::try_from(n_senders).expect("few");
-                let every = requests_per_s
-                    .map(|all| Duration::from_secs_f64(f64::from(senders) / all))
-                    .unwrap_or_default();
-                let mut due = Duration::ZERO;
-                loop {
-                    let now = Duration::from_nanos(clock.monotonic_ns());
-                    if now >= until {
+        for mine in senders.chunks_mut(senders.len().div_ceil(n_at_a_time)) {
+            scope.spawn(|| {
+                for idx in (0..mine.len()).cycle() {
+                    wait_for_turn();
+                    if since_start() >= until {
                         return;
                     }
-                    if due > now {
-                        pause((due - now).min(until - now));
-                    }
-                    due = (due + every).max(now.saturating_sub(Duration::from_secs(1)));
-                    sender.send(books);
+                    mine[idx].send(books);
                 }
             });
         }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use commonwatch::base::clock::{Clock, SystemClock};
-use load::{Books, SIGNALS, Sender, Signal, storm};
+use load::{Books, ITEMS, SIGNALS, Sender, Signal, senders, storm};
 use parking_lot::Mutex;
 
 use crate::bad_input::unbalanced;
@@ -39,7 +39,8 @@ fn plan() -> Plan {
         let storm = storm.unwrap_or(Duration::from_secs(600));
         let given = std::env::var("OVERLOAD_MILLICORES").ok().and_then(|text| text.parse().ok());
         let millicores = Some(given.unwrap_or(250));
-        let peak = Duration::from_secs(20);
+        // Long enough that files are written and merged in it too: a rate that it can sustain.
+        let peak = Duration::from_secs(60);
         return Plan { cage_bytes: 1 << 30, peak, storm, millicores, is_long: true };
     }
     let storm = storm.unwrap_or(Duration::from_secs(15));
@@ -47,8 +48,9 @@ fn plan() -> Plan {
     Plan { cage_bytes: 640 << 20, peak, storm, millicores: None, is_long: false }
 }
 
-const PEAK_SENDERS: u64 = 6;
-const STORM_SENDERS: u64 = 240;
+const SENDERS: u64 = 240;
+const PEAK_AT_A_TIME: usize = 6;
+const STORM_AT_A_TIME: usize = 240;
 const TIMES_THE_PEAK: f64 = 10.0;
 
 #[test]
@@ -67,14 +69,15 @@ fn ten_times_the_load_is_refused_in_bounds_and_with_a_time_to_come_back() {
     let caller = server.caller();
     let books = Books::default();
 
-    storm(&caller, &books, PEAK_SENDERS, None, plan.peak);
+    let mut all = senders(&caller, SENDERS);
+    storm(&mut all, &books, PEAK_AT_A_TIME, None, plan.peak);
     let peak = books.totals();
     let peak_per_s = rates(&[(0, 0); 3], &peak, plan.peak);
     let n_items: f64 = peak_per_s.iter().map(|(taken, _)| taken).sum();
     let watch = Watch::default();
-    let offered = n_items / 1_000.0 * TIMES_THE_PEAK;
+    let offered = n_items / f64::from(u32::try_from(ITEMS).expect("few")) * TIMES_THE_PEAK;
     watch.while_others(&server, &caller, || {
-        storm(&caller, &books, STORM_SENDERS, Some(offered), plan.storm);
+        storm(&mut all, &books, STORM_AT_A_TIME, Some(offered), plan.storm);
     });
     let after = books.totals();
     let recovered = recover(&caller, &books);
@@ -146,7 +149,7 @@ impl Watch {
             scope.spawn(|| {
                 while goes_on() {
                     self.call(caller);
-                    pause(Duration::from_millis(50));
+                    pause(Duration::from_millis(100));
                 }
             });
             others();
@@ -166,8 +169,8 @@ impl Watch {
     /// stay simple; a call that is refused for load must say when to come back.
     fn call(&self, caller: &Caller) {
         let future = commonwatch::base::clock::SystemClock::new().now_ns() + 86_400_000_000_000;
-        let record = otlp::record(future, &"x".repeat(10_000));
-        let logs = otlp::logs(otlp::resource(&[("service.name", "late")]), vec![record; 50]);
+        let record = otlp::record(future, "too early");
+        let logs = otlp::logs(otlp::resource(&[("service.name", "late")]), vec![record; 5]);
         let method = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
         let message = prost::Message::encode_to_vec(&logs);
         let answer = otlp::call(&caller.otlp_grpc, method, &message, None).unwrap();
