@@ -2,7 +2,7 @@
 //!
 //! When a room is added or a sentence of the map changes, `ROOMS` or `ABSENCES` changes with it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -298,4 +298,40 @@ fn first_name(path: &str) -> Option<String> {
 
 fn set(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|&name| name.to_owned()).collect()
+}
+
+/// Returns what a lock file says that each package, with its version, is built of.
+fn locked(path: &str) -> BTreeMap<(String, String), BTreeSet<String>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let lock: toml::Table = toml::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    let text = |value: &toml::Value| value.as_str().unwrap().to_owned();
+    let of_package = |package: &toml::Value| {
+        let dependencies = package.get("dependencies").and_then(toml::Value::as_array);
+        // Where there are several versions, the version follows the name.
+        let name =
+            |dependency: &toml::Value| text(dependency).split(' ').next().unwrap().to_owned();
+        let names = dependencies.into_iter().flatten().map(name).collect();
+        ((text(&package["name"]), text(&package["version"])), names)
+    };
+    lock["package"].as_array().unwrap().iter().map(of_package).collect()
+}
+
+// The fuzz targets are built with `--locked`, long after the change that they do not know.
+#[test]
+fn the_fuzz_targets_have_locked_what_the_server_is_built_of() {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+    let manifest: toml::Table = toml::from_str(&fs::read_to_string(manifest).unwrap()).unwrap();
+    let only_of_tests = manifest["dev-dependencies"].as_table().unwrap();
+    let fuzzed = locked("fuzz/Cargo.lock");
+
+    for (package, names) in locked("Cargo.lock") {
+        let Some(known) = fuzzed.get(&package) else { continue };
+        let is_missing =
+            |name: &&String| !known.contains(*name) && !only_of_tests.contains_key(*name);
+        let missing: Vec<&String> = names.iter().filter(is_missing).collect();
+        assert!(
+            missing.is_empty(),
+            "{package:?} lacks {missing:?}: run `cargo metadata` in fuzz/ and commit its lock file"
+        );
+    }
 }
