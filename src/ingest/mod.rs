@@ -129,6 +129,7 @@ impl Ingest {
             queue: Queue::new(
                 limits.answer_within,
                 Arc::clone(&parts.clock),
+                Arc::clone(&parts.store),
                 parts.metrics.in_flight_requests(),
             ),
             bodies: Bodies::new(Arc::clone(&limits)),

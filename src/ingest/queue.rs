@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::error::IngestError;
+use super::store::Store;
 use crate::base::clock::SharedClock;
 use crate::base::units::HumanDuration;
 
@@ -41,6 +42,8 @@ pub struct Queue(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     answer_within: HumanDuration,
+    /// Hears of refusals.
+    store: Arc<dyn Store>,
     clock: SharedClock,
     line: Mutex<Line>,
     gauge: Gauge,
@@ -48,10 +51,15 @@ struct Inner {
 
 impl Queue {
     /// Returns a room with nobody in it; `gauge` shows how many are.
-    pub fn new(answer_within: HumanDuration, clock: SharedClock, gauge: Gauge) -> Self {
+    pub fn new(
+        answer_within: HumanDuration,
+        clock: SharedClock,
+        store: Arc<dyn Store>,
+        gauge: Gauge,
+    ) -> Self {
         let n_cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let line = Line::new(answer_within.0, (n_cores * REQUESTS_PER_CORE).max(REQUESTS_MIN));
-        Self(Arc::new(Inner { answer_within, clock, line: Mutex::new(line), gauge }))
+        Self(Arc::new(Inner { answer_within, store, clock, line: Mutex::new(line), gauge }))
     }
 
     /// Refuses a request whose body is not here yet, when it would be refused then.
@@ -74,6 +82,7 @@ impl Queue {
     }
 
     fn refusal(&self, line: &mut Line, now_ns: u64) -> IngestError {
+        self.0.store.give_way();
         IngestError::Behind {
             n_under_way: line.n_under_way,
             n_answered: line.answered(now_ns),
@@ -151,16 +160,17 @@ impl Line {
         self.answered(now_ns); // Steps end also when nobody comes.
     }
 
-    /// Returns whether one more is let in, and remembers that it was not.
+    /// Returns whether one more is let in, and remembers that it was not. Threads look at the clock
+    /// before they come here, so times may go back a little.
     fn lets_in(&mut self, now_ns: u64) -> bool {
         let is_full = self.n_under_way >= self.answered(now_ns).max(self.n_min);
         if self.window_ns == 0 || !is_full {
             self.over_since_ns = None;
-            self.refused_ns = self.refused_ns.filter(|ns| now_ns - ns < as_ns(CALM));
+            self.refused_ns = self.refused_ns.filter(|ns| now_ns.saturating_sub(*ns) < as_ns(CALM));
             return true;
         }
         let since_ns = *self.over_since_ns.get_or_insert(now_ns);
-        if self.refused_ns.is_none() && now_ns - since_ns < as_ns(PATIENCE) {
+        if self.refused_ns.is_none() && now_ns.saturating_sub(since_ns) < as_ns(PATIENCE) {
             return true;
         }
         self.refused_ns = Some(now_ns);
@@ -176,9 +186,11 @@ fn as_ns(duration: Duration) -> u64 {
 mod tests {
     use super::*;
     use crate::base::ManualClock;
+    use crate::ingest::tests::fake_store::FakeStore;
 
     struct Room {
         queue: Queue,
+        store: Arc<FakeStore>,
         clock: Arc<ManualClock>,
         turns: VecDeque<Turn>,
     }
@@ -187,9 +199,11 @@ mod tests {
         fn new(answer_within: HumanDuration) -> Self {
             let clock = ManualClock::at_ms(0);
             let shared: SharedClock = Arc::clone(&clock) as _;
-            let queue = Queue::new(answer_within, shared, Gauge::default());
+            let store = Arc::new(FakeStore::default());
+            let told = Arc::clone(&store) as Arc<dyn Store>;
+            let queue = Queue::new(answer_within, shared, told, Gauge::default());
             queue.0.line.lock().n_min = 4;
-            Self { queue, clock, turns: VecDeque::new() }
+            Self { queue, store, clock, turns: VecDeque::new() }
         }
 
         /// Lets a time pass in which each millisecond brings and answers some; returns how many were
@@ -228,6 +242,7 @@ mod tests {
         assert_eq!(n_early, 0, "a second of it may be a burst");
         assert!(n_late > 150_000, "most of ten times the load: {n_late}");
         assert_eq!((n_in, n_refused), (1_000, 9_000), "as many are let in as are answered");
+        assert_eq!(room.store.n_gave_way(), n_late + n_refused, "what can wait gives way");
         assert!((450..=550).contains(&room.turns.len()), "half a second's: {}", room.turns.len());
     }
 
@@ -239,6 +254,7 @@ mod tests {
         let (_, n_after) = room.pass(900, 1, 2);
 
         assert_eq!((n_in, n_refused, n_after), (800, 0, 0));
+        assert_eq!(room.store.n_gave_way(), 0);
     }
 
     #[test]
@@ -262,6 +278,18 @@ mod tests {
         let (n_in, n_refused) = room.pass(1, 800, 0);
 
         assert_eq!((n_in, n_refused), (800, 0), "a burst again, after two calm seconds");
+    }
+
+    #[test]
+    fn who_looked_at_the_clock_before_another_was_refused_is_let_in() {
+        let mut line = Line::new(Duration::from_millis(500), 1);
+        line.n_under_way = 1;
+        let later_ns = 3 * as_ns(PATIENCE);
+        assert!(line.lets_in(later_ns - as_ns(PATIENCE)));
+        assert!(!line.lets_in(later_ns));
+        line.n_under_way = 0;
+
+        assert!(line.lets_in(later_ns - 1));
     }
 
     #[test]

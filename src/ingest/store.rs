@@ -46,6 +46,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Returns the name of a commons by its index, as in `SeriesRef`.
     fn commons(&self, commons_idx: u32) -> Commons;
 
+    /// Hears that senders are told to come back: what can wait gives way.
+    fn give_way(&self) {}
+
     /// Stores the parts of one request: when this returns `Ok` they are synced and visible.
     async fn append(&self, parts: Vec<Part>) -> Result<(), AppendError>;
 }
@@ -89,6 +92,10 @@ impl Store for Storage {
 
     fn commons(&self, commons_idx: u32) -> Commons {
         Storage::commons(self, commons_idx)
+    }
+
+    fn give_way(&self) {
+        Storage::give_way(self);
     }
 
     async fn append(&self, parts: Vec<Part>) -> Result<(), AppendError> {

@@ -4,7 +4,9 @@
 //! line. What a record says of its level by a label is left to the question: only there it is known
 //! what its labels are. All other records have their level decided once, when they come.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 
 /// The names, from the mildest to the worst, and last what no one said.
 pub const LEVELS: [&str; 8] =
@@ -67,11 +69,15 @@ pub enum Says {
 impl Says {
     /// Looks for names that labels of that meaning have a part of.
     pub fn of(object: &str) -> Self {
-        let has = |part: &str| memmem::find(object.as_bytes(), part.as_bytes()).is_some();
+        // Every record is asked: what the searches need is made once.
+        static DETECTED: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("detected"));
+        static NAMES: LazyLock<[Finder<'static>; 4]> =
+            LazyLock::new(|| ["level", "LEVEL", "lvl", "severity"].map(Finder::new));
+        let has = |part: &Finder<'_>| part.find(object.as_bytes()).is_some();
         match object.len() {
             0..=2 => Says::Nothing,
-            _ if has("detected") => Says::First,
-            _ if ["level", "LEVEL", "lvl", "severity"].into_iter().any(has) => Says::Perhaps,
+            _ if has(&DETECTED) => Says::First,
+            _ if NAMES.iter().any(has) => Says::Perhaps,
             _ => Says::Nothing,
         }
     }

@@ -562,6 +562,12 @@ impl Storage {
         all
     }
 
+    /// Has merging give way for a moment: senders are told to come back.
+    pub fn give_way(&self) {
+        let until_ns = self.shared.clock.monotonic_ns().saturating_add(GIVE_WAY_NS);
+        self.shared.give_way_until_ns.store(until_ns, std::sync::atomic::Ordering::Relaxed);
+    }
+
     /// Refreshes the gauges of the memory that series take, and of differences; called now and then.
     pub fn note_series(&self) {
         let mut n_bytes = self.shared.raw_keys.read().size_bytes();
@@ -573,6 +579,9 @@ impl Storage {
         self.shared.metrics.delta_series.set(i64::try_from(n_totals).unwrap_or(i64::MAX));
     }
 }
+
+/// For how long merging gives way after the last time that it was asked to.
+const GIVE_WAY_NS: u64 = 2_000_000_000;
 
 /// The most series of a commons that stand for others, one a metric.
 const OVERFLOW_SERIES_MAX: usize = 1_000;

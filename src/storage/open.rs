@@ -158,6 +158,7 @@ pub fn open_with_bucket(
         footers,
         flushed: Notify::new(),
         is_stopping: AtomicBool::new(false),
+        give_way_until_ns: AtomicU64::new(0),
         objects,
     });
     shared.note_files(&files);

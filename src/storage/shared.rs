@@ -1,7 +1,7 @@
 //! What the writer, the flusher and readers share, and the version they agree on.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
@@ -87,6 +87,8 @@ pub struct Shared {
     pub flushed: Notify,
     /// Set when nothing may be acknowledged any more.
     pub is_stopping: AtomicBool,
+    /// Until when merging gives way, ns of the monotonic clock.
+    pub give_way_until_ns: AtomicU64,
     /// Files in object storage; `None` where there never were any.
     pub objects: Option<Arc<Objects>>,
 }

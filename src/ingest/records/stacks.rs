@@ -11,8 +11,9 @@
 //! worker of the same container.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
-use memchr::memmem;
+use memchr::memmem::Finder;
 
 /// The most lines of one record.
 const LINES_MAX: usize = 1_000;
@@ -130,9 +131,11 @@ fn is_exception(line: &str) -> bool {
 
 /// Returns true for a line that names an exception, as Java's begin.
 fn is_java_header(line: &str) -> bool {
-    let has = |word: &str| memmem::find(line.as_bytes(), word.as_bytes()).is_some();
+    // Every line is asked: what the searches need is made once.
+    static WORDS: LazyLock<[Finder<'static>; 3]> =
+        LazyLock::new(|| ["Exception", "Error", "Throwable"].map(Finder::new));
     // A JSON record is whole as it is.
-    !line.starts_with('{') && (has("Exception") || has("Error") || has("Throwable"))
+    !line.starts_with('{') && WORDS.iter().any(|word| word.find(line.as_bytes()).is_some())
 }
 
 /// Returns true for `    at package.Class.method(File.java:12)` and `    ... 12 more`.

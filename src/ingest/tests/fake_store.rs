@@ -36,6 +36,7 @@ struct State {
     others: Vec<Part>,
     descriptions: BTreeMap<(String, String), Description>,
     n_appends: usize,
+    n_gave_way: usize,
 }
 
 impl FakeStore {
@@ -64,6 +65,11 @@ impl FakeStore {
     /// Returns how often a series was registered, known or not.
     pub(in crate::ingest) fn n_registered(&self) -> usize {
         self.state.lock().n_registered
+    }
+
+    /// Returns how often it was asked to give way.
+    pub(in crate::ingest) fn n_gave_way(&self) -> usize {
+        self.state.lock().n_gave_way
     }
 
     /// Returns how many appends were taken.
@@ -131,6 +137,10 @@ impl State {
 
 #[async_trait]
 impl Store for FakeStore {
+    fn give_way(&self) {
+        self.state.lock().n_gave_way += 1;
+    }
+
     fn lookup(&self, keys: &[u128], out: &mut Vec<Option<SeriesRef>>) -> Epoch {
         let state = self.state.lock();
         out.clear();

@@ -8,12 +8,12 @@
 //! names what it was made of, so the next start knows that nothing is lost with it.
 
 mod choose;
+mod pace;
 mod rows;
 mod series;
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use arrow::datatypes::SchemaRef;
 use tracing::{info, warn};
@@ -173,18 +173,15 @@ fn write(
 ) -> Result<FileEntry, MergeError> {
     let (disk, first) = (&*shared.disk, &inputs[0]);
     let row_group_rows = shared.config.row_group_rows;
-    let go_on = || match shared.is_stopping.load(Ordering::SeqCst) {
-        true => Err(MergeError::Stopping),
-        false => Ok(()),
-    };
+    let pace = pace::Pace::new(shared);
     let writer = if first.signal == Signal::Metrics && !first.has_exp {
         let merge = series::Merge::open(disk, inputs)?;
         let mut writer = FileWriter::create(disk, target, &merge.schema(), row_group_rows)?;
-        merge.write(&mut writer, go_on)?;
+        merge.write(&mut writer, || pace.go_on())?;
         writer
     } else {
         let mut writer = FileWriter::create(disk, target, schema, row_group_rows)?;
-        rows::merge(disk, inputs, schema, &mut writer, go_on)?;
+        rows::merge(disk, inputs, schema, &mut writer, || pace.go_on())?;
         writer
     };
     Ok(writer.finish(disk)?)
