@@ -39,7 +39,11 @@ const FULL_NOW_AND_THEN: &str = "write.wal.before@7=error:full; write.wal.before
      write.wal.before@18=error:full; write.wal.before@25=error:full; write.wal.before@33=error:full; \
      write.wal.before@42=error:full";
 /// How long the load lasts when no point ends it; generous, because a loaded machine is not a defect.
-const LOAD_MAX: Duration = Duration::from_secs(120);
+const LOAD_MAX: Duration = Duration::from_secs(300);
+/// What senders wait between two batches; and while the keeper is asked things, which it does between
+/// two merges: with more to merge than a loaded machine can, it never comes to the point.
+const PACE: Duration = Duration::from_millis(3);
+const PACE_WHILE_ASKED: Duration = Duration::from_millis(40);
 /// How many points are tried between two looks at everything that is stored, in the short form.
 const CHECK_EVERY: usize = 6;
 
@@ -110,7 +114,7 @@ fn the_process_may_end_at_any_point() {
 /// Ends the process at each of the points, all over one data directory.
 fn one_round(points: &[String], round: u64, random: &mut StdRng, is_long: bool) {
     let setup = Setup::new("crash-points").config(CONFIG);
-    let run = Run::new(10).paced(Duration::from_millis(3));
+    let run = Run::new(10).paced(PACE);
     let server = setup.start();
     run.send_one_of_each(&server.caller());
     server.kill_9();
@@ -169,6 +173,7 @@ fn end_at(setup: &Setup, run: &Run, point: &str, meeting: u64, when: &str) {
             let caller = server.caller();
             let limit = if meeting == 1 { LOAD_MAX } else { LOAD_MAX / 10 };
             let is_administered = point.contains(".deletion.") || point.contains(".snapshot.");
+            run.set_pace(if is_administered { PACE_WHILE_ASKED } else { PACE });
             let is_over = AtomicBool::new(false);
             std::thread::scope(|scope| {
                 let goes_on = || !is_over.load(Ordering::SeqCst) && administer(&caller, point);

@@ -37,8 +37,8 @@ pub(crate) const SIGNALS: [Signal; 3] = [Signal::Samples, Signal::Logs, Signal::
 #[derive(Debug)]
 pub(crate) struct Run {
     items: Items,
-    /// What a sender waits between two batches.
-    pace: Duration,
+    /// What a sender waits between two batches, ms.
+    pace_ms: AtomicU64,
     next_batch: AtomicU64,
     told: Mutex<Told>,
 }
@@ -48,16 +48,22 @@ impl Run {
     pub(crate) fn new(batch_items: u64) -> Self {
         Self {
             items: Items { start_ms: now_ms() - 3_600_000, batch_items },
-            pace: Duration::ZERO,
+            pace_ms: AtomicU64::new(0),
             next_batch: AtomicU64::new(0),
             told: Mutex::default(),
         }
     }
 
     /// Lets every sender wait between two batches, where the number of batches is not the point.
-    pub(crate) fn paced(mut self, pace: Duration) -> Self {
-        self.pace = pace;
+    pub(crate) fn paced(self, pace: Duration) -> Self {
+        self.set_pace(pace);
         self
+    }
+
+    /// Lets every sender wait from now on.
+    pub(crate) fn set_pace(&self, pace: Duration) {
+        let pace_ms = u64::try_from(pace.as_millis()).expect("a pause is short");
+        self.pace_ms.store(pace_ms, Ordering::Relaxed);
     }
 
     /// Sends one batch of each signal; all must be acknowledged.
@@ -147,8 +153,9 @@ impl Run {
                 Ok(answer) => panic!("batch {batch} of {signal:?}: {answer:?}"),
             }
             drop(told);
-            if !self.pace.is_zero() {
-                pause(self.pace);
+            let pace_ms = self.pace_ms.load(Ordering::Relaxed);
+            if pace_ms > 0 {
+                pause(Duration::from_millis(pace_ms));
             }
         }
     }
