@@ -55,7 +55,7 @@ pub(super) struct HistoryArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {
-    /// Matchers, or the fingerprint that history shows
+    /// Its name, matchers, or the fingerprint that history shows
     #[arg(required_unless_present = "rule")]
     alert: Vec<String>,
     /// Explain this rule instead: why is it silent?
@@ -96,8 +96,17 @@ fn get(
     block_on(client.send("GET", &target, &[], String::new()))?.into_body()
 }
 
+/// Returns the parameters of matchers; a bare word is the name of an alert, as `amtool` has it.
 fn filters(filter: &[String]) -> Vec<(&'static str, String)> {
-    filter.iter().map(|text| ("filter", text.clone())).collect()
+    let is_name = |text: &str| {
+        let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.: ".contains(&byte);
+        !text.is_empty() && text.bytes().all(is_letter)
+    };
+    let matcher = |text: &String| match is_name(text) {
+        true => format!("alertname=\"{text}\""),
+        false => text.clone(),
+    };
+    filter.iter().map(|text| ("filter", matcher(text))).collect()
 }
 
 fn given(parameters: &mut Vec<(&'static str, String)>, name: &'static str, value: &Option<String>) {
@@ -314,6 +323,16 @@ mod tests {
     #[track_caller]
     fn check(record: Value, want: &str) {
         assert_eq!(detail(&record), want);
+    }
+
+    #[test]
+    fn a_bare_word_is_the_name_of_an_alert() {
+        let given = ["HighLatency", "commons=heart.example", "service=~\"f.*\"", "a name"];
+        let filters = filters(&given.map(str::to_owned));
+
+        let want = ["alertname=\"HighLatency\"", given[1], given[2], "alertname=\"a name\""]
+            .map(str::to_owned);
+        assert_eq!(filters.into_iter().map(|(_, text)| text).collect::<Vec<_>>(), want);
     }
 
     #[test]
