@@ -20,6 +20,8 @@ pub struct Config {
     pub flush_age: HumanDuration,
     /// A log segment is closed at this size.
     pub segment_size: HumanSize,
+    /// The most room that is reserved ahead of the frames of a segment at a time; `0` reserves none.
+    pub segment_ahead: HumanSize,
     /// Past this much memory in the head, the open generation is sealed.
     pub head_soft: HumanSize,
     /// Past this, writers wait until a flush has freed memory.
@@ -86,6 +88,7 @@ impl Default for Config {
             keep: Vec::new(),
             flush_age: HumanDuration::from_secs(3600),
             segment_size: HumanSize::from_mib(128),
+            segment_ahead: HumanSize::from_mib(16),
             head_soft: HumanSize::from_mib(384),
             head_firm: HumanSize::from_mib(768),
             head_hard: HumanSize::from_mib(1024),

@@ -112,8 +112,7 @@ impl Engine {
     fn make_segment(&mut self) -> Result<(), WalError> {
         if self.segment.is_yet_to_come() {
             let generation = self.shared.version.read().open.number;
-            let number = self.segment.number();
-            self.segment = Segment::create(&*self.shared.disk, number, generation)?;
+            self.segment = self.segment_of(self.segment.number(), generation)?;
         }
         Ok(())
     }
@@ -129,7 +128,12 @@ impl Engine {
     }
 
     fn next_segment(&self, generation: u64) -> Result<Segment, WalError> {
-        Segment::create(&*self.shared.disk, self.segment.number() + 1, generation)
+        self.segment_of(self.segment.number() + 1, generation)
+    }
+
+    fn segment_of(&self, number: u64, generation: u64) -> Result<Segment, WalError> {
+        let ahead_bytes = self.shared.config.segment_ahead.0;
+        Segment::create(&*self.shared.disk, number, generation, ahead_bytes)
     }
 
     fn frame(&mut self, generation: &Generation, part: Part) -> Framed {

@@ -186,7 +186,7 @@ pub fn open_with_bucket(
 /// Makes the segment that is written to, or leaves that for later when the disk is full: questions
 /// are answered meanwhile, and writes refused until there is space.
 fn first_segment(shared: &Shared, number: u64, generation: u64) -> Result<Segment, OpenError> {
-    match Segment::create(&*shared.disk, number, generation) {
+    match Segment::create(&*shared.disk, number, generation, shared.config.segment_ahead.0) {
         Err(WalError::Full) => {
             error!("the disk is full: writes are refused until space is freed, queries go on");
             shared.metrics.disk_full.set(1);

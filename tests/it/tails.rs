@@ -1,11 +1,13 @@
-//! What stands behind the last acknowledged frame after a crash: half a write, zeros, anything. Just
-//! that is dropped, the log says how much, and nothing acknowledged goes with it.
+//! What stands behind the last acknowledged frame after a crash: half a write, zeros, anything, in the
+//! room that was reserved for frames or where there is none. Just that is dropped, the log says how
+//! much, and nothing acknowledged goes with it. Zeros up to the end are room, and not worth a word.
 
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use commonwatch::storage::wal::{self, frame};
+use commonwatch::storage::wal;
+use commonwatch::storage::wal::frame::{self, Found, Frames};
 use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
 
@@ -48,15 +50,20 @@ fn what_stands_behind_the_last_frame_is_cut_off_and_nothing_else() {
         run.send_one_of_each(&server.caller());
         server.kill_9();
         let tail = TAILS[usize::try_from(case).unwrap() % TAILS.len()];
-        let (segment, n_bytes) = append(&setup, tail, &mut random);
-        let when = format!("seed {seed}, case {case}, {tail:?} of {n_bytes} bytes");
+        let is_reserved = random.random_bool(0.5);
+        let (segment, n_bytes) = put(&setup, tail, is_reserved, &mut random);
+        let when = format!("seed {seed}, case {case}, {tail:?}, {is_reserved}, {n_bytes} bytes");
 
         server = setup.start();
 
         let log = server.log();
         let said = format!("segment={segment} n_bytes={n_bytes}");
-        let dropped = log.lines().filter(|line| line.contains("was never acknowledged"));
-        assert!(dropped.into_iter().any(|line| line.ends_with(&said)), "{when}: {said}\n{log}");
+        let mut dropped = log.lines().filter(|line| line.contains("was never acknowledged"));
+        let is_said = match n_bytes {
+            0 => dropped.all(|line| !line.contains(&format!("segment={segment} "))),
+            _ => dropped.any(|line| line.ends_with(&said)),
+        };
+        assert!(is_said, "{when}: {said}\n{log}");
         assert!(server.caller().own_metric("commonwatch_wal_damage_total", &[]) == 0.0, "{when}");
         if (case + 1) % CHECK_EVERY == 0 {
             run.check(&server.caller(), &when);
@@ -66,12 +73,29 @@ fn what_stands_behind_the_last_frame_is_cut_off_and_nothing_else() {
     eprintln!("tails: {} tails cut off, nothing lost; seed {seed}", cases.told());
 }
 
-/// Puts a tail behind the newest segment; returns the segment's number and the tail's length.
-fn append(setup: &Setup, tail: Tail, random: &mut StdRng) -> (u64, usize) {
+/// Puts a tail behind the last frame of the newest segment, with the room that is reserved there or
+/// without it; returns the segment's number and how many bytes are no room.
+fn put(setup: &Setup, tail: Tail, is_reserved: bool, random: &mut StdRng) -> (u64, usize) {
     let (number, path) = newest_segment(setup);
-    let bytes = tail_of(tail, &fs::read(&path).unwrap(), random);
-    OpenOptions::new().append(true).open(&path).unwrap().write_all(&bytes).unwrap();
-    (number, bytes.len())
+    let segment = fs::read(&path).unwrap();
+    let written = &segment[..end_of_frames(&segment)];
+    assert!(segment.len() > written.len(), "no room is reserved");
+    let bytes = tail_of(tail, written, random);
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    if !is_reserved {
+        file.set_len(written.len() as u64).unwrap();
+    }
+    file.write_all_at(&bytes, written.len() as u64).unwrap();
+    (number, bytes.iter().rposition(|byte| *byte != 0).map_or(0, |idx| idx + 1))
+}
+
+/// Returns where the last frame of a segment ends.
+fn end_of_frames(segment: &[u8]) -> usize {
+    let lengths = Frames::new(segment).map_while(|found| match found {
+        Found::Frame { payload, .. } => Some(frame::FRAME_HEADER_BYTES + payload.len()),
+        Found::Garbage { .. } => None,
+    });
+    frame::SEGMENT_HEADER_BYTES + lengths.sum::<usize>()
 }
 
 fn newest_segment(setup: &Setup) -> (u64, PathBuf) {
@@ -94,6 +118,8 @@ fn tail_of(tail: Tail, segment: &[u8], random: &mut StdRng) -> Vec<u8> {
             bytes.chunks_exact_mut(64).for_each(|chunk| chunk[8..12].copy_from_slice(magic));
         }
         Tail::Torn => {
+            // No zeros: those that the room has in place of them would make it whole again.
+            bytes.fill_with(|| random.random_range(1..=u8::MAX));
             let mut whole = Vec::new();
             frame::push_frame(&mut whole, u64::from(u32::MAX), |out| out.extend(&bytes));
             whole.truncate(random.random_range(1..whole.len()));

@@ -147,7 +147,9 @@ fn series_first_seen_by_a_full_disk_are_defined_again_when_there_is_room() {
         let mut given = Given::new();
         given.store.engine.seal().unwrap(); // The log of a new generation defines nothing yet.
         let items = given.items(60);
-        given.disk.arm(0, fault);
+        // No room can be reserved; then, after what it may have got is given back, none for frames.
+        given.disk.arm(0, Fault::Full);
+        given.disk.arm(2, fault);
         assert!(!given.send(&items), "the disk is full");
 
         assert!(given.send(&items), "there is room, and the sender comes again");

@@ -67,6 +67,11 @@ pub trait DiskFile: io::Write + Send {
 
     /// Cuts the file to `len` bytes and goes on appending there.
     fn truncate(&mut self, len: u64) -> io::Result<()>;
+
+    /// Makes the file at least `len` bytes long where the file system can do so without writing;
+    /// what is appended afterwards goes where it would have gone. Until then readers find zeros
+    /// there. This only saves time: whoever asks must be content with less, and with an error.
+    fn reserve(&mut self, len: u64) -> io::Result<()>;
 }
 
 /// A file open for reading.

@@ -201,6 +201,10 @@ impl DiskFile for RealFile {
         self.0.set_len(len)?;
         io::Seek::seek(&mut self.0, io::SeekFrom::Start(len)).map(drop)
     }
+
+    fn reserve(&mut self, len: u64) -> io::Result<()> {
+        Ok(rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), 0, len)?)
+    }
 }
 
 #[derive(Debug)]
@@ -229,6 +233,24 @@ impl DiskRead for RealRead {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_appended_goes_to_the_start_of_reserved_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = RealDisk::open(dir.path()).unwrap();
+        let mut file = disk.create("a").unwrap();
+        file.write_all(b"ab").unwrap();
+
+        file.reserve(6).unwrap();
+        file.write_all(b"cd").unwrap();
+        assert_eq!(disk.read("a").unwrap(), &b"abcd\0\0"[..]);
+        file.reserve(3).unwrap();
+        assert_eq!(disk.read("a").unwrap().len(), 6, "never shorter");
+
+        file.truncate(3).unwrap();
+        file.write_all(b"e").unwrap();
+        assert_eq!(disk.read("a").unwrap(), &b"abce"[..]);
+    }
 
     #[test]
     fn a_read_past_the_end_takes_no_memory() {

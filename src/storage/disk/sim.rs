@@ -2,8 +2,9 @@
 //!
 //! Per file it knows the synced bytes and the writes since; per name, the synced name table and the
 //! changes since. [`SimDisk::crash`] makes one legal state after a power cut: each unsynced write is
-//! kept, lost, cut at a 512-byte edge or full of holes, each unsynced name change happened or did
-//! not (in any subset), and a folder whose own name was not synced takes along all that is in it.
+//! kept, lost, cut at a 512-byte edge or full of holes, a reservation may be forgotten, each unsynced
+//! name change happened or did not (in any subset), and a folder whose own name was not synced takes
+//! along all that is in it.
 //! [`SimDisk::kill`] is what the end of the process alone leaves: everything, synced or not. Faults
 //! are armed by operation count. One seed, one run.
 
@@ -20,6 +21,9 @@ use super::{Disk, DiskFile, DiskRead, parent};
 
 /// The smallest piece of a write that a power cut keeps or loses whole.
 const SECTOR_BYTES: usize = 512;
+/// How far past the last write room is reserved at most. So little that writes go to both sides of
+/// its end, as they do on a file system that had less to give than was asked for.
+const RESERVED_BYTES_MAX: usize = 2048;
 
 /// What goes wrong at an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,9 +54,14 @@ impl Inode {
         Self { synced: content.clone(), content, pending: Vec::new() }
     }
 
-    fn append(&mut self, bytes: &[u8]) {
-        self.content.extend_from_slice(bytes);
-        self.pending.push(Pending::Append(bytes.to_vec()));
+    fn write(&mut self, at: usize, bytes: &[u8]) {
+        put(&mut self.content, at, bytes);
+        self.pending.push(Pending::Write { at, bytes: bytes.to_vec() });
+    }
+
+    fn reserve(&mut self, len: usize) {
+        lengthen(&mut self.content, len);
+        self.pending.push(Pending::Reserve(len));
     }
 
     fn truncate(&mut self, len: usize) {
@@ -63,7 +72,8 @@ impl Inode {
     fn sync(&mut self) {
         for pending in self.pending.drain(..) {
             match pending {
-                Pending::Append(bytes) => self.synced.extend(bytes),
+                Pending::Write { at, bytes } => put(&mut self.synced, at, &bytes),
+                Pending::Reserve(len) => lengthen(&mut self.synced, len),
                 Pending::Truncate(len) => self.synced.truncate(len),
                 Pending::Again(bytes) => self.synced = bytes,
             }
@@ -73,7 +83,7 @@ impl Inode {
     fn fail_sync(&mut self) {
         self.pending.retain(|pending| !matches!(pending, Pending::Again(_)));
         for pending in &mut self.pending {
-            if let Pending::Append(bytes) = pending {
+            if let Pending::Write { bytes, .. } = pending {
                 bytes.fill(0);
             }
         }
@@ -82,7 +92,11 @@ impl Inode {
 
 #[derive(Debug, Clone)]
 enum Pending {
-    Append(Vec<u8>),
+    Write {
+        at: usize,
+        bytes: Vec<u8>,
+    },
+    Reserve(usize),
     Truncate(usize),
     /// The whole content, over itself.
     Again(Vec<u8>),
@@ -215,30 +229,57 @@ fn crashed_inode(inode: &Inode, rng: &mut SmallRng) -> Inode {
                     }
                 }
             }
-            Pending::Append(more) => match rng.random_range(0..5) {
-                0 => break, // This and all later writes are lost.
-                1 => {
-                    let n_kept = (more.len() / SECTOR_BYTES) * SECTOR_BYTES;
-                    let n_kept = if n_kept == 0 {
-                        0
-                    } else {
-                        rng.random_range(0..=n_kept / SECTOR_BYTES) * SECTOR_BYTES
-                    };
-                    bytes.extend_from_slice(&more[..n_kept]);
+            Pending::Reserve(len) if rng.random_bool(0.5) => lengthen(&mut bytes, *len),
+            Pending::Reserve(_) => {}
+            Pending::Write { at, bytes: more } => {
+                // Only a file that did not grow with a lost write can have kept a later one.
+                if !crashed_write(&mut bytes, *at, more, rng) && bytes.len() < at + more.len() {
                     break;
                 }
-                // The size reached the disk, the bytes did not: a run of zeros.
-                2 => bytes.extend(std::iter::repeat_n(0, more.len())),
-                // Sectors are written in any order: some got there, some did not.
-                3 => more.chunks(SECTOR_BYTES).for_each(|sector| {
-                    let is_kept = rng.random_bool(0.5);
-                    bytes.extend(sector.iter().map(|byte| if is_kept { *byte } else { 0 }));
-                }),
-                _ => bytes.extend_from_slice(more),
-            },
+            }
         }
     }
     Inode::of(bytes)
+}
+
+/// Does to a file what is left of an unsynced write; returns false when the end of it is lost.
+fn crashed_write(file: &mut Vec<u8>, at: usize, bytes: &[u8], rng: &mut SmallRng) -> bool {
+    let end = at + bytes.len();
+    match rng.random_range(0..5) {
+        0 => return false,
+        1 => {
+            let n_sectors = bytes.len() / SECTOR_BYTES;
+            let n_kept = rng.random_range(0..=n_sectors) * SECTOR_BYTES;
+            if n_kept > 0 {
+                put(file, at, &bytes[..n_kept]);
+            }
+            return false;
+        }
+        // The size reached the disk, the bytes did not: a run of zeros, or what stood there.
+        2 => lengthen(file, end),
+        // Sectors are written in any order: some got there, some did not.
+        3 => {
+            lengthen(file, end);
+            for (idx, sector) in bytes.chunks(SECTOR_BYTES).enumerate() {
+                if rng.random_bool(0.5) {
+                    put(file, at + idx * SECTOR_BYTES, sector);
+                }
+            }
+        }
+        _ => put(file, at, bytes),
+    }
+    true
+}
+
+/// Writes bytes into a file, with zeros between its end and them.
+fn put(file: &mut Vec<u8>, at: usize, bytes: &[u8]) {
+    lengthen(file, at + bytes.len());
+    file[at..at + bytes.len()].copy_from_slice(bytes);
+}
+
+/// Makes a file at least that long.
+fn lengthen(file: &mut Vec<u8>, len: usize) {
+    file.resize(file.len().max(len), 0);
 }
 
 fn apply(names: &mut BTreeMap<String, usize>, change: &NameChange) {
@@ -296,7 +337,7 @@ impl Disk for SimDisk {
         let inode = state.inodes.len();
         state.inodes.push(Inode::default());
         state.change_names(vec![NameChange::Link { path: path.to_owned(), inode }]);
-        Ok(Box::new(SimFile { state: Arc::clone(&self.state), inode }))
+        Ok(Box::new(SimFile { state: Arc::clone(&self.state), inode, position: 0 }))
     }
 
     fn open(&self, path: &str) -> io::Result<Arc<dyn DiskRead>> {
@@ -388,6 +429,8 @@ fn sync(state: &mut State, inode: usize) -> io::Result<()> {
 struct SimFile {
     state: Arc<Mutex<State>>,
     inode: usize,
+    /// Where the next bytes go.
+    position: usize,
 }
 
 impl Write for SimFile {
@@ -403,7 +446,8 @@ impl Write for SimFile {
             let next = state.n_ops;
             state.faults.insert(next, Fault::Full);
         }
-        state.inodes[self.inode].append(&bytes[..n_kept]);
+        state.inodes[self.inode].write(self.position, &bytes[..n_kept]);
+        self.position += n_kept;
         Ok(n_kept)
     }
 
@@ -422,6 +466,18 @@ impl DiskFile for SimFile {
         state.step()?;
         let len = usize::try_from(len).map_err(io::Error::other)?;
         state.inodes[self.inode].truncate(len);
+        self.position = len;
+        Ok(())
+    }
+
+    fn reserve(&mut self, len: u64) -> io::Result<()> {
+        let mut state = self.state.lock();
+        if state.step()? == Some(Fault::Full) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let len = usize::try_from(len).map_err(io::Error::other)?;
+        let len = len.min(self.position + RESERVED_BYTES_MAX);
+        state.inodes[self.inode].reserve(len);
         Ok(())
     }
 }
@@ -539,6 +595,27 @@ mod tests {
         assert!((0..50).any(|seed| disk.crash(seed).read("a").unwrap() == [0; 5][..]));
         file.sync().unwrap();
         assert!((0..50).all(|seed| disk.crash(seed).read("a").unwrap() == b"bytes"[..]));
+    }
+
+    #[test]
+    fn reserved_room_reads_as_zeros_and_may_be_forgotten_in_a_power_cut() {
+        let disk = SimDisk::new();
+        let mut file = disk.create("a").unwrap();
+        file.write_all(b"ab").unwrap();
+        file.sync().unwrap();
+        disk.sync_dir("").unwrap();
+        file.reserve(6).unwrap();
+        assert_eq!(disk.read("a").unwrap(), &b"ab\0\0\0\0"[..]);
+        file.write_all(b"cd").unwrap();
+        assert_eq!(disk.read("a").unwrap(), &b"abcd\0\0"[..]);
+
+        let outcomes: BTreeSet<Vec<u8>> =
+            (0..200).map(|seed| disk.crash(seed).read("a").unwrap().to_vec()).collect();
+        let wanted: [&[u8]; 5] = [b"ab", b"ab\0\0", b"abcd", b"ab\0\0\0\0", b"abcd\0\0"];
+        assert_eq!(outcomes, wanted.iter().map(|bytes| bytes.to_vec()).collect());
+
+        file.sync().unwrap();
+        assert!((0..50).all(|seed| disk.crash(seed).read("a").unwrap() == b"abcd\0\0"[..]));
     }
 
     #[test]

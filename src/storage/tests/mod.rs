@@ -308,7 +308,8 @@ fn a_failed_sync_is_fatal() {
     let disk = SimDisk::new();
     let mut store = open(&disk);
     let part = store.samples("heart", &[("a", NOW_MS, 1.0)]);
-    disk.arm(1, Fault::SyncFails);
+    let (reservation, write) = (1, 1);
+    disk.arm(reservation + write, Fault::SyncFails);
 
     let result = store.engine.commit(vec![part]);
 

@@ -96,8 +96,19 @@ pub fn read_segment(
             }
         }
     }
+    leave_out_reserved(&mut garbage, &bytes);
     judge(garbage, number, &mut report);
     Ok(report)
+}
+
+/// Takes zeros at the end for what they are: room in which no frame was written.
+fn leave_out_reserved(garbage: &mut Vec<Garbage>, segment: &[u8]) {
+    let Some(last) = garbage.last_mut() else { return };
+    let bytes = &segment[last.offset..];
+    if last.n_bytes == bytes.len() {
+        last.n_bytes = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |idx| idx + 1);
+    }
+    garbage.retain(|one| one.n_bytes > 0);
 }
 
 /// Bad bytes between frames, and the latest group that they can have been part of.
@@ -142,6 +153,8 @@ fn note_bad_header(report: &mut SegmentReport, number: u64, bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
     use crate::storage::disk::sim::SimDisk;
     use crate::storage::wal::frame::push_frame;
@@ -159,7 +172,7 @@ mod tests {
 
     fn disk_with_groups() -> (SimDisk, usize) {
         let disk = SimDisk::new();
-        let mut segment = Segment::create(&disk, 1, 1).unwrap();
+        let mut segment = Segment::create(&disk, 1, 1, 1 << 20).unwrap();
         segment.append(&group(1, &[10, 11])).unwrap();
         segment.append(&group(2, &[20, 21])).unwrap();
         (disk, usize::try_from(segment.len_bytes()).unwrap())
@@ -183,6 +196,25 @@ mod tests {
 
         assert_eq!(slots, [10, 11, 20, 21]);
         assert_eq!((report.last_group, report.damage.len()), (2, 0));
+    }
+
+    #[test]
+    fn room_that_was_reserved_is_no_torn_write() {
+        let (disk, len) = disk_with_groups();
+        assert!(disk.read(&path(1)).unwrap().len() > len, "nothing was reserved");
+
+        assert_eq!(replay(&disk).1.n_torn_bytes, 0);
+
+        disk.flip_byte(&path(1), len + 99, 1);
+        assert_eq!(replay(&disk).1.n_torn_bytes, 100);
+    }
+
+    #[test]
+    fn a_segment_of_zeros_is_damage_for_room_is_reserved_behind_a_synced_header() {
+        let (disk, len) = disk_with_groups();
+        disk.create(&path(1)).unwrap().write_all(&vec![0; len]).unwrap();
+
+        assert_eq!(replay(&disk).1.damage.len(), 1);
     }
 
     #[test]
@@ -212,7 +244,7 @@ mod tests {
     fn a_segment_under_another_ones_name_is_left_alone() {
         let (disk, _) = disk_with_groups();
         let copy = disk.read(&path(1)).unwrap();
-        std::io::Write::write_all(&mut disk.create(&path(2)).unwrap(), &copy).unwrap();
+        disk.create(&path(2)).unwrap().write_all(&copy).unwrap();
 
         let mut n_payloads = 0;
         let report = read_segment(&disk, 2, |_, _, _| n_payloads += 1).unwrap();

@@ -117,6 +117,10 @@ impl DiskFile for SlowFile {
     fn truncate(&mut self, len: u64) -> io::Result<()> {
         self.file.truncate(len)
     }
+
+    fn reserve(&mut self, len: u64) -> io::Result<()> {
+        self.file.reserve(len)
+    }
 }
 
 /// The room over a real store on a slow disk.

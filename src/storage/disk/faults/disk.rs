@@ -110,6 +110,11 @@ impl DiskFile for FaultFile {
         let inner = &mut self.inner;
         self.plan.around("truncate", self.class, || inner.truncate(len))
     }
+
+    fn reserve(&mut self, len: u64) -> io::Result<()> {
+        let inner = &mut self.inner;
+        self.plan.around("reserve", self.class, || inner.reserve(len))
+    }
 }
 
 #[derive(Debug)]

@@ -77,6 +77,7 @@ pub const PLACES: &[(&str, &[&str])] = &[
     ("write", WRITTEN),
     ("sync", WRITTEN),
     ("truncate", &["wal", "state"]),
+    ("reserve", &["wal"]),
     (
         "rename",
         &[
