@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -75,4 +76,43 @@ pub fn spawn_joined<T: Send + 'static>(
 pub fn spawn_detached(task: impl Future<Output = ()> + Send + 'static) {
     #[expect(clippy::disallowed_methods, reason = "short-lived work, bounded by its connection")]
     drop(tokio::spawn(task));
+}
+/// Does work that may take milliseconds on the thread of a task. Meanwhile another thread does what
+/// this one would: a thread of the runtime that works through a task reads no socket, and whoever
+/// writes to one waits for it, even when other threads have nothing to do. It costs some microseconds.
+pub fn work_apart<T>(work: impl FnOnce() -> T) -> T {
+    let is_of_many = Handle::try_current()
+        .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
+    if is_of_many { tokio::task::block_in_place(work) } else { work() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A_MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn while_work_is_done_apart_the_one_thread_of_the_runtime_serves_others() {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let (say, heard) = std::sync::mpsc::channel();
+        let first =
+            runtime.spawn(async move { work_apart(|| heard.recv_timeout(A_MINUTE).is_ok()) });
+        let second = runtime.spawn(async move { say.send(()).is_ok() });
+
+        let both = runtime.block_on(async { (first.await.unwrap(), second.await.unwrap()) });
+
+        assert_eq!(both, (true, true));
+    }
+
+    #[tokio::test]
+    async fn a_runtime_of_one_thread_does_it_itself() {
+        assert_eq!(work_apart(|| 7), 7);
+    }
+
+    #[test]
+    fn so_does_a_thread_without_a_runtime() {
+        assert_eq!(work_apart(|| 7), 7);
+    }
 }

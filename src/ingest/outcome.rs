@@ -147,6 +147,15 @@ impl Refusal {
     pub fn new(reason: Reason, message: impl Into<Arc<str>>) -> Self {
         Self { reason, message: message.into(), overflow: None }
     }
+
+    /// Returns about how much memory it takes.
+    pub fn n_bytes(&self) -> usize {
+        let of_overflow = self
+            .overflow
+            .as_ref()
+            .map_or(0, |overflow| size_of::<Overflow>() + overflow.labels.packed().len());
+        size_of::<Self>() + self.message.len() + of_overflow
+    }
 }
 
 /// The items of one request that were not stored: counts by reason, and the first one's words.

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::outcome::Refusal;
 use super::resolve::NotStored;
@@ -86,8 +87,8 @@ pub struct Remembered {
 struct Memories {
     verdicts: Halves<Verdict>,
     refused: Halves<Refused>,
-    /// The words of refusals lately; there are few, and many series share each.
-    words: Vec<Arc<Refusal>>,
+    /// The words of refusals lately, by their hash; there are few, and many series share each.
+    words: HashMap<u64, Arc<Refusal>>,
 }
 
 /// A series that found no room.
@@ -105,32 +106,40 @@ struct Halves<V> {
     old: ByKey<V>,
     young_bytes: usize,
     half_max: usize,
+    half_bytes_max: usize,
 }
 
 type ByKey<V> = HashMap<u128, V, BuildHasherDefault<KeyHasher>>;
 
 /// Two halves hold a commons at its default limit of series; 48 bytes each, when it comes to that.
 const VERDICTS_HALF_MAX: usize = 256 << 10;
-/// At 32 bytes each, at most about 32 MiB.
+/// At 32 bytes each, and words that many share: about 8 MiB.
 const REFUSED_HALF_MAX: usize = 256 << 10;
 /// What is folded keeps its labels, and those may have a hundred KiB.
-const HALF_BYTES_MAX: usize = 64 << 20;
+const VERDICTS_HALF_BYTES_MAX: usize = 64 << 20;
 /// A metric's name is in the words, so a sender can make up many.
-const WORDS_MAX: usize = 32;
+const REFUSED_HALF_BYTES_MAX: usize = 16 << 20;
+/// More than a commons has metrics.
+const WORDS_MAX: usize = 8 << 10;
 
 impl<V> Halves<V> {
-    fn new(half_max: usize) -> Self {
-        Self { young: ByKey::default(), old: ByKey::default(), young_bytes: 0, half_max }
+    fn new(half_max: usize, half_bytes_max: usize) -> Self {
+        let (young, old) = (ByKey::default(), ByKey::default());
+        Self { young, old, young_bytes: 0, half_max, half_bytes_max }
     }
 
-    fn insert(&mut self, key: u128, value: V, n_bytes: usize) {
-        let is_full = self.young_bytes + n_bytes > HALF_BYTES_MAX;
+    /// Remembers a value; returns what was forgotten for it, to be dropped when nobody waits.
+    #[must_use]
+    fn insert(&mut self, key: u128, value: V, n_bytes: usize) -> ByKey<V> {
+        let mut forgotten = ByKey::default();
+        let is_full = self.young_bytes + n_bytes > self.half_bytes_max;
         if self.young.len() >= self.half_max || is_full {
-            self.old = std::mem::take(&mut self.young);
+            forgotten = std::mem::replace(&mut self.old, std::mem::take(&mut self.young));
             self.young_bytes = 0;
         }
         self.young_bytes += n_bytes;
         self.young.insert(key, value);
+        forgotten
     }
 
     fn get(&self, key: u128) -> Option<&V> {
@@ -141,9 +150,9 @@ impl<V> Halves<V> {
 impl Default for Memories {
     fn default() -> Self {
         Self {
-            verdicts: Halves::new(VERDICTS_HALF_MAX),
-            refused: Halves::new(REFUSED_HALF_MAX),
-            words: Vec::new(),
+            verdicts: Halves::new(VERDICTS_HALF_MAX, VERDICTS_HALF_BYTES_MAX),
+            refused: Halves::new(REFUSED_HALF_MAX, REFUSED_HALF_BYTES_MAX),
+            words: HashMap::new(),
         }
     }
 }
@@ -168,33 +177,49 @@ impl Memories {
         }
     }
 
-    /// Returns a refusal that shares its words with those of other series.
-    fn shared(&mut self, refusal: Refusal) -> Arc<Refusal> {
-        if let Some(known) = self.words.iter().find(|known| ***known == refusal) {
-            return Arc::clone(known);
+    /// Returns a refusal that shares its words with those of other series, and the memory that it
+    /// takes beside them.
+    fn shared(&mut self, refusal: Refusal) -> (Arc<Refusal>, usize) {
+        let hash = hash_of(&refusal);
+        if let Some(known) = self.words.get(&hash).filter(|known| ***known == refusal) {
+            return (Arc::clone(known), 0);
         }
         if self.words.len() >= WORDS_MAX {
             self.words.clear();
         }
+        let n_bytes = refusal.n_bytes();
         let refusal = Arc::new(refusal);
-        self.words.push(Arc::clone(&refusal));
-        refusal
+        self.words.insert(hash, Arc::clone(&refusal));
+        (refusal, n_bytes)
     }
+}
+
+fn hash_of(refusal: &Refusal) -> u64 {
+    let of_series = refusal.overflow.as_ref().map_or(0, |overflow| overflow.labels.series_id());
+    xxh3_64_with_seed(refusal.message.as_bytes(), of_series)
 }
 
 impl Remembered {
     /// Remembers a verdict.
     pub fn insert(&self, key: u128, verdict: Verdict) {
         let n_bytes = verdict.n_bytes();
-        self.memories.lock().verdicts.insert(key, verdict, n_bytes);
+        let forgotten = self.memories.lock().verdicts.insert(key, verdict, n_bytes);
+        drop(forgotten);
     }
 
     /// Remembers that a series found no room at this epoch, or an earlier one; returns the refusal.
     pub fn insert_refused(&self, key: u128, refusal: Refusal, epoch: Epoch) -> Refusal {
         let mut memories = self.memories.lock();
-        let refusal = memories.shared(refusal);
+        let (refusal, n_bytes) = memories.shared(refusal);
         let refused = Refused { refusal: Arc::clone(&refusal), epoch };
-        memories.refused.insert(key, refused, size_of::<(u128, Refused)>());
+        let n_bytes = size_of::<(u128, Refused)>() + n_bytes;
+        let forgotten = memories.refused.insert(key, refused, n_bytes);
+        if memories.refused.young.len() == 1 {
+            // Those of the half before are its own from now on, and go with it.
+            memories.words.clear();
+        }
+        drop(memories);
+        drop(forgotten);
         Refusal::clone(&refusal)
     }
 
@@ -274,13 +299,16 @@ impl Hasher for KeyHasher {
 mod tests {
     use super::*;
 
+    use crate::ingest::outcome::Overflow;
+    use crate::model::labels::OVERFLOW;
+
     const SERIES: SeriesRef = SeriesRef { commons_idx: 1, series_idx: 2 };
     const NOW: Epoch = Epoch::FIRST;
 
     #[test]
     fn a_memory_is_bounded_and_keeps_the_young() {
-        let mut halves = Halves::new(10);
-        (0..1_000).for_each(|key| halves.insert(key, (), 16));
+        let mut halves = Halves::new(10, usize::MAX);
+        (0..1_000).for_each(|key| drop(halves.insert(key, (), 16)));
 
         let known: Vec<u128> = (0..1_000).filter(|&key| halves.get(key).is_some()).collect();
 
@@ -290,11 +318,11 @@ mod tests {
 
     #[test]
     fn a_memory_is_bounded_in_bytes() {
-        let mut halves = Halves::new(usize::MAX);
-        (0..1_000).for_each(|key| halves.insert(key, (), 1 << 20));
+        let mut halves = Halves::new(usize::MAX, 64 << 20);
+        (0..1_000).for_each(|key| drop(halves.insert(key, (), 1 << 20)));
 
-        assert!(halves.young_bytes <= HALF_BYTES_MAX);
-        assert!(halves.young.len() + halves.old.len() <= 2 * (HALF_BYTES_MAX >> 20));
+        assert!(halves.young_bytes <= 64 << 20);
+        assert!(halves.young.len() + halves.old.len() <= 2 * 64);
         assert!(halves.get(999).is_some() && halves.get(0).is_none());
     }
 
@@ -348,5 +376,40 @@ mod tests {
                 .map(|(learned, now_ns)| asked.version(learned, now_ns));
 
         assert_eq!(versions, [0, 1, 1, 1, 9, 9]);
+    }
+
+    /// The refusal of a series of a metric, each with words of its own.
+    fn refusal_of(metric: &str) -> Refusal {
+        let labels = Labels::from_pairs([("__name__", metric), (OVERFLOW, "true")]);
+        let overflow = Overflow { commons: Commons::own(), labels, meta: SeriesMeta::default() };
+        let overflow = Some(Arc::new(overflow));
+        Refusal { overflow, ..Refusal::new(crate::ingest::Reason::SeriesLimit, "full") }
+    }
+
+    #[test]
+    fn the_series_of_many_metrics_share_the_words_of_each() {
+        let remembered = Remembered::default();
+        for key in 0..20_000 {
+            let _ = remembered.insert_refused(key, refusal_of(&format!("m{}", key % 500)), NOW);
+        }
+
+        let memories = remembered.memories.lock();
+        assert_eq!(memories.words.len(), 500);
+        let n_bytes = memories.refused.young_bytes;
+        assert!(n_bytes < 20_000 * 48, "some bytes a series, not a set of labels: {n_bytes}");
+    }
+
+    #[test]
+    fn who_makes_up_metrics_is_forgotten_when_the_words_are_too_many() {
+        let remembered = Remembered::default();
+        let long = "x".repeat(60_000);
+        for key in 0..1_000 {
+            let _ = remembered.insert_refused(key, refusal_of(&format!("{long}{key}")), NOW);
+        }
+
+        let memories = remembered.memories.lock();
+        assert!(memories.refused.young_bytes <= REFUSED_HALF_BYTES_MAX);
+        let n_kept = memories.refused.young.len() + memories.refused.old.len();
+        assert!((100..600).contains(&n_kept), "{n_kept}");
     }
 }

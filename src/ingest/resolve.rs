@@ -13,6 +13,7 @@ use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
 use super::Ingest;
 use super::outcome::{Overflow, Reason, Refusal};
 use super::remembered::{Folded, Recalled, Verdict};
+use crate::base::tasks::work_apart;
 use crate::derive::Folding;
 use crate::model::labels::{METRIC_NAME, OVERFLOW};
 use crate::model::{
@@ -66,6 +67,9 @@ pub struct NewSeries {
     pub tags: Option<Tags>,
 }
 
+/// So many unknown series of a request take a millisecond, some ten microseconds each.
+const MANY_UNKNOWN: usize = 100;
+
 impl Ingest {
     /// Finds the series of all keys, in order; `None` where there is none to store samples under,
     /// and then `not_stored(idx, why)` was called. `describe(idx)` is asked only for keys that are
@@ -83,22 +87,24 @@ impl Ingest {
             self.remembered.version(self.tagger.learned_version(), self.clock.monotonic_ns());
         let mut recalled = self.remembered.recall(keys, &series, version, epoch);
         self.find_unassigned(keys, &mut series, &mut recalled);
-        let mut n_new = 0;
-        for (idx, recalled) in recalled {
-            let found = match recalled {
+        let n_unknown = recalled.len();
+        let look = || {
+            let mut found = |idx: usize, recalled| match recalled {
                 Recalled::NotStored(why) => Err(why),
                 Recalled::Nothing | Recalled::Unassigned => describe(idx)
                     .map_err(NotStored::Refused)
                     .and_then(|new| self.register(sender, keys[idx], (version, epoch), new)),
             };
-            match found {
-                Ok(new) => {
-                    series[idx] = Some(new);
-                    n_new += 1;
+            let mut n_new = 0;
+            for (idx, recalled) in recalled {
+                match found(idx, recalled) {
+                    Ok(new) => (series[idx], n_new) = (Some(new), n_new + 1),
+                    Err(why) => not_stored(idx, why),
                 }
-                Err(why) => not_stored(idx, why),
             }
-        }
+            n_new
+        };
+        let n_new = if n_unknown < MANY_UNKNOWN { look() } else { work_apart(look) };
         if n_new > 0 {
             self.metrics.new_series(n_new);
         }

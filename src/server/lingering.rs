@@ -131,3 +131,65 @@ async fn throw_away<B: Body<Data = Bytes> + Unpin>(body: &mut B) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::super::activity::Activity;
+    use super::*;
+    use crate::base::ManualClock;
+
+    /// A body of as many pieces of 1 KiB, which come when they are asked for, and a count of those
+    /// that were.
+    struct Pieces {
+        n_left: usize,
+        n_read: Arc<AtomicUsize>,
+    }
+
+    impl Body for Pieces {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            let Some(n_left) = self.n_left.checked_sub(1) else { return Poll::Ready(None) };
+            self.n_left = n_left;
+            self.n_read.fetch_add(1, Ordering::SeqCst);
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[0; 1024])))))
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::with_exact(self.n_left as u64 * 1024)
+        }
+    }
+
+    /// Drops a body unread and lets its rest in; returns how many pieces were read before the answer
+    /// may go, and how many in the end.
+    async fn n_read(n_pieces: usize, is_coming: bool) -> (usize, usize) {
+        let n_read = Arc::new(AtomicUsize::new(0));
+        let pieces = Pieces { n_left: n_pieces, n_read: Arc::clone(&n_read) };
+        let running = Arc::new(Activity::new(ManualClock::at_ms(0)).begin());
+        let (body, rest) = Lingering::new(pieces, Duration::from_secs(60), running);
+        drop(body);
+        rest.let_in(is_coming).await;
+        let at_once = n_read.load(Ordering::SeqCst);
+        while n_read.load(Ordering::SeqCst) < n_pieces {
+            tokio::task::yield_now().await;
+        }
+        (at_once, n_pieces)
+    }
+
+    #[tokio::test]
+    async fn what_is_short_and_coming_is_let_in_before_the_answer() {
+        assert_eq!(n_read(256, true).await, (256, 256));
+    }
+
+    #[tokio::test]
+    async fn what_is_long_or_waits_for_a_word_is_let_in_behind_the_answer() {
+        assert_eq!(n_read(257, true).await, (0, 257));
+        assert_eq!(n_read(1, false).await, (0, 1));
+    }
+}

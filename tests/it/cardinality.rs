@@ -105,15 +105,21 @@ fn calm_request() -> Request {
     write((0..CALM_SERIES).map(one).collect())
 }
 
+/// Returns requests of all made-up series. They are made before anything is measured: who floods is
+/// another machine, and must not take the processor from the server and from who is disturbed.
+fn all_requests(caller: &Caller, scale: &Scale) -> Vec<Request> {
+    let firsts = (0..scale.n_series).step_by(SERIES_PER_REQUEST);
+    firsts.map(|first| caller.sign(request_of(first))).collect()
+}
+
 /// Sends all made-up series once; returns how many samples were stored and how many refused.
-fn flood(caller: &Caller, scale: &Scale) -> (usize, usize) {
+fn flood(caller: &Caller, requests: &[Request]) -> (usize, usize) {
     let mut connection = Connection::open(&caller.http).expect("the server listens");
-    let mut n_refused = 0;
-    for first in (0..scale.n_series).step_by(SERIES_PER_REQUEST) {
-        let answer = connection.send(&caller.sign(request_of(first))).expect("an answer");
-        n_refused += check_flood(&answer);
-    }
-    (scale.n_series - n_refused, n_refused)
+    let n_refused = requests
+        .iter()
+        .map(|request| check_flood(&connection.send(request).expect("an answer")))
+        .sum();
+    (requests.len() * SERIES_PER_REQUEST - n_refused, n_refused)
 }
 
 /// Returns how many samples an answer says were refused.
@@ -171,6 +177,7 @@ fn a_flood_of_new_series_stops_at_the_cap_and_disturbs_nobody() {
     let scale = Scale::of_environment();
     let server = Setup::new("cardinality").config(&scale.config()).start();
     let (flooder, calm) = (server.caller_with(FLOOD_TOKEN), server.caller_with(CALM_TOKEN));
+    let requests = all_requests(&flooder, &scale);
     let idle_rss = server.rss_bytes();
     calmly_for(&calm, scale.calm_for / 4);
     let before = calmly_for(&calm, scale.calm_for);
@@ -180,7 +187,7 @@ fn a_flood_of_new_series_stops_at_the_cap_and_disturbs_nobody() {
     let started_ns = clock.monotonic_ns();
     let (counts, during) = std::thread::scope(|scope| {
         let calm_sender = scope.spawn(|| send_calmly(&calm, || is_over.load(Ordering::Relaxed)));
-        let counts = flood(&flooder, &scale);
+        let counts = flood(&flooder, &requests);
         is_over.store(true, Ordering::Relaxed);
         (counts, calm_sender.join().expect("the other commons is served"))
     });

@@ -115,6 +115,20 @@ fn a_connection_that_asks_for_nothing_is_closed_politely() {
     });
 }
 
+#[test]
+fn who_asks_before_it_sends_is_refused_without_being_told_to_send() {
+    let server = Setup::new("expect").config(SHORT).start();
+    let caller = server.caller();
+    let head = b"POST /nowhere HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\
+                 Content-Length: 1000\r\n\r\n";
+
+    let mut stream = opened(&caller.http, head);
+    let answer = read_response(&mut std::io::BufReader::new(&mut stream)).unwrap();
+
+    assert_eq!(answer.status, 404, "and no 100 before it: {}", answer.text());
+    assert_eq!(wait_for_end(stream), b"", "nor behind it");
+}
+
 /// Stores `n` lines of 240 KiB, which is more than the sockets between us and a client hold.
 fn store_lines(caller: &Caller, n: i64) {
     for n in 0..n {

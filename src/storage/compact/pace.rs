@@ -31,16 +31,24 @@ impl<'a> Pace<'a> {
 
     /// Rests if need be; an error when the process is stopping.
     pub(super) fn go_on(&self) -> Result<(), MergeError> {
-        let now_ns = self.shared.clock.monotonic_ns();
-        let worked = Duration::from_nanos(now_ns.saturating_sub(self.since_ns.get()));
-        if now_ns < self.shared.give_way_until_ns.load(Ordering::Relaxed) {
-            std::thread::park_timeout(rest(worked));
+        if let Some(rest) = self.due() {
+            std::thread::park_timeout(rest);
         }
         self.since_ns.set(self.shared.clock.monotonic_ns());
         match self.shared.is_stopping.load(Ordering::SeqCst) {
             true => Err(MergeError::Stopping),
             false => Ok(()),
         }
+    }
+}
+
+impl Pace<'_> {
+    /// Returns how long to rest now; `None` while nobody is told to come back.
+    pub(super) fn due(&self) -> Option<Duration> {
+        let now_ns = self.shared.clock.monotonic_ns();
+        let worked = Duration::from_nanos(now_ns.saturating_sub(self.since_ns.get()));
+        let gives_way = now_ns < self.shared.give_way_until_ns.load(Ordering::Relaxed);
+        gives_way.then(|| rest(worked))
     }
 }
 

@@ -21,6 +21,7 @@ struct Store {
     storage: Storage,
     shared: Arc<Shared>,
     merger: Merger,
+    clock: Arc<ManualClock>,
 }
 
 impl Store {
@@ -30,7 +31,7 @@ impl Store {
         let disk = disk.clone();
         let opened = open::open(
             Arc::new(disk.clone()),
-            clock,
+            Arc::clone(&clock) as _,
             Config::default(),
             metrics,
             &Progress::default(),
@@ -38,7 +39,7 @@ impl Store {
         let (engine, shared, _) = opened.unwrap();
         let (requests, keeper) = (tokio::sync::mpsc::channel(1).0, Asker::new().0);
         let storage = Storage { shared: Arc::clone(&shared), requests, keeper };
-        Self { disk, engine, storage, shared, merger: Merger::default() }
+        Self { disk, engine, storage, shared, merger: Merger::default(), clock }
     }
 
     fn flush(&mut self, parts: Vec<Part>) {
@@ -257,4 +258,22 @@ fn a_damaged_file_is_left_alone_and_the_others_are_merged() {
     assert!(store.disk.files().iter().any(|(path, _)| *path == bad.path), "and on disk");
     assert!(store.shared.damaged.read().contains_key(&bad.path), "and every answer says so");
     assert!(manifest.files.len() < 9, "the others were merged: {:?}", manifest.files);
+}
+
+#[test]
+fn a_merge_rests_while_senders_are_told_to_come_back_and_no_longer() {
+    let store = Store::open(&SimDisk::new());
+    let pace = pace::Pace::new(&store.shared);
+    let work = || store.clock.advance(std::time::Duration::from_millis(40));
+    work();
+    assert_eq!(pace.due(), None);
+
+    store.storage.give_way();
+
+    assert_eq!(pace.due(), Some(std::time::Duration::from_millis(120)));
+    pace.go_on().unwrap();
+    work();
+    assert_eq!(pace.due(), Some(std::time::Duration::from_millis(120)), "each stretch for itself");
+    store.clock.advance(std::time::Duration::from_secs(60));
+    assert_eq!(pace.due(), None);
 }
