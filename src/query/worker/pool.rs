@@ -27,6 +27,8 @@ use crate::storage::ReadError;
 
 /// How long a fresh worker may take to say that it is ready; starting takes milliseconds.
 const START_PATIENCE: Duration = Duration::from_secs(20);
+/// Whoever waits for the answer gives up at the deadline, and would not hear which limit was met.
+const TOLD_BEFORE: Duration = Duration::from_millis(20);
 /// The longest frame of a worker that has not been asked anything yet.
 const READY_BYTES_MAX: usize = 4096;
 /// How long the kernel may take to say how a worker ended.
@@ -186,11 +188,9 @@ impl Pool {
     ) -> Result<SqlAnswer, QueryError> {
         // One timer for the wait, the start and the talk: a question has its time once.
         let mut timer = std::pin::pin!(tokio::time::sleep(deadline));
-        let slot = tokio::select! {
-            slot = Arc::clone(&self.slots).acquire_owned() => slot.ok(),
-            () = &mut timer => None,
-        };
-        let slot = slot.ok_or(QueryError::Overloaded {
+        let turn = Arc::clone(&self.slots).acquire_owned();
+        let slot = tokio::time::timeout(deadline.saturating_sub(TOLD_BEFORE), turn).await;
+        let slot = slot.ok().and_then(Result::ok).ok_or(QueryError::Overloaded {
             whose: " in SQL",
             max: self.n_workers,
             key: "query.workers",
