@@ -333,7 +333,7 @@ impl Replay {
         // from now on, and series defined in them get samples in later segments.
         // Its last sync may even have failed, and the process died before it could cut them off.
         if is_newest {
-            write_again(shared, &wal::path(number))?;
+            write_again(shared, &wal::path(number), report.n_written_bytes)?;
         }
         shared.disk.sync_file(&wal::path(number)).map_err(io("sync the log"))?;
         if let Some(fault) = fault {
@@ -374,8 +374,8 @@ impl Replay {
 
 /// A file system that needs room to write what is there already may have none; then there is nothing
 /// to be done about a sync that failed.
-fn write_again(shared: &Shared, path: &str) -> Result<(), OpenError> {
-    match shared.disk.write_again(path) {
+fn write_again(shared: &Shared, path: &str, n_bytes: usize) -> Result<(), OpenError> {
+    match shared.disk.write_again(path, n_bytes as u64) {
         Err(error) if disk::is_full(&error) => {
             warn!(path, %error, "the disk is full: the end of the log is not written again");
             Ok(())

@@ -56,8 +56,8 @@ impl Disk for Below<'_> {
         self.disk.sync_file(&self.path(path))
     }
 
-    fn write_again(&self, path: &str) -> io::Result<()> {
-        self.disk.write_again(&self.path(path))
+    fn write_again(&self, path: &str, len: u64) -> io::Result<()> {
+        self.disk.write_again(&self.path(path), len)
     }
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {

@@ -85,8 +85,8 @@ impl Disk for CountingDisk {
         self.real.sync_file(path)
     }
 
-    fn write_again(&self, path: &str) -> io::Result<()> {
-        self.real.write_again(path)
+    fn write_again(&self, path: &str, len: u64) -> io::Result<()> {
+        self.real.write_again(path, len)
     }
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {

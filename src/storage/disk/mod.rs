@@ -45,9 +45,10 @@ pub trait Disk: Send + Sync + std::fmt::Debug {
     /// Makes a file's bytes survive a power cut, whoever wrote them.
     fn sync_file(&self, path: &str) -> io::Result<()>;
 
-    /// Writes a file's bytes over themselves, for a sync to bring to disk. What a failed sync left in
-    /// memory alone can be read like anything else, and later syncs say that all is well with it.
-    fn write_again(&self, path: &str) -> io::Result<()>;
+    /// Writes the first `len` bytes of a file over themselves, for a sync to bring to disk. What a
+    /// failed sync left in memory alone can be read like anything else, and later syncs say that all
+    /// is well with it.
+    fn write_again(&self, path: &str, len: u64) -> io::Result<()>;
 
     /// Makes the names in a folder survive a power cut.
     fn sync_dir(&self, dir: &str) -> io::Result<()>;

@@ -157,10 +157,11 @@ impl Disk for RealDisk {
         File::open(self.path(path)?)?.sync_data()
     }
 
-    fn write_again(&self, path: &str) -> io::Result<()> {
-        let place = self.path(path)?;
-        let bytes = fs::read(&place)?;
-        fs::OpenOptions::new().write(true).open(&place)?.write_all_at(&bytes, 0)
+    fn write_again(&self, path: &str, len: u64) -> io::Result<()> {
+        let file = fs::OpenOptions::new().read(true).write(true).open(self.path(path)?)?;
+        let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+        file.read_exact_at(&mut bytes, 0)?;
+        file.write_all_at(&bytes, 0)
     }
 
     // After a crash ext4 may keep a file's bytes but lose its name.

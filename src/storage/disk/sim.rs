@@ -75,7 +75,7 @@ impl Inode {
                 Pending::Write { at, bytes } => put(&mut self.synced, at, &bytes),
                 Pending::Reserve(len) => lengthen(&mut self.synced, len),
                 Pending::Truncate(len) => self.synced.truncate(len),
-                Pending::Again(bytes) => self.synced = bytes,
+                Pending::Again(bytes) => put(&mut self.synced, 0, &bytes),
             }
         }
     }
@@ -98,7 +98,7 @@ enum Pending {
     },
     Reserve(usize),
     Truncate(usize),
-    /// The whole content, over itself.
+    /// What the file began with, over itself.
     Again(Vec<u8>),
 }
 
@@ -224,8 +224,8 @@ fn crashed_inode(inode: &Inode, rng: &mut SmallRng) -> Inode {
             Pending::Truncate(_) => {}
             Pending::Again(all) => {
                 for (old, new) in bytes.chunks_mut(SECTOR_BYTES).zip(all.chunks(SECTOR_BYTES)) {
-                    if old.len() == new.len() && rng.random_bool(0.5) {
-                        old.copy_from_slice(new);
+                    if old.len() >= new.len() && rng.random_bool(0.5) {
+                        old[..new.len()].copy_from_slice(new);
                     }
                 }
             }
@@ -390,11 +390,12 @@ impl Disk for SimDisk {
     }
 
     // The room is there already, so no disk is too full for it.
-    fn write_again(&self, path: &str) -> io::Result<()> {
+    fn write_again(&self, path: &str, len: u64) -> io::Result<()> {
         let mut state = self.state.lock();
         state.step()?;
         let inode = state.inode_of(path)?;
-        let content = state.inodes[inode].content.clone();
+        let len = usize::try_from(len).map_err(io::Error::other)?;
+        let content = state.inodes[inode].content[..len].to_vec();
         state.inodes[inode].pending.push(Pending::Again(content));
         Ok(())
     }
@@ -591,7 +592,7 @@ mod tests {
         assert_eq!(disk.read("a").unwrap(), &b"bytes"[..]);
         assert!((0..50).all(|seed| disk.crash(seed).read("a").unwrap() == [0; 5][..]));
 
-        disk.write_again("a").unwrap();
+        disk.write_again("a", 5).unwrap();
         assert!((0..50).any(|seed| disk.crash(seed).read("a").unwrap() == [0; 5][..]));
         file.sync().unwrap();
         assert!((0..50).all(|seed| disk.crash(seed).read("a").unwrap() == b"bytes"[..]));

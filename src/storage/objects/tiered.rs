@@ -108,8 +108,8 @@ impl Disk for Tiered {
         self.local.sync_file(path)
     }
 
-    fn write_again(&self, path: &str) -> io::Result<()> {
-        self.local.write_again(path)
+    fn write_again(&self, path: &str, len: u64) -> io::Result<()> {
+        self.local.write_again(path, len)
     }
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {

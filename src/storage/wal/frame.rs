@@ -91,6 +91,11 @@ impl<'a> Frames<'a> {
         Self { bytes: segment, offset: SEGMENT_HEADER_BYTES.min(segment.len()), last: None }
     }
 
+    /// Returns where what comes next begins.
+    pub fn offset(&self) -> usize {
+        self.offset
+    }
+
     fn frame_at(&self, offset: usize) -> Option<(u64, u32, &'a [u8])> {
         let rest = &self.bytes[offset..];
         let header = rest.get(..FRAME_HEADER_BYTES)?;

@@ -42,6 +42,8 @@ pub struct SegmentReport {
     pub n_frames: usize,
     /// The segment's size.
     pub n_bytes: usize,
+    /// Where its last whole frame ends, 0 without one.
+    pub n_written_bytes: usize,
     /// The highest group.
     pub last_group: u64,
     /// Bytes at the end that were never acknowledged.
@@ -75,7 +77,8 @@ pub fn read_segment(
     let head = SegmentHead { number, generation };
     report.head = Some(head);
     let mut garbage = Vec::new();
-    for found in Frames::new(&bytes) {
+    let mut frames = Frames::new(&bytes);
+    while let Some(found) = frames.next() {
         match found {
             Found::Garbage { offset, n_bytes } => {
                 garbage.push(Garbage { offset, n_bytes, group: None });
@@ -83,6 +86,7 @@ pub fn read_segment(
             Found::Frame { group, offset_in_group, payload } => {
                 settle_group(&mut garbage, group, offset_in_group);
                 report.n_frames += 1;
+                report.n_written_bytes = frames.offset();
                 report.last_group = report.last_group.max(group);
                 match payload::decode(payload) {
                     Ok((commons, payload)) => visit(head, commons, payload),
@@ -203,7 +207,8 @@ mod tests {
         let (disk, len) = disk_with_groups();
         assert!(disk.read(&path(1)).unwrap().len() > len, "nothing was reserved");
 
-        assert_eq!(replay(&disk).1.n_torn_bytes, 0);
+        let report = replay(&disk).1;
+        assert_eq!((report.n_torn_bytes, report.n_written_bytes), (0, len));
 
         disk.flip_byte(&path(1), len + 99, 1);
         assert_eq!(replay(&disk).1.n_torn_bytes, 100);

@@ -89,8 +89,8 @@ impl Disk for SlowDisk {
         self.disk.sync_file(path)
     }
 
-    fn write_again(&self, path: &str) -> io::Result<()> {
-        self.disk.write_again(path)
+    fn write_again(&self, path: &str, len: u64) -> io::Result<()> {
+        self.disk.write_again(path, len)
     }
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {

@@ -65,8 +65,8 @@ impl Disk for FaultDisk {
         self.around("sync_file", path, || self.inner.sync_file(path))
     }
 
-    fn write_again(&self, path: &str) -> io::Result<()> {
-        self.around("write_again", path, || self.inner.write_again(path))
+    fn write_again(&self, path: &str, len: u64) -> io::Result<()> {
+        self.around("write_again", path, || self.inner.write_again(path, len))
     }
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
