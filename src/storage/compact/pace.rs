@@ -40,9 +40,7 @@ impl<'a> Pace<'a> {
             false => Ok(()),
         }
     }
-}
 
-impl Pace<'_> {
     /// Returns how long to rest now; `None` while nobody is told to come back.
     pub(super) fn due(&self) -> Option<Duration> {
         let now_ns = self.shared.clock.monotonic_ns();
