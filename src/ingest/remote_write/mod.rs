@@ -31,10 +31,16 @@ mod walk2;
 mod assemble;
 
 #[cfg(any(test, fuzzing))]
-#[cfg_attr(not(test), expect(dead_code, reason = "fuzzing only reads what tests also write"))]
+#[cfg_attr(
+    not(any(test, fuzzing)),
+    expect(dead_code, reason = "fuzzing only reads what tests also write")
+)]
 pub(super) mod proto;
 #[cfg(any(test, fuzzing))]
-#[cfg_attr(not(test), expect(dead_code, reason = "fuzzing only reads what tests also write"))]
+#[cfg_attr(
+    not(any(test, fuzzing)),
+    expect(dead_code, reason = "fuzzing only reads what tests also write")
+)]
 pub(super) mod proto2;
 #[cfg(test)]
 mod tests;
