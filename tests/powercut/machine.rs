@@ -23,7 +23,8 @@ const TOKEN: &str = "the-ledger-s-own-token-0123456789";
 /// What the guest prints when its disk is mounted.
 const SERVER_STARTS: &str = "guest: starting the server";
 
-/// Small segments and frequent flushes, so that cuts fall into rotation and flush as well.
+/// Small segments and frequent flushes, so that cuts fall into rotation and flush as well. A guest beside
+/// others takes minutes for what an audit asks.
 const CONFIG: &str = r#"
 [tagging]
 enabled = false
@@ -31,6 +32,10 @@ enabled = false
 [storage]
 flush_age = "1s"
 segment_size = "64KiB"
+
+[query]
+timeout = "10m"
+timeout_max = "10m"
 
 [[auth.tokens]]
 name = "ledger"
@@ -49,7 +54,8 @@ pub(crate) struct Parts {
 impl Parts {
     /// Builds the guest around the server, with an empty disk.
     pub(crate) fn build(is_control: bool) -> Result<Self, String> {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("powercut");
+        let name = std::env::var("POWERCUT_FOLDER").unwrap_or_else(|_| "powercut".to_owned());
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
         let config = CONFIG.replace("TOKEN", TOKEN);
         fs::write(folder.join("commonwatch.toml"), config).map_err(|error| error.to_string())?;

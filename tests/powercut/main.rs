@@ -3,8 +3,8 @@
 //! After every cut, all that is stored is asked for and held against what the senders were told.
 //! Some cuts fall into start-up and replay; segments are small and flushes frequent, so that the
 //! others fall into rotation and flush too. `CUTS` says how many, `POWERCUT_SEED` repeats the moments
-//! of a run. With `CONTROL=1` the server's syncs do nothing: then acknowledged items must be lost, or
-//! the rig would prove nothing.
+//! of a run, `POWERCUT_FOLDER` keeps two runs at a time apart. With `CONTROL=1` the server's syncs do
+//! nothing: then acknowledged items must be lost, or the rig would prove nothing.
 #![expect(clippy::unwrap_used, reason = "a run that cannot go on should say so at once")]
 
 mod machine;
@@ -24,6 +24,9 @@ use support::ledger::{self, Audit, Count};
 use support::wait::{now_ms, pause};
 
 const CUTS: u32 = 20;
+/// Then a machine with an empty disk follows: all that is stored is asked for after each cut, so the
+/// hundredth of one machine takes three times as long as the first.
+const CUTS_OF_A_MACHINE: u32 = 25;
 /// A guest without hardware help stores about a hundred batches a second; more only fills the audits.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -40,7 +43,14 @@ fn main() -> ExitCode {
     let n_cuts = number("CUTS").and_then(|n| u32::try_from(n).ok()).unwrap_or(CUTS);
     let is_control = number("CONTROL") == Some(1);
     let verdict = Run::new(seed, is_control).and_then(|mut run| {
-        (1..=n_cuts).try_for_each(|cut| run.cut(cut))?;
+        for cut in 1..=n_cuts {
+            run.cut(cut)?;
+            if cut % CUTS_OF_A_MACHINE == 0 && cut < n_cuts {
+                run.retire()?;
+                run.start_anew()?;
+            }
+        }
+        run.retire()?;
         run.verdict(n_cuts)
     });
     match verdict {
@@ -84,9 +94,9 @@ struct Run {
     parts: Parts,
     ledger: ledger::Run,
     signs: Signs,
-    /// Items of stores that were lost whole, which only the control may have.
-    gone: Count,
-    /// Violations found after each cut; a lost item is counted once.
+    /// What was found of the machines before this one.
+    before: Count,
+    /// What the last look at this machine found; a lost item is counted once.
     found: Count,
 }
 
@@ -100,7 +110,7 @@ impl Run {
             parts: Parts::build(is_control)?,
             ledger: new_ledger(),
             signs: Signs::default(),
-            gone: Count::default(),
+            before: Count::default(),
             found: Count::default(),
         })
     }
@@ -150,7 +160,7 @@ impl Run {
                 Ok(Some(machine))
             }
             Ok(audit) => Err(format!("{:?}\n{}", audit.counts, audit.examples.join("\n"))),
-            Err(_) if self.is_control => self.start_anew().map(|()| None),
+            Err(_) if self.is_control => self.lose_all().map(|()| None),
             Err(error) => Err(error),
         }
     }
@@ -164,23 +174,34 @@ impl Run {
         audit.total().is_clean() && signs.alarms == 0
     }
 
-    fn start_anew(&mut self) -> Result<(), String> {
+    /// Counts the whole store as lost, which only the control may.
+    fn lose_all(&mut self) -> Result<(), String> {
         let lost = self.ledger.n_acknowledged();
         eprintln!("the store cannot be read any more: {lost} items are lost with it");
-        self.gone += Count { acknowledged: lost, lost, ..Count::default() };
-        self.found = Count::default();
+        self.found = Count { acknowledged: lost, lost, ..Count::default() };
+        self.start_anew()
+    }
+
+    /// Looks at what this machine's last cut has left.
+    fn retire(&mut self) -> Result<(), String> {
+        let machine = self.parts.boot()?;
+        if let Some(machine) = self.look(machine)? {
+            self.signs.read(&machine.console());
+        }
+        Ok(())
+    }
+
+    /// Goes on with an empty disk and a ledger without an entry.
+    fn start_anew(&mut self) -> Result<(), String> {
+        self.before += std::mem::take(&mut self.found);
         self.parts = Parts::build(self.is_control)?;
         self.ledger = new_ledger();
         Ok(())
     }
 
-    fn verdict(&mut self, n_cuts: u32) -> Result<String, String> {
-        let machine = self.parts.boot()?;
-        if let Some(machine) = self.look(machine)? {
-            self.signs.read(&machine.console());
-        }
-        let mut total = self.found;
-        total += self.gone;
+    fn verdict(&self, n_cuts: u32) -> Result<String, String> {
+        let mut total = self.before;
+        total += self.found;
         let Count { acknowledged, lost, doubled, wrong, invented, .. } = total;
         let Signs { replays, flushes, torn_writes, cut_flushes, alarms } = self.signs;
         eprintln!(
