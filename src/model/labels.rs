@@ -109,6 +109,11 @@ impl Labels {
         self.get(METRIC_NAME).unwrap_or("")
     }
 
+    /// Compares by metric, and by all labels where that is the same: the order of series in files.
+    pub fn cmp_by_metric(&self, other: &Self) -> Ordering {
+        self.metric().cmp(other.metric()).then_with(|| self.cmp(other))
+    }
+
     /// Walks the pairs in byte order of their names.
     pub fn iter(&self) -> LabelsIter<'_> {
         LabelsIter { rest: &self.0 }

@@ -4,7 +4,11 @@
 //! three texts and needs no regular expression, and of `api-.*` most values are told apart by their
 //! first bytes.
 
-use regex::Regex;
+use std::sync::{Arc, LazyLock};
+
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use regex::{Regex, RegexBuilder};
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::literal::{ExtractKind, Extractor};
 
@@ -45,7 +49,13 @@ pub struct Matcher {
     pub op: MatchOp,
     /// The text or pattern as it was written.
     pub value: String,
-    regex: Option<Regex>,
+    pattern: Option<Arc<Pattern>>,
+}
+
+/// A compiled pattern.
+#[derive(Debug)]
+struct Pattern {
+    regex: Regex,
     literals: Literals,
 }
 
@@ -94,61 +104,62 @@ impl Literals {
 impl Matcher {
     /// Returns a matcher, compiling the pattern of `=~` and `!~`.
     pub fn new(name: &str, op: MatchOp, value: &str) -> Result<Self, MatcherError> {
-        let regex = match op {
+        let pattern = match op {
             MatchOp::Eq | MatchOp::Ne => None,
-            MatchOp::Re | MatchOp::Nre => Some(compile(name, value)?),
+            MatchOp::Re | MatchOp::Nre => Some(compiled(name, value)?),
         };
-        let literals = if regex.is_some() { Literals::of(value) } else { Literals::Any };
-        Ok(Self { name: name.to_owned(), op, value: value.to_owned(), regex, literals })
+        Ok(Self { name: name.to_owned(), op, value: value.to_owned(), pattern })
     }
 
     /// Returns the matcher `name="value"`.
     pub fn equal(name: &str, value: &str) -> Self {
         let (name, value) = (name.to_owned(), value.to_owned());
-        Self { name, op: MatchOp::Eq, value, regex: None, literals: Literals::Any }
+        Self { name, op: MatchOp::Eq, value, pattern: None }
     }
 
     /// Returns true when a label of this value (empty for an absent one) meets the condition.
     pub fn matches(&self, value: &str) -> bool {
-        match (self.op, &self.regex) {
+        match (self.op, &self.pattern) {
             (MatchOp::Eq, _) => value == self.value,
             (MatchOp::Ne, _) => value != self.value,
-            (MatchOp::Re, Some(regex)) => self.is_match(regex, value),
-            (MatchOp::Nre, Some(regex)) => !self.is_match(regex, value),
+            (MatchOp::Re, Some(pattern)) => pattern.is_match(value),
+            (MatchOp::Nre, Some(pattern)) => !pattern.is_match(value),
             (MatchOp::Re | MatchOp::Nre, None) => false,
-        }
-    }
-
-    fn is_match(&self, regex: &Regex, value: &str) -> bool {
-        match &self.literals {
-            Literals::OneOf(texts) => {
-                texts.binary_search_by(|text| text.as_str().cmp(value)).is_ok()
-            }
-            Literals::BeginWith(texts) => {
-                texts.iter().any(|text| value.starts_with(text)) && regex.is_match(value)
-            }
-            Literals::Any => regex.is_match(value),
         }
     }
 
     /// Returns the values that meet the condition, when they are few and known: that of `=`, and those
     /// of a pattern such as `a|b|c`.
     pub fn one_of(&self) -> Option<&[String]> {
-        match (self.op, &self.literals) {
+        match (self.op, self.pattern.as_deref()) {
             (MatchOp::Eq, _) => Some(std::slice::from_ref(&self.value)),
-            (MatchOp::Re, Literals::OneOf(texts)) => Some(texts),
+            (MatchOp::Re, Some(Pattern { literals: Literals::OneOf(texts), .. })) => Some(texts),
             _ => None,
         }
     }
 
     /// Returns true for `=~` and `!~`.
     pub fn is_regex(&self) -> bool {
-        self.regex.is_some()
+        self.pattern.is_some()
     }
 
     /// Returns true when an absent label meets the condition.
     pub fn matches_empty(&self) -> bool {
         self.matches("")
+    }
+}
+
+impl Pattern {
+    fn is_match(&self, value: &str) -> bool {
+        match &self.literals {
+            Literals::OneOf(texts) => {
+                texts.binary_search_by(|text| text.as_str().cmp(value)).is_ok()
+            }
+            Literals::BeginWith(texts) => {
+                texts.iter().any(|text| value.starts_with(text)) && self.regex.is_match(value)
+            }
+            Literals::Any => self.regex.is_match(value),
+        }
     }
 }
 
@@ -170,20 +181,63 @@ impl std::fmt::Display for Matcher {
     }
 }
 
-/// Compiles a pattern as matchers do: anchored at both ends, `.` matches newlines.
-pub fn compile_label_regex(pattern: &str, program_bytes_max: usize) -> Result<Regex, regex::Error> {
-    regex::RegexBuilder::new(&format!("^(?:{pattern})$"))
-        .dot_matches_new_line(true)
-        .size_limit(program_bytes_max)
-        .build()
-}
+/// Patterns that are kept compiled, at most; to compile one takes as long as to ask a small question.
+const KEPT_MAX: usize = 64;
+/// The longest that are kept, and the largest program and table of one.
+const KEPT_PATTERN_BYTES: usize = 256;
+const KEPT_PROGRAM_BYTES: usize = 64 << 10;
+const KEPT_TABLE_BYTES: usize = 128 << 10;
 
-fn compile(name: &str, pattern: &str) -> Result<Regex, MatcherError> {
-    compile_label_regex(pattern, REGEX_PROGRAM_BYTES_CEILING).map_err(|error| MatcherError {
+static KEPT: LazyLock<Mutex<HashMap<String, Arc<Pattern>>>> = LazyLock::new(Mutex::default);
+
+/// Returns a pattern that was compiled lately, or compiles it.
+fn compiled(name: &str, pattern: &str) -> Result<Arc<Pattern>, MatcherError> {
+    if let Some(known) = KEPT.lock().get(pattern) {
+        return Ok(Arc::clone(known));
+    }
+    let literals = Literals::of(pattern);
+    if let Some(regex) = small(pattern) {
+        let compiled = Arc::new(Pattern { regex, literals });
+        let mut kept = KEPT.lock();
+        if kept.len() >= KEPT_MAX {
+            kept.clear();
+        }
+        kept.insert(pattern.to_owned(), Arc::clone(&compiled));
+        return Ok(compiled);
+    }
+    let regex = compile_label_regex(pattern, REGEX_PROGRAM_BYTES_CEILING);
+    let regex = regex.map_err(|error| MatcherError {
         name: name.to_owned(),
         pattern: pattern.to_owned(),
         source: Box::new(error),
-    })
+    })?;
+    Ok(Arc::new(Pattern { regex, literals }))
+}
+
+/// Compiles a pattern that takes little room, also while it matches.
+fn small(pattern: &str) -> Option<Regex> {
+    if pattern.len() > KEPT_PATTERN_BYTES {
+        return None;
+    }
+    let mut builder = label_regex(pattern);
+    builder.size_limit(KEPT_PROGRAM_BYTES).dfa_size_limit(KEPT_TABLE_BYTES).build().ok()
+}
+
+/// Compiles a pattern as matchers do: anchored at both ends, `.` matches newlines.
+pub fn compile_label_regex(pattern: &str, program_bytes_max: usize) -> Result<Regex, regex::Error> {
+    label_regex(pattern).size_limit(program_bytes_max).build()
+}
+
+/// Returns an error when a pattern cannot be compiled within a limit.
+pub fn check_label_regex(pattern: &str, program_bytes_max: usize) -> Result<(), regex::Error> {
+    let is_known = program_bytes_max >= KEPT_PROGRAM_BYTES && KEPT.lock().contains_key(pattern);
+    if is_known { Ok(()) } else { compile_label_regex(pattern, program_bytes_max).map(drop) }
+}
+
+fn label_regex(pattern: &str) -> RegexBuilder {
+    let mut builder = RegexBuilder::new(&format!("^(?:{pattern})$"));
+    builder.dot_matches_new_line(true);
+    builder
 }
 
 #[cfg(test)]

@@ -32,7 +32,8 @@ pub use histogram::{Histogram, HistogramPoints, Native, ResetHint};
 pub use labels::{Labels, LabelsBuilder};
 pub use log::{LineFields, LogRow, LogsBuilder};
 pub use matcher::{
-    MatchOp, Matcher, REGEX_PROGRAM_BYTES_CEILING, REGEX_PROGRAM_BYTES_MAX, compile_label_regex,
+    MatchOp, Matcher, REGEX_PROGRAM_BYTES_CEILING, REGEX_PROGRAM_BYTES_MAX, check_label_regex,
+    compile_label_regex,
 };
 pub use metric::{Description, ExpHistogram, MetricKind, SeriesMeta, Temporality};
 pub use series::SeriesData;

@@ -54,6 +54,10 @@ pub struct Config {
     pub delta_series_per_commons: usize,
     /// How much memory may hold what was read of files about which series are where.
     pub series_cache: HumanSize,
+    /// How much memory may hold samples that were read of files, decoded.
+    pub sample_cache: HumanSize,
+    /// How much memory may hold what may stand in the lines of files.
+    pub grams_cache: HumanSize,
     /// Rows in a Parquet row group.
     pub row_group_rows: usize,
     /// How long a deletion can be taken back; then the bytes of its rows go.
@@ -101,6 +105,8 @@ impl Default for Config {
             descriptions_per_commons: descriptions_per_commons(),
             delta_series_per_commons: delta_series_per_commons(),
             series_cache: HumanSize::from_mib(128),
+            sample_cache: HumanSize::from_mib(128),
+            grams_cache: HumanSize::from_mib(128),
             row_group_rows: 1 << 20,
             deletion_grace: HumanDuration::from_secs(86_400),
             deletion_ranges_max: 4_000_000,

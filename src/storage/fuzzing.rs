@@ -17,7 +17,7 @@ use super::files::grams::need::rows_for;
 use super::files::grams::{LineNeed, section};
 use super::files::group_series::{Place, find_runs, push_pieces};
 use super::files::read::{Footers, Selection};
-use super::files::read_runs::RunReader;
+use super::files::read_runs::{RunReader, Wants};
 use super::head::chunk::{Arena, Chunk};
 use super::metrics::Metrics;
 use super::open::{self, Progress};
@@ -402,8 +402,11 @@ pub fn parquet_open(bytes: &[u8]) {
             push_pieces(&entry, 0, (group, run), &mut pieces);
             Ok(())
         }));
-        let mut reader = RunReader::new(Arc::new(entry.clone()), pieces, true);
-        drop(reader.read_until((&disk, &footers), 1, &mut |_| Ok(())));
+        for starts in [true, false] {
+            let wants = Wants { starts, keeping: true };
+            let mut reader = RunReader::new(Arc::new(entry.clone()), pieces.clone(), wants);
+            drop(reader.read_until((&disk, &footers), 1, &mut |_| Ok(())));
+        }
     }
 }
 

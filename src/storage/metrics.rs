@@ -52,10 +52,10 @@ pub struct Metrics {
     left_out_deltas: Family<[(&'static str, &'static str); 1], Counter>,
     /// What series take in memory beside their samples.
     pub series_bytes: Gauge,
-    /// What is kept of which series are where in files.
-    pub series_cache_bytes: Gauge,
-    /// Row groups whose series were looked for, by whether they were known.
-    pub series_cache: Family<Label, Counter>,
+    /// What is kept of what was read of files, by cache: series, samples, grams.
+    pub cache_bytes: Family<[(&'static str, &'static str); 1], Gauge>,
+    /// How often something was looked for there, by cache and whether it was there.
+    pub cache_lookups: Family<[(&'static str, &'static str); 2], Counter>,
     /// Live Parquet files, by signal.
     pub files: Family<Label, Gauge>,
     /// Size of live Parquet files, by signal.
@@ -123,8 +123,8 @@ impl Metrics {
             delta_series: Gauge::default(),
             left_out_deltas: Family::default(),
             series_bytes: Gauge::default(),
-            series_cache_bytes: Gauge::default(),
-            series_cache: Family::default(),
+            cache_bytes: Family::default(),
+            cache_lookups: Family::default(),
             files: Family::default(),
             file_bytes: Family::default(),
             disk_full: Gauge::default(),
@@ -175,14 +175,17 @@ impl Metrics {
         );
         add!("storage_series_bytes", "Memory held by labels, indexes and keys", series_bytes);
         add!(
-            "storage_series_cache_bytes",
-            "Memory held by which series are where in files (storage.series_cache)",
-            series_cache_bytes
+            "storage_cache_bytes",
+            "Memory held by what was read of files, by cache: which series are where \
+             (storage.series_cache), decoded samples (storage.sample_cache), what may stand in lines \
+             (storage.grams_cache)",
+            cache_bytes
         );
         add!(
-            "storage_series_cache_lookups",
-            "Row groups whose series were looked for, by outcome: hit or miss",
-            series_cache
+            "storage_cache_lookups",
+            "Row groups, of samples runs of a series, that were looked for, by cache and outcome: hit \
+             or miss",
+            cache_lookups
         );
         add!("storage_files", "Live Parquet files, by signal", files);
         add!("storage_file_bytes", "Size of live Parquet files, by signal", file_bytes);

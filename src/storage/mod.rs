@@ -32,6 +32,7 @@ pub mod objects;
 pub mod open;
 pub mod retain;
 pub mod retire;
+mod selections;
 mod scan;
 pub mod shared;
 pub mod snapshot;

@@ -15,8 +15,11 @@ use super::deltas;
 use super::descriptions::{self, Descriptions};
 use super::disk::{self, Disk};
 use super::engine::{Engine, apply_replayed};
-use super::files::group_series::Counted;
+use super::files::grams::GramsCache;
+use super::files::group_series::SeriesCache;
+use super::files::of_groups::Counted;
 use super::files::read::Footers;
+use super::files::sample_cache::SampleCache;
 use super::files::{self, path};
 use super::flush::{self, FlushError};
 use super::head::{CommonsTable, Generation};
@@ -29,6 +32,7 @@ use super::wal;
 use super::wal::replay::{self, Damage, SegmentReport};
 use super::wal::segment::{Segment, WalError};
 use crate::base::clock::SharedClock;
+use crate::base::units::HumanSize;
 use crate::model::Signal;
 
 /// The folder of what was set aside.
@@ -129,16 +133,7 @@ pub fn open_with_bucket(
     };
     let files = Arc::new(files_of(&manifest));
     let open = Arc::new(Generation::new(manifest.generation + 1, 0, clock.monotonic_ns()));
-    let of_cache = |outcome: &str| {
-        metrics.series_cache.get_or_create_owned(&[("outcome", outcome.to_owned())])
-    };
-    let counted = Counted {
-        bytes: metrics.series_cache_bytes.clone(),
-        hits: of_cache("hit"),
-        misses: of_cache("miss"),
-    };
-    let series_bytes_max = usize::try_from(config.series_cache.0).unwrap_or(usize::MAX);
-    let footers = Footers::new(series_bytes_max, counted);
+    let footers = footers(&config, &metrics);
     let shared = Arc::new(Shared {
         disk,
         clock,
@@ -185,6 +180,17 @@ pub fn open_with_bucket(
 
 /// Makes the segment that is written to, or leaves that for later when the disk is full: questions
 /// are answered meanwhile, and writes refused until there is space.
+/// Returns empty caches of what is read of files.
+fn footers(config: &Config, metrics: &Metrics) -> Footers {
+    let bytes = |size: HumanSize| usize::try_from(size.0).unwrap_or(usize::MAX);
+    let of = |cache| Counted::new(cache, &metrics.cache_bytes, &metrics.cache_lookups);
+    Footers::new(
+        SeriesCache::new(bytes(config.series_cache), of("series")),
+        SampleCache::new(bytes(config.sample_cache), of("samples")),
+        GramsCache::new(bytes(config.grams_cache), of("grams")),
+    )
+}
+
 fn first_segment(shared: &Shared, number: u64, generation: u64) -> Result<Segment, OpenError> {
     match Segment::create(&*shared.disk, number, generation, shared.config.segment_ahead.0) {
         Err(WalError::Full) => {

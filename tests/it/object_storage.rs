@@ -27,11 +27,11 @@ fn setup(s3: &S3) -> Setup {
     let setup = Setup::new("object-storage");
     let secret = setup.home().join("secret");
     fs::write(&secret, &s3.secret).unwrap();
-    // Nothing is kept here that is there, and nothing is merged, so that each file is fetched.
+    // Nothing is kept here that is there, not even decoded, and nothing is merged: each file is fetched.
     let config = format!(
         "[tagging]\nenabled = false\n\n\
          [limits]\nlog_line = \"256KiB\"\n\n\
-         [storage]\nflush_age = \"200ms\"\nmerged_file_max = \"0B\"\n\n\
+         [storage]\nflush_age = \"200ms\"\nmerged_file_max = \"0B\"\nsample_cache = \"0B\"\n\n\
          [storage.objects]\nurl = \"s3://telemetry/prod\"\nendpoint = \"http://127.0.0.1:{}\"\n\
          access_key_id = \"{}\"\nsecret_access_key_file = \"{}\"\ncache_max = \"0B\"\n\
          timeout = \"20s\"\nretries = 0\n",

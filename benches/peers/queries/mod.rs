@@ -2,7 +2,7 @@
 //! newest samples in memory), and after a restart with nothing in the kernel's cache.
 //!
 //! 20,000 series over two and a half hours by default, 100,000 over six with `PEERS=long`;
-//! `QUERY_SERIES` and `QUERY_HOURS` choose others. A time counts only when the answer is that of
+//! `QUERY_SERIES` and `QUERY_HOURS` choose others, `QUERY_ONLY` some of the questions. A time counts only when the answer is that of
 //! Prometheus. Ours writes files about once an hour of samples, as it does with a real clock. Our
 //! commons comes from `hostname`, that of the others is a label that says the same.
 
@@ -50,7 +50,10 @@ pub(super) fn measure(plan: &Plan<'_>, rows: &mut Vec<Row>) -> io::Result<()> {
     let length_s = hours_s(plan.is_long)?;
     let n_rounds = length_s * 1000 / INTERVAL_MS;
     let start_ms = start_ms(&fleet::load(n_series, n_rounds, N_COMMONS));
-    let questions = list::questions(length_s);
+    let mut questions = list::questions(length_s);
+    if let Ok(part) = std::env::var("QUERY_ONLY") {
+        questions.retain(|question| question.name.contains(&part));
+    }
     let what = format!("queries: {n_series} series, {length_s} s");
     let all = plan.each(&what, |kind| of_server(kind, n_series, n_rounds, start_ms, &questions))?;
     check(&questions, &all)?;

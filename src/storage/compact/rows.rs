@@ -147,8 +147,7 @@ impl Cursor {
                 .then(a_ns[self.row].cmp(&b_ns[other.row])),
             (Keys::Series(a, a_ms), Keys::Series(b, b_ms)) => {
                 let (a, b) = (&a[self.row], &b[other.row]);
-                let by_labels = || a.metric().cmp(b.metric()).then_with(|| a.cmp(b));
-                by_labels().then(a_ms[self.row].cmp(&b_ms[other.row]))
+                a.cmp_by_metric(b).then(a_ms[self.row].cmp(&b_ms[other.row]))
             }
             _ => unreachable!("files of one merge have one schema"),
         }

@@ -87,7 +87,7 @@ impl Merge {
 
 fn least(streams: &[(SeriesStream, Option<Series>)]) -> Option<Labels> {
     let next = streams.iter().filter_map(|(_, next)| next.as_ref().map(|series| &series.labels));
-    next.min_by(|a, b| a.metric().cmp(b.metric()).then_with(|| a.cmp(b))).cloned()
+    next.min_by(|a, b| a.cmp_by_metric(b)).cloned()
 }
 
 fn append(merged: &mut Option<Series>, series: Series) {

@@ -24,7 +24,9 @@ use parquet::file::statistics::Statistics;
 
 use super::checked::{Blocks, Checked};
 use super::deleted::kept_rows;
-use super::group_series::{Counted, SeriesCache};
+use super::grams::GramsCache;
+use super::group_series::SeriesCache;
+use super::sample_cache::SampleCache;
 use crate::base::shield::shield;
 use crate::model::upgrade::{can_upgrade, upgrade};
 use crate::model::{Labels, LabelsBuilder, Matcher, decimal};
@@ -43,14 +45,15 @@ const FOOTERS_MAX: usize = 4096;
 #[derive(Debug, Default)]
 pub struct Footers {
     by_path: Mutex<HashMap<String, (ArrowReaderMetadata, Blocks)>>,
-    pub(super) grams: super::grams::Cache,
+    pub(super) grams: GramsCache,
     pub(in crate::storage) series: SeriesCache,
+    pub(in crate::storage) samples: SampleCache,
 }
 
 impl Footers {
-    /// Returns an empty cache that keeps so many bytes of what is known of series.
-    pub fn new(series_bytes_max: usize, counted: Counted) -> Self {
-        Self { series: SeriesCache::new(series_bytes_max, counted), ..Self::default() }
+    /// Returns an empty cache that keeps these beside the footers.
+    pub fn new(series: SeriesCache, samples: SampleCache, grams: GramsCache) -> Self {
+        Self { series, samples, grams, by_path: Mutex::default() }
     }
 
     /// Returns a footer that is here.

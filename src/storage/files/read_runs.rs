@@ -1,4 +1,5 @@
-//! Reading rows of a metrics file whose places are known: times and values, and nothing else.
+//! Reading rows of a metrics file whose places are known: times and values, and nothing else; those
+//! that were read lately and are still decoded are not read again.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use parquet::file::metadata::ParquetMetaData;
 use super::checked::Checked;
 use super::read::{Footers, Reader, fault};
 use super::read_histograms::start_at;
+use super::sample_cache::{Gathered, Samples};
 use crate::base::shield::shield;
 use crate::model::decimal;
 use crate::model::metric::START_TIME;
@@ -43,23 +45,35 @@ pub struct Rows<'a> {
     pub timestamps_ms: &'a [i64],
     /// One value a timestamp.
     pub values: &'a [f64],
-    batch: &'a RecordBatch,
-    first_row: usize,
+    /// Where they were read, and the first row there; none where nobody wanted starts.
+    read: Option<(&'a RecordBatch, usize)>,
 }
 
 impl Rows<'_> {
     /// Returns since when a sample counts, ns since 1970 UTC, 0 for none.
     pub fn start_ns(&self, idx: usize) -> i64 {
-        start_at(self.batch, self.first_row + idx)
+        self.read.map_or(0, |(batch, first_row)| start_at(batch, first_row + idx))
     }
+}
+
+/// What is wanted of rows beside times and values, and what becomes of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Wants {
+    /// Since when samples count.
+    pub starts: bool,
+    /// That decoded samples be kept for the next question.
+    pub keeping: bool,
 }
 
 /// Pieces of one file, read one after the other.
 pub struct RunReader {
     entry: Arc<FileEntry>,
     pieces: Vec<Piece>,
+    /// What of them is decoded already; empty until the first read.
+    known: Vec<Option<Samples>>,
     n_done: usize,
-    wants_starts: bool,
+    wants: Wants,
+    gathered: Gathered,
     open: Option<Open>,
 }
 
@@ -81,8 +95,9 @@ impl std::fmt::Debug for RunReader {
 
 impl RunReader {
     /// Returns a reader of pieces that are sorted by row group and row, and by place.
-    pub fn new(entry: Arc<FileEntry>, pieces: Vec<Piece>, wants_starts: bool) -> Self {
-        Self { entry, pieces, n_done: 0, wants_starts, open: None }
+    pub fn new(entry: Arc<FileEntry>, pieces: Vec<Piece>, wants: Wants) -> Self {
+        let (known, n_done, gathered, open) = (Vec::new(), 0, Gathered::default(), None);
+        Self { entry, pieces, known, n_done, wants, gathered, open }
     }
 
     /// Hands on the rows of the pieces whose place is below an end and that were not handed on before.
@@ -95,25 +110,67 @@ impl RunReader {
         end_place: u32,
         take: &mut dyn FnMut(Rows<'_>) -> Result<(), ReadError>,
     ) -> Result<(), ReadError> {
-        if self.pieces.get(self.n_done).is_none_or(|piece| piece.place >= end_place) {
-            return Ok(());
+        let rest = &self.pieces[self.n_done..];
+        let end = self.n_done + rest.partition_point(|piece| piece.place < end_place);
+        if self.known.is_empty() && self.n_done < end {
+            self.known = self.look_up(footers);
         }
+        while self.n_done < end {
+            match self.known[self.n_done].take() {
+                Some(samples) => take(Rows {
+                    place: self.pieces[self.n_done].place,
+                    timestamps_ms: &samples.timestamps_ms,
+                    values: &samples.values,
+                    read: None,
+                })?,
+                None => self.read_next((disk, footers), take)?,
+            }
+            self.n_done += 1;
+        }
+        Ok(())
+    }
+
+    fn look_up(&self, footers: &Footers) -> Vec<Option<Samples>> {
+        match self.wants.starts {
+            // They are in a column that is not kept.
+            true => vec![None; self.pieces.len()],
+            false => footers.samples.kept(&self.entry.path, &self.pieces),
+        }
+    }
+
+    /// Hands on the rows of the next piece, read from the file.
+    fn read_next(
+        &mut self,
+        (disk, footers): (&dyn Disk, &Footers),
+        take: &mut dyn FnMut(Rows<'_>) -> Result<(), ReadError>,
+    ) -> Result<(), ReadError> {
         if self.open.is_none() {
             self.open = Some(self.open(disk, footers)?);
         }
-        let path = &self.entry.path;
         let open = self.open.as_mut().expect("it was just opened");
-        let file = Arc::clone(&open.file);
-        let rest = &self.pieces[self.n_done..];
-        let n = rest.partition_point(|piece| piece.place < end_place);
-        let mut refused = Ok(());
-        let read = shield("parquet", || open.read(&rest[..n], &mut refused, take));
-        self.n_done += n;
-        match read {
-            Ok(Ok(())) => refused,
-            Ok(Err(source)) => Err(fault(path, &file, source)),
-            Err(panic) => Err(fault(path, &file, panic.into())),
+        let (path, file) = (&self.entry.path, Arc::clone(&open.file));
+        let (piece, gathered) = (&self.pieces[self.n_done], &mut self.gathered);
+        let is_kept = self.wants.keeping && !self.wants.starts;
+        let read = shield("parquet", || {
+            open.read(piece, &mut |rows| {
+                if is_kept {
+                    gathered.add(rows.timestamps_ms, rows.values);
+                }
+                take(rows)
+            })
+        });
+        read.map_err(|panic| fault(path, &file, panic.into()))?
+            .map_err(|source| fault(path, &file, source))??;
+        if is_kept {
+            gathered.end(piece);
+            // Those between are known: they are not read, whichever row group they are of.
+            let mut later = self.pieces.iter().zip(&self.known).skip(self.n_done + 1);
+            let next = later.find(|(_, known)| known.is_none()).map(|(piece, _)| piece);
+            if let Some((group_idx, read)) = gathered.take_before(next) {
+                footers.samples.keep((path, group_idx), read);
+            }
         }
+        Ok(())
     }
 
     fn open(&self, disk: &dyn Disk, footers: &Footers) -> Result<Open, ReadError> {
@@ -130,11 +187,17 @@ impl RunReader {
         }
     }
 
+    /// Returns the pieces that are left to be read.
+    fn unknown(&self) -> impl Iterator<Item = &Piece> {
+        let rest = self.pieces.iter().zip(&self.known).skip(self.n_done);
+        rest.filter(|(_, known)| known.is_none()).map(|(piece, _)| piece)
+    }
+
     fn build(&self, file: Reader, footers: &Footers) -> Result<ParquetRecordBatchReader, Fault> {
         let footer = footers.with_places(&self.entry.path, &file)?;
         let metadata = footer.metadata();
         let (mut groups, mut ranges, mut n_before, mut n_group) = (Vec::new(), Vec::new(), 0, 0);
-        for piece in &self.pieces {
+        for piece in self.unknown() {
             let group_idx = piece.group_idx as usize;
             if groups.last() != Some(&group_idx) {
                 groups.push(group_idx);
@@ -151,7 +214,7 @@ impl RunReader {
         columns.extend(
             groups.iter().any(|group| has_doubles(metadata, *group)).then_some(decimal::DOUBLE),
         );
-        columns.extend(self.wants_starts.then_some(START_TIME));
+        columns.extend(self.wants.starts.then_some(START_TIME));
         let projection = ProjectionMask::columns(footer.parquet_schema(), columns);
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, footer)
             .with_row_groups(groups)
@@ -168,38 +231,35 @@ impl RunReader {
 type Fault = Box<dyn std::error::Error + Send + Sync>;
 
 impl Open {
+    /// Hands on the rows of the next piece that is read, in parts as they are decoded. What the taker
+    /// says comes back within.
     fn read(
         &mut self,
-        pieces: &[Piece],
-        refused: &mut Result<(), ReadError>,
+        piece: &Piece,
         take: &mut dyn FnMut(Rows<'_>) -> Result<(), ReadError>,
-    ) -> Result<(), Fault> {
-        for piece in pieces {
-            let mut n_left = piece.rows.len();
-            while n_left > 0 {
-                if self.at == self.batch.num_rows() {
-                    self.batch = self.reader.next().ok_or("the file ends too soon")??;
-                    self.at = 0;
-                    read_values(&self.batch, &mut self.values)?;
-                }
-                let n = n_left.min(self.batch.num_rows() - self.at);
-                let rows = self.at..self.at + n;
-                let rows = Rows {
-                    place: piece.place,
-                    timestamps_ms: &times(&self.batch)?[rows.clone()],
-                    values: &self.values[rows],
-                    batch: &self.batch,
-                    first_row: self.at,
-                };
-                *refused = take(rows);
-                if refused.is_err() {
-                    return Ok(());
-                }
-                self.at += n;
-                n_left -= n;
+    ) -> Result<Result<(), ReadError>, Fault> {
+        let mut n_left = piece.rows.len();
+        while n_left > 0 {
+            if self.at == self.batch.num_rows() {
+                self.batch = self.reader.next().ok_or("the file ends too soon")??;
+                self.at = 0;
+                read_values(&self.batch, &mut self.values)?;
             }
+            let n = n_left.min(self.batch.num_rows() - self.at);
+            let rows = self.at..self.at + n;
+            let taken = take(Rows {
+                place: piece.place,
+                timestamps_ms: &times(&self.batch)?[rows.clone()],
+                values: &self.values[rows],
+                read: Some((&self.batch, self.at)),
+            });
+            if taken.is_err() {
+                return Ok(taken);
+            }
+            self.at += n;
+            n_left -= n;
         }
-        Ok(())
+        Ok(Ok(()))
     }
 }
 

@@ -139,7 +139,8 @@ pub fn narrow(
     group_idx: usize,
     need: &LineNeed,
 ) -> Result<Option<Vec<Range<usize>>>, ReadError> {
-    if let Some(blocks) = footers.grams.get(&entry.path, group_idx) {
+    let kept = u32::try_from(group_idx).ok().and_then(|idx| footers.grams.get(&entry.path, idx));
+    if let Some(blocks) = kept {
         // Most needs are met or not by what blocks say alone.
         if let Ok(rows) = rows_for(need, &blocks, &mut |_| Err(())) {
             return Ok(Some(rows));
@@ -192,7 +193,8 @@ impl Narrowing<'_> {
 
     fn blocks(&self, group_idx: usize) -> Result<Option<Arc<[Block]>>, Fault> {
         let Self { footers, entry, file, footer } = self;
-        if let Some(blocks) = footers.grams.get(&entry.path, group_idx) {
+        let place = (entry.path.as_str(), u32::try_from(group_idx)?);
+        if let Some(blocks) = footers.grams.get(place.0, place.1) {
             return Ok(Some(blocks));
         }
         let Some((offset, len)) = grams_of(footer.metadata(), group_idx) else { return Ok(None) };
@@ -203,7 +205,7 @@ impl Narrowing<'_> {
         let bytes = file.0.read_at(offset, len)?;
         let Some(blocks) = section::decode(&bytes, n_rows) else { return Ok(None) };
         let blocks: Arc<[Block]> = blocks.into();
-        footers.grams.put(&entry.path, group_idx, Arc::clone(&blocks), len);
+        footers.grams.put(place, Arc::clone(&blocks), len);
         Ok(Some(blocks))
     }
 

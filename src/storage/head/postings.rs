@@ -103,19 +103,21 @@ impl Postings {
     pub fn lookup(&self, series: &[Series], matcher: &Matcher) -> Vec<u32> {
         let name = matcher.name.as_str();
         let Some(lists) = self.names.get(name) else { return Vec::new() };
-        let mut found: Vec<u32> = if let Some(values) = matcher.one_of() {
+        let mut found = Vec::new();
+        if let Some(values) = matcher.one_of() {
             let list_of = |value: &String| {
                 let hash = self.hash(value);
                 let is_its =
                     |list: &&List| list.hash == hash && value_of(series, list, name) == value;
                 lists.find(spread(hash), |list| is_its(&list))
             };
-            values.iter().filter_map(list_of).flat_map(|l| l.series().iter().copied()).collect()
+            let lists = values.iter().filter_map(list_of);
+            lists.for_each(|list| found.extend_from_slice(list.series()));
         } else {
             let matching =
                 lists.iter().filter(|list| matcher.matches(value_of(series, list, name)));
-            matching.flat_map(|list| list.series().iter().copied()).collect()
-        };
+            matching.for_each(|list| found.extend_from_slice(list.series()));
+        }
         if !found.is_sorted() {
             found.sort(); // Runs: cheaper than an unstable sort.
         }

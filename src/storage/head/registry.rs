@@ -20,6 +20,7 @@ use crate::model::{Labels, Matcher, SeriesMeta};
 use super::metas::Metas;
 use super::postings::Postings;
 use super::raw_keys::{Epoch, low_half};
+use crate::storage::selections::Selections;
 
 /// One registered series.
 #[derive(Debug, Clone)]
@@ -41,6 +42,9 @@ const DEAD: u32 = u32::MAX;
 /// Raw keys of one series that are known; past this, the oldest is forgotten. Few series have two,
 /// but a sender could make up a header a request.
 const KEYS_MAX: usize = 8;
+
+/// What selections may take beside 8 bytes a series.
+const SELECTIONS_BYTES: usize = 64 << 10;
 
 impl Series {
     /// Returns true until the series leaves.
@@ -72,6 +76,8 @@ pub struct Registry {
     /// What was looked up earlier may name indexes that were given out again since.
     valid_from: Epoch,
     no_labels: Labels,
+    /// What was selected since a series last came or went.
+    selections: Selections,
 }
 
 impl Default for Registry {
@@ -92,6 +98,7 @@ impl Default for Registry {
             free: Vec::new(),
             valid_from: Epoch::default(),
             no_labels: Labels::empty(),
+            selections: Selections::default(),
         }
     }
 }
@@ -131,6 +138,7 @@ impl Registry {
 
     /// Registers a series that [`Registry::find`] did not find, and returns its index.
     pub fn insert(&mut self, labels: &Labels, meta: &SeriesMeta, now_s: u32) -> u32 {
+        self.selections.clear();
         let id = labels.series_id();
         let meta_idx = self.metas.take(meta);
         let new = Series { labels: labels.clone(), id, key: 0, meta_idx, last_seen_s: now_s };
@@ -188,6 +196,7 @@ impl Registry {
     /// Takes a series off the registry; returns the lower halves of its raw keys. Its index is in
     /// limbo from now on.
     pub fn retire(&mut self, idx: u32) -> impl Iterator<Item = u64> + use<> {
+        self.selections.clear();
         let series = &mut self.series[idx as usize];
         assert!(series.is_alive(), "a series leaves once");
         self.metas.give_back(std::mem::replace(&mut series.meta_idx, DEAD));
@@ -281,6 +290,16 @@ impl Registry {
         (0..).take(self.series.len()).filter(|&idx| self.series[idx as usize].is_alive())
     }
 
+    /// Returns the indexes of the series that meet all conditions, in the order of metric and labels.
+    pub fn selected(&self, matchers: &[Matcher]) -> Arc<[u32]> {
+        let labels = |idx: &u32| &self.series[*idx as usize].labels;
+        self.selections.get(matchers, 8 * self.series.len() + SELECTIONS_BYTES, || {
+            let mut found = self.select(matchers);
+            found.sort_by(|a, b| labels(a).cmp_by_metric(labels(b)));
+            found
+        })
+    }
+
     /// Returns the indexes of the series that meet all conditions, ascending.
     pub fn select(&self, matchers: &[Matcher]) -> Vec<u32> {
         // Conditions that an absent label meets cannot be answered from postings alone; they filter.
@@ -366,6 +385,7 @@ impl Registry {
             + self.by_labels.allocation_size()
             + self.postings.size_bytes()
             + 4 * (self.free.capacity() + self.limbo.capacity())
+            + self.selections.n_bytes()
     }
 }
 

@@ -15,7 +15,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use super::files::read_runs::{Rows, RunReader};
+use super::files::read_runs::{Rows, RunReader, Wants};
 use super::head::CommonsHead;
 use super::head::metrics::sort_first_wins;
 use super::snapshot::Snapshot;
@@ -35,7 +35,7 @@ pub struct Scan {
     start_ms: i64,
     end_ms: i64,
     samples_max: usize,
-    wants_starts: bool,
+    wants: Wants,
     n_samples: usize,
     n_rows: usize,
     rest: std::vec::IntoIter<OfCommons>,
@@ -115,7 +115,10 @@ impl Scan {
             start_ms,
             end_ms,
             samples_max,
-            wants_starts,
+            wants: Wants {
+                starts: wants_starts,
+                keeping: snapshot.footers().samples.has_room_for(plan.n_rows_of_files()),
+            },
             n_samples: plan.n_samples,
             n_rows: plan.n_rows,
             rest: plan.commons.into_iter(),
@@ -160,7 +163,7 @@ impl Scan {
         loop {
             if self.current.as_ref().is_none_or(|current| current.series.as_slice().is_empty()) {
                 let Some(next) = self.rest.next() else { return Ok(None) };
-                self.current = Some(UnderWay::new(next, self.wants_starts));
+                self.current = Some(UnderWay::new(next, self.wants));
             }
             let mut current = self.current.take().expect("it was just put there");
             let read = self.read(&mut current, n_rows);
@@ -183,7 +186,7 @@ impl Scan {
             range: (self.start_ms, self.end_ms),
             n_samples: self.n_samples,
             samples_max: self.samples_max,
-            wants_starts: self.wants_starts,
+            wants_starts: self.wants.starts,
         };
         for reader in &mut of.readers {
             reader.read_until(sources, end, &mut |rows| {
@@ -205,9 +208,9 @@ impl Scan {
 }
 
 impl UnderWay {
-    fn new(of: OfCommons, wants_starts: bool) -> Self {
+    fn new(of: OfCommons, wants: Wants) -> Self {
         let readers = of.files.into_iter();
-        let readers = readers.map(|(entry, pieces)| RunReader::new(entry, pieces, wants_starts));
+        let readers = readers.map(|(entry, pieces)| RunReader::new(entry, pieces, wants));
         Self {
             series: of.series.into_iter(),
             n_done: 0,

@@ -88,6 +88,12 @@ impl Plan {
         plan.n_samples = request.samples_max - left.n_samples;
         Ok(plan)
     }
+
+    /// Returns how many rows are read of files, in the range or not.
+    pub(super) fn n_rows_of_files(&self) -> usize {
+        let files = self.commons.iter().flat_map(|of| &of.files);
+        files.flat_map(|(_, pieces)| pieces).map(|piece| piece.rows.len()).sum()
+    }
 }
 
 /// Returns the commons that are asked about; where the question names them, the others cost nothing.
@@ -172,8 +178,7 @@ impl<'a> Finder<'a> {
     ) -> Result<(), ReadError> {
         let place = match self.known(run.id, &run.labels) {
             Some(place) => place,
-            None if self.matches(&run.labels) => self.add(run.id, run.labels.clone())?,
-            None => return Ok(()),
+            None => self.add(run.id, run.labels.clone())?,
         };
         let SeriesRequest { start_ms, end_ms, .. } = *self.request;
         let is_in = |ms| start_ms <= ms && ms <= end_ms;
@@ -190,7 +195,7 @@ impl<'a> Finder<'a> {
         let Some(first) = heads.first() else { return Ok(heads) };
         let registry = first.entry.registry.read();
         let SeriesRequest { start_ms, end_ms, .. } = *self.request;
-        let wanted = registry.select(&self.matchers);
+        let wanted = registry.selected(&self.matchers);
         for (series_idx, n_rows) in present(&heads, &wanted, (start_ms, end_ms)) {
             let series = registry.series(series_idx);
             let place = match self.known(series.id, &series.labels) {
@@ -203,11 +208,6 @@ impl<'a> Finder<'a> {
         }
         drop(registry);
         Ok(heads)
-    }
-
-    fn matches(&self, labels: &Labels) -> bool {
-        let matches = |m: &Matcher| m.matches(labels.get(&m.name).unwrap_or(""));
-        self.matchers.iter().all(matches)
     }
 
     fn known(&self, id: u64, labels: &Labels) -> Option<u32> {
@@ -243,10 +243,7 @@ impl<'a> Finder<'a> {
 
     /// Puts the series into the order of the files, and each file's pieces into that of its rows.
     fn finish(mut self, heads: Vec<Arc<CommonsHead>>) -> OfCommons {
-        let order = |a: &Found, b: &Found| {
-            let metrics = a.labels.metric().cmp(b.labels.metric());
-            metrics.then_with(|| a.labels.cmp(&b.labels))
-        };
+        let order = |a: &Found, b: &Found| a.labels.cmp_by_metric(&b.labels);
         if !self.series.is_sorted_by(|a, b| order(a, b).is_lt()) {
             let mut places: Vec<u32> = (0..).take(self.series.len()).collect();
             places.sort_by(|a, b| order(&self.series[*a as usize], &self.series[*b as usize]));

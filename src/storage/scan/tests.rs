@@ -8,7 +8,8 @@ use rand::{Rng, SeedableRng};
 
 use super::*;
 use crate::base::clock::ManualClock;
-use crate::model::{Commons, Labels, Matcher, ReadScope, SeriesMeta};
+use crate::base::units::HumanSize;
+use crate::model::{Commons, Labels, MatchOp, Matcher, ReadScope, SeriesMeta};
 use crate::storage::compact::Merger;
 use crate::storage::disk::sim::SimDisk;
 use crate::storage::engine::Engine;
@@ -138,10 +139,11 @@ fn samples(series: Vec<SeriesData>) -> Vec<(Labels, Vec<(i64, f64)>)> {
 fn what_was_written_is_read_whole_or_in_blocks_and_by_name() {
     for seed in 0..25 {
         let mut rng = SmallRng::seed_from_u64(seed);
-        // Small row groups, and a cache that holds little.
+        // Small row groups, and caches that hold little.
         let row_group_rows = [50, 1 << 20][rng.random_range(0..2)];
-        let series_cache = crate::base::units::HumanSize([2_000, 1 << 20][rng.random_range(0..2)]);
-        let config = Config { row_group_rows, series_cache, ..Config::default() };
+        let series_cache = HumanSize([2_000, 1 << 20][rng.random_range(0..2)]);
+        let sample_cache = HumanSize([0, 4_000, 1 << 20][rng.random_range(0..3)]);
+        let config = Config { row_group_rows, series_cache, sample_cache, ..Config::default() };
         let mut store = Store::new(config);
         let written = written(&mut rng, &mut store);
         let snapshot = store.snapshot();
@@ -180,14 +182,39 @@ fn what_was_written_is_read_whole_or_in_blocks_and_by_name() {
 }
 
 #[test]
+fn what_is_decoded_already_is_told_from_its_neighbours() {
+    for seed in 0..40 {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        // Three series and a part of the next in a row group, so that parts of groups are known.
+        let mut store = Store::new(Config { row_group_rows: 70, ..Config::default() });
+        for pod in 0..12_i64 {
+            let labels = [("__name__", "up"), ("commons", "heart"), ("pod", &format!("{pod:02}"))];
+            let samples = (0..20).map(|at| (NOW_MS + 1_000 * at, (100 * pod + at) as f64));
+            store.put(&Labels::from_pairs(labels), &samples.collect::<Vec<_>>());
+        }
+        store.flush();
+        for _ in 0..20 {
+            let pods: Vec<i64> = (0..12).filter(|_| rng.random_ratio(1, 3)).collect();
+            let pattern: Vec<String> = pods.iter().map(|pod| format!("{pod:02}")).collect();
+            let pattern = Matcher::new("pod", MatchOp::Re, &pattern.join("|")).unwrap();
+
+            let found = store.snapshot().select(&request(&[pattern], (0, i64::MAX))).unwrap();
+
+            let first: Vec<f64> = found.iter().map(|one| one.values[0]).collect();
+            let wanted: Vec<f64> = pods.iter().map(|pod| (100 * pod) as f64).collect();
+            assert_eq!(first, wanted, "seed {seed}");
+            assert!(found.iter().all(|one| one.values.is_sorted() && one.values.len() == 20));
+        }
+        assert!(store.snapshot().footers().samples.n_bytes() > 0);
+    }
+}
+
+#[test]
 fn a_cache_of_series_stays_within_its_size() {
     let bytes_max = 3_000;
-    let series_cache = crate::base::units::HumanSize(bytes_max);
-    let mut store = Store::new(Config {
-        series_cache,
-        merged_file_max: crate::base::units::HumanSize(0),
-        ..Config::default()
-    });
+    let series_cache = HumanSize(bytes_max);
+    let mut store =
+        Store::new(Config { series_cache, merged_file_max: HumanSize(0), ..Config::default() });
     for file in 0..40 {
         for pod in 0..5 {
             let labels = [("__name__", "up"), ("commons", "heart"), ("pod", &format!("{pod}"))];

@@ -1,7 +1,7 @@
 //! What stands in braces: `{job="a", "label name"=~"b.*", "metric.name"}`.
 
 use crate::model::labels::METRIC_NAME;
-use crate::model::{MatchOp, Matcher, compile_label_regex};
+use crate::model::{MatchOp, Matcher, check_label_regex};
 
 use super::super::error::{KEY_REGEX, PromqlError};
 use super::super::limits::ParseLimits;
@@ -81,8 +81,8 @@ impl Parser<'_> {
         if pattern.len() > self.limits.regex_bytes_max {
             return Err(too_long_regex(pattern.len(), self.limits));
         }
-        match compile_label_regex(pattern, self.limits.regex_program_bytes_max) {
-            Ok(_) => Ok(()),
+        match check_label_regex(pattern, self.limits.regex_program_bytes_max) {
+            Ok(()) => Ok(()),
             Err(regex::Error::CompiledTooBig(max_bytes)) => Err(PromqlError::Program { max_bytes }),
             Err(error) => {
                 let error = error.to_string();

@@ -2,56 +2,59 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 use super::section::Block;
+use crate::storage::files::of_groups::{Counted, OfGroups};
 
-/// What is kept: about ten million long lines.
-const BYTES_MAX: usize = 64 << 20;
-
-/// Blocks of row groups by path and place; a path is never used for two contents.
-#[derive(Debug, Default)]
-pub(in crate::storage::files) struct Cache {
-    kept: Mutex<Kept>,
+/// Blocks of row groups.
+#[derive(Debug)]
+pub struct GramsCache {
+    groups: Mutex<OfGroups<Arc<[Block]>>>,
+    bytes_max: usize,
+    counted: Counted,
 }
 
-#[derive(Debug, Default)]
-struct Kept {
-    by_path: HashMap<String, HashMap<usize, Arc<[Block]>>>,
-    n_bytes: usize,
+impl Default for GramsCache {
+    fn default() -> Self {
+        Self::new(64 << 20, Counted::default())
+    }
 }
 
-impl Cache {
+impl GramsCache {
+    /// Returns an empty cache of so many bytes.
+    pub fn new(bytes_max: usize, counted: Counted) -> Self {
+        Self { groups: Mutex::default(), bytes_max, counted }
+    }
+
     /// Returns the blocks of a row group, if they are kept.
     pub(in crate::storage::files) fn get(
         &self,
         path: &str,
-        group_idx: usize,
+        group_idx: u32,
     ) -> Option<Arc<[Block]>> {
-        self.kept.lock().by_path.get(path)?.get(&group_idx).cloned()
+        let blocks = self.groups.lock().get(path, group_idx)?;
+        self.counted.hits.inc();
+        Some(blocks)
     }
 
     /// Keeps the blocks of a row group, of a section of so many bytes.
     pub(in crate::storage::files) fn put(
         &self,
-        path: &str,
-        group_idx: usize,
+        (path, group_idx): (&str, u32),
         blocks: Arc<[Block]>,
         n_bytes: usize,
     ) {
-        let kept = &mut *self.kept.lock();
-        if n_bytes > BYTES_MAX {
+        self.counted.misses.inc();
+        if n_bytes > self.bytes_max {
             return;
         }
-        // As footers are: what a question needs it reads again, and that is mostly all of it.
-        if kept.n_bytes + n_bytes > BYTES_MAX {
-            *kept = Kept::default();
+        let mut groups = self.groups.lock();
+        groups.put((path, group_idx), blocks, n_bytes);
+        if groups.n_bytes() > self.bytes_max {
+            groups.shrink(self.bytes_max / 8 * 7);
         }
-        let groups = kept.by_path.entry_ref(path).or_default();
-        if groups.insert(group_idx, blocks).is_none() {
-            kept.n_bytes += n_bytes;
-        }
+        self.counted.bytes.set(i64::try_from(groups.n_bytes()).unwrap_or(i64::MAX));
     }
 }
 
@@ -61,13 +64,15 @@ mod tests {
 
     #[test]
     fn no_more_is_kept_than_may_be() {
-        let cache = Cache::default();
+        let bytes_max = 900;
+        let cache = GramsCache::new(bytes_max, Counted::default());
         let blocks: Arc<[Block]> = Arc::from([]);
         for group_idx in 0..4 {
-            cache.put("a", group_idx, Arc::clone(&blocks), BYTES_MAX / 3);
+            cache.put(("a", group_idx), Arc::clone(&blocks), bytes_max / 3);
+            assert!(cache.get("a", group_idx).is_some());
         }
         assert!(cache.get("a", 0).is_none() && cache.get("a", 3).is_some());
-        cache.put("b", 0, blocks, BYTES_MAX + 1);
+        cache.put(("b", 0), blocks, bytes_max + 1);
         assert!(cache.get("b", 0).is_none(), "one that is too large takes no other's place");
         assert!(cache.get("a", 3).is_some());
     }

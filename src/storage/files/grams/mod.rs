@@ -25,7 +25,7 @@ pub mod section;
 mod tests;
 
 pub(super) use build::Builder;
-pub(super) use cache::Cache;
+pub use cache::GramsCache;
 pub use need::LineNeed;
 
 /// The footer's key of the sections: JSON, `[[offset, length], …]`, one a row group.

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::gauge::Gauge;
 
 use super::GroupSeries;
 use crate::model::Labels;
+use crate::storage::files::of_groups::{Counted, OfGroups};
 
 /// What was learned of row groups.
 #[derive(Debug)]
@@ -16,17 +15,6 @@ pub struct SeriesCache {
     inner: Mutex<Inner>,
     bytes_max: usize,
     counted: Counted,
-}
-
-/// Tells how the cache does.
-#[derive(Debug, Clone, Default)]
-pub struct Counted {
-    /// What is held.
-    pub bytes: Gauge,
-    /// Row groups that were known.
-    pub hits: Counter,
-    /// Row groups that had to be read.
-    pub misses: Counter,
 }
 
 impl Default for SeriesCache {
@@ -37,18 +25,10 @@ impl Default for SeriesCache {
 
 #[derive(Debug, Default)]
 struct Inner {
-    groups: HashMap<String, HashMap<usize, Kept>>,
-    n_bytes: usize,
-    n_asked: u64,
+    groups: OfGroups<Arc<GroupSeries>>,
     /// Label sets that several row groups share.
     interned: HashMap<u64, Labels>,
     intern_purge_at: usize,
-}
-
-#[derive(Debug)]
-struct Kept {
-    series: Arc<GroupSeries>,
-    last_asked: u64,
 }
 
 impl SeriesCache {
@@ -59,32 +39,26 @@ impl SeriesCache {
 
     /// Returns what is held, in bytes.
     pub fn n_bytes(&self) -> usize {
-        self.inner.lock().n_bytes
+        self.inner.lock().groups.n_bytes()
     }
 
     /// Returns what is known of a row group.
-    pub(super) fn kept(&self, path: &str, group_idx: usize) -> Option<Arc<GroupSeries>> {
-        let mut inner = self.inner.lock();
-        inner.n_asked += 1;
-        let n_asked = inner.n_asked;
-        let kept = inner.groups.get_mut(path)?.get_mut(&group_idx)?;
-        kept.last_asked = n_asked;
+    pub(super) fn kept(&self, path: &str, group_idx: u32) -> Option<Arc<GroupSeries>> {
+        let series = self.inner.lock().groups.get(path, group_idx)?;
         self.counted.hits.inc();
-        Some(Arc::clone(&kept.series))
+        Some(series)
     }
 
     /// Keeps what was learned of a row group of a file.
-    pub(super) fn keep(&self, (path, group_idx): (&str, usize), series: &Arc<GroupSeries>) {
+    pub(super) fn keep(&self, (path, group_idx): (&str, u32), series: &Arc<GroupSeries>) {
         let mut inner = self.inner.lock();
-        let kept = Kept { series: Arc::clone(series), last_asked: inner.n_asked };
-        let before = inner.groups.entry_ref(path).or_default().insert(group_idx, kept);
-        inner.n_bytes += series.n_bytes;
-        inner.n_bytes -= before.map_or(0, |kept| kept.series.n_bytes);
-        if inner.n_bytes > self.bytes_max {
-            inner.shrink(self.bytes_max / 8 * 7);
+        inner.groups.put((path, group_idx), Arc::clone(series), series.n_bytes);
+        if inner.groups.n_bytes() > self.bytes_max {
+            inner.groups.shrink(self.bytes_max / 8 * 7);
+            inner.purge();
         }
         self.counted.misses.inc();
-        self.counted.bytes.set(i64::try_from(inner.n_bytes).unwrap_or(i64::MAX));
+        self.counted.bytes.set(i64::try_from(inner.groups.n_bytes()).unwrap_or(i64::MAX));
     }
 
     /// Returns a label set that another row group has, by the id of its series.
@@ -103,29 +77,6 @@ impl SeriesCache {
 }
 
 impl Inner {
-    /// Forgets what was not asked for the longest, until no more than so many bytes are left.
-    fn shrink(&mut self, bytes: usize) {
-        let mut ages: Vec<u64> =
-            self.groups.values().flat_map(HashMap::values).map(|kept| kept.last_asked).collect();
-        ages.sort_unstable();
-        let mut n_at_once = ages.len().div_ceil(8).max(1);
-        while self.n_bytes > bytes && !ages.is_empty() {
-            n_at_once = n_at_once.min(ages.len());
-            let youngest = ages[n_at_once - 1];
-            ages.drain(..n_at_once);
-            let n_bytes = &mut self.n_bytes;
-            self.groups.retain(|_, groups| {
-                groups.retain(|_, kept| {
-                    let is_kept = kept.last_asked > youngest;
-                    *n_bytes -= if is_kept { 0 } else { kept.series.n_bytes };
-                    is_kept
-                });
-                !groups.is_empty()
-            });
-        }
-        self.purge();
-    }
-
     /// Forgets label sets that nobody else holds.
     fn purge(&mut self) {
         self.interned.retain(|_, labels| labels.is_shared());

@@ -8,13 +8,14 @@
 mod cache;
 mod learn;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 use parking_lot::Mutex;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 
-pub use cache::{Counted, SeriesCache};
+pub use cache::SeriesCache;
 
 use super::checked::Checked;
 use super::deleted::group_starts;
@@ -24,6 +25,7 @@ use crate::base::shield::shield;
 use crate::model::labels::METRIC_NAME;
 use crate::model::{Labels, Matcher};
 use crate::storage::disk::Disk;
+use crate::storage::selections::Selections;
 use crate::storage::{FileEntry, ReadError};
 use learn::Source;
 
@@ -56,6 +58,7 @@ pub struct GroupSeries {
     n_bytes: usize,
     /// For labels whose values were asked for, a run of each value.
     distinct: Mutex<HashMap<String, Arc<[u32]>>>,
+    selections: Selections,
 }
 
 /// Labels whose values are kept of one row group.
@@ -64,11 +67,19 @@ const DISTINCT_MAX: usize = 8;
 impl GroupSeries {
     fn new(runs: Vec<Run>, n_label_bytes: usize) -> Self {
         let is_by_metric = runs.is_sorted_by_key(|run| run.labels.metric());
-        let n_bytes = runs.capacity() * size_of::<Run>() + n_label_bytes;
+        let n_bytes =
+            runs.capacity() * size_of::<Run>() + n_label_bytes + selections_bytes(runs.len());
         let times_ms = runs.iter().fold((i64::MAX, i64::MIN), |(min_ms, max_ms), run| {
             (min_ms.min(run.min_ms), max_ms.max(run.max_ms))
         });
-        Self { runs, is_by_metric, times_ms, n_bytes, distinct: Mutex::default() }
+        Self {
+            runs,
+            is_by_metric,
+            times_ms,
+            n_bytes,
+            distinct: Mutex::default(),
+            selections: Selections::default(),
+        }
     }
 
     /// Returns the times of the earliest and the latest sample, ms since 1970 UTC.
@@ -104,22 +115,37 @@ impl GroupSeries {
         places
     }
 
-    /// Returns the runs of the metrics that are wanted, or all.
-    pub fn of_metrics(&self, names: Option<&[String]>) -> impl Iterator<Item = &Run> {
-        let whole = std::slice::from_ref(&self.runs);
-        let ranges: Vec<&[Run]> = match names.filter(|_| self.is_by_metric) {
-            None => whole.iter().map(Vec::as_slice).collect(),
-            // A pattern's names are sorted, and no two are the same.
-            Some(names) => names.iter().map(|name| self.of_metric(name)).collect(),
-        };
-        ranges.into_iter().flatten()
+    /// Returns the places of the runs that meet all conditions, ascending.
+    pub fn selected(&self, matchers: &[Matcher]) -> Arc<[u32]> {
+        self.selections.get(matchers, selections_bytes(self.runs.len()), || self.select(matchers))
     }
 
-    fn of_metric(&self, name: &str) -> &[Run] {
+    fn select(&self, matchers: &[Matcher]) -> Vec<u32> {
+        let is_wanted = |place: &usize| {
+            let labels = &self.runs[*place].labels;
+            matchers.iter().all(|m| m.matches(labels.get(&m.name).unwrap_or("")))
+        };
+        let of = |place: usize| u32::try_from(place).expect("a row group has few series");
+        match wanted_metric(matchers).filter(|_| self.is_by_metric) {
+            None => (0..self.runs.len()).filter(is_wanted).map(of).collect(),
+            // A pattern's names are sorted, and no two are the same.
+            Some(names) => {
+                let places = names.iter().flat_map(|name| self.of_metric(name));
+                places.filter(is_wanted).map(of).collect()
+            }
+        }
+    }
+
+    fn of_metric(&self, name: &str) -> Range<usize> {
         let first = self.runs.partition_point(|run| run.labels.metric() < name);
         let n = self.runs[first..].partition_point(|run| run.labels.metric() <= name);
-        &self.runs[first..first + n]
+        first..first + n
     }
+}
+
+/// Returns what selections of so many series may take.
+fn selections_bytes(n_runs: usize) -> usize {
+    8 * n_runs + 1_024
 }
 
 /// Returns the labels of a series that somebody holds anyway.
@@ -149,8 +175,8 @@ pub struct Group {
     first_row: usize,
 }
 
-/// Hands on the runs of a file that have samples in the time range, of metrics that are wanted, in the
-/// order of the file, each with its row group. Other matchers are left to whoever takes them.
+/// Hands on the runs of a file that have samples in the time range and meet all conditions, in the order
+/// of the file, each with its row group.
 pub fn find_runs(
     disk: &dyn Disk,
     footers: &Footers,
@@ -158,9 +184,9 @@ pub fn find_runs(
     take: &mut dyn FnMut(Group, &Run) -> Result<(), ReadError>,
 ) -> Result<(), ReadError> {
     let Selection { matchers, start_ms, end_ms } = place.selection;
-    let names = wanted_metric(matchers);
     for (group, series) in find_groups(disk, footers, place)? {
-        for run in series.of_metrics(names) {
+        for place in &*series.selected(matchers) {
+            let run = &series.runs[*place as usize];
             if run.min_ms <= end_ms && start_ms <= run.max_ms {
                 take(group, run)?;
             }
@@ -246,11 +272,12 @@ impl Opened<'_> {
             if !may_match(group, names, place.selection) {
                 continue;
             }
-            let series = match footers.series.kept(path, group_idx) {
+            let idx = u32::try_from(group_idx)?;
+            let series = match footers.series.kept(path, idx) {
                 Some(series) => series,
-                None => self.learn(footers, &footer, (group_idx, place.known))?,
+                None => self.learn(footers, &footer, (idx, place.known))?,
             };
-            let group = Group { idx: u32::try_from(group_idx)?, first_row: starts[group_idx] };
+            let group = Group { idx, first_row: starts[group_idx] };
             found.push((group, series));
         }
         Ok(found)
@@ -259,11 +286,11 @@ impl Opened<'_> {
         &mut self,
         footers: &Footers,
         footer: &ArrowReaderMetadata,
-        (group_idx, known): (usize, &Known<'_>),
+        (group_idx, known): (u32, &Known<'_>),
     ) -> Result<Arc<GroupSeries>, Fault> {
         let file = self.reader();
         footers.with_places(&self.entry.path, &file)?; // The blocks' checksums, for the reader.
-        let source = Source { entry: self.entry, group_idx, known };
+        let source = Source { entry: self.entry, group_idx: group_idx as usize, known };
         let series = Arc::new(learn::read(&file, footer, &source, &footers.series)?);
         footers.series.keep((&self.entry.path, group_idx), &series);
         Ok(series)
