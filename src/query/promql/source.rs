@@ -6,8 +6,7 @@ use crate::storage::{ReadError, Scan, SeriesRequest, Snapshot};
 /// Series that are read as they are asked for.
 pub trait SeriesBlocks {
     /// Returns some series with all their samples, about `n_rows` of them at most; `None` when there are
-    /// no more. Sorted by labels within a block, and from block to block where a source can without
-    /// reading all of them first.
+    /// no more. Sorted by labels within a block; the order of all of them is always the same.
     fn next_block(&mut self, n_rows: usize) -> Result<Option<Vec<SeriesData>>, ReadError>;
 }
 

@@ -51,8 +51,9 @@ pub struct Scan {
     form: Form,
     n_samples: usize,
     n_rows: usize,
-    /// Whether the series come in the order of labels by themselves.
-    is_in_order: bool,
+    /// Whether the series of each commons come in the order of labels by themselves.
+    is_by_labels: bool,
+    n_commons: usize,
     rest: std::vec::IntoIter<OfCommons>,
     current: Option<UnderWay>,
 }
@@ -183,11 +184,8 @@ impl Scan {
             form,
             n_samples: plan.n_samples,
             n_rows: plan.n_rows,
-            is_in_order: match plan.commons.as_slice() {
-                [] => true,
-                [one] => one.is_by_labels,
-                _ => false,
-            },
+            is_by_labels: plan.commons.iter().all(|of| of.is_by_labels),
+            n_commons: plan.commons.len(),
             rest: plan.commons.into_iter(),
             current: None,
         }
@@ -215,7 +213,7 @@ impl Scan {
         if block.is_empty() {
             return Ok(None);
         }
-        if !self.is_in_order {
+        if !self.is_by_labels || self.n_commons > 1 {
             // Runs that are sorted, one after the other: a stable sort finds them.
             block.sort_by(|a, b| a.labels.cmp(&b.labels));
         }
@@ -223,9 +221,9 @@ impl Scan {
     }
 
     /// As [`Scan::next_block`], for who works through the series one by one: no more than are quickly
-    /// worked through, where all of them come in the order of labels nevertheless.
+    /// worked through. One commons comes after the other, each in the order of labels over all blocks.
     pub fn next_few(&mut self, n_rows_max: usize) -> Result<Option<Vec<SeriesData>>, ReadError> {
-        if !self.is_in_order {
+        if !self.is_by_labels {
             return self.next_block(n_rows_max);
         }
         self.next_of_commons(Room { n_rows_max, enough: FEW })
