@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use axum::Extension;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
@@ -12,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::super::Api;
 use super::super::params::Params;
+use super::super::received::Whole;
 use super::answer::{self, AmError, filters, flag, read_time};
 use super::sees;
 use crate::base::Kind;
@@ -121,7 +121,7 @@ struct Postable {
 pub(super) async fn post(
     State(api): State<Api>,
     Extension(grant): Extension<Grant>,
-    body: Bytes,
+    Whole(body): Whole,
 ) -> Result<StatusCode, AmError> {
     let told: Vec<Postable> = serde_json::from_slice(&body)
         .map_err(|error| AmError::new(Kind::BadInput, format!("not a list of alerts: {error}")))?;

@@ -4,8 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use axum::Extension;
-use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use serde::Deserialize;
@@ -13,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::super::Api;
 use super::super::params::Params;
+use super::super::received::{InPath, Whole};
 use super::answer::{self, AmError, filters, flag, read_time};
 use crate::base::Kind;
 use crate::model::{Grant, Labels};
@@ -88,7 +88,7 @@ async fn seen(api: &Api, grant: &Grant, id: &str) -> Result<Silence, AmError> {
 pub(super) async fn get(
     State(api): State<Api>,
     Extension(grant): Extension<Grant>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<Response, AmError> {
     let silence = seen(&api, &grant, &id).await?;
     Ok(answer::json(&shown(&silence, api.clock.now_ms())))
@@ -97,7 +97,7 @@ pub(super) async fn get(
 pub(super) async fn expire(
     State(api): State<Api>,
     Extension(grant): Extension<Grant>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<StatusCode, AmError> {
     seen(&api, &grant, &id).await?;
     api.notifier.expire_silence(id).await?;
@@ -120,7 +120,7 @@ struct Postable {
 pub(super) async fn post(
     State(api): State<Api>,
     Extension(grant): Extension<Grant>,
-    body: Bytes,
+    Whole(body): Whole,
 ) -> Result<Response, AmError> {
     let wrong = |message: String| AmError::new(Kind::BadInput, message);
     let asked: Postable =

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -15,6 +15,7 @@ use super::super::json::{push_list, push_strings, success, success_value};
 use super::super::number::push_sample_value;
 use super::super::params::Params;
 use super::super::prometheus::escape::unescape;
+use super::super::received::InPath;
 use super::ask::LogStreams;
 use super::{Answered, params, render};
 use crate::model::Grant;
@@ -72,7 +73,7 @@ pub(super) async fn label_names(
 pub(super) async fn label_values(
     State(api): State<Api>,
     Extension(grant): Extension<Grant>,
-    Path(name): Path<String>,
+    InPath(name): InPath<String>,
     asked: Params,
 ) -> Answered {
     let (found, _) = streams(&api, &grant, &asked, None).await?;
@@ -323,7 +324,7 @@ pub(super) async fn detected_fields(
 pub(super) async fn detected_values(
     State(api): State<Api>,
     Extension(grant): Extension<Grant>,
-    Path(name): Path<String>,
+    InPath(name): InPath<String>,
     asked: Params,
 ) -> Answered {
     let n_lines = params::limit_of(&asked, FIELD_LINES)?.min(FIELD_LINES);

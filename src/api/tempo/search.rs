@@ -2,12 +2,13 @@
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderValue, StatusCode};
 
 use super::super::error::answer;
 use super::super::params::Params;
+use super::super::received::InPath;
 use super::super::{Api, time};
 use super::error::TempoError;
 use super::proto::{SearchRequest, SearchTagValuesRequest, SearchTagsRequest};
@@ -187,7 +188,7 @@ fn percent_decoded(text: &str) -> String {
 pub(super) async fn tag_values(
     State(api): State<Api>,
     Extension(grant): Extension<Grant>,
-    Path(tag): Path<String>,
+    InPath(tag): InPath<String>,
     params: Params,
 ) -> Asked {
     Ok(json(&convert::values(&values(&api, &grant, &tag, &params, false).await?), &[]))
@@ -196,7 +197,7 @@ pub(super) async fn tag_values(
 pub(super) async fn tag_values_v2(
     State(api): State<Api>,
     Extension(grant): Extension<Grant>,
-    Path(tag): Path<String>,
+    InPath(tag): InPath<String>,
     params: Params,
 ) -> Asked {
     Ok(json(&convert::values_v2(&values(&api, &grant, &tag, &params, true).await?), &[]))

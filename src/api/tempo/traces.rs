@@ -2,7 +2,7 @@
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use http::header::{ACCEPT, HeaderValue};
 use http::{HeaderMap, StatusCode};
@@ -12,6 +12,7 @@ use prost::Message as _;
 use super::super::Api;
 use super::super::error::{ApiError, answer};
 use super::super::params::Params;
+use super::super::received::InPath;
 use super::PARTIAL;
 use super::error::TempoError;
 use super::otlp::resource_spans;
@@ -48,7 +49,7 @@ pub(super) struct TraceByIdMetrics {
 pub(super) async fn v1(
     State(api): State<Api>,
     Extension(grant): Extension<Grant>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     headers: HeaderMap,
     params: Params,
 ) -> Result<Response, TempoError> {
@@ -70,7 +71,7 @@ pub(super) async fn v1(
 pub(super) async fn v2(
     State(api): State<Api>,
     Extension(grant): Extension<Grant>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     headers: HeaderMap,
     params: Params,
 ) -> Result<Response, TempoError> {

@@ -16,7 +16,7 @@ mod tests;
 mod xor;
 
 use axum::Extension;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use http::header::CONTENT_ENCODING;
@@ -25,6 +25,7 @@ use prost::Message as _;
 
 use super::super::Api;
 use super::super::error::{ApiError, answer, partial};
+use super::super::received::Whole;
 use crate::base::Kind;
 use crate::model::{Grant, Labels, MatchOp, Matcher, SeriesData};
 use crate::query::SampleQuery;
@@ -50,7 +51,7 @@ const STREAM_TYPE: &str = "application/x-streamed-protobuf; proto=prometheus.Chu
 pub(super) async fn read(
     State(api): State<Api>,
     Extension(grant): Extension<Grant>,
-    body: Bytes,
+    Whole(body): Whole,
 ) -> Result<Response, ApiError> {
     let Asked { queries, is_streamed } = asked_of(&body)?;
     let found = api.ask.samples(&grant, queries).await?;
