@@ -123,15 +123,7 @@ pub(super) async fn post(
     Extension(grant): Extension<Grant>,
     Whole(body): Whole,
 ) -> Result<StatusCode, AmError> {
-    let told: Vec<Postable> = serde_json::from_slice(&body)
-        .map_err(|error| AmError::new(Kind::BadInput, format!("not a list of alerts: {error}")))?;
-    let (mut right, mut wrong) = (Vec::new(), Vec::new());
-    for (idx, alert) in told.into_iter().enumerate() {
-        match alert.checked(&grant) {
-            Ok(alert) => right.push(alert),
-            Err(error) => wrong.push(format!("alert {idx}: {error}")),
-        }
-    }
+    let (right, wrong) = read(&body, &grant)?;
     if !right.is_empty() {
         api.notifier.post(right).await?;
     }
@@ -139,6 +131,20 @@ pub(super) async fn post(
         true => Ok(StatusCode::OK),
         false => Err(AmError::new(Kind::BadInput, wrong.join("; "))),
     }
+}
+
+/// Reads the alerts of a body: those that are right, and what is wrong with the others.
+pub(super) fn read(body: &[u8], grant: &Grant) -> Result<(Vec<PostedAlert>, Vec<String>), AmError> {
+    let told: Vec<Postable> = serde_json::from_slice(body)
+        .map_err(|error| AmError::new(Kind::BadInput, format!("not a list of alerts: {error}")))?;
+    let (mut right, mut wrong) = (Vec::new(), Vec::new());
+    for (idx, alert) in told.into_iter().enumerate() {
+        match alert.checked(grant) {
+            Ok(alert) => right.push(alert),
+            Err(error) => wrong.push(format!("alert {idx}: {error}")),
+        }
+    }
+    Ok((right, wrong))
 }
 
 impl Postable {

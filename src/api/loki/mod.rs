@@ -17,6 +17,9 @@ mod status;
 mod tail;
 mod websocket;
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
+
 use axum::response::{IntoResponse, Response};
 
 use super::error::{ApiError, Dialect};

@@ -48,7 +48,7 @@ pub(super) fn search(api: &Api, request: &SearchRequest) -> Result<Search, Tempo
 }
 
 /// Returns the TraceQL of a search; tags, which were there before it, are written as such.
-fn query_of(request: &SearchRequest) -> Result<String, TempoError> {
+pub(super) fn query_of(request: &SearchRequest) -> Result<String, TempoError> {
     let has_tags = !request.tags.is_empty();
     if !request.query.is_empty() {
         return match has_tags {

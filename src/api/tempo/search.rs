@@ -78,7 +78,7 @@ fn duration_ms(params: &Params, name: &str) -> Result<u32, TempoError> {
 }
 
 /// Reads `key=value key2="value 2"`.
-fn logfmt(text: &str) -> Result<std::collections::HashMap<String, String>, TempoError> {
+pub(super) fn logfmt(text: &str) -> Result<std::collections::HashMap<String, String>, TempoError> {
     let mut tags = std::collections::HashMap::new();
     let mut rest = text.trim_start();
     while !rest.is_empty() {

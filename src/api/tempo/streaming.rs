@@ -58,6 +58,11 @@ async fn message_of<Q: Message + Default>(request: Request) -> Result<Q, TempoEr
     let body: Bytes = axum::body::to_bytes(request.into_body(), max).await.map_err(|error| {
         TempoError::parameter(format!("the call did not arrive whole: {error}"))
     })?;
+    decoded(&body)
+}
+
+/// Reads the message of a call's body.
+pub(super) fn decoded<Q: Message + Default>(body: &[u8]) -> Result<Q, TempoError> {
     let Some((&[flag, a, b, c, d], message)) = body.split_first_chunk::<PREFIX_BYTES>() else {
         return Err(TempoError::parameter("the call has no message"));
     };
