@@ -331,6 +331,7 @@ impl Ask for Fake {
             schema: batch.schema(),
             batches,
             truncated: (query == "cut").then_some(Truncated::Rows),
+            bytes_max: usize::MAX,
             warnings: if query == "partial" {
                 vec!["a file is missing".to_owned()]
             } else {
