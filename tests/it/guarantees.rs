@@ -87,6 +87,20 @@ fn every_test_that_proves_a_promise_is_there_and_its_command_runs() {
 }
 
 #[test]
+fn every_promise_has_a_proof_and_a_figure() {
+    let document = read("docs/guarantees.md");
+    let rows =
+        document.lines().filter(|line| line.starts_with("| ") && !line.contains("| proof |"));
+    let mut n_rows = 0;
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        assert!(cells.len() == 3 && cells.iter().all(|cell| !cell.is_empty()), "{row}");
+        n_rows += 1;
+    }
+    assert!(n_rows > 50, "the document is read");
+}
+
+#[test]
 fn every_recipe_and_step_that_proves_a_promise_is_there() {
     let makefile = read("Makefile");
     for command in commands("make ") {
