@@ -156,11 +156,13 @@ pub trait Ask: Send + Sync + Debug {
     /// Returns which parts of PromQL there are, as Prometheus lists them.
     fn promql_features(&self, grant: &Grant) -> serde_json::Value;
 
-    /// Returns the samples of each query as they are stored, stale markers too.
+    /// Returns the samples of each query as they are stored, stale markers too; `sample_bytes` is what
+    /// one takes in the answer, which has a limit.
     async fn samples(
         &self,
         grant: &Grant,
         queries: Vec<SampleQuery>,
+        sample_bytes: usize,
     ) -> Result<Listed<Vec<SeriesData>>, AskError>;
 
     /// Returns the matchers of each selector.

@@ -198,9 +198,10 @@ impl Ask for Sessions {
         &self,
         grant: &Grant,
         queries: Vec<SampleQuery>,
+        sample_bytes: usize,
     ) -> Result<Listed<Vec<SeriesData>>, AskError> {
         let session = self.session(grant);
-        let list = session.samples(queries).await.map_err(refused)?;
+        let list = session.samples(queries, sample_bytes).await.map_err(refused)?;
         Ok(Listed { list, warnings: session.warnings() })
     }
 

@@ -288,6 +288,7 @@ impl Ask for Fake {
         &self,
         _grant: &Grant,
         queries: Vec<SampleQuery>,
+        _sample_bytes: usize,
     ) -> Result<Listed<Vec<SeriesData>>, AskError> {
         let one = |query: &SampleQuery| SeriesData {
             labels: up("a"),
