@@ -11,7 +11,7 @@ use arrow::error::ArrowError;
 use crate::base::units::HumanSize;
 
 /// How many times as many bytes as its rows an answer may have when it is written down.
-pub(super) const TIMES_MAX: usize = 8;
+pub(super) const TIMES_MAX: usize = 4;
 
 /// A text and how long it may become. Whoever writes looks between two values, so it may be longer by one.
 #[derive(Debug)]
