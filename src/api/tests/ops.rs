@@ -126,6 +126,25 @@ async fn who_may_not_is_told_in_the_dialect_of_the_route() {
     }
 }
 
+#[tokio::test]
+async fn a_head_past_its_limit_is_refused_with_the_limits_name() {
+    let head = HeadLimits {
+        header_bytes_max: HumanSize(1_000),
+        body_timeout: crate::base::units::HumanDuration::from_secs(1),
+    };
+    let router = limits(open(), head);
+    let with = |n_bytes: usize| {
+        Request::get("/-/healthy").header("x", "x".repeat(n_bytes)).body(Body::empty()).unwrap()
+    };
+
+    assert_eq!(send(router.clone(), with(900)).await.status, 200);
+    let answer = send(router, with(1_000)).await;
+
+    assert_eq!(answer.status, 431);
+    let says = "the headers have 1005 bytes of at most 1000B (server.header_bytes_max)";
+    assert!(answer.text().contains(says), "{}", answer.text());
+}
+
 struct Refused {
     path: &'static str,
     content_type: &'static str,
