@@ -21,7 +21,7 @@ use crate::notify::{
     AlertStatus, AlertView, AlertsFilter, GroupView, PostedAlert, fingerprint_text,
 };
 
-/// The most bytes of one alert's labels and annotations together.
+/// The most bytes of one alert's labels, annotations and link together.
 const ALERT_BYTES_MAX: usize = 8 << 10;
 
 pub(super) async fn list(
@@ -150,10 +150,11 @@ pub(super) fn read(body: &[u8], grant: &Grant) -> Result<(Vec<PostedAlert>, Vec<
 impl Postable {
     fn checked(self, grant: &Grant) -> Result<PostedAlert, String> {
         let pairs = self.labels.iter().chain(&self.annotations);
-        let n_bytes: usize = pairs.map(|(name, value)| name.len() + value.len()).sum();
+        let texts = pairs.flat_map(|(name, value)| [name, value]).chain(&self.generator_url);
+        let n_bytes: usize = texts.map(String::len).sum();
         if n_bytes > ALERT_BYTES_MAX {
             return Err(format!(
-                "{n_bytes} bytes of labels and annotations, {ALERT_BYTES_MAX} are the most"
+                "{n_bytes} bytes of labels, annotations and generatorURL, {ALERT_BYTES_MAX} are the most"
             ));
         }
         if self.labels.keys().any(String::is_empty) {
