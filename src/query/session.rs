@@ -208,9 +208,13 @@ impl Session {
         self.read("exemplars", None, move |snapshot, budget| {
             let limits = &budget.limits;
             let selectors = promql::selectors(&promql::parse(&query, &limits.parse)?);
-            let exemplars_max = limits.samples_max;
-            let selectors = &selectors;
-            let request = ExemplarRequest { selectors, start_ms, end_ms, exemplars_max };
+            let request = ExemplarRequest {
+                selectors: &selectors,
+                start_ms,
+                end_ms,
+                exemplars_max: limits.samples_max,
+                bytes_max: limits.result_bytes_max,
+            };
             Ok(snapshot.exemplars(&request)?)
         })
         .await
