@@ -19,7 +19,7 @@ use super::disk::sim::{Fault, SimDisk};
 use super::engine::Engine;
 use super::wal::segment::WalError;
 use super::*;
-use crate::base::clock::{ManualClock, SharedClock};
+use crate::base::clock::ManualClock;
 use crate::base::units::HumanSize;
 use crate::model::{LogRow, LogsBuilder, SpanRow, SpansBuilder, Tags};
 
