@@ -2,7 +2,9 @@
 //!
 //! A line starts with the labels of its stream, which thousands of lines share and which are only
 //! borrowed; its own are kept beside them with where they came from: structured metadata, or what
-//! a stage extracted. Of one name there is one value: extracted before metadata before the stream's.
+//! a stage extracted. Of one name there is one value: extracted before metadata. What has the name of a
+//! label of the stream is kept beside it, as `name_extracted`: else a record could say that it is of
+//! another service or commons than its stream.
 
 use std::borrow::Cow;
 
@@ -100,7 +102,7 @@ impl<'a> Fields<'a> {
         self.set(name, value);
     }
 
-    /// Returns the name under which a parser's find of that name is kept.
+    /// Returns the name under which a parser's find of that name is kept, or a record's metadata.
     pub(super) fn extracted_name(&self, name: Cow<'a, str>) -> Cow<'a, str> {
         match self.of_stream(&name) {
             Some(_) => Cow::Owned(format!("{name}_extracted")),

@@ -26,7 +26,7 @@ pub(in super::super) struct Metadata<'a> {
 
 impl<'a> Metadata<'a> {
     /// Adds what is wanted of the metadata to a line's labels. Of one name, what the record says comes
-    /// first.
+    /// first; what its stream is called it cannot say otherwise.
     pub(in super::super) fn add_to(&self, fields: &mut Fields<'a>, line: &str, wanted: &Wanted) {
         if *wanted == Wanted::Nothing {
             return;
@@ -38,24 +38,24 @@ impl<'a> Metadata<'a> {
         if self.attributes.len() > 2 {
             // We wrote the object ourselves; were it damaged, its beginning still counts.
             let _: Result<Flow, _> = leaves(self.attributes, &mut |name, value| {
+                let name = fields.extracted_name(name);
                 if wants(&name) {
                     fields.add_metadata(name, value.into_label());
                 }
                 Flow::On
             });
         }
-        for (name, value) in [
+        let of_record = [
             ("trace_id", self.trace_id),
             ("span_id", self.span_id),
             ("scope_name", self.scope_name),
-        ] {
-            if wants(name) {
-                fields.add_metadata(Cow::Borrowed(name), Cow::Borrowed(value));
-            }
-        }
-        for (name, value) in self.of_resource {
-            if wants(name) {
-                fields.add_metadata(Cow::Borrowed(name), Cow::Borrowed(value));
+        ];
+        let of_resource =
+            self.of_resource.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        for (name, value) in of_record.into_iter().chain(of_resource) {
+            let name = fields.extracted_name(Cow::Borrowed(name));
+            if wants(&name) {
+                fields.add_metadata(name, Cow::Borrowed(value));
             }
         }
         if wants_level && fields.get(LEVEL).is_none() {
@@ -85,7 +85,7 @@ pub(super) fn columns(wanted: &Wanted) -> Vec<&'static str> {
     let is_wanted = |column: &&str| match *column {
         "attributes" => *wanted != Wanted::Nothing,
         "severity_number" | "severity_text" | LEVEL_COLUMN => wanted.has(LEVEL),
-        column => wanted.has(column),
+        column => wanted.has_extracted(column),
     };
     all.into_iter().filter(is_wanted).collect()
 }

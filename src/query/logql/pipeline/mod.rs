@@ -71,6 +71,16 @@ impl Wanted {
             Wanted::Nothing => false,
         }
     }
+
+    /// Returns true when a find's value may be looked at, under its own name or under the one that it has
+    /// beside a label of the stream.
+    pub(super) fn has_extracted(&self, name: &str) -> bool {
+        match self {
+            Wanted::All => true,
+            Wanted::Named(names) => names.iter().any(|wanted| stages::is_name_of(wanted, name)),
+            Wanted::Nothing => false,
+        }
+    }
 }
 
 /// The line filters that a pipeline begins with: they look at the line as it is stored, so they can
@@ -143,7 +153,7 @@ impl Pipeline {
     /// come to the same: nobody asks for what else a row has.
     pub(super) fn tells_apart_by_level_alone(&self) -> bool {
         let others = ["trace_id", "span_id", "scope_name"];
-        self.unwrap.is_none() && !others.into_iter().any(|name| self.wanted.has(name))
+        self.unwrap.is_none() && !others.into_iter().any(|name| self.wanted.has_extracted(name))
     }
 
     /// Returns true when somebody asks for the level.

@@ -264,16 +264,8 @@ fn json<'l>(line: &'l str, sink: &mut Sink<'_, 'l>) -> Result<(), Fault> {
 }
 
 /// Returns true when a find may be kept under a name; what the stream has already gets another one.
-fn is_name_of(wanted: &str, found: &str) -> bool {
+pub(super) fn is_name_of(wanted: &str, found: &str) -> bool {
     wanted == found || wanted.strip_suffix("_extracted") == Some(found)
-}
-
-fn wants_extracted(wanted: &Wanted, name: &str) -> bool {
-    match wanted {
-        Wanted::Named(names) => names.iter().any(|wanted| is_name_of(wanted, name)),
-        Wanted::All => true,
-        Wanted::Nothing => false,
-    }
 }
 
 /// Prometheus refuses the replacement character in labels, and so does Loki.
@@ -315,7 +307,7 @@ fn logfmt_pairs<'l>(
         }
         if how.named.is_empty() {
             let name = sanitized(key);
-            if !name.is_empty() && wants_extracted(wanted, &name) {
+            if !name.is_empty() && wanted.has_extracted(&name) {
                 sink(name, clean(value));
             }
             continue;
