@@ -19,7 +19,7 @@ mod unwrap;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::fields::Fields;
+use super::fields::{ERROR, Fields};
 
 pub(super) use metadata::{LEVEL, Metadata, pairs_of};
 pub(super) use pattern::Pattern;
@@ -159,6 +159,14 @@ impl Pipeline {
     /// Returns true when somebody asks for the level.
     pub(super) fn wants_level(&self) -> bool {
         self.wanted.has(LEVEL)
+    }
+
+    /// Returns true when a line that a parser could not read counts like any other: its `__error__` is
+    /// asked for, by a condition or by what is grouped by.
+    pub(super) fn counts_failed(&self, error: &str) -> bool {
+        matches!(self.wanted, Wanted::Named(_))
+            && self.wanted.has(ERROR)
+            && stages::is_of_parser(error)
     }
 
     /// Returns true when no stage looks at the line or at what is not the stream's.

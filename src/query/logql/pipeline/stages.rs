@@ -39,6 +39,11 @@ const JSON_PARSER: &str = "JSONParserErr";
 const LOGFMT_PARSER: &str = "LogfmtParserErr";
 const TEMPLATE_FORMAT: &str = "TemplateFormatErr";
 
+/// Returns true for the `__error__` of a line that a parser could not read.
+pub(super) fn is_of_parser(error: &str) -> bool {
+    matches!(error, JSON_PARSER | LOGFMT_PARSER)
+}
+
 /// What terminals take as colours and movements.
 static ANSI: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
