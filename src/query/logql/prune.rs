@@ -132,8 +132,9 @@ fn of_label_filter(filter: &LabelFilter, made: &Made<'_>) -> LineNeed {
     match filter {
         LabelFilter::Text(matcher) => made.need(matcher).unwrap_or_else(|| of_value(matcher)),
         LabelFilter::Number { .. } | LabelFilter::Ip { .. } => LineNeed::Nothing,
-        // Behind an error the right one is not asked.
-        LabelFilter::And(left, _) => of_label_filter(left, made),
+        LabelFilter::And(left, right) => {
+            LineNeed::all([of_label_filter(left, made), of_label_filter(right, made)])
+        }
         LabelFilter::Or(left, right) => {
             LineNeed::any([of_label_filter(left, made), of_label_filter(right, made)])
         }
@@ -284,7 +285,9 @@ mod tests {
         let value = || LineNeed::value(ID.as_bytes());
         assert_ne!(value(), LineNeed::Nothing);
         check(&format!("| json | request_id=`{ID}`"), value());
-        check(&format!("| json | a=`{ID}` and b=`{OTHER}`"), value());
+        let other = LineNeed::all(OTHER.split(' ').map(|part| LineNeed::value(part.as_bytes())));
+        check(&format!("| json | a=`{ID}` and b=`{OTHER}`"), LineNeed::all([value(), other]));
+        check(&format!("| json | size > 5KB and a=`{ID}`"), value());
         check(&format!("| json | a=`{ID}` or b=~`{OTHER}`"), LineNeed::Nothing);
         check(&format!("| json | span_id=`{ID}`"), LineNeed::Nothing);
         check("| json | a=``", LineNeed::Nothing);
