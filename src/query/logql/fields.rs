@@ -96,8 +96,18 @@ impl<'a> Fields<'a> {
         self.keeps_empty = keeps_empty;
     }
 
-    /// Sets what a parser found: a label of the stream is kept beside it.
+    /// Sets what a parser found: a label of the stream is kept beside it, and of several finds the first
+    /// stands, as in Loki.
     pub(super) fn extract(&mut self, name: Cow<'a, str>, value: Cow<'a, str>) {
+        let name = self.extracted_name(name);
+        let is_it = |field: &Field<'_>| field.source == Source::Parsed && field.name == name;
+        if !self.own.iter().any(is_it) {
+            self.set(name, value);
+        }
+    }
+
+    /// Sets what a parser was told to find under that name: it takes the place of an earlier find.
+    pub(super) fn extract_told(&mut self, name: Cow<'a, str>, value: Cow<'a, str>) {
         let name = self.extracted_name(name);
         self.set(name, value);
     }

@@ -97,21 +97,23 @@ impl Compiled {
             Compiled::Filter(filter) => return filter.keeps(entry),
             Compiled::Json(keys) => {
                 let left = Left::of(wanted, &entry.fields);
-                on_line(entry, |line, sink| match wanted {
+                on_line(entry, Fields::extract, |line, sink| match wanted {
                     Wanted::Named(_) => json_named(line, wanted, left, keys, sink),
                     // Of a pipeline that wants nothing the parsers are left out.
                     Wanted::All | Wanted::Nothing => json(line, sink),
                 });
             }
             Compiled::JsonPaths(paths) => {
-                on_line(entry, |line, sink| json_paths(line, paths, sink));
+                on_line(entry, Fields::extract_told, |line, sink| json_paths(line, paths, sink));
             }
             Compiled::Logfmt(how) => {
+                let is_told = !how.named.is_empty();
+                let set: Set<'_> = if is_told { Fields::extract_told } else { Fields::extract };
                 entry.fields.keep_empty(how.keeps_empty);
-                on_line(entry, |line, sink| logfmt_pairs(line, how, wanted, sink));
+                on_line(entry, set, |line, sink| logfmt_pairs(line, how, wanted, sink));
                 entry.fields.keep_empty(false);
             }
-            Compiled::Regexp(parser) => on_line(entry, |line, sink| {
+            Compiled::Regexp(parser) => on_line(entry, Fields::extract, |line, sink| {
                 let Some(captures) = parser.regex.captures(line) else { return Ok(()) };
                 for (idx, name) in &parser.names {
                     let text = captures.get(*idx).map_or("", |found| found.as_str());
@@ -119,7 +121,7 @@ impl Compiled {
                 }
                 Ok(())
             }),
-            Compiled::Pattern(pattern) => on_line(entry, |line, sink| {
+            Compiled::Pattern(pattern) => on_line(entry, Fields::extract, |line, sink| {
                 pattern.captures(line, |name, text| {
                     sink(Cow::Owned(name.to_owned()), Cow::Borrowed(text));
                 });
@@ -145,17 +147,21 @@ type Fault = (&'static str, String);
 /// Takes what a parser finds.
 type Sink<'s, 'l> = dyn FnMut(Cow<'l, str>, Cow<'l, str>) + 's;
 
+/// How a find becomes a label.
+type Set<'a> = fn(&mut Fields<'a>, Cow<'a, str>, Cow<'a, str>);
+
 /// Runs a parser over the line. What it finds is borrowed from the line where that lives on, and
 /// copied where a stage has made it.
-fn on_line(
-    entry: &mut Entry<'_>,
+fn on_line<'a>(
+    entry: &mut Entry<'a>,
+    set: Set<'a>,
     parse: impl for<'l, 's> Fn(&'l str, &mut Sink<'s, 'l>) -> Result<(), Fault>,
 ) {
     let Entry { line, fields, .. } = entry;
     let parsed = match line {
-        Cow::Borrowed(line) => parse(line, &mut |name, value| fields.extract(name, value)),
+        Cow::Borrowed(line) => parse(line, &mut |name, value| set(fields, name, value)),
         Cow::Owned(line) => parse(line, &mut |name, value| {
-            fields.extract(Cow::Owned(name.into_owned()), Cow::Owned(value.into_owned()));
+            set(fields, Cow::Owned(name.into_owned()), Cow::Owned(value.into_owned()));
         }),
     };
     if let Err((error, details)) = parsed {
