@@ -251,16 +251,20 @@ fn message(stream: &mut BufReader<TcpStream>) -> Value {
 }
 
 #[test]
-fn a_tail_shows_what_comes_and_nothing_else() {
+fn a_tail_shows_the_last_that_came_and_what_comes() {
     let server = Setup::new("logql-tail").start();
     let caller = server.caller();
-    let push = |line: &str| {
-        let request = loki::push("{app=\"fence\"}", vec![loki::entry(now_ns(), line)]);
+    let push_at = |at_ns: i64, line: &str| {
+        let request = loki::push("{app=\"fence\"}", vec![loki::entry(at_ns, line)]);
         assert_eq!(caller.send(request).status, 204);
     };
-    push("before the tail");
+    let push = |line: &str| push_at(now_ns(), line);
+    push_at(now_ns() - 7_200_000_000_000, "long before the tail");
+    push_at(now_ns() - 5_000_000_000, "before the tail");
 
     let mut stream = tail(&caller, &[("query", r#"{app="fence"} |= "tail""#), ("limit", "10")]);
+    let before = message(&mut stream);
+    assert_eq!(lines(&serde_json::json!({"result": before["streams"]})), ["before the tail"]);
     push("of another kind");
     push("the first of the tail");
     let first = message(&mut stream);
