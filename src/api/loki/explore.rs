@@ -140,12 +140,12 @@ impl Volumes {
         let named: Vec<String> =
             selectors_of(asked).iter().flat_map(|selector| names_of(selector)).collect();
         let is_wanted = |name: &str| match targets.as_slice() {
-            // Without a wish the labels of the selector are meant.
-            [] => named.iter().any(|known| known == name),
+            // Without a wish the labels of the selector are meant, and all of `{}`.
+            [] => named.is_empty() || named.iter().any(|known| known == name),
             targets => targets.contains(&name),
         };
         let mut by_labels: BTreeMap<Pairs, Spans> = BTreeMap::new();
-        for stream in &found.streams {
+        for stream in found.streams.iter().filter(|stream| has_all(stream, &targets)) {
             let mut add = |labels| {
                 let spans = by_labels.entry(labels).or_default();
                 for (span, n_bytes) in &stream.by_span {
@@ -175,6 +175,11 @@ impl Volumes {
         all.truncate(limit);
         all
     }
+}
+
+/// Returns true when a stream has all of some labels: one without is not counted, as in Loki.
+fn has_all(stream: &StreamUse, names: &[&str]) -> bool {
+    names.iter().all(|wanted| stream.labels.iter().any(|(name, _)| name == wanted))
 }
 
 /// Returns the names in a selector, which has been answered and therefore can be read.
