@@ -379,8 +379,8 @@ fn label_format(
     now_ns: i64,
 ) {
     let Entry { ts_ns, line, fields, .. } = entry;
-    // Every template sees the labels as they were.
-    let before = formats.iter().any(|(_, source)| source.is_err()).then(|| fields.clone());
+    // Every template sees the labels as they were before the first of them, but behind renames.
+    let mut before: Option<Fields<'_>> = None;
     for (target, source) in formats {
         match source {
             Ok(source) => {
@@ -391,7 +391,7 @@ fn label_format(
                 }
             }
             Err(template) => {
-                let seen = before.as_ref().unwrap_or(fields);
+                let seen = before.get_or_insert_with(|| fields.clone());
                 match template.render(&Scope { fields: seen, line, ts_ns: *ts_ns, now_ns }) {
                     Ok(value) => fields.set(Cow::Owned(target.clone()), Cow::Owned(value)),
                     Err(details) => fields.fail(TEMPLATE_FORMAT, details),
