@@ -328,12 +328,16 @@ pub(super) async fn detected_fields(
         .take(n_max)
         .map(|field| {
             let parsers: Vec<&str> = field.parsers.iter().copied().collect();
-            json!({
+            let mut shown = json!({
                 "label": field.name,
                 "type": field.kind,
                 "cardinality": field.values.len(),
                 "parsers": if parsers.is_empty() { Value::Null } else { json!(parsers) },
-            })
+            });
+            if !field.json_path.is_empty() {
+                shown["jsonPath"] = json!(field.json_path);
+            }
+            shown
         })
         .collect();
     Ok(plain(&json!({ "fields": fields, "limit": n_max })))

@@ -91,6 +91,7 @@ impl AskLogs for Fake {
             kind: "string",
             values: values.clone().into(),
             parsers: ["json"].into(),
+            json_path: vec!["x".to_owned(), name.to_owned()],
         };
         Ok(vec![field("a"), field("b"), field("c")])
     }

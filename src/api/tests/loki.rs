@@ -72,7 +72,7 @@ async fn fields_are_limited_apart_from_the_lines_that_they_are_learned_from() {
         (format!("{VALUES}&line_limit=5000"), r#"{"values":["1000","x"],"limit":1000}"#),
         (
             format!("{FIELDS}&field_limit=1"),
-            r#"{"fields":[{"label":"a","type":"string","cardinality":2,"parsers":["json"]}],"limit":1}"#,
+            r#"{"fields":[{"label":"a","type":"string","cardinality":2,"parsers":["json"],"jsonPath":["x","a"]}],"limit":1}"#,
         ),
     ] {
         let answer = get(&target).await;

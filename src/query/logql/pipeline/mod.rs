@@ -7,6 +7,7 @@
 mod build;
 mod ip;
 mod json;
+mod json_places;
 mod label_filter;
 mod line_filter;
 mod logfmt;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 
 use super::fields::{ERROR, Fields};
 
+pub(super) use json_places::json_places;
 pub(super) use metadata::{LEVEL, Metadata, pairs_of};
 pub(super) use pattern::Pattern;
 pub(super) use unwrap::Sample;
