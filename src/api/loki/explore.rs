@@ -1,6 +1,6 @@
-//! What there is to ask for: labels, series, sizes, patterns, fields.
+//! What there is to ask for: labels, series, sizes, patterns.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use axum::Extension;
 use axum::body::Body;
@@ -20,7 +20,7 @@ use super::{Answered, params, render};
 use crate::model::Grant;
 use crate::query::logql::{self, LogRange, Pairs, ParseLimits, StreamUse, StreamsFound};
 
-fn plain(value: &Value) -> Response {
+pub(super) fn plain(value: &Value) -> Response {
     answer(StatusCode::OK, "application/json", Body::from(value.to_string()))
 }
 
@@ -47,7 +47,7 @@ fn selector_of(text: &str) -> &str {
     text
 }
 
-async fn streams(
+pub(super) async fn streams(
     api: &Api,
     grant: &Grant,
     asked: &Params,
@@ -92,7 +92,7 @@ pub(super) async fn series(
     }))
 }
 
-fn pairs(stream: &StreamUse) -> impl Iterator<Item = (&str, &str)> {
+pub(super) fn pairs(stream: &StreamUse) -> impl Iterator<Item = (&str, &str)> {
     stream.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()))
 }
 
@@ -247,7 +247,7 @@ fn push_point(out: &mut String, seconds: i64, value: f64) {
     out.push_str("\"]");
 }
 
-fn newest(asked: &Params, now_ms: i64, limit: usize) -> Result<LogRange, ApiError> {
+pub(super) fn newest(asked: &Params, now_ms: i64, limit: usize) -> Result<LogRange, ApiError> {
     let (start_ns, end_ns) = params::times_ns(asked, now_ms)?;
     Ok(LogRange { start_ns, end_ns, limit, is_backward: true, interval_ns: 0 })
 }
@@ -273,90 +273,6 @@ pub(super) async fn patterns(
     Ok(success_value(&Value::Array(found)))
 }
 
-/// Labels that tell apart where lines come from, whatever their values look like.
-const ALWAYS: [&str; 8] =
-    ["cluster", "namespace", "instance", "pod", "commons", "service", "env", "service_name"];
-
-pub(super) async fn detected_labels(
-    State(api): State<Api>,
-    Extension(grant): Extension<Grant>,
-    asked: Params,
-) -> Answered {
-    let (found, _) = streams(&api, &grant, &asked, None).await?;
-    let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for (name, value) in found.streams.iter().flat_map(pairs) {
-        values.entry(name).or_default().insert(value);
-    }
-    values.retain(|name, values| ALWAYS.contains(name) || says_something(values));
-    let labels = values.iter().map(|(name, v)| json!({ "label": name, "cardinality": v.len() }));
-    Ok(plain(&json!({ "detectedLabels": labels.collect::<Vec<_>>() })))
-}
-
-/// A label whose every value is a number or an id tells nothing apart; `0` and `1` alone are yes and no.
-fn says_something(values: &BTreeSet<&str>) -> bool {
-    let is_answer = |value: &&str| matches!(*value, "0" | "1");
-    values.iter().all(is_answer) || values.iter().any(|value| !is_id(value))
-}
-
-fn is_id(value: &str) -> bool {
-    let is_hex = |c: char| c.is_ascii_hexdigit() || c == '-';
-    value.parse::<f64>().is_ok() || (value.len() >= 32 && value.chars().all(is_hex))
-}
-
-/// Lines that fields are learned from, unless the caller says; and the most.
-const FIELD_LINES: usize = 1_000;
-/// Fields of an answer, or values of one, unless the caller says.
-const FIELDS: usize = 1_000;
-
-/// Returns which lines fields are learned from, and how many fields or values the answer may have.
-fn fields_asked(asked: &Params, now_ms: i64) -> Result<(LogRange, usize), ApiError> {
-    let n_lines = params::limit_named(asked, "line_limit", FIELD_LINES)?.min(FIELD_LINES);
-    // The older name of `limit`.
-    let n_max = params::limit_named(asked, "field_limit", FIELDS)?;
-    Ok((newest(asked, now_ms, n_lines)?, params::limit_of(asked, n_max)?))
-}
-
-pub(super) async fn detected_fields(
-    State(api): State<Api>,
-    Extension(grant): Extension<Grant>,
-    asked: Params,
-) -> Answered {
-    let (range, n_max) = fields_asked(&asked, api.clock.now_ms())?;
-    let found = api.logs.log_fields(&grant, asked.required("query")?, range).await?;
-    let fields: Vec<Value> = found
-        .iter()
-        .take(n_max)
-        .map(|field| {
-            let parsers: Vec<&str> = field.parsers.iter().copied().collect();
-            let mut shown = json!({
-                "label": field.name,
-                "type": field.kind,
-                "cardinality": field.values.len(),
-                "parsers": if parsers.is_empty() { Value::Null } else { json!(parsers) },
-            });
-            if !field.json_path.is_empty() {
-                shown["jsonPath"] = json!(field.json_path);
-            }
-            shown
-        })
-        .collect();
-    Ok(plain(&json!({ "fields": fields, "limit": n_max })))
-}
-
-pub(super) async fn detected_values(
-    State(api): State<Api>,
-    Extension(grant): Extension<Grant>,
-    Path(name): Path<String>,
-    asked: Params,
-) -> Answered {
-    let (range, n_max) = fields_asked(&asked, api.clock.now_ms())?;
-    let found = api.logs.log_fields(&grant, asked.required("query")?, range).await?;
-    let field = found.into_iter().find(|field| field.name == name);
-    let values = field.into_iter().flat_map(|field| field.values).take(n_max);
-    let values: Vec<String> = values.collect();
-    Ok(plain(&json!({ "values": values, "limit": n_max })))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -365,20 +281,6 @@ mod tests {
     fn check(query: &str, selector: &str, names: &[&str]) {
         assert_eq!(selector_of(query), selector, "{query}");
         assert_eq!(names_of(selector), names, "{query}");
-    }
-
-    #[test]
-    fn numbers_and_ids_tell_nothing_apart_but_yes_and_no_do() {
-        for (values, want) in [
-            ("prod 7", true),
-            ("7 8.5", false),
-            ("0af76519-16cd-43dd-8448-eb211c80319c", false),
-            ("0 1", true),
-            ("0 1 2", false),
-        ] {
-            let values: BTreeSet<&str> = values.split(' ').collect();
-            assert_eq!(says_something(&values), want, "{values:?}");
-        }
     }
 
     #[test]
