@@ -80,3 +80,19 @@ async fn fields_are_limited_apart_from_the_lines_that_they_are_learned_from() {
     }
     assert_eq!(get(&format!("{FIELDS}&line_limit=0")).await.status, 400);
 }
+
+#[tokio::test]
+async fn rules_over_logs_are_filtered_as_those_over_metrics() {
+    let names = async |params: &str| -> Vec<String> {
+        let answer = get(&format!("/prometheus/api/v1/rules{params}")).await;
+        let json: serde_json::Value = serde_json::from_str(answer.text()).unwrap();
+        let groups = json["data"]["groups"].as_array().unwrap_or_else(|| panic!("{json}")).iter();
+        groups.map(|group| group["name"].as_str().unwrap().to_owned()).collect()
+    };
+
+    assert_eq!(names("").await, ["g2"]);
+    assert_eq!(names("?match[]=%7Bseverity%3D%22info%22%7D").await, ["g2"]);
+    assert!(names("?match[]=%7Bseverity%3D%22page%22%7D").await.is_empty());
+    let refused = get("/prometheus/api/v1/rules?type=silence").await;
+    assert_eq!((refused.status, refused.header("content-type")), (400, "application/json"));
+}
