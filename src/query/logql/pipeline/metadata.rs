@@ -53,6 +53,11 @@ impl<'a> Metadata<'a> {
         let of_resource =
             self.of_resource.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         for (name, value) in of_record.into_iter().chain(of_resource) {
+            // The trace that a push names by a label stands in the record's column as well.
+            let is_told = |told: &str| told.eq_ignore_ascii_case(value);
+            if fields.of_stream(name).is_some_and(is_told) {
+                continue;
+            }
             let name = fields.extracted_name(Cow::Borrowed(name));
             if wants(&name) {
                 fields.add_metadata(name, Cow::Borrowed(value));
@@ -100,4 +105,24 @@ pub(in super::super) fn pairs_of(object: &str) -> Vec<(String, String)> {
         Ok(Flow::On)
     });
     pairs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_stream_says_already_is_not_told_twice() {
+        let stream = [("trace_id".to_owned(), "AB".to_owned())];
+        let beside = |trace_id| {
+            let mut fields = Fields::new(&stream);
+            let metadata = Metadata { trace_id, ..Metadata::default() };
+            metadata.add_to(&mut fields, "", &Wanted::All);
+            assert_eq!(fields.get("trace_id"), Some("AB"));
+            fields.get("trace_id_extracted").map(str::to_owned)
+        };
+
+        assert_eq!(beside("ab"), None);
+        assert_eq!(beside("cd").as_deref(), Some("cd"));
+    }
 }
