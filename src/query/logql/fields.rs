@@ -33,6 +33,8 @@ pub(super) struct Field<'a> {
 pub(super) const ERROR: &str = "__error__";
 /// What exactly was wrong.
 pub(super) const ERROR_DETAILS: &str = "__error_details__";
+/// What both begin with.
+const ERROR_PREFIX: &str = "__error";
 
 /// The labels of one line.
 #[derive(Debug, Clone)]
@@ -100,9 +102,15 @@ impl<'a> Fields<'a> {
     /// stands, as in Loki.
     pub(super) fn extract(&mut self, name: Cow<'a, str>, value: Cow<'a, str>) {
         let name = self.extracted_name(name);
-        let is_it = |field: &Field<'_>| field.source == Source::Parsed && field.name == name;
-        if !self.own.iter().any(is_it) {
-            self.set(name, value);
+        let known = self.own.iter().find(|field| field.name == name);
+        match known.map(|field| field.source) {
+            Some(Source::Parsed) => {}
+            // Most are new, and need not be looked for again.
+            None if !name.starts_with(ERROR_PREFIX) => {
+                let is_kept = self.keeps_empty;
+                self.own.push(Field { name, value, source: Source::Parsed, is_kept });
+            }
+            _ => self.set(name, value),
         }
     }
 
