@@ -16,8 +16,17 @@ use crate::model::{MatchOp, Matcher, level};
 use crate::storage::LineNeed;
 
 /// Labels whose values stand in columns of their own, or nowhere.
-const NOT_IN_LINES: [&str; 7] =
-    ["commons", "service", "env", "cluster", "service_name", "span_id", "scope_name"];
+const NOT_IN_LINES: [&str; 9] = [
+    "commons",
+    "service",
+    "env",
+    "cluster",
+    "service_name",
+    "span_id",
+    "scope_name",
+    "severity_text",
+    "severity_number",
+];
 
 /// The label of a record's trace, which has a column of its own and may stand in lines as well.
 const TRACE_ID: &str = "trace_id";
@@ -143,7 +152,12 @@ fn of_label_filter(filter: &LabelFilter, made: &Made<'_>) -> LineNeed {
 
 fn of_value(matcher: &Matcher) -> LineNeed {
     let name = matcher.name.as_str();
-    let is_elsewhere = NOT_IN_LINES.contains(&name) || name == LEVEL || name.starts_with("__");
+    // What a column says gets a longer name beside a label of the stream.
+    let of_column = name.strip_suffix("_extracted").unwrap_or(name);
+    let is_elsewhere = NOT_IN_LINES.contains(&of_column)
+        || (of_column == TRACE_ID && name != TRACE_ID)
+        || name == LEVEL
+        || name.starts_with("__");
     if is_elsewhere || matcher.op != MatchOp::Eq || matcher.value.is_empty() {
         return LineNeed::Nothing;
     }
@@ -290,6 +304,8 @@ mod tests {
         check(&format!("| json | size > 5KB and a=`{ID}`"), value());
         check(&format!("| json | a=`{ID}` or b=~`{OTHER}`"), LineNeed::Nothing);
         check(&format!("| json | span_id=`{ID}`"), LineNeed::Nothing);
+        check(&format!("| severity_text=`{ID}`"), LineNeed::Nothing);
+        check(&format!("| trace_id_extracted=`{ID}`"), LineNeed::Nothing);
         check("| json | a=``", LineNeed::Nothing);
         check(&format!("| json | a!=`{ID}`"), LineNeed::Nothing);
         check(&format!("| json | label_format a=`{ID}` | a=`{ID}`"), LineNeed::Nothing);

@@ -35,9 +35,31 @@ impl<'a> Metadata<'a> {
         // Where it is not known the level is found by labels that nobody may have asked for.
         let finds_level = wants_level && self.level.is_empty();
         let wants = |name: &str| finds_level || wanted.has(name);
+        let is_of_push = self.add_attributes(fields, &wants);
+        self.add_columns(fields, &wants);
+        if wants_severity(wanted) && !is_of_push {
+            self.add_severity(fields, &wants);
+        }
+        if wants_level && fields.get(LEVEL).is_none() {
+            let level = match self.level {
+                "" => level::of(fields, self.severity_text, self.severity_number, line),
+                known => known,
+            };
+            fields.add_metadata(Cow::Borrowed(LEVEL), Cow::Borrowed(level));
+        }
+    }
+
+    /// Adds the attributes; returns true when a label says what the severity says, as of a push.
+    fn add_attributes(&self, fields: &mut Fields<'a>, wants: &dyn Fn(&str) -> bool) -> bool {
+        let is_told = |told: &str| told == self.severity_text;
+        let mut is_of_push =
+            LEVELS_OF_PUSH.iter().any(|name| fields.of_stream(name).is_some_and(is_told));
         if self.attributes.len() > 2 {
             // We wrote the object ourselves; were it damaged, its beginning still counts.
             let _: Result<Flow, _> = leaves(self.attributes, &mut |name, value| {
+                if LEVELS_OF_PUSH.contains(&&*name) {
+                    is_of_push |= is_told(&value.into_label());
+                }
                 let name = fields.extracted_name(name);
                 if wants(&name) {
                     fields.add_metadata(name, value.into_label());
@@ -45,6 +67,11 @@ impl<'a> Metadata<'a> {
                 Flow::On
             });
         }
+        is_of_push
+    }
+
+    /// Adds what stands in columns of its own, and what the resource says.
+    fn add_columns(&self, fields: &mut Fields<'a>, wants: &dyn Fn(&str) -> bool) {
         let of_record = [
             ("trace_id", self.trace_id),
             ("span_id", self.span_id),
@@ -63,14 +90,35 @@ impl<'a> Metadata<'a> {
                 fields.add_metadata(name, Cow::Borrowed(value));
             }
         }
-        if wants_level && fields.get(LEVEL).is_none() {
-            let level = match self.level {
-                "" => level::of(fields, self.severity_text, self.severity_number, line),
-                known => known,
-            };
-            fields.add_metadata(Cow::Borrowed(LEVEL), Cow::Borrowed(level));
+    }
+
+    /// Adds the severity as a record of OTLP says it, under Loki's names.
+    fn add_severity(&self, fields: &mut Fields<'a>, wants: &dyn Fn(&str) -> bool) {
+        let number = match self.severity_number {
+            0 => String::new(),
+            number => number.to_string(),
+        };
+        let [text_name, number_name] = SEVERITY;
+        for (name, value) in
+            [(text_name, Cow::Borrowed(self.severity_text)), (number_name, Cow::Owned(number))]
+        {
+            let name = fields.extracted_name(Cow::Borrowed(name));
+            if wants(&name) {
+                fields.add_metadata(name, value);
+            }
         }
     }
+}
+
+/// What a record's severity is called, as text and as number.
+pub(super) const SEVERITY: [&str; 2] = ["severity_text", "severity_number"];
+/// The labels that a push says its level by. Our columns of the severity then say the same, which need
+/// not be told twice.
+const LEVELS_OF_PUSH: [&str; 2] = ["level", LEVEL];
+
+/// Returns true when somebody asks for the severity itself.
+pub(super) fn wants_severity(wanted: &Wanted) -> bool {
+    SEVERITY.iter().any(|name| wanted.has_extracted(name))
 }
 
 /// The label of a line's level.
@@ -89,7 +137,8 @@ pub(super) fn columns(wanted: &Wanted) -> Vec<&'static str> {
     ];
     let is_wanted = |column: &&str| match *column {
         "attributes" => *wanted != Wanted::Nothing,
-        "severity_number" | "severity_text" | LEVEL_COLUMN => wanted.has(LEVEL),
+        "severity_number" | "severity_text" => wanted.has(LEVEL) || wants_severity(wanted),
+        LEVEL_COLUMN => wanted.has(LEVEL),
         column => wanted.has_extracted(column),
     };
     all.into_iter().filter(is_wanted).collect()

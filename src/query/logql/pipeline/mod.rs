@@ -155,7 +155,14 @@ impl Pipeline {
     /// come to the same: nobody asks for what else a row has.
     pub(super) fn tells_apart_by_level_alone(&self) -> bool {
         let others = ["trace_id", "span_id", "scope_name"];
-        self.unwrap.is_none() && !others.into_iter().any(|name| self.wanted.has_extracted(name))
+        self.unwrap.is_none()
+            && !others.into_iter().any(|name| self.wanted.has_extracted(name))
+            && !self.wants_severity()
+    }
+
+    /// Returns true when somebody asks for the severity as the record says it.
+    pub(super) fn wants_severity(&self) -> bool {
+        metadata::wants_severity(&self.wanted)
     }
 
     /// Returns true when somebody asks for the level.
