@@ -333,6 +333,15 @@ fn listed<T: fmt::Display>(list: &[T]) -> String {
     list.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
 }
 
+/// Writes a value so that it is read again: the digits of the least whole number do not fit without
+/// their sign.
+fn literal(value: &Value<'_>) -> String {
+    match value {
+        Value::Int(i64::MIN) => "minInt".to_owned(),
+        other => other.to_string(),
+    }
+}
+
 impl fmt::Display for Query {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&stages_text(&self.stages))?;
@@ -340,8 +349,11 @@ impl fmt::Display for Query {
             write!(f, " | {metrics}")?;
         }
         if !self.hints.is_empty() {
-            let hints: Vec<String> =
-                self.hints.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let hints: Vec<String> = self
+                .hints
+                .iter()
+                .map(|(name, value)| format!("{name}={}", literal(value)))
+                .collect();
             write!(f, " with({})", hints.join(", "))?;
         }
         Ok(())
@@ -382,7 +394,7 @@ impl fmt::Display for Spanset {
 impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Field::Static(value) => write!(f, "{value}"),
+            Field::Static(value) => f.write_str(&literal(value)),
             Field::Attribute(attribute) => write!(f, "{attribute}"),
             Field::Minus(field) => write!(f, "-({field})"),
             Field::Not(field) => write!(f, "!({field})"),
@@ -404,7 +416,7 @@ impl fmt::Display for Field {
 impl fmt::Display for Scalar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Scalar::Static(value) => write!(f, "{value}"),
+            Scalar::Static(value) => f.write_str(&literal(value)),
             Scalar::Aggregate(aggregate, None) => write!(f, "{}()", aggregate.name()),
             Scalar::Aggregate(aggregate, Some(field)) => write!(f, "{}({field})", aggregate.name()),
             Scalar::Arithmetic(op, a, b) => {

@@ -32,10 +32,11 @@ impl Parser<'_> {
     }
 
     fn joined(&self, symbol: &str, lhs: Field, rhs: Field) -> Result<Field, TraceqlError> {
-        let (a, b) = (Box::new(lhs), Box::new(rhs));
         if let Some((_, op)) = Compare::ALL.iter().find(|(text, _)| *text == symbol) {
-            return Ok(Field::Compare(*op, a, b));
+            let (lhs, rhs) = with_whole_ids(lhs, rhs);
+            return Ok(Field::Compare(*op, Box::new(lhs), Box::new(rhs)));
         }
+        let (a, b) = (Box::new(lhs), Box::new(rhs));
         if let Some((_, op)) = Arithmetic::ALL.iter().find(|(text, _)| *text == symbol) {
             return Ok(Field::Arithmetic(*op, a, b));
         }
@@ -117,4 +118,32 @@ fn field_binding(symbol: &str) -> Option<u8> {
         "^" => 4,
         _ => return None,
     })
+}
+
+/// The digits of a trace's id.
+const TRACE_ID_DIGITS: usize = 32;
+
+/// Writes before the id of a trace the zeros that clients leave off, and a search in its answers.
+fn with_whole_ids(lhs: Field, rhs: Field) -> (Field, Field) {
+    let is_id =
+        |field: &Field| matches!(field, Field::Attribute(Attribute::Intrinsic(Intrinsic::TraceId)));
+    match (is_id(&lhs), is_id(&rhs)) {
+        (true, _) => (lhs, with_zeros(rhs)),
+        (_, true) => (with_zeros(lhs), rhs),
+        _ => (lhs, rhs),
+    }
+}
+
+fn with_zeros(field: Field) -> Field {
+    let is_id = |text: &str| {
+        (1..=TRACE_ID_DIGITS).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    match field {
+        Field::Static(Value::Text(text)) if is_id(&text) => {
+            let id = format!("{:0>TRACE_ID_DIGITS$}", text.to_ascii_lowercase());
+            Field::Static(Value::Text(id.into()))
+        }
+        other => other,
+    }
 }

@@ -72,7 +72,7 @@ impl Parser<'_> {
         while self.accept(",") {
             let is_negative = self.accept("-");
             match self.next() {
-                Token::Value(Value::Int(number)) if !is_negative => numbers.push(number),
+                Token::Value(Value::Int(number @ 0..)) if !is_negative => numbers.push(number),
                 _ => return Err(self.unexpected("a whole number before this")),
             }
         }
@@ -106,11 +106,18 @@ impl Parser<'_> {
         Ok(if is_negative { -number } else { number })
     }
 
+    /// Reads what points are compared with: those of durations are seconds.
+    fn threshold(&mut self) -> Result<f64, TraceqlError> {
+        let number = self.number()?;
+        let is_duration = matches!(self.tokens[self.at - 1].0, Token::Value(Value::Duration(_)));
+        Ok(if is_duration { number / 1e9 } else { number })
+    }
+
     fn second_stages(&mut self) -> Result<Vec<SecondStage>, TraceqlError> {
         let mut stages = Vec::new();
         loop {
             if let Some(op) = self.comparison() {
-                stages.push(SecondStage::Filter(op, self.number()?));
+                stages.push(SecondStage::Filter(op, self.threshold()?));
             } else if self.accept("|") {
                 let word = match self.next() {
                     Token::Word(word) if word == "topk" || word == "bottomk" => word,
