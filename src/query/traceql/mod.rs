@@ -24,6 +24,7 @@ mod menu_columns;
 mod metrics;
 mod needs;
 mod parse;
+mod part;
 mod repeated;
 mod rows;
 mod scan;
@@ -48,6 +49,7 @@ pub use error::TraceqlError;
 pub use limits::{DEPTH_MAX, Limits};
 pub use metrics::{Counted, CountedSeries, Counting, EXEMPLARS_MAX, Exemplar};
 pub use parse::parse;
+pub use part::Part;
 pub use scan::Inspected;
 pub use search::{Found, FoundSet, FoundSpan, FoundTrace, Search};
 pub use tags::{Menu, Names, Values, scope_named};
@@ -55,6 +57,7 @@ pub use value::Value;
 
 pub(super) use by_id::find;
 pub(super) use metrics::count;
+pub(super) use part::Picking;
 pub(super) use search::search;
 pub(super) use tags::{names, values};
 
