@@ -20,6 +20,7 @@ mod error;
 mod eval;
 mod lex;
 mod limits;
+mod math;
 mod menu_columns;
 mod metrics;
 mod needs;

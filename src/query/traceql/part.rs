@@ -41,7 +41,7 @@ impl Picking {
     pub(in crate::query) fn of(part: &Part, limits: &Limits) -> Result<Self, TraceqlError> {
         let query = super::parse(&part.filter, limits)?;
         let is_filter = matches!(query.stages[..], [Stage::Spans(Spanset::Filter(_))]);
-        if !is_filter || query.metrics.is_some() {
+        if !is_filter || query.is_metrics() {
             let message = "of one trace a single filter picks spans, such as { status = error }: \
                 no relations, pipelines or functions over time";
             return Err(TraceqlError::Invalid(message.to_owned()));

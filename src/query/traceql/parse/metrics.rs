@@ -113,7 +113,7 @@ impl Parser<'_> {
         Ok(if is_duration { number / 1e9 } else { number })
     }
 
-    fn second_stages(&mut self) -> Result<Vec<SecondStage>, TraceqlError> {
+    pub(super) fn second_stages(&mut self) -> Result<Vec<SecondStage>, TraceqlError> {
         let mut stages = Vec::new();
         loop {
             if let Some(op) = self.comparison() {

@@ -7,14 +7,16 @@
 //! `&&` and `||` bind alike, from the left, which is Tempo's choice: `a || b && c` is
 //! `(a || b) && c`. What a parenthesis holds is known only when it is closed, so everything in a
 //! pipeline is read as an [`Item`] first. Spansets and pipelines are read here, what stands between
-//! braces in `fields`, aggregates in `scalars`, functions over time in `metrics`.
+//! braces in `fields`, aggregates in `scalars`, functions over time in `metrics`, arithmetic between
+//! those in `math`.
 
 mod fields;
+mod math;
 mod metrics;
 mod scalars;
 
 use super::ast::{
-    Compare, Metrics, Query, SPANSET_OPS, Scalar, ScalarFilter, Spanset, SpansetOp, Stage,
+    Compare, Math, Metrics, Query, SPANSET_OPS, Scalar, ScalarFilter, Spanset, SpansetOp, Stage,
 };
 use super::attribute::Attribute;
 use super::check;
@@ -37,14 +39,18 @@ pub fn parse(text: &str, limits: &Limits) -> Result<Query, TraceqlError> {
     let parsed = parser.pipeline()?;
     let hints = parser.hints()?;
     parser.expect_end()?;
-    let metrics = match parsed.end {
-        End::Stages => None,
-        End::Metrics(metrics) => Some(metrics),
+    let query = match parsed.end {
+        End::Stages => Query { stages: parsed.stages, metrics: None, math: None, hints },
+        End::Metrics(metrics) => {
+            Query { stages: parsed.stages, metrics: Some(metrics), math: None, hints }
+        }
+        // One query is the same with and without parentheses.
+        End::Math(Math::Query(only)) => Query { hints, ..*only },
+        End::Math(math) => Query { stages: Vec::new(), metrics: None, math: Some(math), hints },
         End::Scalar(_) => {
             return Err(parser.unexpected("a comparison, such as `> 2`, after the aggregate"));
         }
     };
-    let query = Query { stages: parsed.stages, metrics, hints };
     check::query(&query)?;
     Ok(query)
 }
@@ -68,6 +74,7 @@ enum End {
     Stages,
     Scalar(Scalar),
     Metrics(Metrics),
+    Math(Math),
 }
 
 /// Something between two pipes.
@@ -75,6 +82,7 @@ enum Item {
     Spanset(Spanset),
     Scalar(Scalar),
     Filter(ScalarFilter),
+    Math(Math),
 }
 
 impl Parser<'_> {
@@ -161,6 +169,13 @@ impl Parser<'_> {
                 Item::Spanset(spanset) => stages.push(Stage::Spans(spanset)),
                 Item::Filter(filter) => stages.push(Stage::Filter(filter)),
                 Item::Scalar(scalar) => return Ok(Parsed { stages, end: End::Scalar(scalar) }),
+                Item::Math(math) if stages.is_empty() => {
+                    let math = math.followed_by(self.second_stages()?);
+                    return Ok(Parsed { stages, end: End::Math(math) });
+                }
+                Item::Math(_) => {
+                    return Err(self.unexpected("arithmetic between metrics to stand alone"));
+                }
             }
             if !self.accept("|") {
                 return Ok(Parsed { stages, end: End::Stages });
@@ -245,6 +260,7 @@ impl Parser<'_> {
                 Ok(Item::Filter(ScalarFilter { op, lhs, rhs }))
             }
             filter @ Item::Filter(_) => Ok(filter),
+            Item::Math(math) => self.math_rest(math, 0).map(Item::Math),
         }
     }
 
@@ -280,9 +296,11 @@ impl Parser<'_> {
         }
         let parsed = self.nested(Self::pipeline)?;
         let item = match (parsed.end, parsed.stages) {
-            (End::Metrics(_), _) => {
-                return Err(self.unexpected("no arithmetic between metrics: it is not supported"));
+            (End::Metrics(metrics), stages) => {
+                let query = Query { stages, metrics: Some(metrics), math: None, hints: Vec::new() };
+                Item::Math(Math::Query(Box::new(query)))
             }
+            (End::Math(math), _) => Item::Math(math),
             (End::Scalar(scalar), stages) if stages.is_empty() => Item::Scalar(scalar),
             (End::Scalar(scalar), stages) => {
                 Item::Scalar(Scalar::Pipeline(stages, Box::new(scalar)))

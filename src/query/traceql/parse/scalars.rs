@@ -37,7 +37,7 @@ impl Parser<'_> {
         Ok(lhs)
     }
 
-    fn arithmetic(&mut self, least: u8) -> Option<(Arithmetic, u8)> {
+    pub(super) fn arithmetic(&mut self, least: u8) -> Option<(Arithmetic, u8)> {
         let Token::Symbol(symbol) = self.peek() else { return None };
         let op = Arithmetic::ALL.iter().find(|(text, _)| text == symbol)?.1;
         let binding = binding(op);

@@ -28,6 +28,23 @@ fn operators_bind_as_in_tempo() {
 }
 
 #[test]
+fn arithmetic_between_metrics_is_written_with_all_its_parentheses() {
+    check(
+        "({.a} | rate()) + ({.b} | rate()) / ({.c} | rate()) with(exemplars=3)",
+        "(({ .a } | rate()) + (({ .b } | rate()) / ({ .c } | rate()))) with(exemplars=3)",
+    );
+    check(
+        "(({.a} | rate() by(name)) - ({.b} | rate()) | topk(2)) * ({} | rate() > 1) | bottomk(1) > 2ms",
+        "((({ .a } | rate() by(name)) - ({ .b } | rate()) | topk(2)) * ({ } | rate() > 1.0) | bottomk(1) > 0.002)",
+    );
+    check("((({} | rate())))", "{ } | rate()");
+    check("(({} | rate()) | topk(3)) > 1", "{ } | rate() | topk(3) > 1.0");
+    let sum = vec!["({} | rate())"; 1_000].join(" + ");
+    let error = parse(&sum, &Limits::default()).unwrap_err();
+    assert!(error.limit().unwrap().contains("query.traceql_depth_max"), "{error}");
+}
+
+#[test]
 fn the_ends_of_whole_numbers_have_names() {
     check("{ .a > minInt && .a < maxInt }", "{ ((.a > minInt) && (.a < 9223372036854775807)) }");
     check(
