@@ -77,6 +77,11 @@ pub fn parse_attribute(text: &str) -> Result<Attribute, TraceqlError> {
     )))
 }
 
+/// Reads a duration as TraceQL has it, and Go, into ns: `1h30m`, `1.5s`, `100us`.
+pub fn parse_duration_ns(text: &str) -> Option<i64> {
+    lex::duration_ns(text)
+}
+
 /// Fails when an answer would be longer than one may be.
 fn check_bytes(n_bytes: usize, budget: &Budget) -> Result<(), QueryError> {
     let max = budget.limits.result_bytes_max;
