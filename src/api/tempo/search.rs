@@ -219,7 +219,8 @@ async fn count(
         (false, None) => Some(questions::default_step_ns(start_ns, end_ns)),
         (false, Some(_)) => Some(step_ns(params)?),
     };
-    let exemplars = usize::try_from(number(params, "exemplars")?).unwrap_or(usize::MAX);
+    let asked = usize::try_from(number(params, "exemplars")?).unwrap_or(usize::MAX);
+    let exemplars = params.get("exemplars").map(|_| asked);
     let wanted = questions::counting(query, (start_ns, end_ns), step_ns, exemplars)?;
     Ok(api.ask.count_spans(grant, wanted).await?)
 }
