@@ -12,6 +12,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// The label that holds a series' metric name.
 pub const METRIC_NAME: &str = "__name__";
+/// How a set begins whose first label is the metric.
+const PACKED_METRIC_NAME: &[u8] = b"\x08\0__name__";
 /// The label of the one series that stands for all of its metric that a limit refused.
 pub const OVERFLOW: &str = "__overflow__";
 /// The longest name or value that the packed form can hold.
@@ -109,8 +111,17 @@ impl Labels {
         self.get(METRIC_NAME).unwrap_or("")
     }
 
+    /// Returns true when no name of a label comes before that of the metric. Among such sets the order by
+    /// metric is that of all labels.
+    pub fn begins_with_metric(&self) -> bool {
+        self.0.starts_with(PACKED_METRIC_NAME)
+    }
+
     /// Compares by metric, and by all labels where that is the same: the order of series in files.
     pub fn cmp_by_metric(&self, other: &Self) -> Ordering {
+        if self.begins_with_metric() && other.begins_with_metric() {
+            return self.cmp(other);
+        }
         self.metric().cmp(other.metric()).then_with(|| self.cmp(other))
     }
 
@@ -413,5 +424,26 @@ mod tests {
                 assert_eq!(a.cmp(b), a.iter().cmp(b.iter()), "{a} and {b}");
             }
         }
+    }
+
+    #[test]
+    fn order_by_metric_is_that_of_all_labels_where_the_metric_comes_first() {
+        let mut all = Vec::new();
+        for metric in ["", "up", "up_total", "down"] {
+            for (name, value) in
+                [("A", "x"), ("__aa__", "x"), ("__o__", "x"), ("a", ""), ("a", "x")]
+            {
+                all.push(Labels::from_pairs([("__name__", metric), (name, value), ("b", "x")]));
+            }
+        }
+
+        for a in &all {
+            for b in &all {
+                let wanted = a.metric().cmp(b.metric()).then_with(|| a.iter().cmp(b.iter()));
+                assert_eq!(a.cmp_by_metric(b), wanted, "{a:?} and {b:?}");
+            }
+        }
+        let firsts = all.iter().filter(|labels| labels.begins_with_metric());
+        assert_eq!(firsts.count(), 9, "with a metric, and A and __aa__ before it");
     }
 }

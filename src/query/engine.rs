@@ -10,6 +10,7 @@ use super::helpers::SpareThreads;
 use super::limits::Config;
 use super::metrics::Metrics;
 use super::promql;
+use super::quick::Quick;
 use super::sql::Limits;
 use super::worker::{Pool, WorkerCommand};
 use crate::base::clock::SharedClock;
@@ -41,6 +42,7 @@ pub struct Engine {
     promql_limits: promql::Limits,
     memory: Arc<promql::SharedMemory>,
     spare: Arc<SpareThreads>,
+    pub(super) quick: Quick,
     pub(super) data_dir: PathBuf,
     pub(super) pool: Arc<Pool>,
     clock: SharedClock,
@@ -65,6 +67,7 @@ impl Engine {
                 metrics.memory_bytes.clone(),
             )),
             spare: Arc::new(SpareThreads::of_this_machine()),
+            quick: Quick::default(),
             config,
             clock,
             metrics,
@@ -104,8 +107,11 @@ impl Engine {
     }
 
     pub(super) fn budget(&self, deadline: Duration) -> promql::Budget {
-        let clock = Arc::clone(&self.clock);
-        self.promql_limits.budget_of(clock, deadline, &self.memory).with_threads(&self.spare)
+        self.budget_of_one_thread(deadline).with_threads(&self.spare)
+    }
+
+    pub(super) fn budget_of_one_thread(&self, deadline: Duration) -> promql::Budget {
+        self.promql_limits.budget_of(Arc::clone(&self.clock), deadline, &self.memory)
     }
 
     /// Returns which parts of PromQL there are, as Prometheus lists them.

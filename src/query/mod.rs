@@ -6,7 +6,7 @@
 //! in [worker processes](worker_main) that may be ended at any time. What both share (limits,
 //! turns, the processes, metrics) is the [`Engine`]; [`answer`] writes SQL answers down.
 //!
-//! When you add a dialect, also touch: `session` (permission, a turn, a deadline), `docs/`.
+//! When you add a dialect, also touch: `session` (permission), `session_read` (a turn, a deadline), `docs/`.
 
 pub mod promql;
 pub mod traceql;
@@ -19,11 +19,14 @@ pub mod cardinality;
 pub mod limits;
 mod engine;
 mod session;
+mod session_read;
+mod session_sql;
 mod session_names;
 mod session_traces;
 mod session_logs;
 mod session_delete;
 mod admission;
+mod quick;
 mod helpers;
 mod error;
 mod metrics;

@@ -8,25 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use bytes::Bytes;
 
-use super::admission::Turn;
-use super::answer::SqlAnswer;
 use super::engine::Engine;
 use super::error::QueryError;
 use super::promql::{self, Answer, Budget, PromqlError};
-use super::sql::{
-    Failure, FailureKind, FileRequest, HeadRange, Param, PromqlRequest, Question, promql_failure,
-    promql_rows,
-};
-use super::worker::HeadSource;
+use super::quick::Asked;
 use crate::model::exemplar::SeriesExemplars;
-use crate::model::{
-    Commons, Description, Grant, Labels, Matcher, ReadScope, Role, SeriesData, Signal,
-};
+use crate::model::{Commons, Description, Grant, Labels, Matcher, ReadScope, Role, SeriesData};
 use crate::storage::{
-    ExemplarRequest, FileEntry, HeadBatch, HeadFilter, LogCursor, ReadError, SeriesRequest,
-    Snapshot, Storage, stored_samples,
+    ExemplarRequest, LogCursor, SeriesRequest, Snapshot, Storage, stored_samples,
 };
 
 /// What a question may say beside its text.
@@ -57,8 +47,8 @@ const SAMPLE_BYTES: usize = 16;
 /// One caller's questions about one moment.
 #[derive(Debug, Clone)]
 pub struct Session {
-    grant: Grant,
-    snapshot: Snapshot,
+    pub(super) grant: Grant,
+    pub(super) snapshot: Snapshot,
     pub(super) engine: Arc<Engine>,
 }
 
@@ -81,7 +71,7 @@ impl Session {
         time_ms: i64,
         options: Options,
     ) -> Result<Answer, QueryError> {
-        self.promql(query, options, move |engine, snapshot, expr, budget| {
+        self.promql(query, (0, 0), options, move |engine, snapshot, expr, budget| {
             engine.instant(snapshot, expr, time_ms, budget)
         })
         .await
@@ -94,23 +84,26 @@ impl Session {
         (start_ms, end_ms, step_ms): (i64, i64, i64),
         options: Options,
     ) -> Result<Answer, QueryError> {
-        self.promql(query, options, move |engine, snapshot, expr, budget| {
+        let times = (end_ms.saturating_sub(start_ms), step_ms);
+        self.promql(query, times, options, move |engine, snapshot, expr, budget| {
             engine.range(snapshot, expr, start_ms, end_ms, step_ms, budget)
         })
         .await
     }
 
-    async fn promql<F>(&self, query: &str, options: Options, ask: F) -> Result<Answer, QueryError>
+    async fn promql<F>(
+        &self,
+        query: &str,
+        times: (i64, i64),
+        options: Options,
+        ask: F,
+    ) -> Result<Answer, QueryError>
     where
-        F: FnOnce(
-                &promql::Engine,
-                &Snapshot,
-                &promql::Expr,
-                &Budget,
-            ) -> Result<Answer, PromqlError>
+        F: Fn(&promql::Engine, &Snapshot, &promql::Expr, &Budget) -> Result<Answer, PromqlError>
             + Send
             + 'static,
     {
+        let asked = Asked::new(&self.grant.name, query, times);
         let query = query.to_owned();
         let engine = match options.lookback_ms {
             Some(lookback_ms) => self.engine.promql.with_lookback_ms(lookback_ms),
@@ -118,7 +111,7 @@ impl Session {
         };
         let engine = engine.with_counts(options.counts_samples);
         let asked_ns = self.engine.monotonic_ns();
-        self.read("promql", options.timeout, move |snapshot, budget| {
+        self.read_again(("promql", asked), options.timeout, move |snapshot, budget| {
             let begun_ns = budget.now_ns();
             let expr = promql::parse(&query, &budget.limits.parse)?;
             let parsed_ns = budget.now_ns();
@@ -220,124 +213,6 @@ impl Session {
         .await
     }
 
-    /// Runs work that reads series on a thread of its own, within the deadline. When nobody waits
-    /// for the answer any more, the work is told to stop, and keeps its turn until it has.
-    pub(super) async fn read<T: Send + 'static>(
-        &self,
-        dialect: &'static str,
-        timeout: Option<Duration>,
-        work: impl FnOnce(&Snapshot, &Budget) -> Result<T, QueryError> + Send + 'static,
-    ) -> Result<T, QueryError> {
-        let deadline = self.engine.config.deadline(timeout);
-        let (timed, turn) = self.engine.enter(&self.grant, dialect, deadline).await;
-        let turn = match turn {
-            Ok(turn) => turn,
-            Err(error) => return timed.end(Err(error)),
-        };
-        let left = timed.left(deadline);
-        let budget = Arc::new(self.engine.budget(left));
-        let stop = StopOnDrop(Arc::clone(&budget));
-        let snapshot = self.snapshot.clone().until(Arc::<Budget>::clone(&budget));
-        let work = move || with_turn(turn, || work(&snapshot, &budget));
-        let done = tokio::time::timeout(left, tokio::task::spawn_blocking(work)).await;
-        drop(stop);
-        timed.end(match done {
-            // Of those who went away nobody is here, so reading that was stopped was too late.
-            Ok(Ok(Err(
-                QueryError::Promql(PromqlError::Timeout) | QueryError::Read(ReadError::Stopped),
-            )))
-            | Err(_) => Err(QueryError::Timeout { limit: deadline }),
-            Ok(Ok(answer)) => answer,
-            Ok(Err(panic)) => Err(QueryError::Internal(format!("the query met a fault: {panic}"))),
-        })
-    }
-
-    /// Runs one SQL query with values for `$1`, `$2`, …
-    pub async fn sql(
-        &self,
-        sql: &str,
-        params: Vec<Param>,
-        options: Options,
-    ) -> Result<SqlAnswer, QueryError> {
-        self.need(Role::Developer, "logs, spans and SQL")?;
-        let deadline = self.engine.config.deadline(options.timeout);
-        let (timed, turn) = self.engine.enter(&self.grant, "sql", deadline).await;
-        let _turn = match turn {
-            Ok(turn) => turn,
-            Err(error) => return timed.end(Err(error)),
-        };
-        if let Err(error) = self.engine.config.check_sql_text(sql) {
-            return timed.end(Err(error));
-        }
-        let mut question = Question {
-            sql: sql.to_owned(),
-            params,
-            files: Vec::new(),
-            data_dir: self.engine.data_dir.clone(),
-            may_explain: self.grant.role >= Role::Admin,
-            limits: self.engine.sql_limits(deadline),
-        };
-        let left = timed.left(deadline);
-        let answer = tokio::time::timeout(left, self.ask_sql(&mut question, left)).await;
-        let answer = timed.end(answer.unwrap_or(Err(QueryError::Timeout { limit: deadline })))?;
-        if let Some(limit) = answer.truncated {
-            self.engine.limited(limit.key());
-        }
-        Ok(answer)
-    }
-
-    /// Asks until no file turns out to be damaged; each that does is left out from then on.
-    async fn ask_sql(
-        &self,
-        question: &mut Question,
-        deadline: Duration,
-    ) -> Result<SqlAnswer, QueryError> {
-        // The snapshot lives until the answer is there, and with it the files it names.
-        let budget = Arc::new(self.engine.budget(deadline));
-        let _stop = StopOnDrop(Arc::clone(&budget));
-        let head: Arc<dyn HeadSource> = Arc::new(OfWorker {
-            snapshot: self.snapshot.clone().until(Arc::<Budget>::clone(&budget)),
-            promql: self.engine.promql.clone(),
-            budget,
-        });
-        loop {
-            question.files = self.files()?;
-            match self.engine.pool.ask(question, &head, deadline).await {
-                Err(QueryError::Read(
-                    error @ (ReadError::Damaged { .. } | ReadError::Away { .. }),
-                )) if names_one_of(&error, &question.files) => self.snapshot.leave_out(error)?,
-                answer => {
-                    self.note_missing(&question.sql);
-                    return answer.map(|mut answer| {
-                        answer.warnings = self.snapshot.warnings();
-                        answer
-                    });
-                }
-            }
-        }
-    }
-
-    /// Notes the damaged files of the tables that the text names, which its answer then lacks.
-    fn note_missing(&self, sql: &str) {
-        let sql = sql.to_lowercase();
-        let named = Signal::ALL.into_iter().filter(|signal| sql.contains(signal.as_str()));
-        named.for_each(|signal| self.snapshot.note_missing(signal));
-    }
-
-    /// Returns every file the caller may read.
-    fn files(&self) -> Result<Vec<FileEntry>, QueryError> {
-        let files = Signal::ALL.into_iter().flat_map(|signal| self.snapshot.files(signal));
-        let files = files.map(|file| {
-            // The second lock: the snapshot was already taken with this scope.
-            if self.grant.read.covers(&file.commons) {
-                Ok(file.as_ref().clone())
-            } else {
-                Err(QueryError::Internal("a file outside the caller's scope was met".to_owned()))
-            }
-        });
-        files.collect()
-    }
-
     pub(super) fn log_cursor(&self) -> LogCursor {
         self.snapshot.log_cursor()
     }
@@ -399,80 +274,5 @@ fn role_name(role: Role) -> &'static str {
         Role::Developer => "developer",
         Role::Operator => "operator",
         Role::Admin => "admin",
-    }
-}
-
-fn with_turn<T>(turn: Turn, work: impl FnOnce() -> T) -> T {
-    let done = work();
-    drop(turn);
-    done
-}
-
-/// Tells work on another thread to stop when its asker is gone.
-struct StopOnDrop(Arc<Budget>);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        self.0.cancel();
-    }
-}
-
-/// A worker is not believed what it says of files that it was not given.
-fn names_one_of(error: &ReadError, files: &[FileEntry]) -> bool {
-    let (ReadError::Damaged { path, .. } | ReadError::Away { path, .. }) = error else {
-        return false;
-    };
-    files.iter().any(|file| file.path == *path)
-}
-
-/// What a worker may ask the server for while it answers one question: nothing but the caller's
-/// snapshot.
-#[derive(Debug)]
-struct OfWorker {
-    snapshot: Snapshot,
-    promql: promql::Engine,
-    budget: Arc<Budget>,
-}
-
-impl HeadSource for OfWorker {
-    fn rows(
-        &self,
-        signal: Signal,
-        filter: HeadFilter,
-    ) -> Box<dyn Iterator<Item = HeadBatch> + Send> {
-        self.snapshot.head(signal, filter)
-    }
-
-    fn promql(&self, request: &PromqlRequest) -> Result<Vec<RecordBatch>, Failure> {
-        let &PromqlRequest { ref query, start_ms, end_ms, step_ms } = request;
-        let answer = promql::parse(query, &self.budget.limits.parse).and_then(|expr| {
-            self.promql.range(&self.snapshot, &expr, start_ms, end_ms, step_ms, &self.budget)
-        });
-        promql_rows(answer.map_err(|error| promql_failure(&error))?)
-    }
-
-    fn file_bytes(&self, request: &FileRequest) -> Result<Bytes, Failure> {
-        let &FileRequest { ref path, offset, n_bytes } = request;
-        let read = self.snapshot.file_bytes(path, offset, n_bytes);
-        read.map_err(|error| {
-            let message = error.to_string();
-            let path = path.clone();
-            let kind = match error {
-                ReadError::Damaged { .. } => FailureKind::Damaged { path },
-                ReadError::Away { .. } => FailureKind::Away { path },
-                _ => FailureKind::Internal,
-            };
-            Failure { kind, message }
-        })
-    }
-
-    fn metric_ranges(&self) -> Vec<HeadRange> {
-        let ranges =
-            self.snapshot.head_time_ranges_ms().into_iter().map(|(commons, first_ms, last_ms)| {
-                let (min_ns, max_ns) =
-                    (first_ms.saturating_mul(1_000_000), last_ms.saturating_mul(1_000_000));
-                HeadRange { commons, min_ns, max_ns }
-            });
-        ranges.collect()
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::disk::Disk;
+use super::disk::{Disk, NoDisk};
 use super::files::metrics_rows::{MetricsRows, RowSamples};
 use super::files::read::Footers;
 use super::files::series_order;
@@ -35,12 +35,13 @@ pub struct Snapshot {
     scope: ReadScope,
     pub(super) missing: Arc<Missing>,
     pub(super) stop: Option<Arc<dyn Stop>>,
+    has_disk: bool,
 }
 
 impl Snapshot {
     pub(super) fn new(shared: Arc<Shared>, scope: ReadScope) -> Self {
         let version = shared.current();
-        Self { shared, version, scope, missing: Arc::default(), stop: None }
+        Self { shared, version, scope, missing: Arc::default(), stop: None, has_disk: true }
     }
 
     /// Returns why what was read through this snapshot is not all there is; empty when it is.
@@ -144,8 +145,14 @@ impl Snapshot {
         self.shared.commons.find(commons)
     }
 
+    /// Returns the snapshot without the disk, for who may not wait: series of which not all is in memory
+    /// cannot be read, and the error is that of a file that could not be read.
+    pub fn at_hand(self) -> Self {
+        Self { has_disk: false, ..self }
+    }
+
     pub(super) fn disk(&self) -> &dyn Disk {
-        &*self.shared.disk
+        if self.has_disk { &*self.shared.disk } else { &NoDisk }
     }
 
     pub(super) fn footers(&self) -> &Footers {

@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 use super::super::Api;
 use super::super::error::{ApiError, answer};
 use super::super::json::success_value;
+use super::super::params::Params;
+use super::super::prometheus::rules::of_language;
 use super::super::received::InPath;
 use super::Answered;
 use crate::base::Kind;
@@ -32,12 +34,13 @@ async fn log_groups(api: &Api, grant: &Grant) -> Vec<GroupView> {
     groups
 }
 
-/// `/prometheus/api/v1/rules`
+/// `/prometheus/api/v1/rules`: filtered and paged, and refused, as Prometheus' are.
 pub(super) async fn rule_groups(
     State(api): State<Api>,
     Extension(grant): Extension<Grant>,
-) -> Response {
-    success_value(&json!({ "groups": log_groups(&api, &grant).await }))
+    asked: Params,
+) -> Result<Response, ApiError> {
+    of_language(&api, &grant, &asked, Some(Dialect::Logql)).await
 }
 
 /// `/prometheus/api/v1/alerts`

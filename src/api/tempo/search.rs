@@ -14,9 +14,10 @@ use super::error::TempoError;
 use super::proto::{SearchRequest, SearchTagValuesRequest, SearchTagsRequest};
 use super::write::ToJson;
 use super::{PARTIAL, convert, questions};
-use crate::base::units;
 use crate::model::Grant;
-use crate::query::traceql::{Counted, Names, Values};
+use crate::query::traceql::{Counted, Names, Values, parse_duration_ns};
+
+const MS_NS: i64 = 1_000_000;
 
 type Asked = Result<Response, TempoError>;
 
@@ -73,7 +74,7 @@ pub(super) const DEFAULT_SPSS: u32 = 3;
 
 fn duration_ms(params: &Params, name: &str) -> Result<u32, TempoError> {
     let Some(text) = params.get(name) else { return Ok(0) };
-    let ms = units::parse_duration_ms(text).ok().and_then(|ms| u32::try_from(ms).ok());
+    let ms = parse_duration_ns(text).and_then(|ns| u32::try_from(ns / MS_NS).ok());
     ms.ok_or_else(|| TempoError::parameter(format!("invalid {name}: \"{text}\" is not a duration")))
 }
 
@@ -219,7 +220,8 @@ async fn count(
         (false, None) => Some(questions::default_step_ns(start_ns, end_ns)),
         (false, Some(_)) => Some(step_ns(params)?),
     };
-    let exemplars = usize::try_from(number(params, "exemplars")?).unwrap_or(usize::MAX);
+    let asked = usize::try_from(number(params, "exemplars")?).unwrap_or(usize::MAX);
+    let exemplars = params.get("exemplars").map(|_| asked);
     let wanted = questions::counting(query, (start_ns, end_ns), step_ns, exemplars)?;
     Ok(api.ask.count_spans(grant, wanted).await?)
 }

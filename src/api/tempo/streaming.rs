@@ -164,7 +164,8 @@ pub(super) async fn query_range(
             0 => questions::default_step_ns(range.0, range.1),
             step_ns => step_ns,
         };
-        let exemplars = usize::try_from(question.exemplars).unwrap_or(usize::MAX);
+        // In protobuf 0 is what was left out.
+        let exemplars = usize::try_from(question.exemplars).ok().filter(|n| *n > 0);
         let wanted = questions::counting(question.query, range, Some(step_ns), exemplars)?;
         Ok(convert::range(&api.ask.count_spans(&grant, wanted).await?))
     })
@@ -178,7 +179,7 @@ pub(super) async fn query_instant(
 ) -> Response {
     call(request, async |question: QueryRangeRequest| {
         let range = range_ns(&question);
-        let wanted = questions::counting(question.query, range, None, 0)?;
+        let wanted = questions::counting(question.query, range, None, None)?;
         Ok(convert::instant(&api.ask.count_spans(&grant, wanted).await?))
     })
     .await

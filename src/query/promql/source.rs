@@ -5,8 +5,9 @@ use crate::storage::{ReadError, Scan, SeriesRequest, Snapshot};
 
 /// Series that are read as they are asked for.
 pub trait SeriesBlocks {
-    /// Returns some series with all their samples, about `n_rows` of them and all that are left when
-    /// those are fewer; `None` when there are no more. Sorted by labels within a block.
+    /// Returns some series with all their samples, about `n_rows` of them at most; `None` when there are
+    /// no more. Sorted by labels within a block, and from block to block where a source can without
+    /// reading all of them first.
     fn next_block(&mut self, n_rows: usize) -> Result<Option<Vec<SeriesData>>, ReadError>;
 }
 
@@ -47,7 +48,7 @@ impl SeriesBlocks for Once {
 
 impl SeriesBlocks for Scan {
     fn next_block(&mut self, n_rows: usize) -> Result<Option<Vec<SeriesData>>, ReadError> {
-        Scan::next_block(self, n_rows)
+        self.next_few(n_rows)
     }
 }
 

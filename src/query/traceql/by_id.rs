@@ -35,6 +35,8 @@ pub struct Trace {
     pub n_bytes: usize,
     /// Why there are more spans than these, and the limit's key.
     pub partial: Option<(String, &'static str)>,
+    /// True when a filter left spans out.
+    pub is_part: bool,
 }
 
 enum Halt {

@@ -8,6 +8,7 @@
 pub(crate) mod counting;
 #[cfg(debug_assertions)]
 pub mod faults;
+mod no_disk;
 mod real;
 pub mod sim;
 
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub use no_disk::NoDisk;
 pub use real::RealDisk;
 
 /// Whatever holds the data directory.

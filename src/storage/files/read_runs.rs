@@ -24,6 +24,8 @@ use crate::storage::{FileEntry, ReadError};
 
 /// Rows decoded at a time.
 const BATCH_ROWS: usize = 32_768;
+/// Pieces that are looked up together: so few that what was found is at hand until it is handed on.
+const PIECES_LOOKED_UP: usize = 256;
 
 /// Rows of one series, in one row group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +71,7 @@ pub struct Wants {
 pub struct RunReader {
     entry: Arc<FileEntry>,
     pieces: Vec<Piece>,
-    /// What of them is decoded already; empty until the first read.
+    /// What of them is decoded already, of as many as were looked up; all of them are before one is read.
     known: Vec<Option<Samples>>,
     n_done: usize,
     wants: Wants,
@@ -112,10 +114,8 @@ impl RunReader {
     ) -> Result<(), ReadError> {
         let rest = &self.pieces[self.n_done..];
         let end = self.n_done + rest.partition_point(|piece| piece.place < end_place);
-        if self.known.is_empty() && self.n_done < end {
-            self.known = self.look_up(footers);
-        }
         while self.n_done < end {
+            self.look_up(footers, self.n_done + 1);
             match self.known[self.n_done].take() {
                 Some(samples) => take(Rows {
                     place: self.pieces[self.n_done].place,
@@ -130,11 +130,17 @@ impl RunReader {
         Ok(())
     }
 
-    fn look_up(&self, footers: &Footers) -> Vec<Option<Samples>> {
+    /// Looks up what is decoded already of the pieces before an end, and of some more.
+    fn look_up(&mut self, footers: &Footers, end: usize) {
+        if end <= self.known.len() {
+            return;
+        }
+        let end = end.saturating_add(PIECES_LOOKED_UP).min(self.pieces.len());
+        let some = &self.pieces[self.known.len()..end];
         match self.wants.starts {
             // They are in a column that is not kept.
-            true => vec![None; self.pieces.len()],
-            false => footers.samples.kept(&self.entry.path, &self.pieces),
+            true => self.known.resize(end, None),
+            false => self.known.extend(footers.samples.kept(&self.entry.path, some)),
         }
     }
 
@@ -145,6 +151,7 @@ impl RunReader {
         take: &mut dyn FnMut(Rows<'_>) -> Result<(), ReadError>,
     ) -> Result<(), ReadError> {
         if self.open.is_none() {
+            self.look_up(footers, self.pieces.len());
             self.open = Some(self.open(disk, footers)?);
         }
         let open = self.open.as_mut().expect("it was just opened");

@@ -34,6 +34,9 @@ const SERIES_PER_LOCK: usize = 256;
 const SERIES_LIMIT: &str = "query.series_max";
 /// A histogram counts for as many samples as it takes memory.
 const SAMPLE_BYTES: usize = 16;
+/// What is read together where somebody works through the series one by one: what so many rows take stays
+/// in the processor's cache until it is computed with, and with so many series several threads have work.
+const FEW: Enough = Enough { n_rows: 1 << 14, n_series: 256 };
 /// Rows that are taken between two looks whether anybody waits for them.
 const LOOK_ROWS: usize = 1 << 16;
 
@@ -48,8 +51,30 @@ pub struct Scan {
     form: Form,
     n_samples: usize,
     n_rows: usize,
+    /// Whether the series come in the order of labels by themselves.
+    is_in_order: bool,
     rest: std::vec::IntoIter<OfCommons>,
     current: Option<UnderWay>,
+}
+
+/// How much a block has, about: no more rows than fit, and no more than are enough.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    n_rows_max: usize,
+    enough: Enough,
+}
+
+/// So many rows of so many series; one of the two is not enough.
+#[derive(Debug, Clone, Copy)]
+struct Enough {
+    n_rows: usize,
+    n_series: usize,
+}
+
+impl Room {
+    fn of(n_rows_max: usize) -> Self {
+        Self { n_rows_max, enough: Enough { n_rows: usize::MAX, n_series: usize::MAX } }
+    }
 }
 
 /// One commons, some of whose series were read.
@@ -158,6 +183,11 @@ impl Scan {
             form,
             n_samples: plan.n_samples,
             n_rows: plan.n_rows,
+            is_in_order: match plan.commons.as_slice() {
+                [] => true,
+                [one] => one.is_by_labels,
+                _ => false,
+            },
             rest: plan.commons.into_iter(),
             current: None,
         }
@@ -176,34 +206,40 @@ impl Scan {
     pub fn next_block(&mut self, n_rows: usize) -> Result<Option<Vec<SeriesData>>, ReadError> {
         let mut block = Vec::new();
         if self.n_rows <= n_rows {
-            while let Some(some) = self.next_of_commons(usize::MAX)? {
+            while let Some(some) = self.next_of_commons(Room::of(usize::MAX))? {
                 block.extend(some);
             }
         } else {
-            while block.is_empty() {
-                match self.next_of_commons(n_rows)? {
-                    Some(some) => block = some,
-                    None => break,
-                }
-            }
+            block.extend(self.next_of_commons(Room::of(n_rows))?.into_iter().flatten());
         }
         if block.is_empty() {
             return Ok(None);
         }
-        // Runs that are sorted, one after the other: a stable sort finds them.
-        block.sort_by(|a, b| a.labels.cmp(&b.labels));
+        if !self.is_in_order {
+            // Runs that are sorted, one after the other: a stable sort finds them.
+            block.sort_by(|a, b| a.labels.cmp(&b.labels));
+        }
         Ok(Some(block))
     }
 
+    /// As [`Scan::next_block`], for who works through the series one by one: no more than are quickly
+    /// worked through, where all of them come in the order of labels nevertheless.
+    pub fn next_few(&mut self, n_rows_max: usize) -> Result<Option<Vec<SeriesData>>, ReadError> {
+        if !self.is_in_order {
+            return self.next_block(n_rows_max);
+        }
+        self.next_of_commons(Room { n_rows_max, enough: FEW })
+    }
+
     /// Returns the next series of a commons, none of them without samples.
-    fn next_of_commons(&mut self, n_rows: usize) -> Result<Option<Vec<SeriesData>>, ReadError> {
+    fn next_of_commons(&mut self, room: Room) -> Result<Option<Vec<SeriesData>>, ReadError> {
         loop {
             if self.current.as_ref().is_none_or(|current| current.series.as_slice().is_empty()) {
                 let Some(next) = self.rest.next() else { return Ok(None) };
                 self.current = Some(UnderWay::new(next, self.wants));
             }
             let mut current = self.current.take().expect("it was just put there");
-            let read = self.read(&mut current, n_rows);
+            let read = self.read(&mut current, room);
             self.current = Some(current);
             let block = read.map_err(|error| self.snapshot.note_unread(error))?;
             if !block.is_empty() {
@@ -212,12 +248,11 @@ impl Scan {
         }
     }
 
-    fn read(&mut self, of: &mut UnderWay, n_rows: usize) -> Result<Vec<SeriesData>, ReadError> {
-        let mut found = of.take_some(n_rows);
-        let n_found = u32::try_from(found.len()).expect("places have 32 bits");
+    fn read(&mut self, of: &mut UnderWay, room: Room) -> Result<Vec<SeriesData>, ReadError> {
+        let (in_heads, mut block) = of.take_some(room);
+        let n_found = u32::try_from(block.len()).expect("places have 32 bits");
         let (first, end) = (of.n_done, of.n_done + n_found);
         of.n_done = end;
-        let mut block: Vec<SeriesData> = found.iter_mut().map(Found::begin).collect();
         let sources = (self.snapshot.disk(), self.snapshot.footers());
         let snapshot = &self.snapshot;
         let mut taking = Taking {
@@ -236,11 +271,10 @@ impl Scan {
             })?;
         }
         for head in &of.heads {
-            for (found, series) in
-                found.chunks(SERIES_PER_LOCK).zip(block.chunks_mut(SERIES_PER_LOCK))
-            {
+            let blocks = block.chunks_mut(SERIES_PER_LOCK);
+            for (in_heads, series) in in_heads.chunks(SERIES_PER_LOCK).zip(blocks) {
                 snapshot.go_on()?;
-                taking.head(head, found, series)?;
+                taking.head(head, in_heads, series)?;
             }
         }
         self.n_samples = taking.n_samples;
@@ -265,16 +299,20 @@ impl UnderWay {
         }
     }
 
-    /// Takes series that have about so many rows together, at least one.
-    fn take_some(&mut self, n_rows: usize) -> Vec<Found> {
-        let mut n_left = n_rows;
-        let fits = |found: &&Found| {
-            let fits = n_left > 0;
-            n_left = n_left.saturating_sub(found.n_rows as usize);
+    /// Takes series that fit, at least one, none of them with samples of its own yet; the index of
+    /// each in the heads is beside it.
+    fn take_some(&mut self, room: Room) -> (Vec<Option<u32>>, Vec<SeriesData>) {
+        let Room { n_rows_max, enough } = room;
+        let mut n_rows = 0_usize;
+        let fits = |(n_series, found): &(usize, &Found)| {
+            let is_enough = n_rows >= enough.n_rows && *n_series >= enough.n_series;
+            let fits = n_rows < n_rows_max && !is_enough;
+            n_rows = n_rows.saturating_add(found.n_rows as usize);
             fits
         };
-        let n = self.series.as_slice().iter().take_while(fits).count();
-        self.series.by_ref().take(n.max(1)).collect()
+        let n = self.series.as_slice().iter().enumerate().take_while(fits).count();
+        let some = self.series.by_ref().take(n.max(1));
+        some.map(|found| (found.series_idx, found.begin())).unzip()
     }
 }
 
@@ -322,13 +360,13 @@ impl Taking<'_> {
     fn head(
         &mut self,
         head: &CommonsHead,
-        found: &[Found],
+        in_heads: &[Option<u32>],
         block: &mut [SeriesData],
     ) -> Result<(), ReadError> {
         let (start_ms, end_ms) = self.range;
         let metrics = head.metrics.read();
-        for (found, series) in found.iter().zip(block) {
-            let slot = found.series_idx.and_then(|series_idx| metrics.find(series_idx));
+        for (series_idx, series) in in_heads.iter().zip(block) {
+            let slot = series_idx.and_then(|series_idx| metrics.find(series_idx));
             let Some(slot) = slot else { continue };
             let SeriesData { timestamps_ms, values, starts_ns, .. } = series;
             let n_before = values.len();

@@ -33,6 +33,8 @@ pub(super) struct Plan {
 pub(super) struct OfCommons {
     /// Sorted by metric and labels, as files are.
     pub(super) series: Vec<Found>,
+    /// Whether that is the order of labels too.
+    pub(super) is_by_labels: bool,
     /// Oldest first; the place of a piece is that of its series above.
     pub(super) files: Vec<(Arc<FileEntry>, Vec<Piece>)>,
     /// Oldest first.
@@ -70,15 +72,15 @@ pub(super) struct Found {
 
 impl Found {
     /// Returns the series with the histograms of files and no samples, but with room for them.
-    pub(super) fn begin(&mut self) -> SeriesData {
+    pub(super) fn begin(self) -> SeriesData {
         let n = (self.n_rows as usize).min(ROOM_MAX);
         SeriesData {
-            labels: self.labels.clone(),
+            labels: self.labels,
             timestamps_ms: Vec::with_capacity(n),
             values: Vec::with_capacity(n),
-            histograms: std::mem::take(&mut self.histograms.seen),
-            stored: std::mem::take(&mut self.histograms.stored),
-            ..SeriesData::default()
+            starts_ns: Vec::new(),
+            histograms: self.histograms.seen,
+            stored: self.histograms.stored,
         }
     }
 
@@ -175,6 +177,10 @@ struct Finder<'a> {
     left: &'a mut Left,
     matchers: Vec<Matcher>,
     series: Vec<Found>,
+    /// Whether each came after those before it in the order of metric and labels.
+    is_sorted: bool,
+    /// Whether that is the order of labels too.
+    is_by_labels: bool,
     by_id: HashMap<u64, u32>,
     files: Vec<(Arc<FileEntry>, Vec<Piece>)>,
 }
@@ -189,8 +195,19 @@ impl<'a> Finder<'a> {
         // All series of a commons have its label, which was compared already.
         let others = request.matchers.iter().filter(|matcher| matcher.name != "commons");
         let matchers = others.cloned().collect();
-        let (series, by_id, files) = (Vec::new(), HashMap::new(), Vec::new());
-        Self { snapshot, form, request, commons, left, matchers, series, by_id, files }
+        Self {
+            snapshot,
+            form,
+            request,
+            commons,
+            left,
+            matchers,
+            series: Vec::new(),
+            is_sorted: true,
+            is_by_labels: true,
+            by_id: HashMap::new(),
+            files: Vec::new(),
+        }
     }
 
     fn files(&mut self) -> Result<(), ReadError> {
@@ -306,6 +323,11 @@ impl<'a> Finder<'a> {
             key = key.wrapping_add(1);
         }
         self.by_id.insert(key, place);
+        // Now that its labels are at hand: to look at all of them once more in the end takes longer
+        // than all the rest, when they are too many for the processor's cache.
+        let comes_after = |last: &Found| last.labels.cmp_by_metric(&labels).is_lt();
+        self.is_sorted = self.is_sorted && self.series.last().is_none_or(comes_after);
+        self.is_by_labels = self.is_by_labels && labels.begins_with_metric();
         let histograms = Taken::default();
         let found = Found { labels, series_idx: None, histograms, n_rows: 0, is_certain: false };
         self.series.push(found);
@@ -314,8 +336,8 @@ impl<'a> Finder<'a> {
 
     /// Puts the series into the order of the files, and each file's pieces into that of its rows.
     fn finish(mut self, heads: Vec<Arc<CommonsHead>>) -> OfCommons {
-        let order = |a: &Found, b: &Found| a.labels.cmp_by_metric(&b.labels);
-        if !self.series.is_sorted_by(|a, b| order(a, b).is_lt()) {
+        if !self.is_sorted {
+            let order = |a: &Found, b: &Found| a.labels.cmp_by_metric(&b.labels);
             let mut places: Vec<u32> = (0..).take(self.series.len()).collect();
             places.sort_by(|a, b| order(&self.series[*a as usize], &self.series[*b as usize]));
             let mut place_of = vec![0; places.len()];
@@ -330,7 +352,8 @@ impl<'a> Finder<'a> {
             }
         }
         let files = self.files.into_iter().flat_map(|(entry, pieces)| in_order(entry, pieces));
-        OfCommons { series: self.series, files: files.collect(), heads }
+        let (series, is_by_labels) = (self.series, self.is_by_labels);
+        OfCommons { series, is_by_labels, files: files.collect(), heads }
     }
 }
 

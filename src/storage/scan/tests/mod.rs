@@ -1,5 +1,7 @@
 //! What a scan reads is what was written, in whatever blocks it comes and wherever it lies.
 
+mod world;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -15,6 +17,7 @@ use crate::storage::disk::sim::SimDisk;
 use crate::storage::engine::Engine;
 use crate::storage::keeper::Asker;
 use crate::storage::{Config, Metrics, Part, Progress, Storage, flush, open};
+use world::{Lies, PATTERNS, TEXTS, matchers, wanted, written};
 
 const NOW_MS: i64 = 1_790_000_000_000;
 
@@ -64,137 +67,10 @@ fn request(matchers: &[Matcher], (start_ms, end_ms): (i64, i64)) -> SeriesReques
     SeriesRequest { matchers, start_ms, end_ms, samples_max: usize::MAX, series_max: usize::MAX }
 }
 
-fn series(rng: &mut SmallRng) -> Labels {
-    let pick = |rng: &mut SmallRng, n| rng.random_range(0..n);
-    // Some sort before the metric's name.
-    let first = ["", "x"][pick(rng, 2)];
-    Labels::from_pairs([
-        ("A", first),
-        ("__name__", ["errors", "requests", "up"][pick(rng, 3)]),
-        ("commons", ["heart", "lung"][pick(rng, 2)]),
-        ("service", ["", "fence", "indexd"][pick(rng, 3)]),
-        ("pod", &format!("pod-{}", pick(rng, 9))),
-    ])
-}
+/// Series and their samples.
+type Sampled = Vec<(Labels, Vec<(i64, f64)>)>;
 
-type Written = BTreeMap<Labels, BTreeMap<i64, f64>>;
-
-/// Where what was written lies.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Lies {
-    Head,
-    Files,
-    Both,
-}
-
-/// Writes at random, and flushes and merges in between.
-fn written(rng: &mut SmallRng, store: &mut Store, lies: Lies) -> Written {
-    let mut written = Written::new();
-    for _ in 0..rng.random_range(40..160) {
-        let series = series(rng);
-        let from_ms = NOW_MS - rng.random_range(0..4_000_000);
-        let (n, step_ms) = (rng.random_range(1..20), rng.random_range(1..20_000));
-        let samples: Vec<(i64, f64)> =
-            (0..n).map(|at| (from_ms + at * step_ms, f64::from(rng.random::<u16>()))).collect();
-        store.put(&series, &samples);
-        let of_series = written.entry(series).or_default();
-        for (ms, value) in samples {
-            of_series.entry(ms).or_insert(value); // The first stays.
-        }
-        if lies != Lies::Head && rng.random_range(0..12) == 0 {
-            store.flush();
-        }
-        if rng.random_range(0..30) == 0 {
-            while store.merger.merge_next(&store.storage.shared).unwrap() {}
-        }
-    }
-    if lies == Lies::Files {
-        store.flush();
-    }
-    written
-}
-
-const NAMES: [&str; 6] = ["__name__", "A", "commons", "service", "pod", "nope"];
-const OPS: [MatchOp; 4] = [MatchOp::Eq, MatchOp::Ne, MatchOp::Re, MatchOp::Nre];
-/// Each with a label that may have it.
-const TEXTS: [(&str, &str); 9] = [
-    ("service", ""),
-    ("__name__", "up"),
-    ("__name__", "errors"),
-    ("A", "x"),
-    ("commons", "heart"),
-    ("commons", "lung"),
-    ("service", "fence"),
-    ("pod", "pod-3"),
-    ("pod", "nothing"),
-];
-/// All, some and none; texts, beginnings and ends; with and without the empty text.
-const PATTERNS: [(&str, &str); 20] = [
-    ("service", ""),
-    ("service", ".*"),
-    ("service", ".+"),
-    ("__name__", "up|errors"),
-    ("__name__", "up|"),
-    ("service", "fence|indexd|nothing"),
-    ("service", "fence|in.*"),
-    ("service", "|fence"),
-    ("A", "()"),
-    ("A", "x?"),
-    ("pod", "pod-[1-5]"),
-    ("pod", "pod-.*"),
-    ("pod", "po.+"),
-    ("pod", "pod-1|pod-2|pod-3|pod-4|pod-5|pod-6"),
-    ("__name__", ".*r.*"),
-    ("__name__", ".*[hp]"),
-    ("commons", "(?i)UP|HEART"),
-    ("commons", "heart"),
-    ("__name__", "[^r]*"),
-    ("pod", "nothing.*"),
-];
-
-fn matcher(rng: &mut SmallRng) -> Matcher {
-    let op = OPS[rng.random_range(0..OPS.len())];
-    let is_regex = matches!(op, MatchOp::Re | MatchOp::Nre);
-    let values: &[(&str, &str)] = if is_regex { &PATTERNS } else { &TEXTS };
-    let (own, value) = values[rng.random_range(0..values.len())];
-    let other = NAMES[rng.random_range(0..NAMES.len())];
-    let name = if rng.random_ratio(2, 3) { own } else { other };
-    Matcher::new(name, op, value).unwrap()
-}
-
-fn matchers(rng: &mut SmallRng) -> Vec<Matcher> {
-    let n = [0, 1, 1, 1, 2, 2, 3][rng.random_range(0..7)];
-    let metric = [None, Some("up"), Some("errors")][rng.random_range(0..3)];
-    let metric = metric.map(|name| Matcher::equal("__name__", name));
-    metric.into_iter().chain((0..n).map(|_| matcher(rng))).collect()
-}
-
-/// What a matcher means, by nothing but its words.
-fn meaning(matcher: &Matcher) -> impl Fn(&Labels) -> bool {
-    let (name, text) = (matcher.name.clone(), matcher.value.clone());
-    let is_regex = matches!(matcher.op, MatchOp::Re | MatchOp::Nre);
-    let is_not = matches!(matcher.op, MatchOp::Ne | MatchOp::Nre);
-    let pattern = is_regex.then(|| regex::Regex::new(&format!("^(?s:{text})$")).unwrap());
-    move |labels| {
-        let found = labels.iter().find(|(of, _)| *of == name);
-        let value = found.map_or("", |(_, value)| value);
-        let is_match = pattern.as_ref().map_or(value == text, |pattern| pattern.is_match(value));
-        is_match != is_not
-    }
-}
-
-fn wanted(written: &Written, request: &SeriesRequest<'_>) -> Vec<(Labels, Vec<(i64, f64)>)> {
-    let meanings: Vec<_> = request.matchers.iter().map(meaning).collect();
-    let matches = |labels: &&Labels| meanings.iter().all(|fits| fits(labels));
-    let of = |labels: &Labels| {
-        let range = request.start_ms..=request.end_ms;
-        written[labels].range(range).map(|(ms, value)| (*ms, *value)).collect::<Vec<_>>()
-    };
-    let found = written.keys().filter(matches).map(|labels| (labels.clone(), of(labels)));
-    found.filter(|(_, samples)| !samples.is_empty()).collect()
-}
-
-fn samples(series: Vec<SeriesData>) -> Vec<(Labels, Vec<(i64, f64)>)> {
+fn samples(series: Vec<SeriesData>) -> Sampled {
     let pairs =
         |one: SeriesData| (one.labels, one.timestamps_ms.into_iter().zip(one.values).collect());
     series.into_iter().map(pairs).collect()
@@ -204,6 +80,7 @@ fn samples(series: Vec<SeriesData>) -> Vec<(Labels, Vec<(i64, f64)>)> {
 fn what_was_written_is_read_whole_or_in_blocks_and_by_name() {
     // How many series were found where each comparison with each text was asked.
     let mut found = BTreeMap::new();
+    let mut n_in_order = 0;
     for seed in 0..30 {
         let mut rng = SmallRng::seed_from_u64(seed);
         let lies = [Lies::Head, Lies::Files, Lies::Both][rng.random_range(0..3)];
@@ -232,6 +109,7 @@ fn what_was_written_is_read_whole_or_in_blocks_and_by_name() {
                     assert!(in_blocks.insert(labels, samples).is_none(), "seed {seed}: twice");
                 }
             }
+            let few = in_order(&snapshot, &request, &mut rng);
             let names = snapshot.series(&request).unwrap();
             for matcher in &matchers {
                 let key = (format!("{:?}", matcher.op), matcher.value.clone());
@@ -240,6 +118,8 @@ fn what_was_written_is_read_whole_or_in_blocks_and_by_name() {
 
             assert_eq!(whole, wanted, "seed {seed}, {lies:?}: {matchers:?} {start_ms} to {end_ms}");
             assert_eq!(in_blocks, wanted.iter().cloned().collect(), "seed {seed}");
+            n_in_order += usize::from(few.is_some());
+            assert!(few.is_none_or(|few| few == wanted), "seed {seed}: {matchers:?}");
             let wanted: Vec<Labels> = wanted.into_iter().map(|(labels, _)| labels).collect();
             assert_eq!(names, wanted, "seed {seed}: {matchers:?} {start_ms} to {end_ms}");
             for name in ["pod", "A", "commons", "nope"] {
@@ -257,12 +137,32 @@ fn what_was_written_is_read_whole_or_in_blocks_and_by_name() {
             assert_eq!(names, Vec::from_iter(all), "seed {seed}: {matchers:?}");
         }
     }
+    assert!((1..30 * 30).contains(&n_in_order), "{n_in_order}");
     assert_eq!(found.len(), 2 * TEXTS.len() + 2 * PATTERNS.len(), "all were asked");
     let never: Vec<_> = found.iter().filter(|(_, n)| **n == 0).map(|(key, _)| key).collect();
     // Every series has a pod.
     let wanted = [("Eq", "nothing"), ("Re", "nothing.*"), ("Nre", ".*"), ("Nre", "pod-.*")];
     let wanted = wanted.map(|(op, value)| (op.to_owned(), value.to_owned()));
     assert!(never.iter().all(|key| wanted.contains(key)), "found nothing: {never:?}");
+}
+
+/// Returns the series a few at a time, where they come in the order of labels by themselves.
+fn in_order(
+    snapshot: &Snapshot,
+    request: &SeriesRequest<'_>,
+    rng: &mut SmallRng,
+) -> Option<Sampled> {
+    let mut scan = snapshot.scan(request, false).unwrap();
+    let enough = Enough { n_rows: rng.random_range(1..50), n_series: rng.random_range(1..4) };
+    let room = Room { n_rows_max: rng.random_range(1..200), enough };
+    if !scan.is_in_order {
+        return None;
+    }
+    let mut all = Vec::new();
+    while let Some(block) = scan.next_of_commons(room).unwrap() {
+        all.extend(samples(block));
+    }
+    Some(all)
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Sessions over a real store, in a folder, with real processes for SQL.
 
+mod quick;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
