@@ -25,7 +25,8 @@ test: ## Installs the clients that the tests need, then runs every test
 
 overload: ## Ten times the load for ten minutes in a cage of 1 GiB, and a noisy neighbour; needs root for the cage
 	@echo "==> building the release binary and the stories"
-	@OVERLOAD=long $(CARGO) test --release --locked --test it -- $(OVERLOAD_TESTS) --nocapture --test-threads 1
+	@OVERLOAD=long $(CARGO) test --release --locked --test it -- $(OVERLOAD_TESTS) --nocapture --test-threads 1 \
+		&& echo "overload: PASSED" || { echo "overload: FAILED"; exit 1; }
 
 bench: ## Measures ingest with the server on one core; BENCH=long takes the full load
 	@echo "==> building the release binary and the load generator (several minutes the first time)"
@@ -38,13 +39,15 @@ search: ## Measures searches among a million log lines and spans; BENCH=long tak
 cardinality: ## Sends a million new series to one commons of the release build; CARDINALITY_SERIES, CARDINALITY_CAP
 	@echo "==> building the release binary and the tests (several minutes the first time)"
 	@$(CARGO) build --release --locked
-	@CARDINALITY=measured COMMONWATCH_TEST_BINARY=$(abspath $(SERVER)) $(CARGO) test --locked --test it -- cardinality --nocapture
+	@CARDINALITY=measured COMMONWATCH_TEST_BINARY=$(abspath $(SERVER)) $(CARGO) test --locked --test it -- cardinality --nocapture \
+		&& echo "cardinality: PASSED" || { echo "cardinality: FAILED"; exit 1; }
 
 alerting: ## Measures 5,000 rules over 100 commons and a storm of 50,000 alerts on the release build
 	@echo "==> building the release binary and the tests (several minutes the first time)"
 	@$(CARGO) build --release --locked
 	@ALERTING_SCALE=measured COMMONWATCH_TEST_BINARY=$(abspath $(SERVER)) \
-		$(CARGO) test --locked --test it -- alerting::scale --nocapture --test-threads 1
+		$(CARGO) test --locked --test it -- alerting::scale --nocapture --test-threads 1 \
+		&& echo "alerting: PASSED" || { echo "alerting: FAILED"; exit 1; }
 
 peers: ## Measures ours beside Prometheus and VictoriaMetrics; PEERS=long takes loads that last
 	@scripts/install-peers
@@ -54,7 +57,8 @@ peers: ## Measures ours beside Prometheus and VictoriaMetrics; PEERS=long takes 
 promql: ## Asks Prometheus and us 100,000 random expressions; PROMQL_QUERIES, SEED repeats
 	@scripts/install-test-clients
 	@PROMQL_PEER_QUERIES=$(or $(PROMQL_QUERIES),100000) PROMQL_PEER_SEED=$(or $(SEED),$$(date +%s)) \
-		$(CARGO) test --locked --test it promql_peer -- --nocapture
+		$(CARGO) test --locked --test it promql_peer -- --nocapture \
+		&& echo "promql: PASSED" || { echo "promql: FAILED"; exit 1; }
 
 canaries: ## Asks 40,000 questions under random scopes and looks for secrets of other commons
 	@COMMONWATCH_CANARY_QUERIES=$(or $(CANARY_QUERIES),40000) COMMONWATCH_CANARY_SEED=$(or $(SEED),20261121) \

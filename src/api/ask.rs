@@ -11,7 +11,7 @@ use crate::model::{Description, Grant, Labels, Matcher, SeriesData};
 use crate::query::cardinality::Cardinality;
 use crate::query::promql::Answer;
 use crate::query::traceql::{
-    Attribute, Counted, Counting, Found, Menu, Names, Search, Trace, Values,
+    Attribute, Counted, Counting, Found, Menu, Names, Part, Search, Trace, Values,
 };
 use crate::query::{CardinalityQuery, Param, SampleQuery, SqlAnswer};
 use crate::rules::{AlertsView, RulesFilter, RulesView};
@@ -156,11 +156,13 @@ pub trait Ask: Send + Sync + Debug {
     /// Returns which parts of PromQL there are, as Prometheus lists them.
     fn promql_features(&self, grant: &Grant) -> serde_json::Value;
 
-    /// Returns the samples of each query as they are stored, stale markers too.
+    /// Returns the samples of each query as they are stored, stale markers too; `sample_bytes` is what
+    /// one takes in the answer, which has a limit.
     async fn samples(
         &self,
         grant: &Grant,
         queries: Vec<SampleQuery>,
+        sample_bytes: usize,
     ) -> Result<Listed<Vec<SeriesData>>, AskError>;
 
     /// Returns the matchers of each selector.
@@ -180,12 +182,14 @@ pub trait Ask: Send + Sync + Debug {
     ) -> Result<SqlAnswer, AskError>;
 
     /// Returns a trace, and why that is not all there is. Files whose spans all began outside of the
-    /// range, ns since 1970 UTC, are left out.
+    /// range, ns since 1970 UTC, are left out. Of a trace that is found, `part` may leave every span
+    /// out.
     async fn trace(
         &self,
         grant: &Grant,
         trace_id: &str,
         range_ns: (i64, i64),
+        part: Option<Part>,
     ) -> Result<(Trace, Vec<String>), AskError>;
 
     /// Returns the traces that a TraceQL query finds, the newest first.

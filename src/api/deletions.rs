@@ -4,7 +4,7 @@
 //! the machine could post here, so requests that a browser makes for another site are refused.
 
 use axum::Extension;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ use super::ask::AskError;
 use super::error::{ApiError, answer};
 use super::json::success_value;
 use super::params::Params;
+use super::received::InPath;
 use super::route::{Need, Routes};
 use super::{Api, time};
 use crate::base::Kind;
@@ -149,7 +150,7 @@ async fn list(
 async fn one(
     State(api): State<Api>,
     Extension(grant): Extension<Grant>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<Response, ApiError> {
     let receipts = api.deleting.receipts(&grant)?;
     let found = receipts.iter().find(|receipt| receipt.id.to_string() == id);
@@ -160,7 +161,7 @@ async fn cancel(
     State(api): State<Api>,
     Extension(grant): Extension<Grant>,
     headers: HeaderMap,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<Response, ApiError> {
     of_own_site(&headers)?;
     let receipt = api.deleting.cancel(&grant, id_of(&id)?).await?;

@@ -40,7 +40,11 @@ impl Dialect {
             (true, true) => Dialect::OtlpJson,
             (true, false) => Dialect::OtlpProtobuf,
             _ if path.starts_with("/am/") => Dialect::Alertmanager,
-            _ if path.starts_with("/loki/") || path == "/api/v1/write" => Dialect::Text,
+            _ if ["/loki/", "/api/prom/", "/tempo/"].iter().any(|p| path.starts_with(p))
+                || path == "/api/v1/write" =>
+            {
+                Dialect::Text
+            }
             _ => Dialect::Prometheus,
         }
     }

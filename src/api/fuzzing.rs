@@ -1,6 +1,6 @@
 //! What must hold of any parameter: times and numbers are refused or come back as they were.
 
-use super::{number, prometheus, time};
+use super::{alertmanager, loki, number, prometheus, tempo, time};
 use crate::base::fuzzing::Choices;
 use crate::base::units;
 
@@ -29,6 +29,21 @@ pub fn remote_read(bytes: &[u8]) {
     if let Ok(compressed) = snap::raw::Encoder::new().compress_vec(bytes) {
         drop(prometheus::read::asked_of(&compressed));
     }
+}
+
+/// Alerts and silences as others post them.
+pub fn am_bodies(bytes: &[u8]) {
+    alertmanager::fuzzing::bodies(bytes);
+}
+
+/// Questions to Tempo over gRPC, and the tags of those over HTTP.
+pub fn tempo_calls(bytes: &[u8]) {
+    tempo::fuzzing::calls(bytes);
+}
+
+/// What a client of a live tail says.
+pub fn tail_frames(bytes: &[u8]) {
+    loki::fuzzing::frames(bytes);
 }
 
 /// Numbers as they stand in an answer: the text is the number.

@@ -26,6 +26,7 @@ mod params;
 mod points;
 mod prometheus;
 mod readiness;
+mod received;
 mod route;
 mod runbooks;
 mod sessions;

@@ -6,7 +6,8 @@ use axum::{Form, RequestExt as _};
 use http::Method;
 use http::header::CONTENT_TYPE;
 
-use super::error::{ApiError, status_of};
+use super::error::{ApiError, Dialect, status_of};
+use super::received::{Refused, too_large};
 use super::time;
 use crate::base::Kind;
 
@@ -17,34 +18,36 @@ type Pairs = Vec<(String, String)>;
 pub(super) struct Params(Pairs);
 
 impl<S: Send + Sync> FromRequest<S> for Params {
-    type Rejection = ApiError;
+    type Rejection = Refused;
 
-    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
-        let wrong = |error: &dyn std::error::Error| {
-            ApiError::new(Kind::BadInput, format!("error parsing form values: {error}"))
-        };
-        let Query(in_url): Query<Pairs> =
-            Query::try_from_uri(request.uri()).map_err(|error| wrong(&error))?;
-        let content_type = request.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
-        let is_form = content_type.is_some_and(|t| t.starts_with(FORM));
-        if request.method() != Method::POST || !is_form {
-            return Ok(Self(in_url));
-        }
-        let form: Result<Form<Pairs>, _> = request.extract().await;
-        let Form(mut pairs) = form.map_err(|error| {
-            if error.status() == status_of(Kind::TooLarge) {
-                let max = super::QUESTION_BYTES_MAX;
-                let message = format!("the form has more than {max} bytes");
-                return ApiError::new(Kind::TooLarge, message);
-            }
-            wrong(&error)
-        })?;
-        pairs.extend(in_url);
-        Ok(Self(pairs))
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Refused> {
+        let dialect = Dialect::of(request.uri().path(), request.headers());
+        pairs_of(request).await.map(Self).map_err(|error| Refused::new(error, dialect))
     }
 }
 
 const FORM: &str = "application/x-www-form-urlencoded";
+
+async fn pairs_of(request: Request) -> Result<Pairs, ApiError> {
+    let wrong = |error: &dyn std::error::Error| {
+        ApiError::new(Kind::BadInput, format!("error parsing form values: {error}"))
+    };
+    let Query(in_url): Query<Pairs> =
+        Query::try_from_uri(request.uri()).map_err(|error| wrong(&error))?;
+    let content_type = request.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    let is_form = content_type.is_some_and(|t| t.starts_with(FORM));
+    if request.method() != Method::POST || !is_form {
+        return Ok(in_url);
+    }
+    let form: Result<Form<Pairs>, _> = request.extract().await;
+    let Form(mut pairs) =
+        form.map_err(|error| match error.status() == status_of(Kind::TooLarge) {
+            true => too_large("form"),
+            false => wrong(&error),
+        })?;
+    pairs.extend(in_url);
+    Ok(pairs)
+}
 
 impl Params {
     /// Returns the first value of a name; an empty one counts as absent, as in Prometheus.

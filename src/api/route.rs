@@ -6,7 +6,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::handler::Handler;
 use axum::middleware::{Next, from_fn};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use axum::routing::{MethodFilter, on};
 
 use super::Api;
@@ -154,9 +154,6 @@ impl Routes {
 async fn check(need: Need, request: Request, next: Next) -> Response {
     match need.check(request.extensions().get::<Grant>()) {
         Ok(()) => next.run(request).await,
-        Err(error) => match Dialect::of(request.uri().path(), request.headers()) {
-            Dialect::Grpc => error.into_dialect(Dialect::Grpc),
-            _ => error.into_response(),
-        },
+        Err(error) => error.into_dialect(Dialect::of(request.uri().path(), request.headers())),
     }
 }

@@ -4,11 +4,11 @@
 //! part of the program, and shown without a credential, as it is to anybody who has the source.
 
 use axum::body::Body;
-use axum::extract::Path;
 use axum::response::Response;
 use http::StatusCode;
 
 use super::error::{ApiError, answer};
+use super::received::InPath;
 use super::route::{Need, Routes};
 use crate::base::Kind;
 
@@ -29,7 +29,7 @@ pub(super) fn add(routes: &mut Routes) {
     routes.get("/runbooks/{alert}", Need::Nothing, show);
 }
 
-async fn show(Path(alert): Path<String>) -> Result<Response, ApiError> {
+async fn show(InPath(alert): InPath<String>) -> Result<Response, ApiError> {
     let found = sections().find(|section| title(section) == alert).ok_or_else(|| {
         let alerts: Vec<&str> = sections().map(title).collect();
         let message = format!("no runbook has this alert; there are {}", alerts.join(", "));

@@ -13,7 +13,7 @@ use crate::model::{Description, Grant, Labels, Matcher, SeriesData};
 use crate::query::cardinality::Cardinality;
 use crate::query::promql::Answer;
 use crate::query::traceql::{
-    Attribute, Counted, Counting, Found, Menu, Names, Search, Trace, Values,
+    Attribute, Counted, Counting, Found, Menu, Names, Part, Search, Trace, Values,
 };
 use crate::query::{
     self, CardinalityQuery, Deletions, Doomed, Engine, Options, Param, QueryError, SampleQuery,
@@ -198,9 +198,10 @@ impl Ask for Sessions {
         &self,
         grant: &Grant,
         queries: Vec<SampleQuery>,
+        sample_bytes: usize,
     ) -> Result<Listed<Vec<SeriesData>>, AskError> {
         let session = self.session(grant);
-        let list = session.samples(queries).await.map_err(refused)?;
+        let list = session.samples(queries, sample_bytes).await.map_err(refused)?;
         Ok(Listed { list, warnings: session.warnings() })
     }
 
@@ -227,9 +228,10 @@ impl Ask for Sessions {
         grant: &Grant,
         trace_id: &str,
         range_ns: (i64, i64),
+        part: Option<Part>,
     ) -> Result<(Trace, Vec<String>), AskError> {
         let session = self.session(grant);
-        let trace = session.trace(trace_id, range_ns).await.map_err(refused)?;
+        let trace = session.trace(trace_id, range_ns, part).await.map_err(refused)?;
         Ok((trace, session.warnings()))
     }
 

@@ -23,7 +23,7 @@ pub(crate) fn formatted(config: &Config, dialect: Dialect, text: &str) -> Result
             Err(error) => Err(error.to_string()),
         },
         Dialect::Traceql => match traceql::parse(text, &config.traceql_limits()) {
-            Ok(query) if query.metrics.is_some() => Ok(query.to_string()),
+            Ok(query) if query.is_metrics() => Ok(query.to_string()),
             Ok(_) => Err(SPANS.to_owned()),
             Err(error) => Err(error.to_string()),
         },

@@ -73,7 +73,7 @@ pub fn derive_lines(bytes: &[u8]) {
         let time_ns = 1_800_000_000_000_000_000 + n_lines;
         let line = String::from_utf8_lossy(line);
         let read = derive.read_line(&tags, None, &line);
-        derive.observe_log(&tags, time_ns, &line, &read);
+        derive.observe_log(&tags, time_ns, "{}", &line, &read);
         n_lines += 1;
     }
     let samples = derive.collect();

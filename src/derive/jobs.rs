@@ -1,10 +1,12 @@
 //! How jobs end, from what they print: their exit code does not always tell the truth.
 //!
 //! usersync and the ETL print `Exit code: N` last, and 0 also when Spark was never reached. A run
-//! that printed a marker of failure and then 0 is a false success.
+//! that printed a marker of failure and then 0 is a false success. A run is a pod: one that was
+//! killed before it could print its code must not be held against the next.
 
 use hashbrown::HashMap;
 
+use crate::model::json_read::get;
 use crate::model::{MetricKind, Tags};
 use crate::tagging::{JobMarker, MarkerOutcome};
 
@@ -14,8 +16,11 @@ static RUNS: Family = Family { name: "csoc_job_runs_total", kind: MetricKind::Co
 static LAST_SUCCESS: Family =
     Family { name: "csoc_job_last_success_timestamp_seconds", kind: MetricKind::Gauge, unit: "s" };
 
-/// The most jobs of one commons whose run is followed.
-const JOBS_MAX: usize = 256;
+/// The most runs of one commons that are known to have printed a marker: those that never end, since
+/// they were killed, make room for later ones.
+const RUNS_MAX: usize = 256;
+/// Where a stream's labels or a resource name the pod.
+const POD: [&str; 3] = ["pod", "k8s.pod.name", "pod_name"];
 const EXIT_CODE: &str = "Exit code:";
 
 /// Gives 0 for every way in which the runs of a job may end.
@@ -25,11 +30,29 @@ pub(super) fn announce(book: &mut Book, tags: &Tags, job: &str) {
     }
 }
 
+/// A line of a run: which job says what.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Said<'a> {
+    pub(super) job: &'a str,
+    /// What is known of the sender, a JSON object.
+    pub(super) resource: &'a str,
+    pub(super) body: &'a str,
+}
+
+impl Said<'_> {
+    /// Returns what tells the run apart from others.
+    fn run(&self) -> Box<str> {
+        let pod = POD.iter().find_map(|name| get(self.resource, name));
+        Box::from(format!("{} {}", self.job, pod.unwrap_or("")))
+    }
+}
+
 /// The runs under way in one commons.
 #[derive(Debug, Default)]
 pub(super) struct Jobs {
-    /// By job: whether its run has printed a marker of failure.
-    has_failed: HashMap<Box<str>, bool>,
+    /// The runs that have printed a marker of failure, with the number of its last one.
+    failed: HashMap<Box<str>, u64>,
+    n_marks: u64,
 }
 
 impl Jobs {
@@ -39,20 +62,20 @@ impl Jobs {
         book: &mut Book,
         tags: &Tags,
         markers: &[JobMarker],
-        job: &str,
         timestamp_s: f64,
-        body: &str,
+        said: Said<'_>,
     ) {
+        let Said { job, body, .. } = said;
         let is_failure = |marker: &&JobMarker| {
             marker.job == job
                 && marker.outcome == MarkerOutcome::Failed
                 && body.contains(&*marker.contains)
         };
         if markers.iter().any(|marker| is_failure(&marker)) {
-            self.mark(job);
+            self.mark(said.run());
         }
         let Some(code) = exit_code(body) else { return };
-        let has_failed = self.has_failed.remove(job).unwrap_or(false);
+        let has_failed = self.failed.remove(&said.run()).is_some();
         let outcome = match (code, has_failed) {
             (0, false) => "ok",
             (0, true) => "false_success",
@@ -64,9 +87,12 @@ impl Jobs {
         }
     }
 
-    fn mark(&mut self, job: &str) {
-        if self.has_failed.len() < JOBS_MAX || self.has_failed.contains_key(job) {
-            self.has_failed.insert(Box::from(job), true);
+    fn mark(&mut self, run: Box<str>) {
+        self.n_marks += 1;
+        self.failed.insert(run, self.n_marks);
+        if self.failed.len() > RUNS_MAX {
+            let oldest = self.failed.values().min().copied();
+            self.failed.retain(|_, mark| Some(*mark) != oldest);
         }
     }
 }

@@ -57,7 +57,7 @@ use crate::model::{Commons, Labels, MetricKind, SeriesMeta, Signal, Tags};
 use crate::tagging::Tagger;
 use book::{Book, Family};
 use fold::Folds;
-use jobs::Jobs;
+use jobs::{Jobs, Said};
 use lines::{Format, Line};
 use spans::Spans;
 use users::Users;
@@ -136,11 +136,20 @@ impl Derive {
         read
     }
 
-    /// Counts a line that is stored. `line` is what was read of `body`.
-    pub fn observe_log(&self, tags: &Tags, timestamp_ns: i64, body: &str, line: &ReadLine) {
+    /// Counts a line that is stored. `resource` is what its record knows of the sender, a JSON object;
+    /// `line` is what was read of `body`.
+    pub fn observe_log(
+        &self,
+        tags: &Tags,
+        timestamp_ns: i64,
+        resource: &str,
+        body: &str,
+        line: &ReadLine,
+    ) {
         let Some(state) = self.state_of(&tags.commons) else { return };
         let when = When { at_ns: timestamp_ns, now_ns: self.shared.clock.now_ns() };
-        let seen = Seen { body, line: line.line(body), edge: line.edge.as_ref() };
+        let (line, edge) = (line.line(body), line.edge.as_ref());
+        let seen = Seen { resource, body, line, edge };
         state.lock().observe_line(&self.shared.tagger, tags, &seen, when);
     }
 
@@ -263,6 +272,7 @@ struct When {
 
 /// A line, and what was made of it already.
 struct Seen<'a> {
+    resource: &'a str,
     body: &'a str,
     line: Line<'a>,
     edge: Option<&'a requests::Edge>,
@@ -271,7 +281,7 @@ struct Seen<'a> {
 impl State {
     /// Counts a line.
     fn observe_line(&mut self, tagger: &Tagger, tags: &Tags, seen: &Seen<'_>, when: When) {
-        let Seen { body, line, edge } = seen;
+        let Seen { resource, body, line, edge } = seen;
         let Self { book, jobs, users, .. } = self;
         let service = tags.service.as_deref().unwrap_or("");
         let (rules, job) = (tagger.line_rules(service), service.strip_prefix("job:"));
@@ -295,7 +305,7 @@ impl State {
         marks::observe(book, tags, rules, line);
         if let Some(job) = job {
             let at_s = seconds(when.at_ns.min(when.now_ns));
-            jobs.observe(book, tags, tagger.job_markers(), job, at_s, body);
+            jobs.observe(book, tags, tagger.job_markers(), at_s, Said { job, resource, body });
         }
     }
 }

@@ -14,7 +14,9 @@ mod mutate;
 #[cfg(test)]
 mod tests;
 
-pub use crate::api::fuzzing::{api_numbers, api_params, remote_read};
+pub use crate::api::fuzzing::{
+    am_bodies, api_numbers, api_params, remote_read, tail_frames, tempo_calls,
+};
 pub use crate::auth::fuzzing::auth_header;
 pub use crate::config::fuzzing::config_parse;
 pub use crate::derive::fuzzing::{derive_lines, line_read};
@@ -23,18 +25,20 @@ pub use crate::ingest::fuzzing::{
     otlp_metrics_json, otlp_metrics_pb, otlp_traces_json, otlp_traces_pb, rw1_snappy, rw1_walk,
     rw2_walk, zstd_gzip_limit,
 };
+pub use crate::inventory::fuzzing::inventory_state;
 pub use crate::model::regexp::fuzzing::regexp;
 pub use crate::notify::fuzzing::{
-    alerting_file, am_matchers, mail_dialog, notify_text, webhook_url,
+    alerting_file, am_matchers, mail_dialog, notify_state, notify_text, webhook_url,
 };
 pub use crate::query::fuzzing::{
     logql_parse, logql_pipeline, logql_template, promql_eval, promql_notation, promql_parse,
     sql_gate, sql_json_get, sql_tokens, traceql, worker_frames,
 };
-pub use crate::rules::fuzzing::{rule_file, rule_template, rule_test_file};
+pub use crate::rules::fuzzing::{rule_file, rule_template, rule_test_file, rules_state};
 pub use crate::storage::fuzzing::{
-    backup_listing, deletion_rows, grams_section, head_chunk, labels_packed, manifest_decode,
-    objects_ledger, parquet_open, totals_file, wal_decode, wal_payload, wal_replay, wal_roundtrip,
+    backup_listing, deletion_rows, descriptions_file, grams_section, head_chunk, labels_packed,
+    manifest_decode, objects_ledger, parquet_open, totals_file, wal_decode, wal_payload,
+    wal_replay, wal_roundtrip,
 };
 pub use crate::tagging::fuzzing::{scrub, tagging, tagging_files};
 pub use amplify::amplify;
@@ -72,9 +76,9 @@ targets! {
     sql_tokens sql_gate sql_json_get traceql worker_frames
     wal_decode wal_payload wal_roundtrip wal_replay
     head_chunk labels_packed manifest_decode parquet_open grams_section backup_listing deletion_rows
-    totals_file objects_ledger
+    totals_file objects_ledger descriptions_file rules_state inventory_state notify_state
     scrub tagging tagging_files derive_lines line_read
     rule_file rule_template rule_test_file
     config_parse auth_header webhook_url api_params api_numbers remote_read
-    alerting_file am_matchers notify_text mail_dialog
+    alerting_file am_matchers am_bodies notify_text mail_dialog tempo_calls tail_frames
 }

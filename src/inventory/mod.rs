@@ -15,6 +15,8 @@ mod book;
 mod config;
 mod metrics;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 mod tests;
 

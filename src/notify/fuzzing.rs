@@ -5,10 +5,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Policy;
+use super::dispatch::{Dispatcher, Limits};
 use super::mail;
 use super::matchers::{braces, parse_matchers};
+use super::outbox::Entry;
 use super::secret::SecretUrl;
+use super::{Config, Policy};
 use crate::model::Labels;
 
 /// A URL.
@@ -84,4 +86,22 @@ pub fn mail_dialog(bytes: &[u8]) {
     }
     let relay = Arc::<[u8]>::from(bytes);
     futures::executor::block_on(mail::fuzzing::converse(&relay, &letter));
+}
+
+/// What was stored of alerts, silences, groups and notifications: a key and a value a line. What cannot
+/// be read is left out, and what is stored of the rest can be read.
+pub fn notify_state(bytes: &[u8]) {
+    const NOW_MS: i64 = 1_800_000_000_000;
+    let text = String::from_utf8_lossy(bytes);
+    let pairs = text.lines().filter_map(|line| line.split_once(' '));
+    let stored: Vec<(String, Vec<u8>)> =
+        pairs.map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec())).collect();
+    stored.iter().for_each(|(_, value)| drop(serde_json::from_slice::<Entry>(value)));
+    let config = Config::default();
+    let policy = Arc::new(Policy::from(&config));
+    let mut dispatcher = Dispatcher::restored(policy, Limits::from(&config), &stored, NOW_MS);
+    for (key, value) in dispatcher.take_changes() {
+        let Some(value) = value else { continue };
+        assert!(serde_json::from_slice::<serde_json::Value>(&value).is_ok(), "{key}");
+    }
 }

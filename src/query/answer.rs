@@ -6,6 +6,7 @@
 //! of their column, numbers are numbers, NaN and the infinities are the texts OTLP's JSON uses, and
 //! the JSON columns (`labels`, `attributes`, …) are objects, not texts of objects.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
@@ -19,6 +20,7 @@ use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use chrono::{DateTime, SecondsFormat};
 
+use super::bounded_text::{BoundedText, TIMES_MAX};
 use super::sql::Truncated;
 use crate::model::json;
 
@@ -34,6 +36,9 @@ pub struct SqlAnswer {
     pub batches: Vec<RecordBatch>,
     /// The limit that cut rows off, if one did.
     pub truncated: Option<Truncated>,
+    /// The most bytes that the rows may have (`query.result_bytes_max`); written down, they may be
+    /// several times as many.
+    pub bytes_max: usize,
     /// Why this is not all there is, if it is not: what is damaged is left out.
     pub warnings: Vec<String>,
 }
@@ -44,9 +49,13 @@ impl SqlAnswer {
         self.batches.iter().map(RecordBatch::num_rows).sum()
     }
 
+    fn text(&self, n_bytes: usize) -> BoundedText {
+        BoundedText::new(n_bytes, self.bytes_max.saturating_mul(TIMES_MAX))
+    }
+
     /// Returns the answer as one JSON object.
     pub fn to_json(&self) -> Result<String, ArrowError> {
-        let mut out = String::with_capacity(64 * (1 + self.n_rows()));
+        let mut out = self.text(64 * (1 + self.n_rows()));
         out.push_str("{\"columns\":[");
         for (idx, field) in self.schema.fields().iter().enumerate() {
             out.push_str(if idx == 0 { "{\"name\":" } else { ",{\"name\":" });
@@ -79,12 +88,12 @@ impl SqlAnswer {
             json::push_string(&mut out, warning);
         }
         out.push_str(if self.warnings.is_empty() { "}" } else { "]}" });
-        Ok(out)
+        Ok(out.into_string())
     }
 
     /// Returns the answer as one JSON object a line.
     pub fn to_ndjson(&self) -> Result<String, ArrowError> {
-        let mut out = String::with_capacity(128 * self.n_rows());
+        let mut out = self.text(128 * self.n_rows());
         self.each_row(|row| {
             for (idx, cell) in row.iter().enumerate() {
                 out.push(if idx == 0 { '{' } else { ',' });
@@ -95,13 +104,13 @@ impl SqlAnswer {
             out.push_str("}\n");
             Ok(())
         })?;
-        Ok(out)
+        Ok(out.into_string())
     }
 
     /// Returns the answer as CSV (RFC 4180) with a line of names; null is empty, the empty text is
     /// `""`.
     pub fn to_csv(&self) -> Result<String, ArrowError> {
-        let mut out = String::with_capacity(64 * (1 + self.n_rows()));
+        let mut out = self.text(64 * (1 + self.n_rows()));
         for (idx, field) in self.schema.fields().iter().enumerate() {
             if idx > 0 {
                 out.push(',');
@@ -119,7 +128,7 @@ impl SqlAnswer {
             out.push_str("\r\n");
             Ok(())
         })?;
-        Ok(out)
+        Ok(out.into_string())
     }
 
     /// Returns the answer as an Arrow IPC stream.
@@ -179,8 +188,9 @@ struct Cell<'a> {
     row: usize,
 }
 
+static OPTIONS: FormatOptions<'static> = FormatOptions::new().with_display_error(true);
+
 fn columns_of(batch: &RecordBatch) -> Result<Vec<Column<'_>>, ArrowError> {
-    static OPTIONS: FormatOptions<'static> = FormatOptions::new().with_display_error(true);
     let fields = batch.schema_ref().fields();
     let columns = fields.iter().zip(batch.columns()).map(|(field, array)| {
         Ok(Column {
@@ -203,7 +213,7 @@ fn plain(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
 }
 
 impl Cell<'_> {
-    fn push_json(&self, out: &mut String) -> Result<(), ArrowError> {
+    fn push_json(&self, out: &mut BoundedText) -> Result<(), ArrowError> {
         let array = self.column.array.as_ref();
         if array.is_null(self.row) {
             out.push_str("null");
@@ -214,23 +224,27 @@ impl Cell<'_> {
                 json::push_string(out, text);
             }
         } else if !push_value(out, array, self.row) {
-            json::push_string(out, &self.column.formatter.value(self.row).try_to_string()?);
+            let mut text = out.another();
+            let written = self.column.formatter.value(self.row).write(&mut text);
+            text.check()?;
+            written?;
+            json::push_string(out, &text);
         }
-        Ok(())
+        out.check()
     }
 
-    fn push_csv(&self, out: &mut String) -> Result<(), ArrowError> {
+    fn push_csv(&self, out: &mut BoundedText) -> Result<(), ArrowError> {
         if self.column.array.is_null(self.row) {
             return Ok(());
         }
         if let Some(text) = self.text() {
             push_csv(out, text);
-            return Ok(());
+            return out.check();
         }
-        let mut written = String::new();
+        let mut written = out.another();
         self.push_json(&mut written)?;
         push_csv(out, written.trim_matches('"'));
-        Ok(())
+        out.check()
     }
 
     fn text(&self) -> Option<&str> {
@@ -249,7 +263,7 @@ fn push_csv(out: &mut String, text: &str) {
 }
 
 /// Writes a value that is not null as JSON; returns false for the types that have no JSON of ours.
-fn push_value(out: &mut String, array: &dyn Array, row: usize) -> bool {
+fn push_value(out: &mut BoundedText, array: &dyn Array, row: usize) -> bool {
     if push_number(out, array, row) {
         return true;
     }
@@ -274,7 +288,7 @@ fn push_value(out: &mut String, array: &dyn Array, row: usize) -> bool {
     true
 }
 
-fn push_number(out: &mut String, array: &dyn Array, row: usize) -> bool {
+fn push_number(out: &mut BoundedText, array: &dyn Array, row: usize) -> bool {
     macro_rules! whole {
         ($($data_type:ident => $native:ident),*) => {
             match array.data_type() {
@@ -299,7 +313,7 @@ fn push_number(out: &mut String, array: &dyn Array, row: usize) -> bool {
     true
 }
 
-fn push_timestamp(out: &mut String, array: &dyn Array, unit: TimeUnit, row: usize) -> bool {
+fn push_timestamp(out: &mut BoundedText, array: &dyn Array, unit: TimeUnit, row: usize) -> bool {
     let (time, digits) = match unit {
         TimeUnit::Second => {
             let time = array.as_primitive::<TimestampSecondType>().value(row);
@@ -323,9 +337,13 @@ fn push_timestamp(out: &mut String, array: &dyn Array, unit: TimeUnit, row: usiz
     true
 }
 
-fn push_list(out: &mut String, items: &ArrayRef) -> bool {
+fn push_list(out: &mut BoundedText, items: &ArrayRef) -> bool {
     out.push('[');
     for row in 0..items.len() {
+        // Whoever wrote the list looks too, and says it.
+        if out.is_full() {
+            break;
+        }
         if row > 0 {
             out.push(',');
         }
@@ -336,12 +354,15 @@ fn push_list(out: &mut String, items: &ArrayRef) -> bool {
 }
 
 fn push_struct<'a>(
-    out: &mut String,
+    out: &mut BoundedText,
     members: impl Iterator<Item = (&'a Arc<Field>, &'a ArrayRef)>,
     row: usize,
 ) -> bool {
     out.push('{');
     for (idx, (field, array)) in members.enumerate() {
+        if out.is_full() {
+            break;
+        }
         if idx > 0 {
             out.push(',');
         }
@@ -354,24 +375,29 @@ fn push_struct<'a>(
 }
 
 /// Writes a value inside a list or struct; what has no JSON of ours is written as its text.
-fn push_nested(out: &mut String, array: &ArrayRef, row: usize) {
+fn push_nested(out: &mut BoundedText, array: &ArrayRef, row: usize) {
     let Ok(array) = plain(array) else { return out.push_str("null") };
     if array.is_null(row) {
         out.push_str("null");
     } else if let Some(texts) = array.as_string_opt::<i32>() {
         json::push_string(out, texts.value(row));
     } else if !push_value(out, array.as_ref(), row) {
-        let text = arrow::util::display::array_value_to_string(array.as_ref(), row);
-        json::push_string(out, &text.unwrap_or_default());
+        let mut text = out.another();
+        if let Ok(formatter) = ArrayFormatter::try_new(array.as_ref(), &OPTIONS) {
+            // What does not fit makes `out` too long as well.
+            let _: std::fmt::Result = write!(text, "{}", formatter.value(row));
+        }
+        json::push_string(out, &text);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use arrow::array::{
-        DictionaryArray, Float64Array, ListArray, StringArray, TimestampMillisecondArray,
-        TimestampNanosecondArray, UInt64Array,
+        DictionaryArray, Float64Array, ListArray, StringArray, StructArray,
+        TimestampMillisecondArray, TimestampNanosecondArray, UInt64Array,
     };
+    use arrow::buffer::OffsetBuffer;
 
     use super::*;
 
@@ -384,6 +410,7 @@ mod tests {
             schema: batch.schema(),
             batches: vec![batch],
             truncated: None,
+            bytes_max: usize::MAX,
             warnings: Vec::new(),
         }
     }
@@ -454,6 +481,35 @@ mod tests {
         let csv = answer(vec![("x", Arc::new(texts.clone())), ("y", Arc::new(texts))]).to_csv();
 
         assert_eq!(csv.unwrap(), "x,y\r\n\"a,\"\"b\"\"\",\"a,\"\"b\"\"\"\r\n\"\",\"\"\r\n,\r\n");
+    }
+
+    #[track_caller]
+    fn check_too_long(written: Result<String, ArrowError>) {
+        let error = written.unwrap_err().to_string();
+        assert!(error.contains("query.result_bytes_max"), "{error}");
+    }
+
+    #[test]
+    fn names_that_are_said_again_and_again_do_not_make_an_answer_endless() {
+        let name = "n".repeat(60_000);
+        let numbers: ArrayRef = Arc::new(UInt64Array::from(vec![1; 1_000]));
+        let column = answer(vec![(name.as_str(), Arc::clone(&numbers))]);
+        let column = SqlAnswer { bytes_max: 1 << 20, ..column };
+        let member = Arc::new(Field::new(name, DataType::UInt64, true));
+        let structs: ArrayRef = Arc::new(StructArray::from(vec![(member, numbers)]));
+        let item = Arc::new(Field::new_list_field(structs.data_type().clone(), true));
+        let lengths = OffsetBuffer::from_lengths([structs.len()]);
+        let all = ListArray::new(item, lengths, Arc::clone(&structs), None);
+        let structs = SqlAnswer { bytes_max: 1 << 20, ..answer(vec![("s", structs)]) };
+        let list = SqlAnswer { bytes_max: 1 << 20, ..answer(vec![("l", Arc::new(all))]) };
+
+        assert!(column.to_json().is_ok() && column.to_csv().is_ok(), "a name stands there once");
+        check_too_long(column.to_ndjson());
+        for long in [structs, list] {
+            check_too_long(long.to_json());
+            check_too_long(long.to_ndjson());
+            check_too_long(long.to_csv());
+        }
     }
 
     #[test]

@@ -75,7 +75,7 @@ mod tests {
     fn answer(columns: Vec<(&str, ArrayRef)>) -> SqlAnswer {
         let batch = RecordBatch::try_from_iter(columns).unwrap();
         let (schema, batches) = (batch.schema(), vec![batch]);
-        SqlAnswer { schema, batches, truncated: None, warnings: Vec::new() }
+        SqlAnswer { schema, batches, truncated: None, bytes_max: usize::MAX, warnings: Vec::new() }
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod logql;
 
 pub mod answer;
 mod answer_samples;
+mod bounded_text;
 pub mod cardinality;
 pub mod limits;
 mod engine;

@@ -143,16 +143,18 @@ impl Session {
     }
 
     /// Returns the samples of each query as they are stored, stale markers and native histograms too.
-    /// The limits hold for all of them together.
+    /// The limits hold for all of them together; `sample_bytes` is what a sample takes in the answer.
     pub async fn samples(
         &self,
         queries: Vec<SampleQuery>,
+        sample_bytes: usize,
     ) -> Result<Vec<Vec<SeriesData>>, QueryError> {
         self.read("samples", None, move |snapshot, budget| {
             let limits = &budget.limits;
             let mut samples_left = limits.samples_max.min(limits.memory_bytes_max / SAMPLE_BYTES);
             let mut series_left = limits.series_max;
             let mut found = Vec::with_capacity(queries.len());
+            let mut n_bytes = 0;
             for query in &queries {
                 budget.check()?;
                 let series = snapshot.select_stored(&SeriesRequest {
@@ -166,6 +168,9 @@ impl Session {
                 let n_samples: usize = series.iter().map(weight).sum();
                 samples_left = samples_left.saturating_sub(n_samples);
                 series_left = series_left.saturating_sub(series.len());
+                let labels = series.iter().map(|one| one.labels.packed().len());
+                n_bytes += labels.sum::<usize>() + n_samples * sample_bytes;
+                limits.check_result(n_bytes)?;
                 found.push(series);
             }
             Ok(found)
@@ -196,9 +201,13 @@ impl Session {
         self.read("exemplars", None, move |snapshot, budget| {
             let limits = &budget.limits;
             let selectors = promql::selectors(&promql::parse(&query, &limits.parse)?);
-            let exemplars_max = limits.samples_max;
-            let selectors = &selectors;
-            let request = ExemplarRequest { selectors, start_ms, end_ms, exemplars_max };
+            let request = ExemplarRequest {
+                selectors: &selectors,
+                start_ms,
+                end_ms,
+                exemplars_max: limits.samples_max,
+                bytes_max: limits.result_bytes_max,
+            };
             Ok(snapshot.exemplars(&request)?)
         })
         .await

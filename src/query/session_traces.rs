@@ -4,24 +4,33 @@ use super::error::QueryError;
 use super::promql::Budget;
 use super::session::{Options, Session};
 use super::traceql::{
-    self, Attribute, Counted, Counting, Found, Limits, Menu, Names, Search, Trace, Values,
+    self, Attribute, Counted, Counting, Found, Limits, Menu, Names, Part, Picking, Search, Trace,
+    Values,
 };
 use crate::model::Role;
 use crate::storage::{Snapshot, TraceRequest};
 
 impl Session {
     /// Returns a trace; one that nobody sent, or that the caller may not see, has no spans. Files
-    /// whose spans all began outside of the range, ns since 1970 UTC, are left out.
+    /// whose spans all began outside of the range, ns since 1970 UTC, are left out. Of a trace that is
+    /// found, `part` may leave every span out.
     pub async fn trace(
         &self,
         trace_id: &str,
         (min_ns, max_ns): (i64, i64),
+        part: Option<Part>,
     ) -> Result<Trace, QueryError> {
         let trace_id = trace_id.to_owned();
         let trace = self
             .read_traces(Options::default(), move |snapshot, limits, budget| {
+                // A filter that is wrong is told before anything is read for it.
+                let picking = part.map(|part| Picking::of(&part, limits)).transpose()?;
                 let request = TraceRequest { trace_id: &trace_id, min_ns, max_ns };
-                traceql::find(snapshot, request, limits, budget)
+                let whole = traceql::find(snapshot, request, limits, budget)?;
+                Ok(match picking {
+                    Some(picking) => picking.part_of(whole),
+                    None => whole,
+                })
             })
             .await?;
         if let Some((_, key)) = trace.partial {

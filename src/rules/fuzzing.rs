@@ -7,7 +7,7 @@ use super::def::{Defaults, RuleFile};
 use super::load::parse;
 use super::text::{Data, OUTPUT_BYTES_MAX, Template};
 use super::unit_test::TestFile;
-use super::{Config, Dialect, RulesError};
+use super::{Config, Dialect, RulesError, state};
 use crate::model::Labels;
 
 /// A rule file.
@@ -61,4 +61,14 @@ pub fn rule_test_file(bytes: &[u8]) {
     let Ok(file) = TestFile::parse("tests.yml", &text) else { return };
     drop(file.rule_patterns());
     super::unit_test::fuzzing::read_series(&file);
+}
+
+/// The alerts that were kept over a restart: what is read is written back as it was.
+pub fn rules_state(bytes: &[u8]) {
+    let Ok(read) = state::decode(bytes) else { return };
+    // By its text: NaN is not equal to itself.
+    let shown = format!("{:?}", read.groups);
+    let written = state::encode(read.groups, read.saved_at_ms);
+    let again = state::decode(&written).expect("what we write we read");
+    assert_eq!((format!("{:?}", again.groups), again.saved_at_ms), (shown, read.saved_at_ms));
 }

@@ -55,6 +55,20 @@ fn mistakes_of_all_files_are_reported_together() {
 }
 
 #[test]
+fn more_groups_than_may_be_are_refused_with_the_limits_name() {
+    let text = "groups: [{name: a, rules: []}, {name: b, rules: []}]".to_owned();
+    let file = RuleFile { path: "f.yml".to_owned(), text };
+    let parse = |groups_max| {
+        let config = Config { groups_max, ..Config::default() };
+        parse(std::slice::from_ref(&file), Defaults::from(&config), &check_expr)
+    };
+
+    assert_eq!(parse(2).unwrap().len(), 2);
+    let refusal = parse(1).unwrap_err().to_string();
+    assert!(refusal.contains("2 groups, at most 1 are allowed (rules.groups_max)"), "{refusal}");
+}
+
+#[test]
 fn what_yaml_would_take_for_numbers_stays_text() {
     let defs = groups(
         "groups: [{name: 1.10, interval: 0, limit: 3, labels: {site: 010, level: low}, rules: [{alert: A, expr: x, for: 0, labels: {level: 1.50, on: true}}]}]",

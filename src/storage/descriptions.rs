@@ -100,7 +100,7 @@ impl Descriptions {
         written
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let all = self.by_commons.read();
         let mut text = String::new();
         for (commons, metrics) in all.iter() {
@@ -144,7 +144,7 @@ struct Line {
     said_on: i32,
 }
 
-fn parse(bytes: &[u8]) -> Result<Descriptions, String> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Descriptions, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "not UTF-8".to_owned())?;
     let body_len = text.len().checked_sub(9).filter(|len| text.is_char_boundary(*len));
     let (body, crc) = text.split_at(body_len.ok_or("no checksum line")?);

@@ -24,7 +24,12 @@ pub struct ExemplarRequest<'a> {
     pub end_ms: i64,
     /// At most this many exemplars (`query.samples_max`).
     pub exemplars_max: usize,
+    /// At most so many bytes of them (`query.result_bytes_max`).
+    pub bytes_max: usize,
 }
+
+/// Bytes that an exemplar takes in memory and in an answer beside its labels.
+const EXEMPLAR_BYTES: usize = 64;
 
 impl ExemplarRequest<'_> {
     fn range_ns(&self) -> (i64, i64) {
@@ -59,7 +64,7 @@ impl Snapshot {
         request: &ExemplarRequest<'_>,
     ) -> Result<Vec<SeriesExemplars>, ReadError> {
         let (min_ns, max_ns) = request.range_ns();
-        let mut found = Found { request, series: BTreeMap::new(), n_exemplars: 0 };
+        let mut found = Found { request, series: BTreeMap::new(), n_exemplars: 0, n_bytes: 0 };
         self.note_missing(Signal::Exemplars);
         let disk = self.disk();
         for file in self.files(Signal::Exemplars) {
@@ -87,9 +92,26 @@ struct Found<'a> {
     request: &'a ExemplarRequest<'a>,
     series: BTreeMap<Labels, Vec<Exemplar>>,
     n_exemplars: usize,
+    n_bytes: usize,
 }
 
 impl Found<'_> {
+    /// Counts an exemplar, or says of what there are too many.
+    fn count(&mut self, exemplar: &Exemplar) -> Result<(), ReadError> {
+        let &ExemplarRequest { exemplars_max, bytes_max, .. } = self.request;
+        self.n_exemplars += 1;
+        self.n_bytes += EXEMPLAR_BYTES + exemplar.labels.packed().len();
+        for (n, what, max, limit) in [
+            (self.n_exemplars, "exemplars", exemplars_max, "query.samples_max"),
+            (self.n_bytes, "bytes of exemplars", bytes_max, "query.result_bytes_max"),
+        ] {
+            if n > max {
+                return Err(ReadError::Limit { what, max, limit });
+            }
+        }
+        Ok(())
+    }
+
     fn take(&mut self, commons: &Commons, batch: &RecordBatch) -> Result<(), ReadError> {
         let (min_ns, max_ns) = self.request.range_ns();
         let columns = Columns::new(batch);
@@ -105,13 +127,8 @@ impl Found<'_> {
                 last = Some((key, Some(labels).filter(|labels| self.request.wants(labels))));
             }
             let Some((_, Some(labels))) = &last else { continue };
-            self.n_exemplars += 1;
-            if self.n_exemplars > self.request.exemplars_max {
-                let max = self.request.exemplars_max;
-                let limit = "query.samples_max";
-                return Err(ReadError::Limit { what: "exemplars", max, limit });
-            }
             let exemplar = columns.exemplar(row, timestamp_ns);
+            self.count(&exemplar)?;
             match self.series.get_mut(labels) {
                 Some(exemplars) => exemplars.push(exemplar),
                 None => drop(self.series.insert(labels.clone(), vec![exemplar])),

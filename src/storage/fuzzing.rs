@@ -29,7 +29,8 @@ use super::wal::packed::Packer;
 use super::wal::payload::{self, Payload};
 use super::wal::replay::read_segment;
 use super::{
-    FileEntry, HeadFilter, SeriesRequest, Snapshot, backup, deletion, flush, objects, wal,
+    FileEntry, HeadFilter, SeriesRequest, Snapshot, backup, deletion, descriptions, flush, objects,
+    wal,
 };
 use crate::base::ManualClock;
 use crate::base::fuzzing::Choices;
@@ -438,10 +439,24 @@ pub fn labels_packed(bytes: &[u8]) {
     drop(labels.to_string());
 }
 
-/// The rows of a deletion: what is read is written again as it was, and nothing is read of what is
-/// damaged.
+/// The rows of a deletion, as they are and with the checksums that their entries should have: what is
+/// read is written again as it was, and nothing is read of what is damaged.
 pub fn deletion_rows(bytes: &[u8]) {
     let id = bytes.get(8..16).and_then(|id| id.try_into().ok()).map_or(0, u64::from_le_bytes);
+    check_deletion_rows(id, bytes);
+    let mut signed = bytes.to_vec();
+    let mut at = 16;
+    while let Some(head) = signed.get(at..at + 8) {
+        let n_bytes = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        let Some(body) = signed.get(at + 8..at + 8 + n_bytes) else { break };
+        let sum = crc32c::crc32c_append(crc32c::crc32c(&id.to_le_bytes()), body);
+        signed[at + 4..at + 8].copy_from_slice(&sum.to_le_bytes());
+        at += 8 + n_bytes;
+    }
+    check_deletion_rows(id, &signed);
+}
+
+fn check_deletion_rows(id: u64, bytes: &[u8]) {
     for (path, rows) in deletion::decode(id, bytes) {
         let again = deletion::encode(id, std::iter::once((path.as_str(), &rows)));
         assert_eq!(deletion::decode(id, &again).get(&path), Some(&rows));
@@ -468,6 +483,21 @@ pub fn totals_file(bytes: &[u8]) {
             assert!(reader.rest.is_empty());
         }
     }
+}
+
+/// The descriptions of metrics, as they are and with the checksum that they should have: what is read is
+/// written back as it was.
+pub fn descriptions_file(bytes: &[u8]) {
+    drop(descriptions::parse(bytes));
+    let mut text = String::from_utf8_lossy(bytes).into_owned();
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    let sum = crc32c::crc32c(text.as_bytes());
+    let Ok(read) = descriptions::parse(format!("{text}{sum:08x}\n").as_bytes()) else { return };
+    let written = read.text();
+    let again = descriptions::parse(written.as_bytes()).expect("what we write we read");
+    assert_eq!(again.text(), written);
 }
 
 /// The listing of a backup, as it is and with the checksum that it should have: no path in it leaves

@@ -78,6 +78,8 @@ pub struct Metrics {
     pub budget_used_bytes: Family<Label, Gauge>,
     /// What rules that remove nothing would remove, by rule.
     pub dry_run_bytes: Family<Label, Gauge>,
+    /// 1 while the clock is not followed because it has made a leap.
+    pub clock_doubted: Gauge,
     /// Deletions that were carried out.
     pub deletions: Counter,
     /// Rows that they took out of all answers.
@@ -138,6 +140,7 @@ impl Metrics {
             budget_bytes: Family::default(),
             budget_used_bytes: Family::default(),
             dry_run_bytes: Family::default(),
+            clock_doubted: Gauge::default(),
             deletions: Counter::default(),
             deleted_rows: Counter::default(),
             erased_deletions: Counter::default(),
@@ -212,6 +215,11 @@ impl Metrics {
         add!("storage_budget_bytes", "Bytes that a rule lets be stored, by rule", budget_bytes);
         add!("storage_budget_used_bytes", "Bytes that a rule is about, by rule", budget_used_bytes);
         add!("storage_dry_run_bytes", "Bytes that a dry rule would remove, by rule", dry_run_bytes);
+        add!(
+            "storage_clock_doubted",
+            "1 while nothing is removed for its age because the clock has made a leap",
+            clock_doubted
+        );
         add!("storage_deletions", "Deletions by selector", deletions);
         add!("storage_deleted_rows", "Rows that deletions took out of all answers", deleted_rows);
         add!("storage_erased_deletions", "Deletions whose bytes are gone", erased_deletions);

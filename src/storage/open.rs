@@ -136,6 +136,7 @@ pub fn open_with_bucket(
     let shared = Arc::new(Shared {
         disk,
         clock,
+        age_clock: Mutex::default(),
         config,
         commons: CommonsTable::new(metrics.series.clone(), metrics.held_series.clone()),
         metrics,

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::FileEntry;
 use super::catalog::{CatalogError, Manifest, Standing};
@@ -19,6 +19,7 @@ use super::head::raw_keys::RawKeys;
 use super::head::{CommonsTable, Generation};
 use super::metrics::Metrics;
 use super::objects::Objects;
+use super::retain::AgeClock;
 use crate::base::clock::SharedClock;
 use crate::model::{Commons, Signal};
 
@@ -55,6 +56,8 @@ pub struct Shared {
     pub disk: Arc<dyn Disk>,
     /// The time.
     pub clock: SharedClock,
+    /// The time by which rows are too old.
+    pub age_clock: Mutex<AgeClock>,
     /// The settings.
     pub config: Config,
     /// Own counters.
@@ -124,6 +127,41 @@ impl Shared {
                 false
             }
         }
+    }
+
+    /// Returns the time by which rows are too old and deletions are final, ns since 1970 UTC; it does
+    /// not follow a clock that leaps.
+    pub fn aging_ns(&self) -> i64 {
+        let (now_ns, monotonic_ns) = (self.clock.now_ns(), self.clock.monotonic_ns());
+        let mut age_clock = self.age_clock.lock();
+        let was_doubted = age_clock.is_doubted();
+        let aging_ns = age_clock.look(now_ns, monotonic_ns, || self.last_stored_ns());
+        let is_doubted = age_clock.is_doubted();
+        drop(age_clock);
+        self.metrics.clock_doubted.set(i64::from(is_doubted));
+        match (was_doubted, is_doubted) {
+            (false, true) => warn!(
+                ahead_s = now_ns.saturating_sub(aging_ns) / 1_000_000_000,
+                "the clock is far ahead of when something was last stored or of the time that has \
+                 passed: for a day nothing is removed for its age"
+            ),
+            (true, false) => info!("the clock is believed again: what is too old is removed"),
+            _ => {}
+        }
+        aging_ns
+    }
+
+    /// The same in ms.
+    pub fn aging_ms(&self) -> i64 {
+        self.aging_ns().div_euclid(1_000_000)
+    }
+
+    /// Returns when our own metrics were last written to a file, which they are as long as a process
+    /// lives.
+    fn last_stored_ns(&self) -> Option<i64> {
+        let files = Arc::clone(&self.version.read().files);
+        let own = files.get(&(Signal::Metrics, Commons::own()))?;
+        own.iter().map(|file| file.max_ns).max()
     }
 
     /// Takes over what is said of metrics.

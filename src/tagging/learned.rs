@@ -11,6 +11,9 @@ use parking_lot::RwLock;
 
 use crate::model::Commons;
 
+/// The longest name that is learned; a namespace of Kubernetes has 63 bytes at most, a host's name 253.
+const NAME_BYTES_MAX: usize = 253;
+
 /// One learned pair, for people to confirm and for keeping over a restart.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct LearnedPair {
@@ -57,6 +60,9 @@ impl Learned {
 
     /// Remembers a sighting. What does not fit is not remembered; known pairs stay.
     pub(super) fn teach(&self, cluster: &str, namespace: &str, commons: Option<&Commons>) {
+        if cluster.len().max(namespace.len()) > NAME_BYTES_MAX {
+            return;
+        }
         let known =
             self.pairs.read().by_cluster.get(cluster).and_then(|c| c.get(namespace)).cloned();
         let is_news = match &known {
@@ -111,5 +117,23 @@ impl Learned {
             .collect();
         all.sort();
         all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_nothing_has_are_not_learned() {
+        let learned = Learned::new(10);
+        let (heart, long) = (Commons::new("heart").unwrap(), "x".repeat(NAME_BYTES_MAX + 1));
+        let long = long.as_str();
+
+        for (cluster, namespace) in [("east", long), (long, "heart"), ("east", "heart")] {
+            learned.teach(cluster, namespace, Some(&heart));
+        }
+
+        assert_eq!((learned.len(), learned.get("east", "heart")), (1, Some(heart)));
     }
 }

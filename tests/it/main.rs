@@ -1,7 +1,8 @@
 //! Stories about the whole server, told through its ports: each starts the real binary, talks to
 //! it as its users do, and looks at what it kept.
 //!
-//! `rooms` is the exception: it reads the source and holds it to the map in `src/lib.rs`.
+//! `rooms` and `guarantees` are the exceptions: they read the source, and hold it to the map in
+//! `src/lib.rs` and to what the documents promise.
 #![expect(clippy::unwrap_used, reason = "a story that cannot go on should say so at once")]
 
 mod support;
@@ -27,6 +28,8 @@ mod demo;
 mod durability;
 mod full_disk;
 mod grafana;
+#[cfg(debug_assertions)]
+mod guarantees;
 mod hostile;
 mod logql;
 mod neighbours;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use axum::Extension;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
@@ -12,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::super::Api;
 use super::super::params::Params;
+use super::super::received::Whole;
 use super::answer::{self, AmError, filters, flag, read_time};
 use super::sees;
 use crate::base::Kind;
@@ -21,7 +21,7 @@ use crate::notify::{
     AlertStatus, AlertView, AlertsFilter, GroupView, PostedAlert, fingerprint_text,
 };
 
-/// The most bytes of one alert's labels and annotations together.
+/// The most bytes of one alert's labels, annotations and link together.
 const ALERT_BYTES_MAX: usize = 8 << 10;
 
 pub(super) async fn list(
@@ -121,17 +121,9 @@ struct Postable {
 pub(super) async fn post(
     State(api): State<Api>,
     Extension(grant): Extension<Grant>,
-    body: Bytes,
+    Whole(body): Whole,
 ) -> Result<StatusCode, AmError> {
-    let told: Vec<Postable> = serde_json::from_slice(&body)
-        .map_err(|error| AmError::new(Kind::BadInput, format!("not a list of alerts: {error}")))?;
-    let (mut right, mut wrong) = (Vec::new(), Vec::new());
-    for (idx, alert) in told.into_iter().enumerate() {
-        match alert.checked(&grant) {
-            Ok(alert) => right.push(alert),
-            Err(error) => wrong.push(format!("alert {idx}: {error}")),
-        }
-    }
+    let (right, wrong) = read(&body, &grant)?;
     if !right.is_empty() {
         api.notifier.post(right).await?;
     }
@@ -141,13 +133,28 @@ pub(super) async fn post(
     }
 }
 
+/// Reads the alerts of a body: those that are right, and what is wrong with the others.
+pub(super) fn read(body: &[u8], grant: &Grant) -> Result<(Vec<PostedAlert>, Vec<String>), AmError> {
+    let told: Vec<Postable> = serde_json::from_slice(body)
+        .map_err(|error| AmError::new(Kind::BadInput, format!("not a list of alerts: {error}")))?;
+    let (mut right, mut wrong) = (Vec::new(), Vec::new());
+    for (idx, alert) in told.into_iter().enumerate() {
+        match alert.checked(grant) {
+            Ok(alert) => right.push(alert),
+            Err(error) => wrong.push(format!("alert {idx}: {error}")),
+        }
+    }
+    Ok((right, wrong))
+}
+
 impl Postable {
     fn checked(self, grant: &Grant) -> Result<PostedAlert, String> {
         let pairs = self.labels.iter().chain(&self.annotations);
-        let n_bytes: usize = pairs.map(|(name, value)| name.len() + value.len()).sum();
+        let texts = pairs.flat_map(|(name, value)| [name, value]).chain(&self.generator_url);
+        let n_bytes: usize = texts.map(String::len).sum();
         if n_bytes > ALERT_BYTES_MAX {
             return Err(format!(
-                "{n_bytes} bytes of labels and annotations, {ALERT_BYTES_MAX} are the most"
+                "{n_bytes} bytes of labels, annotations and generatorURL, {ALERT_BYTES_MAX} are the most"
             ));
         }
         if self.labels.keys().any(String::is_empty) {

@@ -9,6 +9,9 @@ mod answer;
 mod silences;
 mod status;
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
+
 use std::sync::Arc;
 
 pub(super) use alerts::shown;

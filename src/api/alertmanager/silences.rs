@@ -4,8 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use axum::Extension;
-use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use serde::Deserialize;
@@ -13,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::super::Api;
 use super::super::params::Params;
+use super::super::received::{InPath, Whole};
 use super::answer::{self, AmError, filters, flag, read_time};
 use crate::base::Kind;
 use crate::model::{Grant, Labels};
@@ -88,7 +88,7 @@ async fn seen(api: &Api, grant: &Grant, id: &str) -> Result<Silence, AmError> {
 pub(super) async fn get(
     State(api): State<Api>,
     Extension(grant): Extension<Grant>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<Response, AmError> {
     let silence = seen(&api, &grant, &id).await?;
     Ok(answer::json(&shown(&silence, api.clock.now_ms())))
@@ -97,7 +97,7 @@ pub(super) async fn get(
 pub(super) async fn expire(
     State(api): State<Api>,
     Extension(grant): Extension<Grant>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<StatusCode, AmError> {
     seen(&api, &grant, &id).await?;
     api.notifier.expire_silence(id).await?;
@@ -120,19 +120,9 @@ struct Postable {
 pub(super) async fn post(
     State(api): State<Api>,
     Extension(grant): Extension<Grant>,
-    body: Bytes,
+    Whole(body): Whole,
 ) -> Result<Response, AmError> {
-    let wrong = |message: String| AmError::new(Kind::BadInput, message);
-    let asked: Postable =
-        serde_json::from_slice(&body).map_err(|error| wrong(format!("not a silence: {error}")))?;
-    let time = |text: &str| read_time(text).map(Option::unwrap_or_default).map_err(wrong);
-    let def = SilenceDef {
-        starts_at_ms: time(&asked.starts_at)?,
-        ends_at_ms: time(&asked.ends_at)?,
-        matchers: asked.matchers,
-        created_by: asked.created_by,
-        comment: asked.comment,
-    };
+    let (id, def) = read(&body)?;
     if !may_see(&grant, &about(&def)) {
         let message = format!(
             "the token `{}` may silence only alerts of its own commons: add the matcher \
@@ -141,11 +131,26 @@ pub(super) async fn post(
         );
         return Err(AmError::new(Kind::Forbidden, message));
     }
-    let id = asked.id.filter(|id| !id.is_empty());
     if let Some(id) = &id {
         seen(&api, &grant, id).await?;
     }
     let id = api.notifier.set_silence(id, def).await?;
     tracing::info!(id, by = %grant.name, "a silence was set");
     Ok(answer::json(&json!({ "silenceID": id })))
+}
+
+/// Reads a silence as it is asked for, and the id of the one that it changes.
+pub(super) fn read(body: &[u8]) -> Result<(Option<String>, SilenceDef), AmError> {
+    let wrong = |message: String| AmError::new(Kind::BadInput, message);
+    let asked: Postable =
+        serde_json::from_slice(body).map_err(|error| wrong(format!("not a silence: {error}")))?;
+    let time = |text: &str| read_time(text).map(Option::unwrap_or_default).map_err(wrong);
+    let def = SilenceDef {
+        starts_at_ms: time(&asked.starts_at)?,
+        ends_at_ms: time(&asked.ends_at)?,
+        matchers: asked.matchers,
+        created_by: asked.created_by,
+        comment: asked.comment,
+    };
+    Ok((asked.id.filter(|id| !id.is_empty()), def))
 }

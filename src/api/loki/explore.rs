@@ -1,10 +1,10 @@
-//! What there is to ask for: labels, series, sizes, patterns, fields.
+//! What there is to ask for: labels, series, sizes, patterns.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -15,12 +15,13 @@ use super::super::json::{push_list, push_strings, success, success_value};
 use super::super::number::push_sample_value;
 use super::super::params::Params;
 use super::super::prometheus::escape::unescape;
+use super::super::received::InPath;
 use super::ask::LogStreams;
 use super::{Answered, params, render};
 use crate::model::Grant;
 use crate::query::logql::{self, LogRange, Pairs, ParseLimits, StreamUse, StreamsFound};
 
-fn plain(value: &Value) -> Response {
+pub(super) fn plain(value: &Value) -> Response {
     answer(StatusCode::OK, "application/json", Body::from(value.to_string()))
 }
 
@@ -47,7 +48,7 @@ fn selector_of(text: &str) -> &str {
     text
 }
 
-async fn streams(
+pub(super) async fn streams(
     api: &Api,
     grant: &Grant,
     asked: &Params,
@@ -72,7 +73,7 @@ pub(super) async fn label_names(
 pub(super) async fn label_values(
     State(api): State<Api>,
     Extension(grant): Extension<Grant>,
-    Path(name): Path<String>,
+    InPath(name): InPath<String>,
     asked: Params,
 ) -> Answered {
     let (found, _) = streams(&api, &grant, &asked, None).await?;
@@ -92,7 +93,7 @@ pub(super) async fn series(
     }))
 }
 
-fn pairs(stream: &StreamUse) -> impl Iterator<Item = (&str, &str)> {
+pub(super) fn pairs(stream: &StreamUse) -> impl Iterator<Item = (&str, &str)> {
     stream.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()))
 }
 
@@ -140,12 +141,12 @@ impl Volumes {
         let named: Vec<String> =
             selectors_of(asked).iter().flat_map(|selector| names_of(selector)).collect();
         let is_wanted = |name: &str| match targets.as_slice() {
-            // Without a wish the labels of the selector are meant.
-            [] => named.iter().any(|known| known == name),
+            // Without a wish the labels of the selector are meant, and all of `{}`.
+            [] => named.is_empty() || named.iter().any(|known| known == name),
             targets => targets.contains(&name),
         };
         let mut by_labels: BTreeMap<Pairs, Spans> = BTreeMap::new();
-        for stream in &found.streams {
+        for stream in found.streams.iter().filter(|stream| has_all(stream, &targets)) {
             let mut add = |labels| {
                 let spans = by_labels.entry(labels).or_default();
                 for (span, n_bytes) in &stream.by_span {
@@ -175,6 +176,11 @@ impl Volumes {
         all.truncate(limit);
         all
     }
+}
+
+/// Returns true when a stream has all of some labels: one without is not counted, as in Loki.
+fn has_all(stream: &StreamUse, names: &[&str]) -> bool {
+    names.iter().all(|wanted| stream.labels.iter().any(|(name, _)| name == wanted))
 }
 
 /// Returns the names in a selector, which has been answered and therefore can be read.
@@ -242,7 +248,7 @@ fn push_point(out: &mut String, seconds: i64, value: f64) {
     out.push_str("\"]");
 }
 
-fn newest(asked: &Params, now_ms: i64, limit: usize) -> Result<LogRange, ApiError> {
+pub(super) fn newest(asked: &Params, now_ms: i64, limit: usize) -> Result<LogRange, ApiError> {
     let (start_ns, end_ns) = params::times_ns(asked, now_ms)?;
     Ok(LogRange { start_ns, end_ns, limit, is_backward: true, interval_ns: 0 })
 }
@@ -266,72 +272,6 @@ pub(super) async fn patterns(
         })
         .collect();
     Ok(success_value(&Value::Array(found)))
-}
-
-/// Labels that tell apart where lines come from, whatever their values look like.
-const ALWAYS: [&str; 8] =
-    ["cluster", "namespace", "instance", "pod", "commons", "service", "env", "service_name"];
-
-pub(super) async fn detected_labels(
-    State(api): State<Api>,
-    Extension(grant): Extension<Grant>,
-    asked: Params,
-) -> Answered {
-    let (found, _) = streams(&api, &grant, &asked, None).await?;
-    let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for (name, value) in found.streams.iter().flat_map(pairs) {
-        values.entry(name).or_default().insert(value);
-    }
-    // A label whose every value is a number or an id tells nothing apart.
-    let says_something = |values: &BTreeSet<&str>| values.iter().any(|value| !is_id(value));
-    values.retain(|name, values| ALWAYS.contains(name) || says_something(values));
-    let labels = values.iter().map(|(name, v)| json!({ "label": name, "cardinality": v.len() }));
-    Ok(plain(&json!({ "detectedLabels": labels.collect::<Vec<_>>() })))
-}
-
-fn is_id(value: &str) -> bool {
-    let is_hex = |c: char| c.is_ascii_hexdigit() || c == '-';
-    value.parse::<f64>().is_ok() || (value.len() >= 32 && value.chars().all(is_hex))
-}
-
-/// Lines that fields are learned from, unless the caller says.
-const FIELD_LINES: usize = 1_000;
-
-pub(super) async fn detected_fields(
-    State(api): State<Api>,
-    Extension(grant): Extension<Grant>,
-    asked: Params,
-) -> Answered {
-    let n_lines = params::limit_of(&asked, FIELD_LINES)?.min(FIELD_LINES);
-    let range = newest(&asked, api.clock.now_ms(), n_lines)?;
-    let found = api.logs.log_fields(&grant, asked.required("query")?, range).await?;
-    let fields: Vec<Value> = found
-        .iter()
-        .map(|field| {
-            let parsers: Vec<&str> = field.parsers.iter().copied().collect();
-            json!({
-                "label": field.name,
-                "type": field.kind,
-                "cardinality": field.values.len(),
-                "parsers": if parsers.is_empty() { Value::Null } else { json!(parsers) },
-            })
-        })
-        .collect();
-    Ok(plain(&json!({ "fields": fields, "limit": n_lines })))
-}
-
-pub(super) async fn detected_values(
-    State(api): State<Api>,
-    Extension(grant): Extension<Grant>,
-    Path(name): Path<String>,
-    asked: Params,
-) -> Answered {
-    let n_lines = params::limit_of(&asked, FIELD_LINES)?.min(FIELD_LINES);
-    let range = newest(&asked, api.clock.now_ms(), n_lines)?;
-    let found = api.logs.log_fields(&grant, asked.required("query")?, range).await?;
-    let field = found.into_iter().find(|field| field.name == name);
-    let values: Vec<String> = field.map(|f| f.values.into_iter().collect()).unwrap_or_default();
-    Ok(plain(&json!({ "values": values, "limit": n_lines })))
 }
 
 #[cfg(test)]

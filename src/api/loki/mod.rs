@@ -6,6 +6,7 @@
 
 mod ask;
 mod delete;
+mod detected;
 mod explore;
 mod params;
 mod query;
@@ -16,6 +17,9 @@ mod sources;
 mod status;
 mod tail;
 mod websocket;
+
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 
 use axum::response::{IntoResponse, Response};
 
@@ -39,9 +43,9 @@ pub(super) fn add(routes: &mut Routes) {
     routes.form("/loki/api/v1/index/volume", need, explore::volume);
     routes.form("/loki/api/v1/index/volume_range", need, explore::volume_range);
     routes.form("/loki/api/v1/patterns", need, explore::patterns);
-    routes.form("/loki/api/v1/detected_labels", need, explore::detected_labels);
-    routes.form("/loki/api/v1/detected_fields", need, explore::detected_fields);
-    routes.form("/loki/api/v1/detected_field/{name}/values", need, explore::detected_values);
+    routes.form("/loki/api/v1/detected_labels", need, detected::labels);
+    routes.form("/loki/api/v1/detected_fields", need, detected::fields);
+    routes.form("/loki/api/v1/detected_field/{name}/values", need, detected::values);
     routes.get("/loki/api/v1/tail", need, tail::tail);
     routes.put("/loki/api/v1/delete", Need::Admin, delete::delete);
     routes.get("/loki/api/v1/delete", Need::Admin, delete::list);

@@ -100,14 +100,17 @@ pub(super) fn range_of(params: &Params, now_ms: i64) -> Result<LogRange, ApiErro
 
 /// Returns the limit, which must be above 0.
 pub(super) fn limit_of(params: &Params, default: usize) -> Result<usize, ApiError> {
-    let Some(text) = params.get("limit").or_else(|| params.get("line_limit")) else {
-        return Ok(default);
-    };
+    limit_named(params, "limit", default)
+}
+
+/// Returns a limit by its name; it must be above 0.
+pub(super) fn limit_named(params: &Params, name: &str, default: usize) -> Result<usize, ApiError> {
+    let Some(text) = params.get(name) else { return Ok(default) };
     match text.parse::<i64>().map(usize::try_from) {
         Ok(Ok(limit)) if limit > 0 => Ok(limit),
-        Ok(_) => Err(ApiError::parameter("limit", "limit must be a positive value")),
+        Ok(_) => Err(ApiError::parameter(name, "limit must be a positive value")),
         Err(_) => {
-            Err(ApiError::parameter("limit", format!("cannot parse \"{text}\" to a valid number")))
+            Err(ApiError::parameter(name, format!("cannot parse \"{text}\" to a valid number")))
         }
     }
 }

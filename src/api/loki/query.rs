@@ -22,7 +22,8 @@ use crate::query::logql::{LogRange, Steps};
 const ENCODING_FLAGS: &str = "x-loki-response-encoding-flags";
 const CATEGORIZE: &str = "categorize-labels";
 
-fn is_categorized(headers: &HeaderMap) -> bool {
+/// Returns true when the caller wants labels by where they came from.
+pub(super) fn is_categorized(headers: &HeaderMap) -> bool {
     let flags = headers.get_all(ENCODING_FLAGS).iter().filter_map(|value| value.to_str().ok());
     flags.flat_map(|flags| flags.split(',')).any(|flag| flag.trim() == CATEGORIZE)
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -15,6 +15,9 @@ use serde_json::{Value, json};
 use super::super::Api;
 use super::super::error::{ApiError, answer};
 use super::super::json::success_value;
+use super::super::params::Params;
+use super::super::prometheus::rules::of_language;
+use super::super::received::InPath;
 use super::Answered;
 use crate::base::Kind;
 use crate::base::units::format_duration_ms;
@@ -31,12 +34,13 @@ async fn log_groups(api: &Api, grant: &Grant) -> Vec<GroupView> {
     groups
 }
 
-/// `/prometheus/api/v1/rules`
+/// `/prometheus/api/v1/rules`: filtered and paged, and refused, as Prometheus' are.
 pub(super) async fn rule_groups(
     State(api): State<Api>,
     Extension(grant): Extension<Grant>,
-) -> Response {
-    success_value(&json!({ "groups": log_groups(&api, &grant).await }))
+    asked: Params,
+) -> Result<Response, ApiError> {
+    of_language(&api, &grant, &asked, Some(Dialect::Logql)).await
 }
 
 /// `/prometheus/api/v1/alerts`
@@ -60,7 +64,7 @@ pub(super) async fn all(State(api): State<Api>, Extension(grant): Extension<Gran
 pub(super) async fn of_namespace(
     State(api): State<Api>,
     Extension(grant): Extension<Grant>,
-    Path(namespace): Path<String>,
+    InPath(namespace): InPath<String>,
 ) -> Answered {
     let groups = log_groups(&api, &grant).await;
     let own = groups.iter().filter(|group| group.file == namespace).map(written);
@@ -75,7 +79,7 @@ pub(super) async fn of_namespace(
 pub(super) async fn of_group(
     State(api): State<Api>,
     Extension(grant): Extension<Grant>,
-    Path((namespace, name)): Path<(String, String)>,
+    InPath((namespace, name)): InPath<(String, String)>,
 ) -> Answered {
     let groups = log_groups(&api, &grant).await;
     match groups.iter().find(|group| group.file == namespace && group.name == name) {

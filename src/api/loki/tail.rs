@@ -1,4 +1,4 @@
-//! `tail`: lines over a WebSocket as they come.
+//! `tail`: lines over a WebSocket as they come, behind those that came before.
 //!
 //! Each tail looks at what is new a few times a second. What came late comes late here as well: it
 //! is followed by arrival, not by time. The number of tails is bounded, a client that reads too
@@ -21,11 +21,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::super::Api;
+use super::super::ask::AskOptions;
 use super::super::error::ApiError;
 use super::super::params::Params;
 use super::ask::Follow;
 use super::websocket::{self, Heard};
-use super::{Answered, params, render};
+use super::{Answered, params, query, render};
 use crate::base::Kind;
 use crate::base::tasks::spawn_detached;
 use crate::model::Grant;
@@ -99,6 +100,7 @@ pub(super) async fn tail(
 ) -> Answered {
     let upgrade = request.extensions_mut().remove::<OnUpgrade>();
     let accept = websocket::accept_of(request.headers());
+    let is_categorized = query::is_categorized(request.headers());
     let asked = Params::from_request(request, &()).await?;
     let (Some(upgrade), Some(accept)) = (upgrade, accept) else {
         let text = "tail is a WebSocket: send `Connection: Upgrade`, `Upgrade: websocket`, \
@@ -116,7 +118,7 @@ pub(super) async fn tail(
     let follow = api.logs.follow(&grant, &query).await?;
     let before = before(&api, &grant, &query, &asked, limit).await?;
     let delay = Duration::from_secs(delay_s.unsigned_abs());
-    let running = Running { follow, before, limit, delay };
+    let running = Running { follow, before, limit, delay, is_categorized };
     spawn_detached(async move {
         let _place = place;
         if let Ok(upgraded) = upgrade.await {
@@ -136,7 +138,11 @@ pub(super) async fn tail(
 /// The most lines of one message.
 const LINES_MAX: usize = 5_000;
 
-/// Returns the lines from `start` until now, with which a tail begins.
+/// The longest that lines are looked for with which a tail begins, when nobody asked for them.
+const BEFORE_MAX: Duration = Duration::from_secs(2);
+
+/// Returns the newest lines from `start`, or of the last hour, until now, with which a tail begins. What
+/// nobody asked for does not keep a tail from beginning.
 async fn before(
     api: &Api,
     grant: &Grant,
@@ -144,14 +150,17 @@ async fn before(
     asked: &Params,
     limit: usize,
 ) -> Result<Vec<LogLine>, ApiError> {
-    if asked.get("start").is_none() {
-        return Ok(Vec::new());
-    }
+    let is_asked = ["start", "since"].into_iter().any(|name| asked.get(name).is_some());
     let now_ms = api.clock.now_ms();
     let (start_ns, end_ns) = params::times_ns(asked, now_ms)?;
     let range = LogRange { start_ns, end_ns, limit, is_backward: true, interval_ns: 0 };
     let steps = Steps { start_ms: now_ms, end_ms: now_ms, step_ms: None };
-    let found = api.logs.logql(grant, query, range, steps, Default::default()).await?;
+    let timeout = (!is_asked).then_some(BEFORE_MAX);
+    let options = AskOptions { timeout, ..AskOptions::default() };
+    let found = match api.logs.logql(grant, query, range, steps, options).await {
+        Err(_) if !is_asked => return Ok(Vec::new()),
+        found => found?,
+    };
     let LogqlAnswer::Lines(mut answer) = found.answer else { return Ok(Vec::new()) };
     answer.lines.reverse();
     Ok(answer.lines)
@@ -162,6 +171,7 @@ struct Running {
     before: Vec<LogLine>,
     limit: usize,
     delay: Duration,
+    is_categorized: bool,
 }
 
 impl Running {
@@ -182,8 +192,9 @@ impl Running {
         stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     ) -> Result<(), String> {
         let (mut reader, mut writer) = tokio::io::split(stream);
-        let before = std::mem::take(&mut self.before);
-        if !before.is_empty() && !send(&mut writer, &before, 0).await {
+        let is_categorized = self.is_categorized;
+        let mut before = std::mem::take(&mut self.before);
+        if !before.is_empty() && !send(&mut writer, &before, 0, is_categorized).await {
             return Ok(());
         }
         let mut waiting: Vec<(tokio::time::Instant, Vec<LogLine>, usize)> = Vec::new();
@@ -213,14 +224,17 @@ impl Running {
                     }
                 }
                 now = looks.tick() => {
-                    let (lines, n_dropped) =
+                    let (mut lines, n_dropped) =
                         self.follow.look(self.limit).await.map_err(|error| error.message)?;
+                    // The first look finds again what came while those before were looked for.
+                    let known = std::mem::take(&mut before);
+                    lines.retain(|line| !known.contains(line));
                     if !lines.is_empty() {
                         waiting.push((now + self.delay, lines, n_dropped));
                     }
                     while waiting.first().is_some_and(|(due, ..)| *due <= now) {
                         let (_, lines, n_dropped) = waiting.remove(0);
-                        if !send(&mut writer, &lines, n_dropped).await {
+                        if !send(&mut writer, &lines, n_dropped, is_categorized).await {
                             return Ok(());
                         }
                     }
@@ -242,9 +256,14 @@ async fn listen(reader: &mut (impl AsyncRead + Unpin)) -> Option<Vec<u8>> {
 }
 
 /// Sends a message; returns false when the client does not take it.
-async fn send(writer: &mut (impl AsyncWrite + Unpin), lines: &[LogLine], n_dropped: usize) -> bool {
+async fn send(
+    writer: &mut (impl AsyncWrite + Unpin),
+    lines: &[LogLine],
+    n_dropped: usize,
+    is_categorized: bool,
+) -> bool {
     let mut text = String::from("{\"streams\":");
-    render::push_streams(&mut text, lines, false);
+    render::push_streams(&mut text, lines, is_categorized);
     text.push_str(",\"dropped_entries\":");
     // Which lines they were is not kept: each is told by the time of the first that was sent.
     let ts_ns = lines.first().map_or(0, |line| line.ts_ns);
@@ -253,10 +272,50 @@ async fn send(writer: &mut (impl AsyncWrite + Unpin), lines: &[LogLine], n_dropp
         text.push_str(if idx > 0 { "," } else { "" });
         text.push_str(&format!("{{\"labels\":{{}},\"timestamp\":\"{ts_ns}\"}}"));
     }
-    text.push_str("]}");
+    text.push(']');
+    if is_categorized {
+        text.push_str(",\"encodingFlags\":[\"categorize-labels\"]");
+    }
+    text.push('}');
     let sent = tokio::time::timeout(WRITE_TIMEOUT, websocket::send_text(writer, &text)).await;
     matches!(sent, Ok(Ok(())))
 }
 
 /// Dropped lines that one message names.
 const DROPPED_MAX: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncReadExt as _;
+
+    async fn sent(is_categorized: bool) -> String {
+        let pair = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
+        let line = LogLine {
+            ts_ns: 7,
+            line: "a".to_owned(),
+            stream: pair("app", "fence"),
+            metadata: pair("user", "ada"),
+            parsed: Vec::new(),
+        };
+        let (mut server, mut client) = tokio::io::duplex(1 << 16);
+        assert!(send(&mut server, &[line], 1, is_categorized).await);
+        drop(server);
+        let mut frame = Vec::new();
+        client.read_to_end(&mut frame).await.unwrap();
+        let text = String::from_utf8_lossy(&frame);
+        text[text.find("{\"streams\"").unwrap()..].to_owned()
+    }
+
+    #[tokio::test]
+    async fn labels_are_one_set_unless_their_origin_is_asked_for() {
+        assert_eq!(
+            sent(false).await,
+            r#"{"streams":[{"stream":{"app":"fence","user":"ada"},"values":[["7","a"]]}],"dropped_entries":[{"labels":{},"timestamp":"7"}]}"#
+        );
+        assert_eq!(
+            sent(true).await,
+            r#"{"streams":[{"stream":{"app":"fence"},"values":[["7","a",{"structuredMetadata":{"user":"ada"}}]]}],"dropped_entries":[{"labels":{},"timestamp":"7"}],"encodingFlags":["categorize-labels"]}"#
+        );
+    }
+}

@@ -8,7 +8,7 @@ pub(super) mod escape;
 mod federate;
 mod query;
 pub(super) mod read;
-mod rules;
+pub(super) mod rules;
 mod select;
 mod status;
 

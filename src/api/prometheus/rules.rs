@@ -10,7 +10,7 @@ use super::super::error::ApiError;
 use super::super::json::success;
 use super::super::params::Params;
 use crate::model::{Grant, Labels, Matcher};
-use crate::rules::{GroupView, RuleKind, RuleView, RulesFilter};
+use crate::rules::{Dialect, GroupView, RuleKind, RuleView, RulesFilter};
 
 pub(super) async fn alerts(State(api): State<Api>, Extension(grant): Extension<Grant>) -> Response {
     let alerts = api.rules.alerts(&grant).await;
@@ -30,18 +30,30 @@ pub(super) async fn rules(
     Extension(grant): Extension<Grant>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let filter = filter_of(&params)?;
+    of_language(&api, &grant, &params, None).await
+}
+
+/// Returns the rules that a caller wishes for, of one language or of all.
+pub(in super::super) async fn of_language(
+    api: &Api,
+    grant: &Grant,
+    params: &Params,
+    language: Option<Dialect>,
+) -> Result<Response, ApiError> {
+    let filter = filter_of(params)?;
     let selectors: Vec<String> = params.all("match").into_iter().map(str::to_owned).collect();
     let wanted =
-        if selectors.is_empty() { Vec::new() } else { api.ask.matchers(&grant, selectors).await? };
-    let mut groups = api.rules.rules(&grant, &filter).await.groups;
-    if !wanted.is_empty() {
-        for group in &mut groups {
-            group.rules.retain(|rule| matches_any(&wanted, rule));
-        }
+        if selectors.is_empty() { Vec::new() } else { api.ask.matchers(grant, selectors).await? };
+    let mut groups = api.rules.rules(grant, &filter).await.groups;
+    if language.is_some() || !wanted.is_empty() {
+        let is_meant = |rule: &RuleView| {
+            language.is_none_or(|language| rule.language == language)
+                && (wanted.is_empty() || matches_any(&wanted, rule))
+        };
+        groups.iter_mut().for_each(|group| group.rules.retain(is_meant));
         groups.retain(|group| !group.rules.is_empty());
     }
-    let group_next_token = page(&mut groups, &params)?;
+    let group_next_token = page(&mut groups, params)?;
     Ok(success_of(&Page { groups, group_next_token }))
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::Extension;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 
 use super::super::Api;
@@ -11,6 +11,7 @@ use super::super::ask::{Listed, Selection};
 use super::super::error::ApiError;
 use super::super::json::{push_labels, push_list, push_strings, success};
 use super::super::params::Params;
+use super::super::received::InPath;
 use super::escape::unescape;
 use super::{FOREVER_MS, truncate};
 use crate::model::json::push_string;
@@ -53,7 +54,7 @@ pub(super) async fn label_names(
 pub(super) async fn label_values(
     State(api): State<Api>,
     Extension(grant): Extension<Grant>,
-    Path(name): Path<String>,
+    InPath(name): InPath<String>,
     params: Params,
 ) -> Result<Response, ApiError> {
     let name = unescape(&name);

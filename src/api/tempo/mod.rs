@@ -18,6 +18,9 @@ mod streaming;
 mod traces;
 mod write;
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
+
 use super::error::PARTIAL;
 use super::route::{Need, Routes};
 

@@ -48,7 +48,7 @@ pub(super) fn search(api: &Api, request: &SearchRequest) -> Result<Search, Tempo
 }
 
 /// Returns the TraceQL of a search; tags, which were there before it, are written as such.
-fn query_of(request: &SearchRequest) -> Result<String, TempoError> {
+pub(super) fn query_of(request: &SearchRequest) -> Result<String, TempoError> {
     let has_tags = !request.tags.is_empty();
     if !request.query.is_empty() {
         return match has_tags {
@@ -137,12 +137,13 @@ fn menu(query: &str, (start_ns, end_ns): (i64, i64), limit: u32) -> Menu {
     }
 }
 
-/// Returns what is counted; no step is one value for the whole range.
+/// Returns what is counted; no step is one value for the whole range, which has no exemplars. Unless
+/// it is said how many of those, as many as there may be.
 pub(super) fn counting(
     query: String,
     (start_ns, end_ns): (i64, i64),
     step_ns: Option<i64>,
-    exemplars: usize,
+    exemplars: Option<usize>,
 ) -> Result<Counting, TempoError> {
     if query.is_empty() {
         return Err(bad("query is required"));
@@ -151,10 +152,9 @@ pub(super) fn counting(
         let message = "http parameter start must be before end";
         return Err(bad(format!("{message}. received start={start_ns} end={end_ns}")));
     }
-    let exemplars = match (step_ns, exemplars) {
-        (None, _) => 0,
-        (Some(_), 0) => EXEMPLARS_MAX,
-        (Some(_), some) => some,
+    let exemplars = match step_ns {
+        None => 0,
+        Some(_) => exemplars.unwrap_or(EXEMPLARS_MAX),
     };
     Ok(Counting { query, start_ns, end_ns, step_ns, exemplars })
 }

@@ -2,20 +2,22 @@
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderValue, StatusCode};
 
 use super::super::error::answer;
 use super::super::params::Params;
+use super::super::received::InPath;
 use super::super::{Api, time};
 use super::error::TempoError;
 use super::proto::{SearchRequest, SearchTagValuesRequest, SearchTagsRequest};
 use super::write::ToJson;
 use super::{PARTIAL, convert, questions};
-use crate::base::units;
 use crate::model::Grant;
-use crate::query::traceql::{Counted, Names, Values};
+use crate::query::traceql::{Counted, Names, Values, parse_duration_ns};
+
+const MS_NS: i64 = 1_000_000;
 
 type Asked = Result<Response, TempoError>;
 
@@ -72,12 +74,12 @@ pub(super) const DEFAULT_SPSS: u32 = 3;
 
 fn duration_ms(params: &Params, name: &str) -> Result<u32, TempoError> {
     let Some(text) = params.get(name) else { return Ok(0) };
-    let ms = units::parse_duration_ms(text).ok().and_then(|ms| u32::try_from(ms).ok());
+    let ms = parse_duration_ns(text).and_then(|ns| u32::try_from(ns / MS_NS).ok());
     ms.ok_or_else(|| TempoError::parameter(format!("invalid {name}: \"{text}\" is not a duration")))
 }
 
 /// Reads `key=value key2="value 2"`.
-fn logfmt(text: &str) -> Result<std::collections::HashMap<String, String>, TempoError> {
+pub(super) fn logfmt(text: &str) -> Result<std::collections::HashMap<String, String>, TempoError> {
     let mut tags = std::collections::HashMap::new();
     let mut rest = text.trim_start();
     while !rest.is_empty() {
@@ -187,7 +189,7 @@ fn percent_decoded(text: &str) -> String {
 pub(super) async fn tag_values(
     State(api): State<Api>,
     Extension(grant): Extension<Grant>,
-    Path(tag): Path<String>,
+    InPath(tag): InPath<String>,
     params: Params,
 ) -> Asked {
     Ok(json(&convert::values(&values(&api, &grant, &tag, &params, false).await?), &[]))
@@ -196,7 +198,7 @@ pub(super) async fn tag_values(
 pub(super) async fn tag_values_v2(
     State(api): State<Api>,
     Extension(grant): Extension<Grant>,
-    Path(tag): Path<String>,
+    InPath(tag): InPath<String>,
     params: Params,
 ) -> Asked {
     Ok(json(&convert::values_v2(&values(&api, &grant, &tag, &params, true).await?), &[]))
@@ -218,7 +220,8 @@ async fn count(
         (false, None) => Some(questions::default_step_ns(start_ns, end_ns)),
         (false, Some(_)) => Some(step_ns(params)?),
     };
-    let exemplars = usize::try_from(number(params, "exemplars")?).unwrap_or(usize::MAX);
+    let asked = usize::try_from(number(params, "exemplars")?).unwrap_or(usize::MAX);
+    let exemplars = params.get("exemplars").map(|_| asked);
     let wanted = questions::counting(query, (start_ns, end_ns), step_ns, exemplars)?;
     Ok(api.ask.count_spans(grant, wanted).await?)
 }

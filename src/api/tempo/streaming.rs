@@ -58,6 +58,11 @@ async fn message_of<Q: Message + Default>(request: Request) -> Result<Q, TempoEr
     let body: Bytes = axum::body::to_bytes(request.into_body(), max).await.map_err(|error| {
         TempoError::parameter(format!("the call did not arrive whole: {error}"))
     })?;
+    decoded(&body)
+}
+
+/// Reads the message of a call's body.
+pub(super) fn decoded<Q: Message + Default>(body: &[u8]) -> Result<Q, TempoError> {
     let Some((&[flag, a, b, c, d], message)) = body.split_first_chunk::<PREFIX_BYTES>() else {
         return Err(TempoError::parameter("the call has no message"));
     };
@@ -159,7 +164,8 @@ pub(super) async fn query_range(
             0 => questions::default_step_ns(range.0, range.1),
             step_ns => step_ns,
         };
-        let exemplars = usize::try_from(question.exemplars).unwrap_or(usize::MAX);
+        // In protobuf 0 is what was left out.
+        let exemplars = usize::try_from(question.exemplars).ok().filter(|n| *n > 0);
         let wanted = questions::counting(question.query, range, Some(step_ns), exemplars)?;
         Ok(convert::range(&api.ask.count_spans(&grant, wanted).await?))
     })
@@ -173,7 +179,7 @@ pub(super) async fn query_instant(
 ) -> Response {
     call(request, async |question: QueryRangeRequest| {
         let range = range_ns(&question);
-        let wanted = questions::counting(question.query, range, None, 0)?;
+        let wanted = questions::counting(question.query, range, None, None)?;
         Ok(convert::instant(&api.ask.count_spans(&grant, wanted).await?))
     })
     .await

@@ -2,7 +2,7 @@
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use http::header::{ACCEPT, HeaderValue};
 use http::{HeaderMap, StatusCode};
@@ -12,17 +12,20 @@ use prost::Message as _;
 use super::super::Api;
 use super::super::error::{ApiError, answer};
 use super::super::params::Params;
+use super::super::received::InPath;
 use super::PARTIAL;
 use super::error::TempoError;
 use super::otlp::resource_spans;
 use super::otlp_json::{Object, push_resource_spans};
-use super::params::range_ns;
+use super::params::{part, range_ns};
 use crate::base::Kind;
 use crate::model::Grant;
-use crate::query::traceql::Trace;
+use crate::query::traceql::{Part, Trace};
 
 const PROTOBUF: &str = "application/protobuf";
 const TRACE_ID_DIGITS: usize = 32;
+/// What Tempo says of a trace that a filter left spans out of.
+const FILTERED: &str = "Trace filtered, only a subset of spans matching the filter is returned";
 
 /// Tempo's `TraceByIDResponse`.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -48,11 +51,11 @@ pub(super) struct TraceByIdMetrics {
 pub(super) async fn v1(
     State(api): State<Api>,
     Extension(grant): Extension<Grant>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     headers: HeaderMap,
     params: Params,
 ) -> Result<Response, TempoError> {
-    let found = find(&api, &grant, &id, &params).await?;
+    let found = find(&api, &grant, &id, &params, None).await?;
     let wants_protobuf = wants_protobuf(&headers);
     write(found, wants_protobuf, move |spans, _, _| {
         if wants_protobuf {
@@ -70,11 +73,12 @@ pub(super) async fn v1(
 pub(super) async fn v2(
     State(api): State<Api>,
     Extension(grant): Extension<Grant>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     headers: HeaderMap,
     params: Params,
 ) -> Result<Response, TempoError> {
-    let found = find(&api, &grant, &id, &params).await?;
+    let part = part(&params)?;
+    let found = find(&api, &grant, &id, &params, part).await?;
     let wants_protobuf = wants_protobuf(&headers);
     write(found, wants_protobuf, move |spans, n_bytes, lacks| {
         let status = i32::from(!lacks.is_empty());
@@ -119,11 +123,13 @@ async fn find(
     grant: &Grant,
     id: &str,
     params: &Params,
+    part: Option<Part>,
 ) -> Result<(Trace, Vec<String>), TempoError> {
     let id = trace_id(id)?;
     let range = range_ns(params)?.unwrap_or((i64::MIN, i64::MAX));
-    let found = api.ask.trace(grant, &id, range).await?;
-    if found.0.batches.is_empty() {
+    let found = api.ask.trace(grant, &id, range, part).await?;
+    // A filter may leave nothing of a trace that is there: after a 404 Grafana asks for all of it.
+    if found.0.batches.is_empty() && !found.0.is_part {
         return Err(ApiError::new(Kind::NotFound, format!("trace {id} was not found")).into());
     }
     Ok(found)
@@ -150,8 +156,11 @@ async fn write(
     encode: impl FnOnce(Vec<ResourceSpans>, u64, String) -> Vec<u8> + Send + 'static,
 ) -> Result<Response, TempoError> {
     lacks.extend(trace.partial.as_ref().map(|(message, _)| message.clone()));
+    let partial = lacks.join("; ");
+    let partial = HeaderValue::from_str(&partial).ok().filter(|_| !lacks.is_empty());
+    // What was left out as it was asked is told like the rest, but nothing of the answer is missing.
+    lacks.extend(trace.is_part.then(|| FILTERED.to_owned()));
     let lacks = lacks.join("; ");
-    let partial = HeaderValue::from_str(&lacks).ok().filter(|_| !lacks.is_empty());
     let written = tokio::task::spawn_blocking(move || {
         encode(resource_spans(&trace.batches), trace.n_bytes as u64, lacks)
     });

@@ -224,12 +224,15 @@ async fn a_silence_is_made_changed_and_ended() {
 async fn what_is_wrong_is_refused_in_words() {
     let bench = Bench::new().await;
     let post = async |path: &str, body: Value| bench.ask("everybody", "POST", path, body).await;
+    let long = "x".repeat(20_000);
 
     for (path, body, says) in [
         ("alerts", json!({}), "not a list of alerts"),
         ("alerts", json!([{ "labels": {} }]), "at least one label"),
         ("alerts", json!([{ "labels": { "a": "b" }, "startsAt": "noon" }]), "RFC 3339"),
         ("alerts", json!([{ "labels": { "a": "x".repeat(10_000) } }]), "8192"),
+        ("alerts", json!([{ "labels": { "a": "b" }, "generatorURL": long }]), "generatorURL"),
+        ("silences", silence(&[("a", long.as_str())]), "its matchers have 20001 bytes"),
         ("silences", json!({}), "not a silence"),
         ("silences", silence(&[]), "matchers"),
     ] {

@@ -15,7 +15,7 @@ use crate::model::{
 use crate::query::cardinality::{Cardinality, Counts};
 use crate::query::promql::{self, Answer, Sample, SampleCounts, Timings, Value};
 use crate::query::traceql::{
-    self, Attribute, Counted, Counting, Found, Menu, Names, Search, Trace, Values,
+    self, Attribute, Counted, Counting, Found, Menu, Names, Part, Search, Trace, Values,
 };
 use crate::query::{CardinalityQuery, Doomed, Param, SampleQuery, SqlAnswer, Truncated};
 use crate::rules::{
@@ -288,6 +288,7 @@ impl Ask for Fake {
         &self,
         _grant: &Grant,
         queries: Vec<SampleQuery>,
+        _sample_bytes: usize,
     ) -> Result<Listed<Vec<SeriesData>>, AskError> {
         let one = |query: &SampleQuery| SeriesData {
             labels: up("a"),
@@ -331,6 +332,7 @@ impl Ask for Fake {
             schema: batch.schema(),
             batches,
             truncated: (query == "cut").then_some(Truncated::Rows),
+            bytes_max: usize::MAX,
             warnings: if query == "partial" {
                 vec!["a file is missing".to_owned()]
             } else {
@@ -344,6 +346,7 @@ impl Ask for Fake {
         _grant: &Grant,
         _trace_id: &str,
         _range_ns: (i64, i64),
+        _part: Option<Part>,
     ) -> Result<(Trace, Vec<String>), AskError> {
         Ok((Trace::default(), Vec::new()))
     }

@@ -82,9 +82,18 @@ impl AskLogs for Fake {
         &self,
         _: &Grant,
         _: &str,
-        _: LogRange,
+        range: LogRange,
     ) -> Result<Vec<DetectedField>, AskError> {
-        Ok(Vec::new())
+        // How many lines are looked at is a value, too.
+        let values = [range.limit.to_string(), "x".to_owned()];
+        let field = |name: &str| DetectedField {
+            name: name.to_owned(),
+            kind: "string",
+            values: values.clone().into(),
+            parsers: ["json"].into(),
+            json_path: vec!["x".to_owned(), name.to_owned()],
+        };
+        Ok(vec![field("a"), field("b"), field("c")])
     }
 
     async fn log_patterns(

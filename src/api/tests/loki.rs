@@ -61,3 +61,38 @@ async fn what_is_unknown_is_not_found() {
         assert_eq!(get(target).await.status, 404, "{target}");
     }
 }
+
+#[tokio::test]
+async fn fields_are_limited_apart_from_the_lines_that_they_are_learned_from() {
+    const FIELDS: &str = "/loki/api/v1/detected_fields?query=%7Bapp%3D%22fence%22%7D";
+    const VALUES: &str = "/loki/api/v1/detected_field/a/values?query=%7Bapp%3D%22fence%22%7D";
+    for (target, want) in [
+        (VALUES.to_owned(), r#"{"values":["1000","x"],"limit":1000}"#),
+        (format!("{VALUES}&limit=1&line_limit=20"), r#"{"values":["20"],"limit":1}"#),
+        (format!("{VALUES}&line_limit=5000"), r#"{"values":["1000","x"],"limit":1000}"#),
+        (
+            format!("{FIELDS}&field_limit=1"),
+            r#"{"fields":[{"label":"a","type":"string","cardinality":2,"parsers":["json"],"jsonPath":["x","a"]}],"limit":1}"#,
+        ),
+    ] {
+        let answer = get(&target).await;
+        assert_eq!((answer.status, answer.text()), (200, want), "{target}");
+    }
+    assert_eq!(get(&format!("{FIELDS}&line_limit=0")).await.status, 400);
+}
+
+#[tokio::test]
+async fn rules_over_logs_are_filtered_as_those_over_metrics() {
+    let names = async |params: &str| -> Vec<String> {
+        let answer = get(&format!("/prometheus/api/v1/rules{params}")).await;
+        let json: serde_json::Value = serde_json::from_str(answer.text()).unwrap();
+        let groups = json["data"]["groups"].as_array().unwrap_or_else(|| panic!("{json}")).iter();
+        groups.map(|group| group["name"].as_str().unwrap().to_owned()).collect()
+    };
+
+    assert_eq!(names("").await, ["g2"]);
+    assert_eq!(names("?match[]=%7Bseverity%3D%22info%22%7D").await, ["g2"]);
+    assert!(names("?match[]=%7Bseverity%3D%22page%22%7D").await.is_empty());
+    let refused = get("/prometheus/api/v1/rules?type=silence").await;
+    assert_eq!((refused.status, refused.header("content-type")), (400, "application/json"));
+}

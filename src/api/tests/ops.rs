@@ -57,6 +57,94 @@ async fn unknown_paths_are_json_404_and_wrong_methods_405() {
     assert_eq!(get("/-/reload").await.status, 405);
 }
 
+async fn check_refused(method: &str, target: &str, body: &str, status: u16, says: &str) {
+    let request = Request::builder()
+        .method(method)
+        .uri(target)
+        .header("content-type", "application/x-www-form-urlencoded");
+    let answer = send(open(), request.body(Body::from(body.to_owned())).unwrap()).await;
+
+    assert_eq!(answer.status, status, "{method} {target}: {}", answer.text());
+    assert!(answer.text().starts_with(says), "{method} {target}: {}", answer.text());
+}
+
+const PROMETHEUS_SAYS: &str = r#"{"status":"error","errorType":"bad_data","error":""#;
+
+#[tokio::test]
+async fn a_path_that_is_no_text_is_refused_in_the_dialect_of_its_route() {
+    let prometheus = format!("{PROMETHEUS_SAYS}invalid path");
+    let prometheus = prometheus.as_str();
+    for (method, target, says) in [
+        ("GET", "/api/v1/label/%ff/values", prometheus),
+        ("GET", "/api/v1/admin/deletions/%ff", prometheus),
+        ("GET", "/runbooks/%ff", prometheus),
+        ("GET", "/loki/api/v1/label/%ff/values", "invalid path"),
+        ("GET", "/loki/api/v1/rules/a/%ff", "invalid path"),
+        ("GET", "/tempo/api/v2/traces/%ff", "invalid path"),
+        ("GET", "/tempo/api/search/tag/%ff/values", "invalid path"),
+        ("DELETE", "/am/api/v2/silence/%ff", "\"invalid path"),
+    ] {
+        check_refused(method, target, "", 400, says).await;
+    }
+}
+
+#[tokio::test]
+async fn a_question_that_is_too_long_is_refused_in_the_dialect_of_its_route() {
+    let body = "x".repeat(QUESTION_BYTES_MAX + 1);
+    let prometheus =
+        |what: &str| format!("{PROMETHEUS_SAYS}the {what} has more than 1048576 bytes");
+    for (target, says) in [
+        ("/api/v1/query", prometheus("form")),
+        ("/api/v1/read", prometheus("body")),
+        ("/api/v1/sql", prometheus("statement")),
+        ("/loki/api/v1/query", "the form has more than 1048576 bytes".to_owned()),
+        ("/am/api/v2/alerts", "\"the body has more than 1048576 bytes".to_owned()),
+        ("/am/api/v2/silences", "\"the body has more than 1048576 bytes".to_owned()),
+    ] {
+        check_refused("POST", target, &body, 413, &says).await;
+    }
+}
+
+#[tokio::test]
+async fn who_may_not_is_told_in_the_dialect_of_the_route() {
+    for (method, target, says) in [
+        ("GET", "/loki/api/v1/labels", "the token `viewer` may not"),
+        ("GET", "/tempo/api/search", "the token `viewer` may not"),
+        ("POST", "/am/api/v2/silences", "\"the token `viewer` may not"),
+        ("POST", "/api/v1/sql", r#"{"status":"error","errorType":"forbidden""#),
+    ] {
+        let request = Request::builder()
+            .method(method)
+            .uri(target)
+            .header("authorization", "Bearer token-of-the-viewer");
+
+        let request = request.body(Body::empty()).unwrap();
+        let answer = send(guarded(api(), TOKENS), request).await;
+
+        assert_eq!(answer.status, 403, "{target}");
+        assert!(answer.text().starts_with(says), "{target}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn a_head_past_its_limit_is_refused_with_the_limits_name() {
+    let head = HeadLimits {
+        header_bytes_max: HumanSize(1_000),
+        body_timeout: crate::base::units::HumanDuration::from_secs(1),
+    };
+    let router = limits(open(), head);
+    let with = |n_bytes: usize| {
+        Request::get("/-/healthy").header("x", "x".repeat(n_bytes)).body(Body::empty()).unwrap()
+    };
+
+    assert_eq!(send(router.clone(), with(900)).await.status, 200);
+    let answer = send(router, with(1_000)).await;
+
+    assert_eq!(answer.status, 431);
+    let says = "the headers have 1005 bytes of at most 1000B (server.header_bytes_max)";
+    assert!(answer.text().contains(says), "{}", answer.text());
+}
+
 struct Refused {
     path: &'static str,
     content_type: &'static str,

@@ -19,9 +19,9 @@ use crate::derive::examples::SpanRef;
 use crate::model::json_read::{Json, Name};
 use crate::model::{MetricKind, Tags};
 
-static REQUESTS: Family =
+pub(super) static REQUESTS: Family =
     Family { name: "traces_service_graph_request_total", kind: MetricKind::Counter, unit: "" };
-static FAILED: Family = Family {
+pub(super) static FAILED: Family = Family {
     name: "traces_service_graph_request_failed_total",
     kind: MetricKind::Counter,
     unit: "",
@@ -31,7 +31,7 @@ static CLIENT: Family = Family {
     kind: MetricKind::Histogram,
     unit: "s",
 };
-static SERVER: Family = Family {
+pub(super) static SERVER: Family = Family {
     name: "traces_service_graph_request_server_seconds",
     kind: MetricKind::Histogram,
     unit: "s",
@@ -46,7 +46,7 @@ static DATABASE_NAME: LazyLock<[Name; 4]> =
 
 const DATABASE: &str = "database";
 const MESSAGING: &str = "messaging_system";
-const VIRTUAL: &str = "virtual_node";
+pub(super) const VIRTUAL: &str = "virtual_node";
 
 /// Which half of a call a span is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,7 +142,7 @@ impl Graph {
             Side::Server => span.parent_span_id,
         };
         if call.is_empty() {
-            return; // Nobody called it.
+            return; // There is nothing that the other half could know it by.
         }
         let outcome = Outcome {
             is_failed: span.is_failed,

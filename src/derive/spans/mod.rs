@@ -10,7 +10,8 @@
 //! traces_service_graph_request_server_seconds_{bucket,sum,count}
 //! ```
 //! Calls also have `client_service_namespace` and `server_service_namespace` where a side has a
-//! `service.namespace`: to Grafana, services of one name in two namespaces are two.
+//! `service.namespace`: to Grafana, services of one name in two namespaces are two. A request that came
+//! from outside is a call by `user` ([`visits`]).
 //! `service`, `client` and `server` are the sender's `service.name`, so that a click in the graph finds
 //! the spans; `commons`, `env` and `cluster` are as decided for the row. The book is the spans' own: a
 //! sender whose span names never end fills it, and not that of the log lines.
@@ -22,6 +23,7 @@
 mod columns;
 mod graph;
 mod groups;
+mod visits;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +37,7 @@ use crate::model::{Commons, Tags};
 use columns::Columns;
 use graph::{Graph, Side};
 use groups::Groups;
+use visits::Visits;
 
 /// Longer names of spans and services are not made labels.
 const LABEL_BYTES_MAX: usize = 256;
@@ -99,14 +102,18 @@ impl Spans {
         party: &Arc<Party>,
         now_ns: u64,
     ) {
-        let mut groups = Groups::default();
+        let (mut groups, mut visits) = (Groups::default(), Visits::new());
         for row in rows {
             groups.add(columns.group(row), row, columns.duration_s(row), columns.n_bytes(row));
-            if let Some(side) = Side::of(columns.kind.get(row)) {
-                self.graph.take(&mut self.book, party, &columns.span(row), side, now_ns);
+            let Some(side) = Side::of(columns.kind.get(row)) else { continue };
+            let span = columns.span(row);
+            match side {
+                Side::Server if span.parent_span_id.is_empty() => visits.add(span),
+                _ => self.graph.take(&mut self.book, party, &span, side, now_ns),
             }
         }
         groups.settle(&mut self.book, party, columns);
+        visits.settle(&mut self.book, party);
     }
 
     /// Gives every series' current value.

@@ -145,6 +145,8 @@ fn the_longest_and_the_latest_span_are_told_once() {
     rig.send(&[("fence", &ids[4], "", SERVER, 0, 300, "{}")]);
 
     let want = [
+        "traces_service_graph_request_server_seconds_bucket 0.4: 0000000000000005 0.3",
+        "traces_service_graph_request_server_seconds_bucket 12.8: 0000000000000002 9",
         "traces_spanmetrics_latency_bucket +Inf: 0000000000000002 9",
         "traces_spanmetrics_latency_bucket 0.512: 0000000000000005 0.3",
     ];
@@ -168,6 +170,29 @@ fn a_call_tells_the_spans_of_both_its_sides() {
         "traces_service_graph_request_server_seconds_bucket 0.1: 00000000000000bb 0.1",
     ];
     assert_eq!(of_calls, want.iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn who_calls_from_outside_is_the_user() {
+    let rig = Rig::new(Config::default());
+
+    rig.send(&[
+        ("portal", "b", "", SERVER, 0, 100, "{}"),
+        ("portal", "c", "", SERVER, 2, 300, "{}"),
+        ("portal", "d", "", CLIENT, 0, 10, "{}"),
+        ("a/fence", "e", "", SERVER, 0, 1, "{}"),
+        ("indexd", "f", "of a caller that sends nothing", SERVER, 0, 1, "{}"),
+    ]);
+
+    let edge = r#"{client="user", connection_type="virtual_node", server="portal"}"#;
+    rig.check(&format!("traces_service_graph_request_total{edge}"), Some(2.0));
+    rig.check(&format!("traces_service_graph_request_failed_total{edge}"), Some(1.0));
+    rig.check(&format!("traces_service_graph_request_server_seconds_sum{edge}"), Some(0.4));
+    rig.check(&format!("traces_service_graph_request_client_seconds_sum{edge}"), None);
+    let edge = r#"{client="user", connection_type="virtual_node", server="fence", server_service_namespace="a"}"#;
+    rig.check(&format!("traces_service_graph_request_total{edge}"), Some(1.0));
+    let edge = r#"{client="user", connection_type="virtual_node", server="indexd"}"#;
+    rig.check(&format!("traces_service_graph_request_total{edge}"), None);
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn tags(service: &str) -> Tags {
 /// A line that comes and is stored.
 fn observe(derive: &Derive, tags: &Tags, app: Option<&str>, at_ns: i64, body: &str) {
     let line = derive.read_line(tags, app, body);
-    derive.observe_log(tags, at_ns, body, &line);
+    derive.observe_log(tags, at_ns, "{}", body, &line);
 }
 
 /// A line as nginx writes it; sheepdog's `noproxy` and so on are told by the caller.
@@ -383,6 +383,46 @@ fn a_job_that_says_0_after_it_failed_is_a_false_success() {
         &["outcome=\"false_success\"} 1", "outcome=\"ok\"} 1"],
     );
     check_job("job:usersync", &["Exit code: x", "Exit code:"], &[]);
+}
+
+/// Shows lines of pods of the ETL, and returns how often its runs ended in which way.
+fn runs_of_pods<'l>(lines: impl IntoIterator<Item = (&'l str, &'l str)>) -> [f64; 3] {
+    let (derive, tags) = (derive_with(Config::default()), tags("job:etl-cronjob"));
+    for (pod, body) in lines {
+        let line = derive.read_line(&tags, None, body);
+        let resource = format!(r#"{{"app":"gen3job",{pod}}}"#);
+        derive.observe_log(&tags, NOW_NS, &resource, body, &line);
+    }
+    let values = values(&derive);
+    ["ok", "failed", "false_success"].map(|outcome| {
+        let key = format!(r#"csoc_job_runs_total{{job="etl-cronjob", outcome="{outcome}"}}"#);
+        values[&key]
+    })
+}
+
+#[test]
+fn a_run_that_was_killed_is_not_held_against_the_next() {
+    let fault = "ERROR when running transformation";
+    for (first, second) in [
+        (r#""pod":"etl-cronjob-1-a""#, r#""pod":"etl-cronjob-2-b""#),
+        (r#""k8s.pod.name":"etl-cronjob-1-a""#, r#""k8s.pod.name":"etl-cronjob-2-b""#),
+    ] {
+        let lines = [(first, fault), (second, "Nothing's new"), (second, "Exit code: 0")];
+        assert_eq!(runs_of_pods(lines), [1.0, 0.0, 0.0], "{second}");
+        // Two at a time, as in two namespaces of one commons.
+        let lines = [(first, fault), (second, "Exit code: 0"), (first, "Exit code: 0")];
+        assert_eq!(runs_of_pods(lines), [1.0, 0.0, 1.0], "{second}");
+    }
+}
+
+#[test]
+fn runs_that_were_killed_make_room_for_later_ones() {
+    let pods: Vec<String> =
+        (0..1_000).map(|number| format!(r#""pod":"etl-cronjob-{number}-a""#)).collect();
+    let killed = pods.iter().map(|pod| (pod.as_str(), "ERROR when connecting to spark"));
+    let ended = [&pods[999], &pods[0]].map(|pod| (pod.as_str(), "Exit code: 0"));
+
+    assert_eq!(runs_of_pods(killed.chain(ended)), [1.0, 0.0, 1.0]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{AsArray as _, RecordBatch};
-use arrow::datatypes::TimestampNanosecondType;
+use arrow::datatypes::{Int32Type, TimestampNanosecondType};
 use axum::body::Body;
 
 use super::context::Context;
@@ -141,11 +141,14 @@ fn observe(derive: &Derive, logs: &LogRuns) {
     let column = |name| logs.batch.column_by_name(name).expect("the schema of logs has it");
     let times = column("timestamp").as_primitive::<TimestampNanosecondType>();
     let bodies = column("body").as_string::<i32>();
+    let resources = column("resource").as_dictionary::<Int32Type>();
+    let (resource_of, resources) = (resources.keys(), resources.values().as_string::<i32>());
     let mut row_idx = 0;
     for (origin, n_rows) in &logs.runs {
         for idx in row_idx..row_idx + n_rows {
             let (at_ns, body) = (times.value(idx), bodies.value(idx));
-            derive.observe_log(&origin.tags, at_ns, body, &logs.lines[idx]);
+            let resource = resources.value(resource_of.value(idx).unsigned_abs() as usize);
+            derive.observe_log(&origin.tags, at_ns, resource, body, &logs.lines[idx]);
         }
         row_idx += n_rows;
     }

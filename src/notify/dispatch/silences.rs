@@ -14,6 +14,8 @@ use crate::notify::matchers::{MATCHERS_MAX, all_match};
 
 /// The longest comment and author, in bytes.
 const TEXT_BYTES_MAX: usize = 8 << 10;
+/// The most bytes of all matchers of a silence together.
+const MATCHERS_BYTES_MAX: usize = 16 << 10;
 
 /// A matcher as JSON has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,6 +142,14 @@ impl Silences {
         let matchers = check(&def)?;
         if def.ends_at_ms <= now_ms {
             return Err(NotifyError::Silence("it ends in the past".to_owned()));
+        }
+        // Not where silences are restored: one of before stays.
+        let texts = def.matchers.iter().flat_map(|one| [&one.name, &one.value]);
+        let n_bytes: usize = texts.map(String::len).sum();
+        if n_bytes > MATCHERS_BYTES_MAX {
+            let message =
+                format!("its matchers have {n_bytes} bytes of at most {MATCHERS_BYTES_MAX}");
+            return Err(NotifyError::Silence(message));
         }
         let mut changed = Vec::new();
         if let Some(id) = id {

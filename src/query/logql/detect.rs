@@ -20,6 +20,14 @@ pub struct DetectedField {
     pub values: BTreeSet<String>,
     /// The parsers that find it; none for structured metadata.
     pub parsers: BTreeSet<&'static str>,
+    /// The keys that lead to it in the JSON of a line, as they stand there; none where it is in none.
+    pub json_path: Vec<String>,
+}
+
+impl DetectedField {
+    fn lacks_place(&self) -> bool {
+        self.json_path.is_empty() && self.parsers.contains(JSON)
+    }
 }
 
 /// Values of one field that are kept; a cardinality is not counted beyond.
@@ -27,16 +35,44 @@ const VALUES_MAX: usize = 1_000;
 
 /// Returns the fields of some lines, sorted by name.
 pub(super) fn fields(lines: &[LogLine]) -> Vec<DetectedField> {
-    let mut found: BTreeMap<String, DetectedField> = BTreeMap::new();
-    let mut add = |name: &str, value: &str, parser: Option<&'static str>| {
+    let mut found = Found::default();
+    for line in lines {
+        let (parser, pairs) = parse(&line.line);
+        for (name, value) in &line.metadata {
+            found.add(name, value, None);
+        }
+        // What the query has found, a parser has: Grafana takes what none has for metadata.
+        for (name, value) in &line.parsed {
+            found.add(name, value, Some(parser));
+        }
+        for (name, value) in pairs {
+            found.add(&name_beside(line, name), &value, Some(parser));
+        }
+        found.add_places(line);
+    }
+    found.0.into_values().collect()
+}
+
+/// Returns the name of what a parser finds in a line, beside the labels of its stream.
+fn name_beside(line: &LogLine, name: String) -> String {
+    let is_of_stream = line.stream.iter().any(|(known, _)| *known == name);
+    if is_of_stream { format!("{name}_extracted") } else { name }
+}
+
+#[derive(Default)]
+struct Found(BTreeMap<String, DetectedField>);
+
+impl Found {
+    fn add(&mut self, name: &str, value: &str, parser: Option<&'static str>) {
         if value.is_empty() || name.starts_with("__error") {
             return;
         }
-        let field = found.entry(name.to_owned()).or_insert_with(|| DetectedField {
+        let field = self.0.entry(name.to_owned()).or_insert_with(|| DetectedField {
             name: name.to_owned(),
             kind: kind_of(value),
             values: BTreeSet::new(),
             parsers: BTreeSet::new(),
+            json_path: Vec::new(),
         });
         if field.kind != kind_of(value) {
             field.kind = wider(field.kind, kind_of(value));
@@ -45,25 +81,28 @@ pub(super) fn fields(lines: &[LogLine]) -> Vec<DetectedField> {
         if field.values.len() < VALUES_MAX {
             field.values.insert(value.to_owned());
         }
-    };
-    for line in lines {
-        for (name, value) in line.metadata.iter().chain(&line.parsed) {
-            add(name, value, None);
+    }
+
+    /// Notes where fields are in the JSON of a line. Most lines are like one before and tell nothing new.
+    fn add_places(&mut self, line: &LogLine) {
+        if !self.0.values().any(DetectedField::lacks_place) {
+            return;
         }
-        let (parser, pairs) = parse(&line.line);
-        for (name, value) in pairs {
-            let is_of_stream = line.stream.iter().any(|(known, _)| *known == name);
-            let name = if is_of_stream { format!("{name}_extracted") } else { name };
-            add(&name, &value, Some(parser));
+        for (name, keys) in pipeline::json_places(&line.line) {
+            let field = self.0.get_mut(&name_beside(line, name));
+            if let Some(field) = field.filter(|field| field.lacks_place()) {
+                field.json_path = keys;
+            }
         }
     }
-    found.into_values().collect()
 }
+
+const JSON: &str = "json";
 
 /// Reads a line as JSON when it begins like it, else as logfmt when it has several pairs.
 fn parse(line: &str) -> (&'static str, Vec<(String, String)>) {
     let (parser, stage) = if line.trim_start().starts_with('{') {
-        ("json", Stage::Json(Vec::new()))
+        (JSON, Stage::Json(Vec::new()))
     } else {
         let stage = Stage::Logfmt { is_strict: false, keeps_empty: false, extractions: Vec::new() };
         ("logfmt", stage)
@@ -155,5 +194,25 @@ mod tests {
                 "wait duration 1 logfmt",
             ]
         );
+    }
+
+    #[test]
+    fn fields_of_json_say_where_they_are() {
+        let mut of_query = line("a sentence with z=1");
+        of_query.parsed = vec![("z".to_owned(), "1".to_owned())];
+        let lines =
+            [line("k=v l=w"), line(r#"{"a-b":{"c d":1},"app":"x","a_b":{"c_d":2}}"#), of_query];
+
+        let found = fields(&lines);
+
+        let of = |name: &str| {
+            let field = found.iter().find(|field| field.name == name).expect(name);
+            (field.json_path.join("|"), field.parsers.first().copied().unwrap_or(""))
+        };
+        assert_eq!(of("a_b_c_d"), ("a-b|c d".to_owned(), "json"));
+        assert_eq!(of("app_extracted"), ("app".to_owned(), "json"));
+        assert_eq!(of("k"), (String::new(), "logfmt"));
+        assert_eq!(of("z"), (String::new(), "logfmt"));
+        assert_eq!(of("detected_level"), (String::new(), ""));
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::counted::Counted;
-use super::error::LogqlError;
+use super::error::{KEY_MEMORY, KEY_SERIES, LogqlError};
 use super::scan::Scan;
 use super::select::Pairs;
 use super::syntax::LogExpr;
@@ -46,6 +46,10 @@ pub struct StreamsFound {
     pub n_pieces: u64,
 }
 
+/// What a stream takes in memory beside its labels, and what each of its spans does.
+const STREAM_BYTES: usize = 256;
+const SPAN_BYTES: usize = 48;
+
 /// Returns the streams that have lines in the time.
 pub(super) fn streams(
     snapshot: &Snapshot,
@@ -57,6 +61,7 @@ pub(super) fn streams(
     let times = (wanted.start_ns, wanted.end_ns.saturating_sub(1));
     let mut scan = Scan::new(snapshot, budget, sets, times);
     let mut found: BTreeMap<Pairs, StreamUse> = BTreeMap::new();
+    let mut n_held = 0;
     let span_of = |ts_ns: i64| {
         wanted.step_ns.map_or(0, |step_ns| (ts_ns - wanted.start_ns).div_euclid(step_ns.max(1)))
     };
@@ -80,14 +85,22 @@ pub(super) fn streams(
         }
         for ((stream_idx, span), n_lines) in of_piece {
             let labels = scan.stream(stream_idx).labels.clone();
-            let one = found.entry(labels).or_default();
+            let one = found.entry(labels).or_insert_with_key(|labels| {
+                let texts = labels.iter().map(|(name, value)| name.len() + value.len());
+                n_held += STREAM_BYTES + texts.sum::<usize>();
+                StreamUse::default()
+            });
             let n_bytes = row_bytes * n_lines as f64;
             one.n_lines += n_lines;
             one.n_bytes += n_bytes;
-            *one.by_span.entry(span).or_default() += n_bytes;
+            *one.by_span.entry(span).or_insert_with(|| {
+                n_held += SPAN_BYTES;
+                0.0
+            }) += n_bytes;
         }
+        check_series(found.len(), budget)?;
+        check_held(n_held, budget)?;
     }
-    check_series(found.len(), budget)?;
     let streams = found.into_iter().map(|(labels, one)| StreamUse { labels, ..one });
     Ok(StreamsFound { streams: streams.collect(), n_pieces: scan.stats.n_pieces })
 }
@@ -109,6 +122,7 @@ pub(super) fn rows_by_span(
             let span_ns = place.ts_ns.div_euclid(step_ns).saturating_mul(step_ns);
             *rows.entry(span_ns).or_default() += 1;
         }
+        check_held(rows.len() * SPAN_BYTES, budget)?;
     }
     Ok(rows.into_iter().collect())
 }
@@ -118,11 +132,21 @@ fn check_series(n: usize, budget: &Budget) -> Result<(), LogqlError> {
     if n <= max {
         return Ok(());
     }
+    Err(LogqlError::Limit { what: "streams", n: n as u64, max: max as u64, key: KEY_SERIES })
+}
+
+/// Fails when streams and spans take more memory than a question may: a step of a millisecond makes a
+/// span of every line.
+fn check_held(n_bytes: usize, budget: &Budget) -> Result<(), LogqlError> {
+    let max = budget.limits.memory_bytes_max;
+    if n_bytes <= max {
+        return Ok(());
+    }
     Err(LogqlError::Limit {
-        what: "streams",
-        n: n as u64,
+        what: "bytes of streams and steps",
+        n: n_bytes as u64,
         max: max as u64,
-        key: super::error::KEY_SERIES,
+        key: KEY_MEMORY,
     })
 }
 

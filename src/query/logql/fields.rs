@@ -2,7 +2,9 @@
 //!
 //! A line starts with the labels of its stream, which thousands of lines share and which are only
 //! borrowed; its own are kept beside them with where they came from: structured metadata, or what
-//! a stage extracted. Of one name there is one value: extracted before metadata before the stream's.
+//! a stage extracted. Of one name there is one value: extracted before metadata. What has the name of a
+//! label of the stream is kept beside it, as `name_extracted`: else a record could say that it is of
+//! another service or commons than its stream.
 
 use std::borrow::Cow;
 
@@ -31,6 +33,8 @@ pub(super) struct Field<'a> {
 pub(super) const ERROR: &str = "__error__";
 /// What exactly was wrong.
 pub(super) const ERROR_DETAILS: &str = "__error_details__";
+/// What both begin with.
+const ERROR_PREFIX: &str = "__error";
 
 /// The labels of one line.
 #[derive(Debug, Clone)]
@@ -94,13 +98,29 @@ impl<'a> Fields<'a> {
         self.keeps_empty = keeps_empty;
     }
 
-    /// Sets what a parser found: a label of the stream is kept beside it.
+    /// Sets what a parser found: a label of the stream is kept beside it, and of several finds the first
+    /// stands, as in Loki.
     pub(super) fn extract(&mut self, name: Cow<'a, str>, value: Cow<'a, str>) {
+        let name = self.extracted_name(name);
+        let known = self.own.iter().find(|field| field.name == name);
+        match known.map(|field| field.source) {
+            Some(Source::Parsed) => {}
+            // Most are new, and need not be looked for again.
+            None if !name.starts_with(ERROR_PREFIX) => {
+                let is_kept = self.keeps_empty;
+                self.own.push(Field { name, value, source: Source::Parsed, is_kept });
+            }
+            _ => self.set(name, value),
+        }
+    }
+
+    /// Sets what a parser was told to find under that name: it takes the place of an earlier find.
+    pub(super) fn extract_told(&mut self, name: Cow<'a, str>, value: Cow<'a, str>) {
         let name = self.extracted_name(name);
         self.set(name, value);
     }
 
-    /// Returns the name under which a parser's find of that name is kept.
+    /// Returns the name under which a parser's find of that name is kept, or a record's metadata.
     pub(super) fn extracted_name(&self, name: Cow<'a, str>) -> Cow<'a, str> {
         match self.of_stream(&name) {
             Some(_) => Cow::Owned(format!("{name}_extracted")),

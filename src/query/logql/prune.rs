@@ -16,8 +16,17 @@ use crate::model::{MatchOp, Matcher, level};
 use crate::storage::LineNeed;
 
 /// Labels whose values stand in columns of their own, or nowhere.
-const NOT_IN_LINES: [&str; 7] =
-    ["commons", "service", "env", "cluster", "service_name", "span_id", "scope_name"];
+const NOT_IN_LINES: [&str; 9] = [
+    "commons",
+    "service",
+    "env",
+    "cluster",
+    "service_name",
+    "span_id",
+    "scope_name",
+    "severity_text",
+    "severity_number",
+];
 
 /// The label of a record's trace, which has a column of its own and may stand in lines as well.
 const TRACE_ID: &str = "trace_id";
@@ -132,8 +141,9 @@ fn of_label_filter(filter: &LabelFilter, made: &Made<'_>) -> LineNeed {
     match filter {
         LabelFilter::Text(matcher) => made.need(matcher).unwrap_or_else(|| of_value(matcher)),
         LabelFilter::Number { .. } | LabelFilter::Ip { .. } => LineNeed::Nothing,
-        // Behind an error the right one is not asked.
-        LabelFilter::And(left, _) => of_label_filter(left, made),
+        LabelFilter::And(left, right) => {
+            LineNeed::all([of_label_filter(left, made), of_label_filter(right, made)])
+        }
         LabelFilter::Or(left, right) => {
             LineNeed::any([of_label_filter(left, made), of_label_filter(right, made)])
         }
@@ -142,7 +152,12 @@ fn of_label_filter(filter: &LabelFilter, made: &Made<'_>) -> LineNeed {
 
 fn of_value(matcher: &Matcher) -> LineNeed {
     let name = matcher.name.as_str();
-    let is_elsewhere = NOT_IN_LINES.contains(&name) || name == LEVEL || name.starts_with("__");
+    // What a column says gets a longer name beside a label of the stream.
+    let of_column = name.strip_suffix("_extracted").unwrap_or(name);
+    let is_elsewhere = NOT_IN_LINES.contains(&of_column)
+        || (of_column == TRACE_ID && name != TRACE_ID)
+        || name == LEVEL
+        || name.starts_with("__");
     if is_elsewhere || matcher.op != MatchOp::Eq || matcher.value.is_empty() {
         return LineNeed::Nothing;
     }
@@ -284,9 +299,13 @@ mod tests {
         let value = || LineNeed::value(ID.as_bytes());
         assert_ne!(value(), LineNeed::Nothing);
         check(&format!("| json | request_id=`{ID}`"), value());
-        check(&format!("| json | a=`{ID}` and b=`{OTHER}`"), value());
+        let other = LineNeed::all(OTHER.split(' ').map(|part| LineNeed::value(part.as_bytes())));
+        check(&format!("| json | a=`{ID}` and b=`{OTHER}`"), LineNeed::all([value(), other]));
+        check(&format!("| json | size > 5KB and a=`{ID}`"), value());
         check(&format!("| json | a=`{ID}` or b=~`{OTHER}`"), LineNeed::Nothing);
         check(&format!("| json | span_id=`{ID}`"), LineNeed::Nothing);
+        check(&format!("| severity_text=`{ID}`"), LineNeed::Nothing);
+        check(&format!("| trace_id_extracted=`{ID}`"), LineNeed::Nothing);
         check("| json | a=``", LineNeed::Nothing);
         check(&format!("| json | a!=`{ID}`"), LineNeed::Nothing);
         check(&format!("| json | label_format a=`{ID}` | a=`{ID}`"), LineNeed::Nothing);

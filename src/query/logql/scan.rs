@@ -70,6 +70,7 @@ pub(super) struct Scan<'s> {
     /// Whether somebody looks at lines, or else at levels that may stand there.
     needs_lines: bool,
     wants_level: bool,
+    wants_severity: bool,
     pub(super) stats: ScanStats,
 }
 
@@ -97,6 +98,7 @@ impl<'s> Scan<'s> {
             columns: Vec::new(),
             needs_lines: true,
             wants_level: false,
+            wants_severity: false,
             stats: ScanStats::default(),
         }
     }
@@ -104,8 +106,14 @@ impl<'s> Scan<'s> {
     /// Lets only lines through that a pipeline's first filters keep, with the metadata it looks at;
     /// rows are left out that the need rules out.
     pub(super) fn through(self, pipeline: &Pipeline, need: LineNeed) -> Self {
-        let (columns, wants_level) = (pipeline.columns(), pipeline.wants_level());
-        Self { need, test: pipeline.line_test(), columns, wants_level, ..self }
+        Self {
+            need,
+            test: pipeline.line_test(),
+            columns: pipeline.columns(),
+            wants_level: pipeline.wants_level(),
+            wants_severity: pipeline.wants_severity(),
+            ..self
+        }
     }
 
     /// Hands rows on without their lines, but for those whose level is to be looked for there.
@@ -272,8 +280,9 @@ impl<'s> Scan<'s> {
         places: &[Place],
         each: &mut EachLines<'_>,
     ) -> Result<(), LogqlError> {
-        // Where the level is known nobody looks at what it would be found by.
-        let is_looked_at = |column: &&str| !column.starts_with("severity");
+        // Where the level is known nobody looks at what it would be found by, unless for itself.
+        let wants_severity = self.wants_severity;
+        let is_looked_at = |column: &&str| wants_severity || !column.starts_with("severity");
         let columns: Vec<&str> = self.columns.iter().copied().filter(is_looked_at).collect();
         if columns.is_empty() {
             return each(places, &Lines::without_bodies(None)).map(drop);

@@ -258,12 +258,11 @@ impl<'l> Tally<'l> {
         if !is_of_nothing {
             pipeline.complete(&mut entry, metadata);
         }
-        if entry.fields.error().is_some() {
+        if let Some(error) = entry.fields.error().filter(|error| !pipeline.counts_failed(error)) {
+            let error = error.to_owned();
             // Loki shows all of the line's labels, not only those that anybody asked for.
             metadata.add_to(&mut entry.fields, &entry.line, &Wanted::All);
-        }
-        if let Some(error) = entry.fields.error() {
-            let (error, series) = (error.to_owned(), entry.fields.labels().to_string());
+            let series = entry.fields.labels().to_string();
             return Err(LogqlError::Pipeline { error, series });
         }
         let n_bytes = entry.line.len();

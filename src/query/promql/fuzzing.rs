@@ -2,7 +2,7 @@
 //!
 //! The parser panics on no text; whatever was parsed can be printed and read again; rules are kept as they were printed, so a printed query answers as the one that was written.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use super::testing::{MemorySource, parse_series};
@@ -58,17 +58,17 @@ fn source() -> MemorySource {
 pub fn promql_eval(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let Some(expr) = parsed(&text) else { return };
-    let source = source();
+    static SOURCE: LazyLock<MemorySource> = LazyLock::new(source);
     let limits = Limits { samples_max: 20_000, memory_bytes_max: 1 << 20, ..Limits::default() };
     let clock: Arc<dyn Clock> = ManualClock::at_ms(0);
     let budget = || limits.budget(Arc::clone(&clock), Duration::from_secs(120));
     let engine = Engine::default();
-    let instant = |expr: &Expr, ms| engine.instant(&source, expr, ms, &budget());
+    let instant = |expr: &Expr, ms| engine.instant(&*SOURCE, expr, ms, &budget());
     for ms in [i64::MAX, i64::MIN, -1] {
         drop(instant(&expr, ms));
     }
-    drop(engine.range(&source, &expr, -60_000, 300_000, 30_000, &budget()));
-    drop(engine.range(&source, &expr, i64::MAX - 2, i64::MAX, 1, &budget()));
+    drop(engine.range(&*SOURCE, &expr, -60_000, 300_000, 30_000, &budget()));
+    drop(engine.range(&*SOURCE, &expr, i64::MAX - 2, i64::MAX, 1, &budget()));
     let Some(printed) = parse(&expr.to_string(), &ParseLimits::experimental()).ok() else { return };
     let answers = [&expr, &printed].map(|expr| match instant(expr, 240_000) {
         Ok(answer) => format!("{:?}", answer.value),

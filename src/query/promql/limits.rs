@@ -93,7 +93,7 @@ impl Limits {
 
     /// Fails when an answer would be longer than one may be; to cut it off would be to lie about
     /// the data.
-    pub(super) fn check_result(&self, n_bytes: usize) -> Result<(), PromqlError> {
+    pub(in crate::query) fn check_result(&self, n_bytes: usize) -> Result<(), PromqlError> {
         if n_bytes <= self.result_bytes_max {
             return Ok(());
         }

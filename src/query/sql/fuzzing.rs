@@ -18,6 +18,7 @@ use super::{
     HeadRange, HeadRequest, HeadRows, Heads, Limits, Param, Question, run, statements, table,
     tokens,
 };
+use crate::model::Signal;
 
 #[derive(Debug)]
 struct NoRows;
@@ -120,7 +121,7 @@ pub fn sql_gate(bytes: &[u8]) {
     });
 }
 
-/// What the lines of a printed plan may begin with.
+/// What the lines of a printed plan may begin with, beside reads of our tables.
 const OPERATORS: &[&str] = &[
     "Aggregate:",
     "Cross Join:",
@@ -142,15 +143,6 @@ const OPERATORS: &[&str] = &[
     "Sort:",
     "Subquery:",
     "SubqueryAlias:",
-    "TableScan: commonwatch.public.logs",
-    "TableScan: commonwatch.public.metrics",
-    "TableScan: commonwatch.public.spans",
-    "TableScan: logs",
-    "TableScan: metrics",
-    "TableScan: public.logs",
-    "TableScan: public.metrics",
-    "TableScan: public.spans",
-    "TableScan: spans",
     "Union",
     "Unnest:",
     "Values:",
@@ -183,10 +175,19 @@ fn check_plan(plan: &LogicalPlan, sql: &str) {
     }
     for line in printed.lines().map(str::trim_start).filter(|line| !line.is_empty()) {
         let is_known = OPERATORS.iter().any(|operator| line.starts_with(operator));
-        assert!(is_known, "{sql} was let through, with the step {line}");
+        assert!(is_known || is_our_scan(line), "{sql} was let through, with the step {line}");
         let called = CALLS.iter().find(|call| calls(line, call));
         assert!(called.is_none(), "{sql} was let through, calling {called:?} in {line}");
     }
+}
+
+/// Returns true for a read of one of our tables, by any of its names, or of what PromQL answers.
+fn is_our_scan(line: &str) -> bool {
+    let Some(table) = line.strip_prefix("TableScan: ") else { return false };
+    let table = table.strip_prefix("commonwatch.").unwrap_or(table);
+    let table = table.strip_prefix("public.").unwrap_or(table);
+    let name = table.split([' ', ',', '(']).next().unwrap_or_default();
+    name == "promql" || Signal::ALL.iter().any(|signal| signal.as_str() == name)
 }
 
 fn calls(line: &str, call: &str) -> bool {

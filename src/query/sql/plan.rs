@@ -79,7 +79,10 @@ fn check_node(node: &LogicalPlan, may_explain: bool) -> Result<()> {
             if provider.is::<ScopedTable>() || provider.is::<PromqlTable>() {
                 Ok(())
             } else {
-                plan_err!("`{}` is not one of the tables metrics, logs and spans", scan.table_name)
+                plan_err!(
+                    "`{}` is not one of the tables metrics, logs, spans, exemplars and points",
+                    scan.table_name
+                )
             }
         }
         LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) if may_explain => Ok(()),

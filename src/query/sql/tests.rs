@@ -247,7 +247,8 @@ impl Fixture {
                 let mut sink = Collect::default();
                 let truncated = run(question, heads, &mut sink).await?;
                 let schema = sink.schema.expect("the schema comes first");
-                Ok(SqlAnswer { schema, batches: sink.batches, truncated, warnings: Vec::new() })
+                let (batches, bytes_max) = (sink.batches, usize::MAX);
+                Ok(SqlAnswer { schema, batches, truncated, bytes_max, warnings: Vec::new() })
             };
             #[expect(clippy::disallowed_methods, reason = "planning wants the large stack")]
             tokio::spawn(task).await.unwrap()

@@ -295,6 +295,27 @@ async fn menus_and_counts_see_more_series_than_a_question_may_read() {
 }
 
 #[tokio::test]
+async fn samples_are_refused_when_their_answer_would_be_too_long() {
+    let world = World::with(Config { result_bytes_max: HumanSize(1_000), ..Config::default() });
+    for after_ms in 0..50 {
+        world.sample(&commons("heart.example"), "a", after_ms, 1.0).await;
+    }
+    let session = world.session(Role::Viewer, ReadScope::All);
+    let query = SampleQuery {
+        matchers: vec![crate::model::Matcher::equal("__name__", "up")],
+        start_ms: START_MS,
+        end_ms: START_MS + 60_000,
+    };
+
+    let small = session.samples(vec![query.clone()], 4).await.unwrap();
+    let large = session.samples(vec![query.clone()], 18).await.unwrap();
+    let twice = session.samples(vec![query.clone(), query], 18).await.unwrap_err().to_string();
+
+    assert_eq!((small[0][0].values.len(), large[0][0].values.len()), (50, 50));
+    assert!(twice.contains("query.result_bytes_max"), "{twice}");
+}
+
+#[tokio::test]
 async fn series_are_refused_when_more_are_wanted_than_are_listed() {
     let world = World::with(Config { series_max: 3, ..Config::default() });
     for (commons, jobs) in [("heart.example", ["a", "b"]), ("lung.example", ["c", "d"])] {

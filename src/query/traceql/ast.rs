@@ -15,8 +15,47 @@ pub struct Query {
     pub stages: Vec<Stage>,
     /// What is counted of the spans that come out.
     pub metrics: Option<Metrics>,
+    /// Counts of several queries, put together; then there is nothing else but hints.
+    pub math: Option<Math>,
     /// `with(…)`: advice that may be followed.
     pub hints: Vec<(String, Value<'static>)>,
+}
+
+/// What one query counts, or two that are put together point by point.
+#[derive(Debug, Clone)]
+pub enum Math {
+    /// `({ … } | rate())`
+    Query(Box<Query>),
+    /// `(…) / (…)`
+    Operation {
+        /// One of `+ - * /`.
+        op: Arithmetic,
+        /// The left side.
+        lhs: Box<Math>,
+        /// The right side.
+        rhs: Box<Math>,
+        /// What is kept of the series.
+        seconds: Vec<SecondStage>,
+    },
+}
+
+impl Query {
+    /// Returns true when it has numbers over time for an answer, and no traces.
+    pub fn is_metrics(&self) -> bool {
+        self.metrics.is_some() || self.math.is_some()
+    }
+}
+
+impl Math {
+    /// Returns the same with more done to its series, after all else.
+    pub(super) fn followed_by(mut self, more: Vec<SecondStage>) -> Self {
+        let seconds = match &mut self {
+            Math::Query(query) => query.metrics.as_mut().map(|metrics| &mut metrics.seconds),
+            Math::Operation { seconds, .. } => Some(seconds),
+        };
+        seconds.expect("arithmetic is between queries that count").extend(more);
+        self
+    }
 }
 
 /// One stage of a pipeline.
@@ -312,6 +351,11 @@ impl Arithmetic {
         ("^", Arithmetic::Power),
     ];
 
+    /// Returns how it is written.
+    pub(super) fn symbol(self) -> &'static str {
+        symbol(&Self::ALL, self)
+    }
+
     /// Returns the result, in doubles.
     pub(super) fn of(self, a: f64, b: f64) -> f64 {
         match self {
@@ -333,18 +377,46 @@ fn listed<T: fmt::Display>(list: &[T]) -> String {
     list.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
 }
 
+/// Writes a value so that it is read again: the digits of the least whole number do not fit without
+/// their sign.
+fn literal(value: &Value<'_>) -> String {
+    match value {
+        Value::Int(i64::MIN) => "minInt".to_owned(),
+        other => other.to_string(),
+    }
+}
+
 impl fmt::Display for Query {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&stages_text(&self.stages))?;
+        match &self.math {
+            Some(math) => write!(f, "{math}")?,
+            None => f.write_str(&stages_text(&self.stages))?,
+        }
         if let Some(metrics) = &self.metrics {
             write!(f, " | {metrics}")?;
         }
         if !self.hints.is_empty() {
-            let hints: Vec<String> =
-                self.hints.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let hints: Vec<String> = self
+                .hints
+                .iter()
+                .map(|(name, value)| format!("{name}={}", literal(value)))
+                .collect();
             write!(f, " with({})", hints.join(", "))?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Math {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Math::Query(query) => write!(f, "({query})"),
+            Math::Operation { op, lhs, rhs, seconds } => {
+                write!(f, "({lhs} {} {rhs}", op.symbol())?;
+                seconds.iter().try_for_each(|stage| write!(f, "{stage}"))?;
+                f.write_str(")")
+            }
+        }
     }
 }
 
@@ -382,7 +454,7 @@ impl fmt::Display for Spanset {
 impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Field::Static(value) => write!(f, "{value}"),
+            Field::Static(value) => f.write_str(&literal(value)),
             Field::Attribute(attribute) => write!(f, "{attribute}"),
             Field::Minus(field) => write!(f, "-({field})"),
             Field::Not(field) => write!(f, "!({field})"),
@@ -404,7 +476,7 @@ impl fmt::Display for Field {
 impl fmt::Display for Scalar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Scalar::Static(value) => write!(f, "{value}"),
+            Scalar::Static(value) => f.write_str(&literal(value)),
             Scalar::Aggregate(aggregate, None) => write!(f, "{}()", aggregate.name()),
             Scalar::Aggregate(aggregate, Some(field)) => write!(f, "{}({field})", aggregate.name()),
             Scalar::Arithmetic(op, a, b) => {
@@ -423,16 +495,19 @@ impl fmt::Display for Metrics {
         if !self.by.is_empty() {
             write!(f, " by({})", listed(&self.by))?;
         }
-        for stage in &self.seconds {
-            match stage {
-                SecondStage::Top(n) => write!(f, " | topk({n})")?,
-                SecondStage::Bottom(n) => write!(f, " | bottomk({n})")?,
-                SecondStage::Filter(op, value) => {
-                    write!(f, " {} {}", symbol(&Compare::ALL, *op), Value::Float(*value))?;
-                }
+        self.seconds.iter().try_for_each(|stage| write!(f, "{stage}"))
+    }
+}
+
+impl fmt::Display for SecondStage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SecondStage::Top(n) => write!(f, " | topk({n})"),
+            SecondStage::Bottom(n) => write!(f, " | bottomk({n})"),
+            SecondStage::Filter(op, value) => {
+                write!(f, " {} {}", symbol(&Compare::ALL, *op), Value::Float(*value))
             }
         }
-        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a query must not say although it can be read; the words are Tempo's.
 
 use super::ast::{
-    Aggregate, Compare, Field, Function, Query, Scalar, ScalarFilter, Spanset, Stage,
+    Aggregate, Compare, Field, Function, Math, Query, Scalar, ScalarFilter, Spanset, Stage,
 };
 use super::attribute::{Attribute, Intrinsic};
 use super::error::TraceqlError;
@@ -22,6 +22,9 @@ enum Type {
 
 /// Fails when a query makes no sense.
 pub(super) fn query(query: &Query) -> Result<(), TraceqlError> {
+    if let Some(of_several) = &query.math {
+        return math(of_several);
+    }
     stages(&query.stages)?;
     let Some(metrics) = &query.metrics else { return Ok(()) };
     if query.stages.is_empty() {
@@ -36,6 +39,22 @@ pub(super) fn query(query: &Query) -> Result<(), TraceqlError> {
             invalid("quantiles must be between 0 and 1")
         }
         _ => Ok(()),
+    }
+}
+
+fn math(of: &Math) -> Result<(), TraceqlError> {
+    match of {
+        Math::Query(one) => {
+            let function = one.metrics.as_ref().map(|metrics| &metrics.function);
+            if matches!(function, Some(Function::Compare { .. })) {
+                return invalid("compare() stands alone: its series are not added up with others");
+            }
+            query(one)
+        }
+        Math::Operation { lhs, rhs, .. } => {
+            math(lhs)?;
+            math(rhs)
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What must hold of any text that somebody asks for.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::batch::Batch;
 use super::eval::run;
@@ -31,7 +31,8 @@ fn found(query: &Query, trace: &Trace) -> String {
     format!("{:?}", run(&query.stages, trace))
 }
 
-fn trace() -> Trace {
+/// Spans that have something of everything.
+fn batch() -> Arc<Batch> {
     let mut builder = SpansBuilder::new();
     for (id, parent) in [("a", ""), ("b", "a"), ("c", "b"), ("d", "b"), ("e", "x"), ("f", "f")] {
         let row = SpanRow {
@@ -51,6 +52,11 @@ fn trace() -> Trace {
         };
         builder.push(&Tags::unassigned(), &row);
     }
-    let batch = Batch::of(&builder.finish());
-    Trace::of((0..batch.n_rows()).map(|row| (Arc::clone(&batch), row)).collect())
+    Batch::of(&builder.finish())
+}
+
+fn trace() -> Trace {
+    static BATCH: LazyLock<Arc<Batch>> = LazyLock::new(batch);
+    let spans = &*BATCH;
+    Trace::of((0..spans.n_rows()).map(|row| (Arc::clone(spans), row)).collect())
 }

@@ -48,7 +48,7 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Placed>, TraceqlError> {
     let mut lexer = Lexer { text, at: 0 };
     let mut tokens = Vec::new();
     loop {
-        lexer.skip_space();
+        lexer.skip_space()?;
         let start = lexer.at;
         let token = lexer.next()?;
         let is_end = token == Token::End;
@@ -85,8 +85,21 @@ impl<'a> Lexer<'a> {
         syntax(self.text, at, message)
     }
 
-    fn skip_space(&mut self) {
-        self.at = self.text.len() - self.rest().trim_start().len();
+    /// Goes over spaces, and over comments as Go has them.
+    fn skip_space(&mut self) -> Result<(), TraceqlError> {
+        loop {
+            self.at = self.text.len() - self.rest().trim_start().len();
+            let rest = self.rest();
+            let n_bytes = if rest.starts_with("//") {
+                rest.find('\n').unwrap_or(rest.len())
+            } else if let Some(comment) = rest.strip_prefix("/*") {
+                let end = comment.find("*/");
+                end.ok_or_else(|| self.error(self.at, "comment not terminated"))? + 4
+            } else {
+                return Ok(());
+            };
+            self.at += n_bytes;
+        }
     }
 
     fn take_while(&mut self, is_wanted: impl Fn(char) -> bool) -> &'a str {
@@ -154,6 +167,8 @@ impl<'a> Lexer<'a> {
             "true" => Some(Value::Bool(true)),
             "false" => Some(Value::Bool(false)),
             "nil" => Some(Value::Nil),
+            "minInt" => Some(Value::Int(i64::MIN)),
+            "maxInt" => Some(Value::Int(i64::MAX)),
             _ => place(&STATUSES).map(Value::Status).or(place(&KINDS).map(Value::Kind)),
         } {
             return Token::Value(value);

@@ -12,11 +12,12 @@ use std::collections::BTreeMap;
 use hashbrown::HashMap;
 
 use super::Limits;
-use super::ast::{Aggregate, Function, Metrics, Query};
+use super::ast::{Aggregate, Function, Math, Metrics, Query};
 use super::attribute::Attribute;
 use super::compare::Comparison;
 use super::error::TraceqlError;
 use super::eval::places;
+use super::math::combined;
 use super::needs::Needs;
 use super::scan::{Inspected, spans, traces};
 use super::series_key::SeriesKey;
@@ -113,46 +114,84 @@ fn counting(
     may_sift: bool,
 ) -> Result<Counted, QueryError> {
     let query = super::parse(&wanted.query, limits)?;
-    let Some(metrics) = &query.metrics else {
+    if !query.is_metrics() {
         let message = "not a metrics query: it needs a function such as `| rate()` at its end";
         return Err(TraceqlError::Invalid(message.to_owned()).into());
-    };
-    let grid = Grid::of(wanted, limits)?;
-    let needs = Needs::of(&query);
-    let range = SpanRange {
-        min_ns: grid.start_ns.saturating_add(1),
-        max_ns: grid.end_ns(),
-        columns: needs.columns(),
-        traces: None,
-        sift: None,
-    };
-    let range = match may_sift {
-        true => narrowed(range, &query, &needs, &[], snapshot, budget)?,
-        false => range,
-    };
-    let exemplars = exemplars_of(&query, wanted.exemplars);
-    let mut counter = Counter::new(metrics, grid, exemplars, limits);
-    let mut take = |trace: &Trace| -> Result<(), QueryError> {
-        counter.key.enter(trace);
-        let mut places = places(&query.stages, trace).into_iter();
-        places.try_for_each(|place| counter.take(trace, place))
-    };
-    let inspected = match may_sift && is_of_single_spans(&query) {
-        true => spans(snapshot, &range, limits, budget, &mut take)?,
-        false => traces(snapshot, &range, limits, budget, &mut |trace| {
-            take(&trace)?;
-            Ok(true)
-        })?,
-    };
-    let mut series = counter.finish();
-    let n_bytes = series.iter().map(CountedSeries::n_bytes).sum();
-    super::check_bytes(n_bytes, budget)?;
-    for stage in &metrics.seconds {
-        thin::samples(stage, &mut series);
     }
-    thin::exemplars(&mut series, exemplars);
-    let warnings = super::cut_warnings(inspected.n_cut, limits);
-    Ok(Counted { series, inspected, warnings })
+    let (grid, n_exemplars) = (Grid::of(wanted, limits)?, exemplars_of(&query, wanted.exemplars));
+    let asking = Asking { snapshot, grid, n_exemplars, limits, budget, may_sift };
+    let mut counted = asking.query(&query)?;
+    thin::exemplars(&mut counted.series, n_exemplars);
+    counted.warnings = super::cut_warnings(counted.inspected.n_cut, limits);
+    Ok(counted)
+}
+
+/// What is the same for all queries of a question.
+struct Asking<'a> {
+    snapshot: &'a Snapshot,
+    grid: Grid,
+    n_exemplars: usize,
+    limits: &'a Limits,
+    budget: &'a Budget,
+    may_sift: bool,
+}
+
+impl Asking<'_> {
+    fn query(&self, query: &Query) -> Result<Counted, QueryError> {
+        match (&query.math, &query.metrics) {
+            (Some(math), _) => self.math(math),
+            (None, Some(metrics)) => self.metrics(query, metrics),
+            (None, None) => unreachable!("only queries that count are asked for numbers"),
+        }
+    }
+
+    fn math(&self, math: &Math) -> Result<Counted, QueryError> {
+        let (op, lhs, rhs, seconds) = match math {
+            Math::Query(query) => return self.query(query),
+            Math::Operation { op, lhs, rhs, seconds } => (op, lhs, rhs, seconds),
+        };
+        let mut counted = combined(*op, &self.math(lhs)?, &self.math(rhs)?);
+        seconds.iter().for_each(|stage| thin::samples(stage, &mut counted.series));
+        Ok(counted)
+    }
+
+    fn metrics(&self, query: &Query, metrics: &Metrics) -> Result<Counted, QueryError> {
+        let Self { snapshot, grid, n_exemplars, limits, budget, may_sift } = *self;
+        let mut counter = Counter::new(metrics, grid, n_exemplars, limits);
+        let mut take = |trace: &Trace| -> Result<(), QueryError> {
+            counter.key.enter(trace);
+            let mut places = places(&query.stages, trace).into_iter();
+            places.try_for_each(|place| counter.take(trace, place))
+        };
+        let range = self.range(query)?;
+        let inspected = match may_sift && is_of_single_spans(query) {
+            true => spans(snapshot, &range, limits, budget, &mut take)?,
+            false => traces(snapshot, &range, limits, budget, &mut |trace| {
+                take(&trace)?;
+                Ok(true)
+            })?,
+        };
+        let mut series = counter.finish();
+        let n_bytes = series.iter().map(CountedSeries::n_bytes).sum();
+        super::check_bytes(n_bytes, budget)?;
+        metrics.seconds.iter().for_each(|stage| thin::samples(stage, &mut series));
+        Ok(Counted { series, inspected, warnings: Vec::new() })
+    }
+
+    fn range(&self, query: &Query) -> Result<SpanRange, QueryError> {
+        let needs = Needs::of(query);
+        let range = SpanRange {
+            min_ns: self.grid.start_ns.saturating_add(1),
+            max_ns: self.grid.end_ns(),
+            columns: needs.columns(),
+            traces: None,
+            sift: None,
+        };
+        match self.may_sift {
+            true => narrowed(range, query, &needs, &[], self.snapshot, self.budget),
+            false => Ok(range),
+        }
+    }
 }
 
 /// `with(exemplars=…)` wins over the parameter.

@@ -20,10 +20,12 @@ mod error;
 mod eval;
 mod lex;
 mod limits;
+mod math;
 mod menu_columns;
 mod metrics;
 mod needs;
 mod parse;
+mod part;
 mod repeated;
 mod rows;
 mod scan;
@@ -48,6 +50,7 @@ pub use error::TraceqlError;
 pub use limits::{DEPTH_MAX, Limits};
 pub use metrics::{Counted, CountedSeries, Counting, EXEMPLARS_MAX, Exemplar};
 pub use parse::parse;
+pub use part::Part;
 pub use scan::Inspected;
 pub use search::{Found, FoundSet, FoundSpan, FoundTrace, Search};
 pub use tags::{Menu, Names, Values, scope_named};
@@ -55,6 +58,7 @@ pub use value::Value;
 
 pub(super) use by_id::find;
 pub(super) use metrics::count;
+pub(super) use part::Picking;
 pub(super) use search::search;
 pub(super) use tags::{names, values};
 
@@ -71,6 +75,11 @@ pub fn parse_attribute(text: &str) -> Result<Attribute, TraceqlError> {
     Err(TraceqlError::Invalid(format!(
         "`{text}` is not an attribute, such as span.http.method, .cluster or status"
     )))
+}
+
+/// Reads a duration as TraceQL has it, and Go, into ns: `1h30m`, `1.5s`, `100us`.
+pub fn parse_duration_ns(text: &str) -> Option<i64> {
+    lex::duration_ns(text)
 }
 
 /// Fails when an answer would be longer than one may be.

@@ -132,7 +132,7 @@ fn searching(
         return Err(TraceqlError::Limit { what: "traces asked for", n, max, key }.into());
     }
     let query = super::parse(&wanted.query, limits)?;
-    if query.metrics.is_some() {
+    if query.is_metrics() {
         let message = "metrics queries are answered by api/metrics/query_range and query";
         return Err(TraceqlError::Invalid(message.to_owned()).into());
     }

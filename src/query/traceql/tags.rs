@@ -210,7 +210,7 @@ impl Asking<'_> {
         let query = super::parse(self.menu.query.as_deref()?, self.limits).ok()?;
         let is_open =
             |stage: &Stage| matches!(stage, Stage::Spans(Spanset::Filter(None)) | Stage::Select(_));
-        (query.metrics.is_none() && !query.stages.iter().all(is_open)).then_some(query)
+        (!query.is_metrics() && !query.stages.iter().all(is_open)).then_some(query)
     }
 
     /// Hands over the rows that the filter lets through, of questions about single spans.

@@ -196,6 +196,11 @@ impl Trace {
         self.relations().parents[place]
     }
 
+    /// Returns the spans that hang on a span.
+    pub(super) fn children(&self, place: Place) -> &[Place] {
+        &self.relations().children[place]
+    }
+
     /// Returns the id that a span says its parent has, even when that one is missing.
     pub(super) fn parent_id(&self, place: Place) -> &str {
         self.some_text(place, |batch| &batch.parent_id)

@@ -109,7 +109,10 @@ pub(super) async fn converse(
                 answer.send(to_worker).await?;
             }
             Kind::Answer => answer.take(&frame)?,
-            Kind::Done => return answer.finish(frame.parse()?).map(Ok),
+            Kind::Done => {
+                let bytes_max = question.limits.result_bytes_max;
+                return answer.finish(frame.parse()?, bytes_max).map(Ok);
+            }
             Kind::Failed => return Ok(Err(frame.parse()?)),
             Kind::Hello
             | Kind::Question
@@ -255,9 +258,10 @@ impl Collected {
         Ok(())
     }
 
-    fn finish(self, truncated: Option<Truncated>) -> io::Result<SqlAnswer> {
+    fn finish(self, truncated: Option<Truncated>, bytes_max: usize) -> io::Result<SqlAnswer> {
         let schema = self.decoder.schema().ok_or_else(|| wrong("an answer without columns"))?;
-        Ok(SqlAnswer { schema, batches: self.batches, truncated, warnings: Vec::new() })
+        let batches = self.batches;
+        Ok(SqlAnswer { schema, batches, truncated, bytes_max, warnings: Vec::new() })
     }
 }
 

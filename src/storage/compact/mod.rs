@@ -127,7 +127,7 @@ impl Merger {
 
 /// Returns the deletions that can be taken back: their files stay as they are.
 fn unripe(shared: &Shared) -> BTreeSet<u64> {
-    let now_ms = shared.clock.now_ms();
+    let now_ms = shared.aging_ms();
     let manifest = shared.manifest.lock();
     let unripe = manifest.deletions.iter().filter(|receipt| !receipt.is_ripe(now_ms));
     unripe.map(|receipt| receipt.id).collect()

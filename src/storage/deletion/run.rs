@@ -236,7 +236,7 @@ pub fn cancel(shared: &Shared, scope: &ReadScope, id: u64, by: &str) -> Outcome<
     let Some(receipt) = known.filter(|receipt| may_know(scope, receipt)) else {
         return Ok(Err(DeleteError::Unknown { id }));
     };
-    if receipt.progress != Progress::Hidden || receipt.is_ripe(now_ms) {
+    if receipt.progress != Progress::Hidden || receipt.is_ripe(shared.aging_ms()) {
         let until = DateTime::from_timestamp_millis(receipt.cancel_until_ms).unwrap_or_default();
         return Ok(Err(DeleteError::TooLate { id, until: until.to_rfc3339() }));
     }
@@ -262,7 +262,7 @@ pub fn cancel(shared: &Shared, scope: &ReadScope, id: u64, by: &str) -> Outcome<
 
 /// Lets the bytes of all deletions go at once: none of them can be taken back any more.
 pub fn ripen(shared: &Shared, scope: &ReadScope) -> Outcome<()> {
-    let now_ms = shared.clock.now_ms();
+    let now_ms = shared.aging_ms();
     let changed = change(shared, |next| {
         for receipt in &mut next.deletions {
             if may_know(scope, receipt) && receipt.progress == Progress::Hidden {

@@ -64,7 +64,7 @@ pub fn remove_strays(disk: &dyn Disk, manifest: &Manifest) -> io::Result<()> {
 
 /// Returns how many live files have rows whose bytes may go.
 pub fn n_to_write_anew(shared: &Shared) -> usize {
-    let now_ms = shared.clock.now_ms();
+    let now_ms = shared.aging_ms();
     let manifest = shared.manifest.lock();
     let ripe: BTreeSet<u64> =
         manifest.deletions.iter().filter(|r| r.is_ripe(now_ms)).map(|r| r.id).collect();
@@ -74,11 +74,11 @@ pub fn n_to_write_anew(shared: &Shared) -> usize {
 /// Notes the deletions whose last byte is gone: no file of theirs is on disk, nor a link to one in a
 /// snapshot, nor a log segment that held the rows. Returns how many.
 pub fn settle(shared: &Shared) -> Result<usize, CatalogError> {
-    let now_ms = shared.clock.now_ms();
-    let done = done(shared, now_ms);
+    let done = done(shared, shared.aging_ms());
     if done.is_empty() {
         return Ok(0);
     }
+    let now_ms = shared.clock.now_ms();
     change(shared, |next| {
         for receipt in next.deletions.iter_mut().filter(|receipt| done.contains(&receipt.id)) {
             receipt.progress = Progress::Erased;

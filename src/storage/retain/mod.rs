@@ -5,6 +5,7 @@
 //! once no reader holds a snapshot with it, or at the next start. It stays listed until it is gone from
 //! object storage too.
 
+mod age;
 mod rules;
 
 use std::collections::BTreeSet;
@@ -19,12 +20,14 @@ use super::catalog::{CatalogError, Manifest};
 use super::disk;
 use super::shared::{Shared, Version, files_of};
 
+pub use age::AgeClock;
 pub use rules::{KeepRule, Plan, plan};
 
 /// Takes files that are too old or too many off the catalog; returns how many.
 pub fn retain(shared: &Shared) -> Result<usize, CatalogError> {
+    let now_ns = shared.aging_ns();
     let manifest = shared.manifest.lock();
-    let plan = plan(&manifest.files, &shared.config, shared.clock.now_ns());
+    let plan = plan(&manifest.files, &shared.config, now_ns);
     note(shared, &plan);
     if plan.gone.is_empty() {
         return Ok(0);

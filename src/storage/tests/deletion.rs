@@ -145,6 +145,7 @@ fn seen(store: &Store) -> BTreeSet<String> {
         start_ms: 0,
         end_ms: i64::MAX / 2_000_000,
         exemplars_max: 99,
+        bytes_max: usize::MAX,
     };
     for found in snapshot.exemplars(&request).unwrap() {
         let times = found.exemplars.iter().map(|e| (e.timestamp_ns / 1_000_000 - NOW_MS) / SECOND);

@@ -20,10 +20,38 @@ fn part(job: &str, exemplars: &[Exemplar]) -> Part {
 }
 
 fn read(store: &Store, scope: &ReadScope, job: &str, end_ms: i64) -> Vec<SeriesExemplars> {
+    read_within(store, scope, (job, end_ms), (100, usize::MAX)).unwrap()
+}
+
+fn read_within(
+    store: &Store,
+    scope: &ReadScope,
+    (job, end_ms): (&str, i64),
+    (exemplars_max, bytes_max): (usize, usize),
+) -> Result<Vec<SeriesExemplars>, ReadError> {
     let selectors = [vec![Matcher::equal("__name__", "h"), Matcher::equal("job", job)]];
-    let request =
-        ExemplarRequest { selectors: &selectors, start_ms: 0, end_ms, exemplars_max: 100 };
-    store.storage.snapshot(scope).exemplars(&request).unwrap()
+    let selectors = &selectors;
+    let request = ExemplarRequest { selectors, start_ms: 0, end_ms, exemplars_max, bytes_max };
+    store.storage.snapshot(scope).exemplars(&request)
+}
+
+#[test]
+fn more_exemplars_than_an_answer_may_have_are_refused_with_the_limits_name() {
+    let mut store = open(&SimDisk::new());
+    let all: Vec<Exemplar> = (0..10).map(|n| exemplar(NOW_MS - n, "t")).collect();
+    store.engine.commit(vec![part("a", &all)]).unwrap();
+    let read = |n_max, bytes_max| {
+        let found = read_within(&store, &ReadScope::All, ("a", NOW_MS), (n_max, bytes_max));
+        found.map(|found| found[0].exemplars.len()).map_err(|error| error.to_string())
+    };
+
+    assert_eq!(read(10, 10_000), Ok(10));
+    for (n_max, bytes_max, limit) in
+        [(9, 10_000, "query.samples_max"), (10, 500, "query.result_bytes_max")]
+    {
+        let refusal = read(n_max, bytes_max).unwrap_err();
+        assert!(refusal.contains(limit), "{refusal}");
+    }
 }
 
 #[test]

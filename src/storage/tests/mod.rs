@@ -1,6 +1,7 @@
 //! The write path through its door: what is acknowledged is there exactly once, whatever happens.
 
 mod backup;
+mod clock;
 mod damage;
 mod deletion;
 mod exemplars;
@@ -56,7 +57,7 @@ fn open_stored(
 fn open_on(
     disk: Arc<dyn Disk>,
     config: (Config, Option<Arc<dyn super::objects::Bucket>>),
-    clock: Arc<ManualClock>,
+    clock: SharedClock,
 ) -> Store {
     let metrics = Metrics::register(&mut Registry::default());
     let progress = Progress::default();
@@ -70,7 +71,7 @@ fn open_on(
 }
 
 pub(super) fn commons(name: &str) -> Commons {
-    Commons::new(name).unwrap()
+    Commons::from_stored(name).unwrap()
 }
 
 impl Store {

@@ -169,8 +169,13 @@ fn reading_exemplars_ends_within_a_file() {
 
     check(dir.path(), 2 * n_files, &|snapshot| {
         let selectors = [vec![Matcher::equal("__name__", "a")]];
-        let (start_ms, end_ms, exemplars_max) = (0, i64::MAX, 100);
-        let request = ExemplarRequest { selectors: &selectors, start_ms, end_ms, exemplars_max };
+        let request = ExemplarRequest {
+            selectors: &selectors,
+            start_ms: 0,
+            end_ms: i64::MAX,
+            exemplars_max: 100,
+            bytes_max: usize::MAX,
+        };
         Ok(snapshot.exemplars(&request)?.len())
     });
 }

@@ -16,7 +16,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-fn spoiled(endpoint: &Endpoint) -> Vec<Case> {
+pub(super) fn spoiled(endpoint: &Endpoint) -> Vec<Case> {
     let (body, n) = (&endpoint.body, endpoint.body.len());
     let is_json = endpoint.content_type == JSON;
     let refused = |name: &str, body: &[u8]| endpoint.packed(name, body, endpoint.refused());

@@ -14,6 +14,7 @@ mod heads;
 mod identity;
 mod items;
 mod questions;
+mod routes;
 mod seeds;
 mod send;
 mod sizes;
@@ -108,6 +109,7 @@ fn all() -> Vec<Case> {
     cases.extend(calls::cases());
     cases.extend(questions::cases());
     cases.extend(doors::cases());
+    cases.extend(routes::cases());
     cases
 }
 

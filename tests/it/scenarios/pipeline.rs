@@ -173,7 +173,7 @@ impl Tagging {
             let of_line = self.tagger.tag_line(&self.grant, of_stream, line);
             let tags = of_line.as_ref().unwrap_or(of_stream);
             let read = derive.read_line(tags, Some(app.as_str()).filter(|a| !a.is_empty()), line);
-            derive.observe_log(tags, at_ns, line, &read);
+            derive.observe_log(tags, at_ns, "{}", line, &read);
             derive.observe_signal(&tags.commons, Signal::Logs, at_ns);
             if !self.commons.contains(&tags.commons) {
                 self.commons.insert(tags.commons.clone());

@@ -21,9 +21,11 @@ use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
 
 use super::super::Api;
+use super::super::ask::Listed;
 use super::super::error::{ApiError, partial};
 use super::super::number::push_sample_value;
 use super::super::params::Params;
+use crate::base::Kind;
 use crate::model::labels::METRIC_NAME;
 use crate::model::metric::is_stale;
 use crate::model::{Description, Grant, Labels, MetricKind, NativeHistogram, SeriesData};
@@ -33,6 +35,8 @@ use escaping::{Escaping, is_plain};
 
 /// How old a sample may be, as the lookback of a query.
 const LOOKBACK_MS: i64 = 300_000;
+/// What a sample takes in the answer: of some twenty that are looked at the newest is told.
+const SAMPLE_BYTES: usize = 4;
 /// The label that tells a scraper's targets apart.
 const INSTANCE: &str = "instance";
 
@@ -62,19 +66,28 @@ pub(super) async fn federate(
         start_ms: now_ms - LOOKBACK_MS + 1,
         end_ms: now_ms,
     });
-    let found = api.ask.samples(&grant, queries.collect()).await?;
-    let newest = found.list.into_iter().flatten();
-    let newest: Newest = newest.filter_map(newest_of).collect();
-    let metas: HashMap<String, Description> = api.ask.metadata(&grant).await?.into_iter().collect();
-    let kind = |metric: &str| metas.get(metric).map_or(MetricKind::Unknown, |meta| meta.kind);
+    let Listed { list, warnings } =
+        api.ask.samples(&grant, queries.collect(), SAMPLE_BYTES).await?;
+    let metas = api.ask.metadata(&grant).await?;
     let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
     let form = Form::of(accept.unwrap_or_default());
-    let mut response = Response::new(match form.is_protobuf {
+    // A hundred thousand series are no work for a thread that answers others meanwhile.
+    let written = tokio::task::spawn_blocking(move || written(list, metas, form)).await;
+    let body =
+        written.map_err(|_| ApiError::new(Kind::Internal, "writing the samples panicked"))?;
+    let mut response = Response::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, form.content_type());
+    Ok(partial(response, &warnings))
+}
+
+fn written(found: Vec<Vec<SeriesData>>, metas: Vec<(String, Description)>, form: Form) -> Body {
+    let newest: Newest = found.into_iter().flatten().filter_map(newest_of).collect();
+    let metas: HashMap<String, Description> = metas.into_iter().collect();
+    let kind = |metric: &str| metas.get(metric).map_or(MetricKind::Unknown, |meta| meta.kind);
+    match form.is_protobuf {
         true => Body::from(protobuf::families_of(&newest, kind, form.escaping)),
         false => Body::from(text_of(&newest, kind, form.escaping)),
-    });
-    response.headers_mut().insert(CONTENT_TYPE, form.content_type());
-    Ok(partial(response, &found.warnings))
+    }
 }
 
 /// Returns the newest sample of a series, if that does not end it.

@@ -16,7 +16,7 @@ mod tests;
 mod xor;
 
 use axum::Extension;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use http::header::CONTENT_ENCODING;
@@ -24,7 +24,9 @@ use http::{HeaderValue, StatusCode};
 use prost::Message as _;
 
 use super::super::Api;
+use super::super::ask::Listed;
 use super::super::error::{ApiError, answer, partial};
+use super::super::received::Whole;
 use crate::base::Kind;
 use crate::model::{Grant, Labels, MatchOp, Matcher, SeriesData};
 use crate::query::SampleQuery;
@@ -41,6 +43,9 @@ const QUERIES_MAX: usize = 64;
 /// The longest text of a matcher, and the most matchers in a query.
 const MATCHER_BYTES_MAX: usize = 16 << 10;
 const MATCHERS_MAX: usize = 64;
+/// A sample as a message: 18 bytes. In a chunk it has two or so; noise has more.
+const SAMPLE_BYTES: usize = 18;
+const STREAMED_SAMPLE_BYTES: usize = 4;
 /// The longest frame of a stream, as in Prometheus.
 const FRAME_BYTES_MAX: usize = 1 << 20;
 /// `STREAMED_XOR_CHUNKS` among the forms that a request takes.
@@ -50,22 +55,32 @@ const STREAM_TYPE: &str = "application/x-streamed-protobuf; proto=prometheus.Chu
 pub(super) async fn read(
     State(api): State<Api>,
     Extension(grant): Extension<Grant>,
-    body: Bytes,
+    Whole(body): Whole,
 ) -> Result<Response, ApiError> {
     let Asked { queries, is_streamed } = asked_of(&body)?;
-    let found = api.ask.samples(&grant, queries).await?;
-    if is_streamed {
-        let frames = answer(StatusCode::OK, STREAM_TYPE, Body::from(frames_of(&found.list)));
-        return Ok(partial(frames, &found.warnings));
-    }
-    let message = ReadResponse { results: found.list.iter().map(|all| result_of(all)).collect() };
+    let sample_bytes = if is_streamed { STREAMED_SAMPLE_BYTES } else { SAMPLE_BYTES };
+    let Listed { list, warnings } = api.ask.samples(&grant, queries, sample_bytes).await?;
+    // Millions of samples are no work for a thread that answers others meanwhile.
+    let written = tokio::task::spawn_blocking(move || match is_streamed {
+        true => Ok(answer(StatusCode::OK, STREAM_TYPE, Body::from(frames_of(&list)))),
+        false => plain(&list),
+    });
+    let written = written.await;
+    let response =
+        written.map_err(|_| ApiError::new(Kind::Internal, "writing the samples panicked"))??;
+    Ok(partial(response, &warnings))
+}
+
+/// Writes all samples as one message.
+fn plain(found: &[Vec<SeriesData>]) -> Result<Response, ApiError> {
+    let message = ReadResponse { results: found.iter().map(|all| result_of(all)).collect() };
     let compressed =
         snap::raw::Encoder::new().compress_vec(&message.encode_to_vec()).map_err(|error| {
             ApiError::new(Kind::TooLarge, format!("the answer is too long: {error}"))
         })?;
     let mut response = answer(StatusCode::OK, "application/x-protobuf", Body::from(compressed));
     response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("snappy"));
-    Ok(partial(response, &found.warnings))
+    Ok(response)
 }
 
 /// A request that makes sense.

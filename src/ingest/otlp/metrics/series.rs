@@ -13,6 +13,7 @@ use crate::ingest::otlp::json_text::{JsonText, cut};
 use crate::ingest::otlp::resource::{Resource, label_pair};
 use crate::ingest::outcome::{Reason, Refusal};
 use crate::ingest::records::{Context, RowError, Rules};
+use crate::ingest::remote_write::metadata::description;
 use crate::ingest::wire::{Reader, WireError};
 use crate::ingest::{NewSeries, Seed};
 use crate::model::labels::METRIC_NAME;
@@ -169,7 +170,8 @@ impl<'a> Metric<'a> {
             Part::Value | Part::Sum | Part::Count | Part::TargetInfo => {}
         }
         self.identify(&mut labels, &name);
-        let unit = Arc::from(unit);
+        // A unit may be as long as the body, and is kept with the series: as for descriptions, cut.
+        let unit = description(self.kind, &unit, "").unit;
         // What is stored of differences is their total.
         let temporality = match self.temporality {
             Temporality::Delta => Temporality::Cumulative,

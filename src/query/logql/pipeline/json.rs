@@ -14,6 +14,7 @@ pub(super) enum JsonError {
     UnknownValue,
     MalformedString,
     TooDeep,
+    LongName,
 }
 
 impl JsonError {
@@ -24,12 +25,16 @@ impl JsonError {
             JsonError::UnknownValue => "Unknown value type",
             JsonError::MalformedString => "Value is string, but can't find closing '\"' symbol",
             JsonError::TooDeep => "Value is nested too deep",
+            JsonError::LongName => "Keys of a nested value are longer than 1024 bytes together",
         }
     }
 }
 
 /// The deepest nesting that is looked into.
-const DEPTH_MAX: usize = 64;
+pub(super) const DEPTH_MAX: usize = 64;
+/// The longest name that is put together of keys: every value below a key repeats it, so that one line
+/// could fill the memory. Loki's limit of a label's name.
+const NAME_BYTES_MAX: usize = 1_024;
 
 /// A value as it stands in the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,7 +164,7 @@ pub(super) fn top_leaves<'a>(
         Value::Null | Value::Array(_) => Ok(Flow::On),
         Value::Object(inner) => {
             let mut prefix = String::new();
-            push_part(&mut prefix, &key.text());
+            push_part(&mut prefix, &key.text())?;
             leaves_below(inner, &mut prefix, DEPTH_MAX - 1, nested)
         }
         _ => Ok(each(key, value)),
@@ -189,14 +194,14 @@ fn leaves_below<'a>(
         match value {
             Value::Null | Value::Array(_) => Ok(Flow::On),
             Value::Object(inner) => {
-                push_part(prefix, &key);
+                push_part(prefix, &key)?;
                 let flow = leaves_below(inner, prefix, depth_left - 1, each);
                 prefix.truncate(n_prefix);
                 flow
             }
             _ if n_prefix == 0 => Ok(each(sanitized_cow(key), value)),
             _ => {
-                push_part(prefix, &key);
+                push_part(prefix, &key)?;
                 let flow = each(Cow::Owned(prefix.clone()), value);
                 prefix.truncate(n_prefix);
                 Ok(flow)
@@ -205,11 +210,12 @@ fn leaves_below<'a>(
     })
 }
 
-fn push_part(prefix: &mut String, key: &str) {
+pub(super) fn push_part(prefix: &mut String, key: &str) -> Result<(), JsonError> {
     if !prefix.is_empty() {
         prefix.push('_');
     }
     super::super::fields::push_sanitized(prefix, key.trim());
+    if prefix.len() > NAME_BYTES_MAX { Err(JsonError::LongName) } else { Ok(()) }
 }
 
 /// Returns a key as labels are named.
@@ -541,6 +547,19 @@ mod tests {
         let deep = format!("{}1{}", r#"{"a":"#.repeat(70), "}".repeat(70));
 
         assert_eq!(all(&deep).1, Some("Value is nested too deep"));
+    }
+
+    #[test]
+    fn names_that_many_values_repeat_have_an_end() {
+        let key = "k".repeat(1_025);
+
+        let (found, error) = all(&format!(r#"{{"a":1,"{key}":{{"b":2}}}}"#));
+        assert_eq!(
+            (found.len(), error),
+            (1, Some("Keys of a nested value are longer than 1024 bytes together"))
+        );
+        // One that no other repeats is as long as it is.
+        assert_eq!(all(&format!(r#"{{"{key}":1}}"#)), (vec![(key, "1".to_owned())], None));
     }
 
     #[test]

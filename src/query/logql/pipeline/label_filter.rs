@@ -48,15 +48,10 @@ impl Compiled {
             Compiled::Text(matcher) => {
                 matcher.matches(entry.fields.get(&matcher.name).unwrap_or(""))
             }
-            Compiled::And(left, right) => {
-                let keeps = left.keeps(entry);
-                if !keeps || entry.fields.error().is_some() { keeps } else { right.keeps(entry) }
-            }
-            Compiled::Or(left, right) => {
-                // Both are asked, because either may fail.
-                let (left, right) = (left.keeps(entry), right.keeps(entry));
-                left || right
-            }
+            // A line that has failed is asked on: a condition on a text may take it out.
+            Compiled::And(left, right) => left.keeps(entry) && right.keeps(entry),
+            // What one side lets through does not fail by the other.
+            Compiled::Or(left, right) => left.keeps(entry) || right.keeps(entry),
             _ if entry.fields.error().is_some() => true,
             Compiled::Ip { name, is_negation, pattern } => {
                 let text = entry.fields.get(name);

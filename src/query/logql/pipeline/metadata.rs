@@ -26,7 +26,7 @@ pub(in super::super) struct Metadata<'a> {
 
 impl<'a> Metadata<'a> {
     /// Adds what is wanted of the metadata to a line's labels. Of one name, what the record says comes
-    /// first.
+    /// first; what its stream is called it cannot say otherwise.
     pub(in super::super) fn add_to(&self, fields: &mut Fields<'a>, line: &str, wanted: &Wanted) {
         if *wanted == Wanted::Nothing {
             return;
@@ -35,28 +35,10 @@ impl<'a> Metadata<'a> {
         // Where it is not known the level is found by labels that nobody may have asked for.
         let finds_level = wants_level && self.level.is_empty();
         let wants = |name: &str| finds_level || wanted.has(name);
-        if self.attributes.len() > 2 {
-            // We wrote the object ourselves; were it damaged, its beginning still counts.
-            let _: Result<Flow, _> = leaves(self.attributes, &mut |name, value| {
-                if wants(&name) {
-                    fields.add_metadata(name, value.into_label());
-                }
-                Flow::On
-            });
-        }
-        for (name, value) in [
-            ("trace_id", self.trace_id),
-            ("span_id", self.span_id),
-            ("scope_name", self.scope_name),
-        ] {
-            if wants(name) {
-                fields.add_metadata(Cow::Borrowed(name), Cow::Borrowed(value));
-            }
-        }
-        for (name, value) in self.of_resource {
-            if wants(name) {
-                fields.add_metadata(Cow::Borrowed(name), Cow::Borrowed(value));
-            }
+        let is_of_push = self.add_attributes(fields, &wants);
+        self.add_columns(fields, &wants);
+        if wants_severity(wanted) && !is_of_push {
+            self.add_severity(fields, &wants);
         }
         if wants_level && fields.get(LEVEL).is_none() {
             let level = match self.level {
@@ -66,6 +48,77 @@ impl<'a> Metadata<'a> {
             fields.add_metadata(Cow::Borrowed(LEVEL), Cow::Borrowed(level));
         }
     }
+
+    /// Adds the attributes; returns true when a label says what the severity says, as of a push.
+    fn add_attributes(&self, fields: &mut Fields<'a>, wants: &dyn Fn(&str) -> bool) -> bool {
+        let is_told = |told: &str| told == self.severity_text;
+        let mut is_of_push =
+            LEVELS_OF_PUSH.iter().any(|name| fields.of_stream(name).is_some_and(is_told));
+        if self.attributes.len() > 2 {
+            // We wrote the object ourselves; were it damaged, its beginning still counts.
+            let _: Result<Flow, _> = leaves(self.attributes, &mut |name, value| {
+                if LEVELS_OF_PUSH.contains(&&*name) {
+                    is_of_push |= is_told(&value.into_label());
+                }
+                let name = fields.extracted_name(name);
+                if wants(&name) {
+                    fields.add_metadata(name, value.into_label());
+                }
+                Flow::On
+            });
+        }
+        is_of_push
+    }
+
+    /// Adds what stands in columns of its own, and what the resource says.
+    fn add_columns(&self, fields: &mut Fields<'a>, wants: &dyn Fn(&str) -> bool) {
+        let of_record = [
+            ("trace_id", self.trace_id),
+            ("span_id", self.span_id),
+            ("scope_name", self.scope_name),
+        ];
+        let of_resource =
+            self.of_resource.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        for (name, value) in of_record.into_iter().chain(of_resource) {
+            // The trace that a push names by a label stands in the record's column as well.
+            let is_told = |told: &str| told.eq_ignore_ascii_case(value);
+            if fields.of_stream(name).is_some_and(is_told) {
+                continue;
+            }
+            let name = fields.extracted_name(Cow::Borrowed(name));
+            if wants(&name) {
+                fields.add_metadata(name, Cow::Borrowed(value));
+            }
+        }
+    }
+
+    /// Adds the severity as a record of OTLP says it, under Loki's names.
+    fn add_severity(&self, fields: &mut Fields<'a>, wants: &dyn Fn(&str) -> bool) {
+        let number = match self.severity_number {
+            0 => String::new(),
+            number => number.to_string(),
+        };
+        let [text_name, number_name] = SEVERITY;
+        for (name, value) in
+            [(text_name, Cow::Borrowed(self.severity_text)), (number_name, Cow::Owned(number))]
+        {
+            let name = fields.extracted_name(Cow::Borrowed(name));
+            if wants(&name) {
+                fields.add_metadata(name, value);
+            }
+        }
+    }
+}
+
+/// What a record's severity is called, as text and as number.
+pub(super) const SEVERITY: [&str; 2] = ["severity_text", "severity_number"];
+/// The labels that a push says its level by. Our columns of the severity then say the same, which need
+/// not be told twice.
+const LEVELS_OF_PUSH: [&str; 2] = ["level", LEVEL];
+
+/// Returns true when somebody asks for the severity itself.
+pub(super) fn wants_severity(wanted: &Wanted) -> bool {
+    SEVERITY.iter().any(|name| wanted.has_extracted(name))
 }
 
 /// The label of a line's level.
@@ -84,8 +137,9 @@ pub(super) fn columns(wanted: &Wanted) -> Vec<&'static str> {
     ];
     let is_wanted = |column: &&str| match *column {
         "attributes" => *wanted != Wanted::Nothing,
-        "severity_number" | "severity_text" | LEVEL_COLUMN => wanted.has(LEVEL),
-        column => wanted.has(column),
+        "severity_number" | "severity_text" => wanted.has(LEVEL) || wants_severity(wanted),
+        LEVEL_COLUMN => wanted.has(LEVEL),
+        column => wanted.has_extracted(column),
     };
     all.into_iter().filter(is_wanted).collect()
 }
@@ -100,4 +154,24 @@ pub(in super::super) fn pairs_of(object: &str) -> Vec<(String, String)> {
         Ok(Flow::On)
     });
     pairs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_stream_says_already_is_not_told_twice() {
+        let stream = [("trace_id".to_owned(), "AB".to_owned())];
+        let beside = |trace_id| {
+            let mut fields = Fields::new(&stream);
+            let metadata = Metadata { trace_id, ..Metadata::default() };
+            metadata.add_to(&mut fields, "", &Wanted::All);
+            assert_eq!(fields.get("trace_id"), Some("AB"));
+            fields.get("trace_id_extracted").map(str::to_owned)
+        };
+
+        assert_eq!(beside("ab"), None);
+        assert_eq!(beside("cd").as_deref(), Some("cd"));
+    }
 }

@@ -7,6 +7,7 @@
 mod build;
 mod ip;
 mod json;
+mod json_places;
 mod label_filter;
 mod line_filter;
 mod logfmt;
@@ -19,8 +20,9 @@ mod unwrap;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::fields::Fields;
+use super::fields::{ERROR, Fields};
 
+pub(super) use json_places::json_places;
 pub(super) use metadata::{LEVEL, Metadata, pairs_of};
 pub(super) use pattern::Pattern;
 pub(super) use unwrap::Sample;
@@ -68,6 +70,16 @@ impl Wanted {
         match self {
             Wanted::All => true,
             Wanted::Named(names) => names.iter().any(|wanted| wanted == name),
+            Wanted::Nothing => false,
+        }
+    }
+
+    /// Returns true when a find's value may be looked at, under its own name or under the one that it has
+    /// beside a label of the stream.
+    pub(super) fn has_extracted(&self, name: &str) -> bool {
+        match self {
+            Wanted::All => true,
+            Wanted::Named(names) => names.iter().any(|wanted| stages::is_name_of(wanted, name)),
             Wanted::Nothing => false,
         }
     }
@@ -143,12 +155,27 @@ impl Pipeline {
     /// come to the same: nobody asks for what else a row has.
     pub(super) fn tells_apart_by_level_alone(&self) -> bool {
         let others = ["trace_id", "span_id", "scope_name"];
-        self.unwrap.is_none() && !others.into_iter().any(|name| self.wanted.has(name))
+        self.unwrap.is_none()
+            && !others.into_iter().any(|name| self.wanted.has_extracted(name))
+            && !self.wants_severity()
+    }
+
+    /// Returns true when somebody asks for the severity as the record says it.
+    pub(super) fn wants_severity(&self) -> bool {
+        metadata::wants_severity(&self.wanted)
     }
 
     /// Returns true when somebody asks for the level.
     pub(super) fn wants_level(&self) -> bool {
         self.wanted.has(LEVEL)
+    }
+
+    /// Returns true when a line that a parser could not read counts like any other: its `__error__` is
+    /// asked for, by a condition or by what is grouped by.
+    pub(super) fn counts_failed(&self, error: &str) -> bool {
+        matches!(self.wanted, Wanted::Named(_))
+            && self.wanted.has(ERROR)
+            && stages::is_of_parser(error)
     }
 
     /// Returns true when no stage looks at the line or at what is not the stream's.

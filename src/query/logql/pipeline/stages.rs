@@ -39,6 +39,11 @@ const JSON_PARSER: &str = "JSONParserErr";
 const LOGFMT_PARSER: &str = "LogfmtParserErr";
 const TEMPLATE_FORMAT: &str = "TemplateFormatErr";
 
+/// Returns true for the `__error__` of a line that a parser could not read.
+pub(super) fn is_of_parser(error: &str) -> bool {
+    matches!(error, JSON_PARSER | LOGFMT_PARSER)
+}
+
 /// What terminals take as colours and movements.
 static ANSI: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
@@ -92,21 +97,23 @@ impl Compiled {
             Compiled::Filter(filter) => return filter.keeps(entry),
             Compiled::Json(keys) => {
                 let left = Left::of(wanted, &entry.fields);
-                on_line(entry, |line, sink| match wanted {
+                on_line(entry, Fields::extract, |line, sink| match wanted {
                     Wanted::Named(_) => json_named(line, wanted, left, keys, sink),
                     // Of a pipeline that wants nothing the parsers are left out.
                     Wanted::All | Wanted::Nothing => json(line, sink),
                 });
             }
             Compiled::JsonPaths(paths) => {
-                on_line(entry, |line, sink| json_paths(line, paths, sink));
+                on_line(entry, Fields::extract_told, |line, sink| json_paths(line, paths, sink));
             }
             Compiled::Logfmt(how) => {
+                let is_told = !how.named.is_empty();
+                let set: Set<'_> = if is_told { Fields::extract_told } else { Fields::extract };
                 entry.fields.keep_empty(how.keeps_empty);
-                on_line(entry, |line, sink| logfmt_pairs(line, how, wanted, sink));
+                on_line(entry, set, |line, sink| logfmt_pairs(line, how, wanted, sink));
                 entry.fields.keep_empty(false);
             }
-            Compiled::Regexp(parser) => on_line(entry, |line, sink| {
+            Compiled::Regexp(parser) => on_line(entry, Fields::extract, |line, sink| {
                 let Some(captures) = parser.regex.captures(line) else { return Ok(()) };
                 for (idx, name) in &parser.names {
                     let text = captures.get(*idx).map_or("", |found| found.as_str());
@@ -114,7 +121,7 @@ impl Compiled {
                 }
                 Ok(())
             }),
-            Compiled::Pattern(pattern) => on_line(entry, |line, sink| {
+            Compiled::Pattern(pattern) => on_line(entry, Fields::extract, |line, sink| {
                 pattern.captures(line, |name, text| {
                     sink(Cow::Owned(name.to_owned()), Cow::Borrowed(text));
                 });
@@ -140,17 +147,21 @@ type Fault = (&'static str, String);
 /// Takes what a parser finds.
 type Sink<'s, 'l> = dyn FnMut(Cow<'l, str>, Cow<'l, str>) + 's;
 
+/// How a find becomes a label.
+type Set<'a> = fn(&mut Fields<'a>, Cow<'a, str>, Cow<'a, str>);
+
 /// Runs a parser over the line. What it finds is borrowed from the line where that lives on, and
 /// copied where a stage has made it.
-fn on_line(
-    entry: &mut Entry<'_>,
+fn on_line<'a>(
+    entry: &mut Entry<'a>,
+    set: Set<'a>,
     parse: impl for<'l, 's> Fn(&'l str, &mut Sink<'s, 'l>) -> Result<(), Fault>,
 ) {
     let Entry { line, fields, .. } = entry;
     let parsed = match line {
-        Cow::Borrowed(line) => parse(line, &mut |name, value| fields.extract(name, value)),
+        Cow::Borrowed(line) => parse(line, &mut |name, value| set(fields, name, value)),
         Cow::Owned(line) => parse(line, &mut |name, value| {
-            fields.extract(Cow::Owned(name.into_owned()), Cow::Owned(value.into_owned()));
+            set(fields, Cow::Owned(name.into_owned()), Cow::Owned(value.into_owned()));
         }),
     };
     if let Err((error, details)) = parsed {
@@ -264,16 +275,8 @@ fn json<'l>(line: &'l str, sink: &mut Sink<'_, 'l>) -> Result<(), Fault> {
 }
 
 /// Returns true when a find may be kept under a name; what the stream has already gets another one.
-fn is_name_of(wanted: &str, found: &str) -> bool {
+pub(super) fn is_name_of(wanted: &str, found: &str) -> bool {
     wanted == found || wanted.strip_suffix("_extracted") == Some(found)
-}
-
-fn wants_extracted(wanted: &Wanted, name: &str) -> bool {
-    match wanted {
-        Wanted::Named(names) => names.iter().any(|wanted| is_name_of(wanted, name)),
-        Wanted::All => true,
-        Wanted::Nothing => false,
-    }
 }
 
 /// Prometheus refuses the replacement character in labels, and so does Loki.
@@ -315,7 +318,7 @@ fn logfmt_pairs<'l>(
         }
         if how.named.is_empty() {
             let name = sanitized(key);
-            if !name.is_empty() && wants_extracted(wanted, &name) {
+            if !name.is_empty() && wanted.has_extracted(&name) {
                 sink(name, clean(value));
             }
             continue;
@@ -376,8 +379,8 @@ fn label_format(
     now_ns: i64,
 ) {
     let Entry { ts_ns, line, fields, .. } = entry;
-    // Every template sees the labels as they were.
-    let before = formats.iter().any(|(_, source)| source.is_err()).then(|| fields.clone());
+    // Every template sees the labels as they were before the first of them, but behind renames.
+    let mut before: Option<Fields<'_>> = None;
     for (target, source) in formats {
         match source {
             Ok(source) => {
@@ -388,7 +391,7 @@ fn label_format(
                 }
             }
             Err(template) => {
-                let seen = before.as_ref().unwrap_or(fields);
+                let seen = before.get_or_insert_with(|| fields.clone());
                 match template.render(&Scope { fields: seen, line, ts_ns: *ts_ns, now_ns }) {
                     Ok(value) => fields.set(Cow::Owned(target.clone()), Cow::Owned(value)),
                     Err(details) => fields.fail(TEMPLATE_FORMAT, details),

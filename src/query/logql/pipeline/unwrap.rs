@@ -33,7 +33,8 @@ impl Compiled {
 
     /// Returns the line's value; the label that had it is gone from the series.
     pub(super) fn run(&self, entry: &mut Entry<'_>, _: &Pipeline) -> Option<Sample> {
-        let text = entry.fields.get(&self.label)?;
+        // What a line leaves empty it does not have.
+        let text = entry.fields.get(&self.label).filter(|text| !text.is_empty())?;
         let value = convert(text, self.conversion);
         let value = value.unwrap_or_else(|details| {
             entry.fields.fail(SAMPLE_EXTRACTION, details);

@@ -213,7 +213,10 @@ impl<'a> Lexer<'a> {
         };
         let text = &self.rest()[1..end];
         self.at += end + 1;
-        let ms = units::parse_duration_ms(text.trim()).ok().filter(|ms| *ms > 0);
+        // As Loki reads it: Prometheus' way, and else Go's, which has fractions.
+        let in_ms = |text| parse_duration_ns(text).map(|ns| ns / 1_000_000);
+        let ms = units::parse_duration_ms(text.trim()).ok().or_else(|| in_ms(text.trim()));
+        let ms = ms.filter(|ms| *ms > 0);
         match ms {
             Some(ms) => Ok(Tok::Range(ms)),
             None => {

@@ -231,7 +231,7 @@ impl Parser<'_> {
         Ok(Stage::Unwrap(Unwrap { label, conversion }))
     }
 
-    /// `a="b" or c > 5, d < 1s`: `or` binds weakest, a comma is an `and`.
+    /// `a="b" or c > 5 and d < 1s`: `or` binds weaker than `and`.
     fn label_filter(&mut self) -> Parsed<LabelFilter> {
         let mut left = self.label_filters()?;
         while self.take_word("or") {
@@ -243,20 +243,30 @@ impl Parser<'_> {
     }
 
     fn label_filters(&mut self) -> Parsed<LabelFilter> {
-        let mut left = self.label_condition()?;
-        loop {
-            let is_next = self.take_word("and")
-                || self.take_symbol(",")
-                // Two conditions side by side are an `and` as well.
-                || self.is_symbol("(")
-                || matches!(self.peek(), Tok::Word(word) if !word.eq_ignore_ascii_case("or"));
-            if !is_next {
-                return Ok(left);
-            }
+        let mut left = self.label_conditions()?;
+        while self.take_word("and") {
             self.level()?;
-            let right = self.label_condition()?;
+            let right = self.label_conditions()?;
             left = LabelFilter::And(Box::new(left), Box::new(right));
         }
+        Ok(left)
+    }
+
+    /// `a="b", c > 5 or d < 1s`: a condition, and whatever follows a comma or stands beside it. Both are an
+    /// `and` with all that is behind them, as Loki's grammar resolves it.
+    fn label_conditions(&mut self) -> Parsed<LabelFilter> {
+        let left = self.label_condition()?;
+        let is_operator =
+            |word: &str| ["and", "or"].iter().any(|known| word.eq_ignore_ascii_case(known));
+        let is_followed = self.take_symbol(",")
+            || self.is_symbol("(")
+            || matches!(self.peek(), Tok::Word(word) if !is_operator(word));
+        if !is_followed {
+            return Ok(left);
+        }
+        self.level()?;
+        let right = self.label_filter()?;
+        Ok(LabelFilter::And(Box::new(left), Box::new(right)))
     }
 
     fn label_condition(&mut self) -> Parsed<LabelFilter> {

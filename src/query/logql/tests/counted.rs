@@ -123,3 +123,23 @@ fn streams_have_the_lines_that_were_stored_and_are_asked_for_again_without_a_fil
         assert_eq!(world.n_bytes_read(), n_read, "seed {seed}");
     }
 }
+
+#[test]
+fn a_step_that_makes_a_span_of_every_line_ends_at_the_limit_of_memory() {
+    let mut rng = SmallRng::seed_from_u64(1);
+    let world = World::new();
+    let records: Vec<Record> = (0..400).map(|_| record(&mut rng, false)).collect();
+    world.store(&records);
+    let start_ns = BASE_MS * 1_000_000;
+    let ask = |step_ns| {
+        let end_ns = start_ns + 700_000_000_000;
+        let wanted = StreamsWanted { sets: Vec::new(), start_ns, end_ns, step_ns };
+        let mut budget = world.budget();
+        budget.limits.memory_bytes_max = 10_000;
+        streams(&world.snapshot(), &wanted, &budget).map(|found| found.streams.len())
+    };
+
+    assert!(ask(None).unwrap() > 1);
+    let refusal = ask(Some(1_000_000)).unwrap_err();
+    assert_eq!(refusal.limit(), Some("query.memory"), "{refusal}");
+}

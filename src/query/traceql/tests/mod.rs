@@ -7,6 +7,7 @@ mod naive;
 mod naive_counts;
 mod naive_filters;
 mod parsing;
+mod parts;
 mod stored;
 
 use std::sync::Arc;

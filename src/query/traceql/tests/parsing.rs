@@ -28,6 +28,52 @@ fn operators_bind_as_in_tempo() {
 }
 
 #[test]
+fn arithmetic_between_metrics_is_written_with_all_its_parentheses() {
+    check(
+        "({.a} | rate()) + ({.b} | rate()) / ({.c} | rate()) with(exemplars=3)",
+        "(({ .a } | rate()) + (({ .b } | rate()) / ({ .c } | rate()))) with(exemplars=3)",
+    );
+    check(
+        "(({.a} | rate() by(name)) - ({.b} | rate()) | topk(2)) * ({} | rate() > 1) | bottomk(1) > 2ms",
+        "((({ .a } | rate() by(name)) - ({ .b } | rate()) | topk(2)) * ({ } | rate() > 1.0) | bottomk(1) > 0.002)",
+    );
+    check("((({} | rate())))", "{ } | rate()");
+    check("(({} | rate()) | topk(3)) > 1", "{ } | rate() | topk(3) > 1.0");
+    let sum = vec!["({} | rate())"; 1_000].join(" + ");
+    let error = parse(&sum, &Limits::default()).unwrap_err();
+    assert!(error.limit().unwrap().contains("query.traceql_depth_max"), "{error}");
+}
+
+#[test]
+fn the_ends_of_whole_numbers_have_names() {
+    check("{ .a > minInt && .a < maxInt }", "{ ((.a > minInt) && (.a < 9223372036854775807)) }");
+    check(
+        "{ } | count() > -maxInt with(x=minInt)",
+        "{ } | count() > -9223372036854775807 with(x=minInt)",
+    );
+    check_refused(
+        "{ } | compare({ }, minInt)",
+        "parse error at line 1, col 26: syntax error: unexpected ), expecting a whole number before this",
+    );
+}
+
+#[test]
+fn comments_are_no_part_of_a_query() {
+    check("// first\n{ .a /* of\nthe span */ = `//` } // last", "{ (.a = \"//\") }");
+    check("{ .a/*b*/ = 1 }", "{ (.a/*b*/ = 1) }");
+    check_refused("{ } /* open", "parse error at line 1, col 5: comment not terminated");
+}
+
+#[test]
+fn the_id_of_a_trace_gets_its_zeros_back() {
+    check("{ trace:id = \"AB\" }", "{ (trace:id = \"000000000000000000000000000000ab\") }");
+    check(
+        "{ trace:id != \"\" && trace:id != \"xyz\" }",
+        "{ ((trace:id != \"\") && (trace:id != \"xyz\")) }",
+    );
+}
+
+#[test]
 fn what_grafana_sends_is_read() {
     for text in [
         "{nestedSetParent<0 && true} | rate()  with(sample=true)",

@@ -164,6 +164,18 @@ async fn sums_say_what_they_are() {
 }
 
 #[tokio::test]
+async fn a_unit_is_cut_to_what_is_kept() {
+    let rig = Rig::new();
+    let unit = format!("{{{}}}", "x".repeat(100_000));
+    let gauge = Data::Gauge(Gauge { data_points: vec![number(1.0, &[])] });
+
+    let got = stored(&rig, &request(vec![metric("busy", &unit, gauge)])).await;
+
+    check(&got, &[("busy", 1.0)]);
+    assert_eq!(rig.store.meta("busy").unwrap().unit.len(), 64);
+}
+
+#[tokio::test]
 async fn histograms_are_cumulative_buckets() {
     let got = stored(&Rig::new(), &request(vec![histogram(histogram_point())])).await;
 

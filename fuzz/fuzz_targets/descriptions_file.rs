@@ -1,0 +1,3 @@
+#![no_main]
+
+commonwatch_fuzz::target!(descriptions_file);

@@ -1,0 +1,82 @@
+//! A clock that is set wrong removes nothing that a right one would keep.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use super::*;
+use crate::base::clock::Clock;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
+
+/// A clock that somebody may set; time passes by itself all the same.
+#[derive(Debug)]
+struct Settable {
+    passing: Arc<ManualClock>,
+    ahead_ns: AtomicI64,
+}
+
+impl Settable {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { passing: ManualClock::at_ms(NOW_MS), ahead_ns: AtomicI64::new(0) })
+    }
+
+    fn set_ahead(&self, by: Duration) {
+        self.ahead_ns.store(i64::try_from(by.as_nanos()).unwrap(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for Settable {
+    fn now_ns(&self) -> i64 {
+        self.passing.now_ns() + self.ahead_ns.load(Ordering::SeqCst)
+    }
+
+    fn monotonic_ns(&self) -> u64 {
+        self.passing.monotonic_ns()
+    }
+}
+
+/// Puts a sample of a commons into a file.
+fn write(store: &mut Store, commons_name: &str) {
+    let part = store.samples(commons_name, &[("a", NOW_MS - 1, 1.0)]);
+    store.engine.commit(vec![part]).unwrap();
+    store.engine.seal().unwrap();
+    assert!(flush::flush_oldest(&store.shared).unwrap());
+}
+
+#[test]
+fn a_clock_that_leaps_removes_nothing_for_a_day() {
+    let (disk, clock) = (SimDisk::new(), Settable::new());
+    let shared: SharedClock = Arc::clone(&clock) as _;
+    let mut store = open_on(Arc::new(disk.clone()), (Config::default(), None), shared);
+    write(&mut store, "heart");
+    assert_eq!(store.keeper.tidy().unwrap(), 0);
+    let doubted = store.shared.metrics.clock_doubted.clone();
+
+    clock.set_ahead(YEAR);
+    clock.passing.advance(HOUR);
+    assert_eq!((store.keeper.tidy().unwrap(), store.read().len(), doubted.get()), (0, 1, 1));
+    clock.set_ahead(Duration::ZERO);
+    clock.passing.advance(HOUR);
+    assert_eq!((store.keeper.tidy().unwrap(), store.read().len(), doubted.get()), (0, 1, 0));
+
+    // Whoever insists for a day is believed.
+    clock.set_ahead(YEAR);
+    assert_eq!(store.keeper.tidy().unwrap(), 0);
+    clock.passing.advance(24 * HOUR);
+    assert_eq!((store.keeper.tidy().unwrap(), store.read().len(), doubted.get()), (1, 0, 0));
+}
+
+#[test]
+fn a_start_with_a_wrong_clock_removes_nothing_for_a_day() {
+    let disk = SimDisk::new();
+    write(&mut open(&disk), "_self");
+    let clock = ManualClock::at_ms(NOW_MS);
+    clock.advance(YEAR);
+
+    let mut store = open_at(&disk, Config::default(), Arc::clone(&clock));
+
+    assert_eq!((store.keeper.tidy().unwrap(), store.read().len()), (0, 1));
+    clock.advance(24 * HOUR);
+    assert_eq!((store.keeper.tidy().unwrap(), store.read().len()), (1, 0));
+}
