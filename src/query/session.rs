@@ -14,9 +14,11 @@ use super::error::QueryError;
 use super::promql::{self, Answer, Budget, PromqlError};
 use super::quick::Asked;
 use crate::model::exemplar::SeriesExemplars;
-use crate::model::{Commons, Description, Grant, Labels, Matcher, ReadScope, Role, SeriesData};
+use crate::model::{
+    Commons, Description, Grant, Labels, Matcher, ReadScope, Role, SeriesData, Signal,
+};
 use crate::storage::{
-    ExemplarRequest, LogCursor, SeriesRequest, Snapshot, Storage, stored_samples,
+    ExemplarRequest, FileEntry, LogCursor, SeriesRequest, Snapshot, Storage, stored_samples,
 };
 
 /// What a question may say beside its text.
@@ -211,6 +213,20 @@ impl Session {
             Ok(snapshot.exemplars(&request)?)
         })
         .await
+    }
+
+    /// Returns every file the caller may read.
+    pub(super) fn files(&self) -> Result<Vec<FileEntry>, QueryError> {
+        let files = Signal::ALL.into_iter().flat_map(|signal| self.snapshot.files(signal));
+        let files = files.map(|file| {
+            // The second lock: the snapshot was already taken with this scope.
+            if self.grant.read.covers(&file.commons) {
+                Ok(file.as_ref().clone())
+            } else {
+                Err(QueryError::Internal("a file outside the caller's scope was met".to_owned()))
+            }
+        });
+        files.collect()
     }
 
     pub(super) fn log_cursor(&self) -> LogCursor {

@@ -86,20 +86,6 @@ impl Session {
         let named = Signal::ALL.into_iter().filter(|signal| sql.contains(signal.as_str()));
         named.for_each(|signal| self.snapshot.note_missing(signal));
     }
-
-    /// Returns every file the caller may read.
-    fn files(&self) -> Result<Vec<FileEntry>, QueryError> {
-        let files = Signal::ALL.into_iter().flat_map(|signal| self.snapshot.files(signal));
-        let files = files.map(|file| {
-            // The second lock: the snapshot was already taken with this scope.
-            if self.grant.read.covers(&file.commons) {
-                Ok(file.as_ref().clone())
-            } else {
-                Err(QueryError::Internal("a file outside the caller's scope was met".to_owned()))
-            }
-        });
-        files.collect()
-    }
 }
 
 /// A worker is not believed what it says of files that it was not given.
