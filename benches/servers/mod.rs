@@ -22,9 +22,10 @@ const PATIENCE_MS: u64 = 120_000;
 const POLL_MS: u64 = 5;
 
 /// Limits that a million series of ten commons stay below, time to write all of them at the end, and
-/// time and samples for questions that read everything.
+/// time, series and samples for questions that read everything.
 const OUR_CONFIG: &str = "[limits]\nseries_per_commons = 2000000\n\
-     [query]\ntimeout = \"10m\"\ntimeout_max = \"10m\"\nsamples_max = 500000000\n[storage]\nstop_flush = \"10m\"\n";
+     [query]\ntimeout = \"10m\"\ntimeout_max = \"10m\"\nseries_max = 1000000\n\
+     samples_max = 500000000\n[storage]\nstop_flush = \"10m\"\n";
 /// Without targets: a server that also scrapes itself has samples of today, and refuses older ones.
 const PROMETHEUS_CONFIG: &str = "global:\n  scrape_interval: 1m\n";
 
