@@ -23,7 +23,7 @@ const POLL_MS: u64 = 5;
 
 /// Limits that a million series of ten commons stay below, time to write all of them at the end, and
 /// time, series and samples for questions that read everything.
-const OUR_CONFIG: &str = "[limits]\nseries_per_commons = 2000000\n\
+const OUR_CONFIG: &str = "[limits]\nseries_per_commons = 2000000\nseries_per_metric = 2000000\n\
      [query]\ntimeout = \"10m\"\ntimeout_max = \"10m\"\nseries_max = 1000000\n\
      samples_max = 500000000\n[storage]\nstop_flush = \"10m\"\n";
 /// Without targets: a server that also scrapes itself has samples of today, and refuses older ones.
