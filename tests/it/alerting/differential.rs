@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use chrono::SecondsFormat;
 use serde_json::{Value, json};
 
 use super::{alert, alertmanager, amtool, ask};
@@ -145,8 +146,8 @@ const TEMPLATES: &str = r#"
 {{- define "own.state" }} <{{ . }}>{{ end -}}
 "#;
 
-const BEGAN: &str = "2026-01-01T10:00:00Z";
-const ENDED: &str = "2026-01-01T11:00:00.5Z";
+/// How long an alert lasts that is over.
+const LASTED: chrono::TimeDelta = chrono::TimeDelta::milliseconds(500);
 
 /// Alerts that fire, and at later steps end; `!` before a name: it is over.
 const STEPS: &[&[&str]] = &[
@@ -220,8 +221,8 @@ impl Side {
     }
 }
 
-/// The alert that inhibits others.
-const SOURCE: &str = "CommonsDown";
+/// The alerts that inhibit others.
+const SOURCES: [&str; 2] = ["CommonsDown ", "Page "];
 /// Longer than Alertmanager takes to hear of a source on a busy machine; shorter than any group waits.
 const INHIBITOR_PAUSE: Duration = Duration::from_millis(500);
 
@@ -257,18 +258,25 @@ fn alertmanager_and_we_tell_the_same_people_the_same() {
         (url, id)
     });
 
+    // Alertmanager tells of an alert that began longer ago than its group waits before it has looked at
+    // the next one of the same request.
+    let now = chrono::Utc::now();
+    let text = |at: chrono::DateTime<chrono::Utc>| at.to_rfc3339_opts(SecondsFormat::Millis, true);
+    let (began, ended) = (text(now), text(now + LASTED));
     for (idx, step) in STEPS.iter().enumerate() {
         let alerts: Vec<Value> = step
             .iter()
             .map(|name| match name.strip_prefix('!') {
-                Some(name) => alert(name, BEGAN, Some(ENDED)),
-                None => alert(name, BEGAN, None),
+                Some(name) => alert(name, &began, Some(&ended)),
+                None => alert(name, &began, None),
             })
             .collect();
         // Alertmanager learns of what inhibits in a task of its own, which may come late.
-        for source in step.iter().filter(|name| name.starts_with(SOURCE)) {
-            let source = json!([alert(source, BEGAN, None)]);
-            [&theirs, &ours].iter().for_each(|side| side.post(&source));
+        let is_source = |name: &&&str| SOURCES.iter().any(|source| name.starts_with(source));
+        let sources = step.iter().filter(is_source);
+        let sources: Vec<Value> = sources.map(|source| alert(source, &began, None)).collect();
+        if !sources.is_empty() {
+            [&theirs, &ours].iter().for_each(|side| side.post(&json!(sources)));
             pause(INHIBITOR_PAUSE);
         }
         [&theirs, &ours].iter().for_each(|side| side.post(&json!(alerts)));
