@@ -2,7 +2,8 @@
 //!
 //! A [`Session`] is one caller at one moment: it holds a snapshot taken with the grant's scope, and
 //! that is the one place where read permission is applied. PromQL is our own evaluator and runs
-//! here, on threads of its own, with a budget checked at every step, and so does LogQL. SQL is DataFusion's and runs
+//! here, on threads of its own, with a budget checked at every step, and so does LogQL; what was answered
+//! quickly the last time is tried on the spot (`quick`). SQL is DataFusion's and runs
 //! in [worker processes](worker_main) that may be ended at any time. What both share (limits,
 //! turns, the processes, metrics) is the [`Engine`]; [`answer`] writes SQL answers down.
 //!
