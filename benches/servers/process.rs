@@ -17,7 +17,7 @@ const TICKS_PER_S: f64 = 100.0;
 const IDLE_SHARE: f64 = 0.03;
 const IDLE_LENGTH: Duration = Duration::from_secs(2);
 /// How long to wait until a server is idle: one that never is has timers of its own.
-const SETTLE_ROUNDS_MAX: u32 = 30;
+const SETTLE_ROUNDS_MAX: u32 = 150;
 
 /// Keeps this process off the server's core.
 pub(crate) fn pin_generator() {

@@ -16,7 +16,7 @@ pub(super) fn fit(file: &mut ConfigFile, is_set: impl Fn(&str) -> bool) {
     let memory = file.server.memory.unwrap_or_else(of_this_process);
     file.server.memory = Some(memory);
     let (storage, ingest, query) = (&mut file.storage, &mut file.limits, &mut file.query);
-    let parts: [(&str, &mut HumanSize, u64); 12] = [
+    let parts: [(&str, &mut HumanSize, u64); 13] = [
         ("storage.head_soft", &mut storage.head_soft, 10),
         ("storage.head_firm", &mut storage.head_firm, 5),
         ("storage.head_hard", &mut storage.head_hard, 4),
@@ -24,6 +24,7 @@ pub(super) fn fit(file: &mut ConfigFile, is_set: impl Fn(&str) -> bool) {
         ("storage.sample_cache", &mut storage.sample_cache, 32),
         ("storage.grams_cache", &mut storage.grams_cache, 32),
         ("storage.streams_cache", &mut storage.streams_cache, 64),
+        ("storage.values_cache", &mut storage.values_cache, 64),
         ("limits.bytes_in_flight", &mut ingest.bytes_in_flight, 8),
         ("limits.bytes_in_flight_per_credential", &mut ingest.bytes_in_flight_per_credential, 16),
         ("server.unread_answers_max", &mut file.server.unread_answers_max, 16),

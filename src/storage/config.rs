@@ -60,6 +60,8 @@ pub struct Config {
     pub grams_cache: HumanSize,
     /// How much memory may hold how many rows of files are of which stream and level.
     pub streams_cache: HumanSize,
+    /// How much memory may hold the values that labels have in files.
+    pub values_cache: HumanSize,
     /// Rows in a Parquet row group.
     pub row_group_rows: usize,
     /// How long a deletion can be taken back; then the bytes of its rows go.
@@ -110,6 +112,7 @@ impl Default for Config {
             sample_cache: HumanSize::from_mib(128),
             grams_cache: HumanSize::from_mib(128),
             streams_cache: HumanSize::from_mib(32),
+            values_cache: HumanSize::from_mib(32),
             row_group_rows: 1 << 20,
             deletion_grace: HumanDuration::from_secs(86_400),
             deletion_ranges_max: 4_000_000,

@@ -189,7 +189,8 @@ impl Metrics {
             "storage_cache_bytes",
             "Memory held by what was read of files, by cache: which series are where \
              (storage.series_cache), decoded samples (storage.sample_cache), what may stand in lines \
-             (storage.grams_cache), how many rows are of which stream (storage.streams_cache)",
+             (storage.grams_cache), how many rows are of which stream (storage.streams_cache), values of \
+             labels (storage.values_cache)",
             cache_bytes
         );
         add!(

@@ -187,6 +187,7 @@ fn footers(config: &Config, metrics: &Metrics) -> Footers {
         SampleCache::new(bytes(config.sample_cache), of("samples")),
         GroupCache::new(bytes(config.grams_cache), of("grams")),
         GroupCache::new(bytes(config.streams_cache), of("streams")),
+        GroupCache::new(bytes(config.values_cache), of("values")),
     )
 }
 

@@ -1,6 +1,8 @@
 //! Things that are kept of row groups of files, up to a size: what was asked for the longest ago leaves
 //! first.
 
+use std::hash::Hash;
+
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
@@ -34,10 +36,10 @@ impl Counted {
     }
 }
 
-/// Things by file and row group.
+/// Things by file and row group, or whatever `K` says of a file.
 #[derive(Debug)]
-pub(super) struct OfGroups<T> {
-    by_path: HashMap<String, HashMap<u32, Kept<T>>>,
+pub(super) struct OfGroups<T, K = u32> {
+    by_path: HashMap<String, HashMap<K, Kept<T>>>,
     n_bytes: usize,
     n_asked: u64,
 }
@@ -49,30 +51,30 @@ struct Kept<T> {
     last_asked: u64,
 }
 
-impl<T> Default for OfGroups<T> {
+impl<T, K> Default for OfGroups<T, K> {
     fn default() -> Self {
         Self { by_path: HashMap::new(), n_bytes: 0, n_asked: 0 }
     }
 }
 
-impl<T: Clone> OfGroups<T> {
+impl<T: Clone, K: Hash + Eq> OfGroups<T, K> {
     /// Returns what all things take.
     pub(super) fn n_bytes(&self) -> usize {
         self.n_bytes
     }
 
     /// Returns what is kept of a row group.
-    pub(super) fn get(&mut self, path: &str, group_idx: u32) -> Option<T> {
+    pub(super) fn get(&mut self, path: &str, place: &K) -> Option<T> {
         self.n_asked += 1;
-        let kept = self.by_path.get_mut(path)?.get_mut(&group_idx)?;
+        let kept = self.by_path.get_mut(path)?.get_mut(place)?;
         kept.last_asked = self.n_asked;
         Some(kept.thing.clone())
     }
 
     /// Keeps a thing, which replaces what there was of the row group.
-    pub(super) fn put(&mut self, (path, group_idx): (&str, u32), thing: T, n_bytes: usize) {
+    pub(super) fn put(&mut self, (path, place): (&str, K), thing: T, n_bytes: usize) {
         let kept = Kept { thing, n_bytes, last_asked: self.n_asked };
-        let before = self.by_path.entry_ref(path).or_default().insert(group_idx, kept);
+        let before = self.by_path.entry_ref(path).or_default().insert(place, kept);
         self.n_bytes += n_bytes;
         self.n_bytes -= before.map_or(0, |kept| kept.n_bytes);
     }
@@ -106,35 +108,35 @@ impl<T: Clone> OfGroups<T> {
 
 /// Small things of row groups that are read whole and kept for the questions that come.
 #[derive(Debug)]
-pub struct GroupCache<T> {
-    groups: Mutex<OfGroups<T>>,
+pub struct GroupCache<T, K = u32> {
+    groups: Mutex<OfGroups<T, K>>,
     bytes_max: usize,
     counted: Counted,
 }
 
-impl<T> Default for GroupCache<T> {
+impl<T, K> Default for GroupCache<T, K> {
     fn default() -> Self {
         Self::new(64 << 20, Counted::default())
     }
 }
 
-impl<T> GroupCache<T> {
+impl<T, K> GroupCache<T, K> {
     /// Returns an empty cache of so many bytes.
     pub fn new(bytes_max: usize, counted: Counted) -> Self {
         Self { groups: Mutex::default(), bytes_max, counted }
     }
 }
 
-impl<T: Clone> GroupCache<T> {
+impl<T: Clone, K: Hash + Eq> GroupCache<T, K> {
     /// Returns what is kept of a row group.
-    pub(super) fn get(&self, path: &str, group_idx: u32) -> Option<T> {
-        let thing = self.groups.lock().get(path, group_idx)?;
+    pub(super) fn get(&self, path: &str, place: &K) -> Option<T> {
+        let thing = self.groups.lock().get(path, place)?;
         self.counted.hits.inc();
         Some(thing)
     }
 
     /// Keeps what had to be read of a row group and takes so many bytes, unless that is more than fits.
-    pub(super) fn put(&self, place: (&str, u32), thing: T, n_bytes: usize) {
+    pub(super) fn put(&self, place: (&str, K), thing: T, n_bytes: usize) {
         self.counted.misses.inc();
         if n_bytes > self.bytes_max {
             return;
@@ -158,12 +160,12 @@ mod tests {
         let cache = GroupCache::new(bytes_max, Counted::default());
         for group_idx in 0..4 {
             cache.put(("a", group_idx), group_idx, bytes_max / 3);
-            assert_eq!(cache.get("a", group_idx), Some(group_idx));
+            assert_eq!(cache.get("a", &group_idx), Some(group_idx));
         }
-        assert!(cache.get("a", 0).is_none() && cache.get("a", 3).is_some());
+        assert!(cache.get("a", &0).is_none() && cache.get("a", &3).is_some());
         cache.put(("b", 0), 7, bytes_max + 1);
-        assert!(cache.get("b", 0).is_none(), "one that is too large takes no other's place");
-        assert!(cache.get("a", 3).is_some());
+        assert!(cache.get("b", &0).is_none(), "one that is too large takes no other's place");
+        assert!(cache.get("a", &3).is_some());
     }
 
     #[test]
@@ -171,13 +173,13 @@ mod tests {
         let mut kept = OfGroups::default();
         (0..8).for_each(|group_idx| kept.put(("a", group_idx), group_idx, 10));
         for group_idx in [7, 0, 1, 2, 3, 4, 5, 6] {
-            assert_eq!(kept.get("a", group_idx), Some(group_idx));
+            assert_eq!(kept.get("a", &group_idx), Some(group_idx));
         }
 
         kept.shrink(65);
 
-        assert_eq!((kept.n_bytes(), kept.get("a", 7), kept.get("a", 0)), (60, None, None));
-        assert_eq!(kept.get("a", 1), Some(1));
+        assert_eq!((kept.n_bytes(), kept.get("a", &7), kept.get("a", &0)), (60, None, None));
+        assert_eq!(kept.get("a", &1), Some(1));
         kept.shrink(0);
         assert_eq!((kept.n_bytes(), kept.by_path.len()), (0, 0));
     }
@@ -189,6 +191,6 @@ mod tests {
 
         kept.put(("a", 0), "new", 7);
 
-        assert_eq!((kept.get("a", 0), kept.n_bytes()), (Some("new"), 7));
+        assert_eq!((kept.get("a", &0), kept.n_bytes()), (Some("new"), 7));
     }
 }

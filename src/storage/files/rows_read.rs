@@ -142,7 +142,7 @@ pub fn narrow(
     group_idx: usize,
     need: &LineNeed,
 ) -> Result<Option<Vec<Range<usize>>>, ReadError> {
-    let kept = u32::try_from(group_idx).ok().and_then(|idx| footers.grams.get(&entry.path, idx));
+    let kept = u32::try_from(group_idx).ok().and_then(|idx| footers.grams.get(&entry.path, &idx));
     if let Some(blocks) = kept {
         // Most needs are met or not by what blocks say alone.
         if let Ok(rows) = rows_for(need, &blocks, &mut |_| Err(())) {
@@ -197,7 +197,7 @@ impl Narrowing<'_> {
     fn blocks(&self, group_idx: usize) -> Result<Option<Arc<[Block]>>, Fault> {
         let Self { footers, entry, file, footer } = self;
         let place = (entry.path.as_str(), u32::try_from(group_idx)?);
-        if let Some(blocks) = footers.grams.get(place.0, place.1) {
+        if let Some(blocks) = footers.grams.get(place.0, &place.1) {
             return Ok(Some(blocks));
         }
         let Some((offset, len)) = grams_of(footer.metadata(), group_idx) else { return Ok(None) };

@@ -79,7 +79,7 @@ impl SampleCache {
     pub(super) fn kept(&self, path: &str, pieces: &[Piece]) -> Vec<Option<Samples>> {
         let mut found = Vec::with_capacity(pieces.len());
         for of_group in pieces.chunk_by(|a, b| a.group_idx == b.group_idx) {
-            let group = self.groups.lock().get(path, of_group[0].group_idx);
+            let group = self.groups.lock().get(path, &of_group[0].group_idx);
             let group = group.as_ref().map(|group| group.read());
             let of = |piece: &Piece| {
                 let kept = group.as_ref()?.runs.get(&key(&piece.rows))?;
@@ -96,7 +96,7 @@ impl SampleCache {
     /// Keeps what was read of a row group.
     pub(super) fn keep(&self, (path, group_idx): (&str, u32), read: Read) {
         let mut groups = self.groups.lock();
-        let group = groups.get(path, group_idx).unwrap_or_default();
+        let group = groups.get(path, &group_idx).unwrap_or_default();
         let n_bytes = group.write().extend(read);
         groups.put((path, group_idx), group, n_bytes);
         if groups.n_bytes() > self.bytes_max {

@@ -53,7 +53,7 @@ pub fn stream_rows(
     group_idx: usize,
 ) -> Result<Arc<StreamRows>, ReadError> {
     let place = (entry.path.as_str(), u32::try_from(group_idx).unwrap_or(u32::MAX));
-    if let Some(known) = footers.streams.get(place.0, place.1) {
+    if let Some(known) = footers.streams.get(place.0, &place.1) {
         return Ok(known);
     }
     let rows = Arc::new(count(disk, footers, entry, group_idx)?);

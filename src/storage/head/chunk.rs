@@ -19,7 +19,10 @@ const NONE: u32 = u32::MAX;
 /// The longest sample: tag, 8 bytes of timestamp, 8 bytes of value.
 const SAMPLE_BYTES_MAX: usize = 17;
 
-type Block = [u8; BLOCK_BYTES];
+/// As long as a line of the processor's cache, and in one of them.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Block([u8; BLOCK_BYTES]);
 
 /// The blocks of many series.
 #[derive(Default)]
@@ -48,17 +51,17 @@ impl Arena {
         }
         let mut block = [0; BLOCK_BYTES];
         block[BLOCK_DATA_BYTES..].copy_from_slice(&NONE.to_le_bytes());
-        page.push(block);
+        page.push(Block(block));
         self.n_blocks += 1;
         idx
     }
 
-    fn block(&self, idx: u32) -> &Block {
-        &self.pages[idx as usize / PAGE_BLOCKS][idx as usize % PAGE_BLOCKS]
+    fn block(&self, idx: u32) -> &[u8; BLOCK_BYTES] {
+        &self.pages[idx as usize / PAGE_BLOCKS][idx as usize % PAGE_BLOCKS].0
     }
 
-    fn block_mut(&mut self, idx: u32) -> &mut Block {
-        &mut self.pages[idx as usize / PAGE_BLOCKS][idx as usize % PAGE_BLOCKS]
+    fn block_mut(&mut self, idx: u32) -> &mut [u8; BLOCK_BYTES] {
+        &mut self.pages[idx as usize / PAGE_BLOCKS][idx as usize % PAGE_BLOCKS].0
     }
 
     /// Returns the memory held.

@@ -26,7 +26,6 @@ use histograms::{Form, Taken, put_in_order as put_points_in_order};
 use plan::{Found, OfCommons, Plan, Wanted, commons_of};
 
 pub use histograms::stored_samples;
-pub use names::Menu;
 
 /// Series read under one hold of the head's lock, so that writers are never kept waiting long.
 const SERIES_PER_LOCK: usize = 256;

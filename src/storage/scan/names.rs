@@ -7,33 +7,17 @@ use super::histograms::Form;
 use super::plan::{Found, OfCommons, Plan, Wanted, commons_of};
 use super::{SERIES_LIMIT, Scan};
 use crate::model::{Commons, Labels, Matcher};
-use crate::storage::files::group_series::{GroupSeries, Place, find_groups};
+use crate::storage::files::group_series::{
+    GroupSeries, Menu, Place, Values, find_groups, find_values,
+};
 use crate::storage::files::read::Selection;
 use crate::storage::head::CommonsHead;
 use crate::storage::head::metrics::MetricsHead;
 use crate::storage::snapshot::Snapshot;
-use crate::storage::{ReadError, SeriesRequest};
+use crate::storage::{FileEntry, ReadError, SeriesRequest};
 
 /// Rows of series whose samples have to be looked at, at a time.
 const BLOCK_ROWS: usize = 1 << 20;
-
-/// What is listed of series.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Menu<'a> {
-    /// The names of their labels.
-    Names,
-    /// The values of one label.
-    Values(&'a str),
-}
-
-impl Menu<'_> {
-    fn of(self, labels: &Labels, take: &mut dyn FnMut(&str)) {
-        match self {
-            Menu::Names => labels.iter().for_each(|(name, _)| take(name)),
-            Menu::Values(name) => labels.get(name).into_iter().for_each(take),
-        }
-    }
-}
 
 impl Snapshot {
     /// Returns the labels of the matching series with at least one sample in the range, sorted.
@@ -147,20 +131,20 @@ impl Snapshot {
         range: (i64, i64),
         texts: &mut Texts<'_>,
     ) -> Result<bool, ReadError> {
-        let selection = Selection { matchers: &[], start_ms: range.0, end_ms: range.1 };
-        let registered = self.registered(commons);
-        let known = |id| registered.as_ref()?.registry.read().labels_of_id(id);
-        let is_over = || self.is_stopped();
+        let mut unsure = Vec::new();
         for entry in self.metrics_files(commons, range) {
             self.go_on()?;
-            let place = Place { entry: &entry, selection, known: &known, is_over: &is_over };
             if entry.has_exp || entry.deleted().is_some() {
                 return Ok(false);
             }
-            for (_, series) in find_groups(self.disk(), self.footers(), &place)? {
-                if !texts.add_group(&series, range) {
-                    return Ok(false);
-                }
+            let mut of_file = HashSet::new();
+            for values in self.in_file(commons, (&entry, range), |place| {
+                find_values(self.disk(), self.footers(), place, texts.menu)
+            })? {
+                texts.add_values(&values, range, &mut of_file);
+            }
+            if !of_file.is_empty() {
+                unsure.push((entry, of_file));
             }
         }
         for head in self.heads(commons) {
@@ -169,7 +153,49 @@ impl Snapshot {
                 return Ok(false);
             }
         }
+        for (entry, of_file) in unsure {
+            if !self.add_unsure(commons, (&entry, range), of_file, texts)? {
+                return Ok(false);
+            }
+        }
         Ok(true)
+    }
+
+    /// Looks at the series of a file for texts whose samples lie before the range and after it; returns
+    /// false when only the samples can tell.
+    fn add_unsure(
+        &self,
+        commons: &Commons,
+        (entry, range): (&FileEntry, (i64, i64)),
+        mut unsure: HashSet<String>,
+        texts: &mut Texts<'_>,
+    ) -> Result<bool, ReadError> {
+        unsure.retain(|text| !texts.found.contains(text));
+        if unsure.is_empty() {
+            return Ok(true);
+        }
+        let groups = self.in_file(commons, (entry, range), |place| {
+            find_groups(self.disk(), self.footers(), place)
+        })?;
+        let mut around = HashSet::new();
+        for (_, series) in groups {
+            texts.add_runs(&series, range, &mut unsure, &mut around);
+        }
+        Ok(!around.iter().any(|text| unsure.contains(text)))
+    }
+
+    /// Returns what `find` finds in a file of a commons, whatever the series are.
+    fn in_file<T>(
+        &self,
+        commons: &Commons,
+        (entry, range): (&FileEntry, (i64, i64)),
+        find: impl FnOnce(&Place<'_>) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
+        let selection = Selection { matchers: &[], start_ms: range.0, end_ms: range.1 };
+        let registered = self.registered(commons);
+        let known = |id| registered.as_ref()?.registry.read().labels_of_id(id);
+        let is_over = || self.is_stopped();
+        find(&Place { entry, selection, known: &known, is_over: &is_over })
     }
 
     fn add_uncertain(
@@ -205,42 +231,49 @@ impl Texts<'_> {
         }
     }
 
-    /// Adds the texts of series that have a sample in the range; returns false when there may be more.
-    fn add_group(&mut self, group: &GroupSeries, (start_ms, end_ms): (i64, i64)) -> bool {
-        let mut missing = HashSet::new();
-        let mut miss = |text: &str| {
-            if !self.found.contains(text) {
-                missing.insert(text.to_owned());
+    /// Adds the texts of series that have a sample in the range for sure, and to `unsure` those whose
+    /// samples lie before it and after it.
+    fn add_values(
+        &mut self,
+        values: &Values,
+        (start_ms, end_ms): (i64, i64),
+        unsure: &mut HashSet<String>,
+    ) {
+        values.each(&mut |text, (min_ms, max_ms)| {
+            if self.found.contains(text) || max_ms < start_ms || end_ms < min_ms {
+                return;
             }
-        };
-        match self.menu {
-            Menu::Names => group.each_name(&mut miss),
-            Menu::Values(name) => group.each_value(name, &mut miss),
-        }
-        let (min_ms, max_ms) = group.times_ms();
-        if start_ms <= min_ms && max_ms <= end_ms {
-            self.found.extend(missing);
-            return true;
-        }
+            let is_certain = start_ms <= min_ms || max_ms <= end_ms;
+            let texts = if is_certain { &mut self.found } else { &mut *unsure };
+            texts.insert(text.to_owned());
+        });
+    }
+
+    /// Adds those of the unsure texts of which a series has a sample in the range for sure, and to `around`
+    /// those of which one has samples before it and after it.
+    fn add_runs(
+        &mut self,
+        group: &GroupSeries,
+        (start_ms, end_ms): (i64, i64),
+        unsure: &mut HashSet<String>,
+        around: &mut HashSet<String>,
+    ) {
         // A text has many series: mostly the first that has it is in the range.
         let is_in = |ms| start_ms <= ms && ms <= end_ms;
-        let mut unsure = HashSet::new();
         let mut runs = group.runs().iter();
-        while !missing.is_empty()
+        while !unsure.is_empty()
             && let Some(run) = runs.next()
         {
-            let is_certain = is_in(run.min_ms) || is_in(run.max_ms);
-            if is_certain {
-                self.menu.of(&run.labels, &mut |text| self.found.extend(missing.take(text)));
+            if is_in(run.min_ms) || is_in(run.max_ms) {
+                self.menu.of(&run.labels, &mut |text| self.found.extend(unsure.take(text)));
             } else if run.min_ms < start_ms && end_ms < run.max_ms {
                 self.menu.of(&run.labels, &mut |text| {
-                    if missing.contains(text) {
-                        unsure.insert(text.to_owned());
+                    if unsure.contains(text) {
+                        around.insert(text.to_owned());
                     }
                 });
             }
         }
-        !unsure.iter().any(|text| missing.contains(text))
     }
 
     fn add_head(&mut self, head: &CommonsHead, range: (i64, i64)) -> bool {

@@ -6,6 +6,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 use super::GroupSeries;
+use super::metric_rows::MetricRows;
 use crate::model::Labels;
 use crate::storage::files::of_groups::{Counted, OfGroups};
 
@@ -23,9 +24,14 @@ impl Default for SeriesCache {
     }
 }
 
+/// A row group, or the rows of one metric in it, by the first of them.
+pub(super) type Part = (u32, Option<u32>);
+
 #[derive(Debug, Default)]
 struct Inner {
-    groups: OfGroups<Arc<GroupSeries>>,
+    parts: OfGroups<Arc<GroupSeries>, Part>,
+    /// At most an eighth of all.
+    metric_rows: OfGroups<Arc<MetricRows>>,
     /// Label sets that several row groups share.
     interned: HashMap<u64, Labels>,
     intern_purge_at: usize,
@@ -39,26 +45,46 @@ impl SeriesCache {
 
     /// Returns what is held, in bytes.
     pub fn n_bytes(&self) -> usize {
-        self.inner.lock().groups.n_bytes()
+        self.inner.lock().n_bytes()
     }
 
-    /// Returns what is known of a row group.
-    pub(super) fn kept(&self, path: &str, group_idx: u32) -> Option<Arc<GroupSeries>> {
-        let series = self.inner.lock().groups.get(path, group_idx)?;
+    /// Returns what is known of a row group or a part of it.
+    pub(super) fn kept(&self, path: &str, part: Part) -> Option<Arc<GroupSeries>> {
+        let series = self.inner.lock().parts.get(path, &part)?;
         self.counted.hits.inc();
         Some(series)
     }
 
-    /// Keeps what was learned of a row group of a file.
-    pub(super) fn keep(&self, (path, group_idx): (&str, u32), series: &Arc<GroupSeries>) {
+    /// Keeps what was learned of a row group of a file, or of a part of it.
+    pub(super) fn keep(&self, place: (&str, Part), series: &Arc<GroupSeries>) {
         let mut inner = self.inner.lock();
-        inner.groups.put((path, group_idx), Arc::clone(series), series.n_bytes);
-        if inner.groups.n_bytes() > self.bytes_max {
-            inner.groups.shrink(self.bytes_max / 8 * 7);
+        inner.parts.put(place, Arc::clone(series), series.n_bytes);
+        self.counted.misses.inc();
+        self.fit(&mut inner);
+    }
+
+    /// Returns which rows of a row group are known to be of which metric.
+    pub(super) fn metric_rows(&self, (path, group_idx): (&str, u32)) -> Option<Arc<MetricRows>> {
+        self.inner.lock().metric_rows.get(path, &group_idx)
+    }
+
+    /// Keeps which rows of a row group are of which metric.
+    pub(super) fn keep_metric_rows(&self, place: (&str, u32), rows: &Arc<MetricRows>) {
+        let mut inner = self.inner.lock();
+        inner.metric_rows.put(place, Arc::clone(rows), rows.n_bytes());
+        self.fit(&mut inner);
+    }
+
+    /// Forgets what has no room.
+    fn fit(&self, inner: &mut Inner) {
+        if inner.metric_rows.n_bytes() > self.bytes_max / 8 {
+            inner.metric_rows.shrink(self.bytes_max / 9);
+        }
+        if inner.n_bytes() > self.bytes_max {
+            inner.parts.shrink(self.bytes_max / 4 * 3);
             inner.purge();
         }
-        self.counted.misses.inc();
-        self.counted.bytes.set(i64::try_from(inner.groups.n_bytes()).unwrap_or(i64::MAX));
+        self.counted.bytes.set(i64::try_from(inner.n_bytes()).unwrap_or(i64::MAX));
     }
 
     /// Returns a label set that another row group has, by the id of its series.
@@ -77,6 +103,10 @@ impl SeriesCache {
 }
 
 impl Inner {
+    fn n_bytes(&self) -> usize {
+        self.parts.n_bytes() + self.metric_rows.n_bytes()
+    }
+
     /// Forgets label sets that nobody else holds.
     fn purge(&mut self) {
         self.interned.retain(|_, labels| labels.is_shared());

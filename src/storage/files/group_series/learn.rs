@@ -1,9 +1,13 @@
 //! Learning the series of a row group: one pass over the columns that tell series apart.
 
+use std::ops::Range;
+
 use arrow::array::{AsArray, DictionaryArray, RecordBatch};
 use arrow::datatypes::{Int32Type, TimestampMillisecondType, UInt64Type};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
+};
 
 use super::{Fault, GroupSeries, Known, Run, SeriesCache};
 use crate::model::labels::METRIC_NAME;
@@ -21,10 +25,12 @@ const COLUMNS: [&str; 7] =
 pub(super) struct Source<'a> {
     pub(super) entry: &'a FileEntry,
     pub(super) group_idx: usize,
+    /// Which of its rows; all where there are none.
+    pub(super) rows: Option<Range<u32>>,
     pub(super) known: &'a Known<'a>,
 }
 
-/// Reads the series of a row group.
+/// Reads the series of a row group, or of some of its rows.
 pub(super) fn read(
     file: &Reader,
     footer: &ArrowReaderMetadata,
@@ -32,14 +38,19 @@ pub(super) fn read(
     cache: &SeriesCache,
 ) -> Result<GroupSeries, Fault> {
     let columns = ProjectionMask::columns(footer.parquet_schema(), COLUMNS);
-    let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file.clone(), footer.clone())
-        .with_row_groups(vec![source.group_idx])
-        .with_projection(columns)
-        .with_batch_size(BATCH_ROWS)
-        .build()?;
-    let mut learner = Learner { cache, source, runs: Vec::new(), text: String::new(), n_bytes: 0 };
+    let mut reader =
+        ParquetRecordBatchReaderBuilder::new_with_metadata(file.clone(), footer.clone())
+            .with_row_groups(vec![source.group_idx])
+            .with_projection(columns)
+            .with_batch_size(BATCH_ROWS);
     let mut first_row = 0;
-    for batch in reader {
+    if let Some(rows) = &source.rows {
+        let selectors = [RowSelector::skip(rows.start as usize), RowSelector::select(rows.len())];
+        reader = reader.with_row_selection(RowSelection::from_iter(selectors));
+        first_row = rows.start;
+    }
+    let mut learner = Learner { cache, source, runs: Vec::new(), text: String::new(), n_bytes: 0 };
+    for batch in reader.build()? {
         let batch = batch?;
         learner.take(&batch, first_row)?;
         first_row += u32::try_from(batch.num_rows())?;

@@ -2,33 +2,30 @@
 //!
 //! A metrics file is sorted by series and then by time, so a series is one run of rows. Who knows the
 //! runs finds the series of a question without looking at rows, and then reads two columns of the
-//! rows that are wanted and nothing else. To learn the runs takes a pass over the small columns; what
-//! was learned is kept up to `storage.series_cache`, the least lately used goes first.
+//! rows that are wanted and nothing else. To learn the runs takes a pass over the small columns, of the
+//! rows of the metrics that are asked about; what was learned is kept up to `storage.series_cache`, the
+//! least lately used goes first.
 
 mod cache;
-mod distinct;
 mod learn;
+mod metric_rows;
+mod opened;
+mod values;
 
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
-
-use hashbrown::HashSet;
-use parquet::arrow::arrow_reader::ArrowReaderMetadata;
+use std::sync::Arc;
 
 pub use cache::SeriesCache;
+pub use values::{Menu, Place as ValuesPlace, Values};
 
-use super::checked::Checked;
-use super::deleted::group_starts;
-use super::read::{Footers, Reader, Selection, fault, may_match};
+use super::read::{Footers, Selection};
 use super::read_runs::Piece;
-use crate::base::shield::shield;
 use crate::model::labels::METRIC_NAME;
 use crate::model::{Labels, Matcher};
 use crate::storage::disk::Disk;
 use crate::storage::selections::Selections;
 use crate::storage::{FileEntry, ReadError};
-use distinct::Distinct;
-use learn::Source;
+use opened::each_group;
 
 type Fault = Box<dyn std::error::Error + Send + Sync>;
 
@@ -49,72 +46,27 @@ pub struct Run {
     pub max_ms: i64,
 }
 
-/// The series of a row group, in the order of their rows.
+/// The series of a row group, or of one metric in it, in the order of their rows.
 #[derive(Debug, Default)]
 pub struct GroupSeries {
     runs: Vec<Run>,
     /// Whether the metrics ascend, as in all files that are written today.
     is_by_metric: bool,
-    times_ms: (i64, i64),
     n_bytes: usize,
-    /// The values of labels that were asked for.
-    distinct: Distinct,
-    /// The first run of each name of a label.
-    naming: OnceLock<Box<[u32]>>,
     selections: Selections,
 }
 
 impl GroupSeries {
     fn new(runs: Vec<Run>, n_label_bytes: usize) -> Self {
         let is_by_metric = runs.is_sorted_by_key(|run| run.labels.metric());
-        let n_kept_bytes = selections_bytes(runs.len()) + Distinct::bytes_max(runs.len());
-        let n_bytes = runs.capacity() * size_of::<Run>() + n_label_bytes + n_kept_bytes;
-        let times_ms = runs.iter().fold((i64::MAX, i64::MIN), |(min_ms, max_ms), run| {
-            (min_ms.min(run.min_ms), max_ms.max(run.max_ms))
-        });
-        Self {
-            runs,
-            is_by_metric,
-            times_ms,
-            n_bytes,
-            distinct: Distinct::default(),
-            naming: OnceLock::new(),
-            selections: Selections::default(),
-        }
-    }
-
-    /// Returns the times of the earliest and the latest sample, ms since 1970 UTC.
-    pub fn times_ms(&self) -> (i64, i64) {
-        self.times_ms
+        let n_bytes =
+            runs.capacity() * size_of::<Run>() + n_label_bytes + selections_bytes(runs.len());
+        Self { runs, is_by_metric, n_bytes, selections: Selections::default() }
     }
 
     /// Returns all runs.
     pub fn runs(&self) -> &[Run] {
         &self.runs
-    }
-
-    /// Hands on the values of a label, each once.
-    pub fn each_value(&self, name: &str, take: &mut dyn FnMut(&str)) {
-        self.distinct.each(&self.runs, name, take);
-    }
-
-    /// Hands on the names of labels, mostly each once.
-    pub fn each_name(&self, take: &mut dyn FnMut(&str)) {
-        let known = self.naming.get_or_init(|| {
-            let mut seen: HashSet<&str> = HashSet::new();
-            let mut places = Vec::new();
-            for (place, run) in (0..).zip(&self.runs) {
-                let n_seen = seen.len();
-                seen.extend(run.labels.iter().map(|(name, _)| name));
-                if seen.len() > n_seen {
-                    places.push(place);
-                }
-            }
-            places.into_boxed_slice()
-        });
-        for place in &**known {
-            self.runs[*place as usize].labels.iter().for_each(|(name, _)| take(name));
-        }
     }
 
     /// Returns the places of the runs that meet all conditions, ascending.
@@ -203,20 +155,40 @@ pub fn find_runs(
 }
 
 /// Returns the row groups of a file that may have something of the metrics that are wanted in the time
-/// range, with their series.
+/// range, with their series or those of the metrics: the same row group may come several times, in the
+/// order of its rows.
 pub fn find_groups(
     disk: &dyn Disk,
     footers: &Footers,
     place: &Place<'_>,
 ) -> Result<Found, ReadError> {
-    let entry = place.entry;
-    let mut opened = Opened { disk, entry, file: None };
-    match shield("parquet", || opened.groups(footers, place)) {
-        Ok(Ok(Some(found))) => Ok(found),
-        Ok(Ok(None)) => Err(ReadError::Stopped),
-        Ok(Err(source)) => Err(fault(&entry.path, &opened.checked(), source)),
-        Err(panic) => Err(fault(&entry.path, &opened.checked(), panic.into())),
-    }
+    let names = wanted_metric(place.selection.matchers);
+    let found = each_group(disk, footers, place, |opened, footer, group| {
+        let parts = opened.parts(footers, footer, (group.idx, names, place.known))?;
+        Ok(parts.into_iter().map(|series| (group, series)).collect::<Vec<_>>())
+    })?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// Returns what a menu lists of the row groups of a file that may have something in the time range; no
+/// condition is looked at.
+pub fn find_values(
+    disk: &dyn Disk,
+    footers: &Footers,
+    place: &Place<'_>,
+    menu: Menu<'_>,
+) -> Result<Vec<Arc<Values>>, ReadError> {
+    let path = &place.entry.path;
+    each_group(disk, footers, place, |opened, footer, group| {
+        let at = values::place(group.idx, menu);
+        if let Some(known) = footers.values.get(path, &at) {
+            return Ok(known);
+        }
+        let series = opened.whole(footers, footer, (group.idx, place.known))?;
+        let found = Arc::new(Values::find(&series.runs, menu));
+        footers.values.put((path, at), Arc::clone(&found), found.n_bytes());
+        Ok(found)
+    })
 }
 
 /// Returns the metrics of which at least one is wanted, when they are few and known.
@@ -242,66 +214,5 @@ pub fn push_pieces(
     for kept in deleted.kept(in_file) {
         let row = |at: usize| rows.start + u32::try_from(at).expect("within the run");
         pieces.push(Piece { place, group_idx, rows: row(kept.start)..row(kept.end) });
-    }
-}
-
-/// A file that is opened when something has to be read of it.
-struct Opened<'a> {
-    disk: &'a dyn Disk,
-    entry: &'a FileEntry,
-    file: Option<Reader>,
-}
-
-impl Opened<'_> {
-    fn reader(&mut self) -> Reader {
-        let open = || Reader(Arc::new(Checked::open(self.disk, self.entry)));
-        self.file.get_or_insert_with(open).clone()
-    }
-
-    fn checked(&mut self) -> Arc<Checked> {
-        self.reader().0
-    }
-
-    /// Returns the row groups that may hold what is wanted, with their series; `None` when it was over
-    /// before the end.
-    fn groups(&mut self, footers: &Footers, place: &Place<'_>) -> Result<Option<Found>, Fault> {
-        let path = &self.entry.path;
-        let footer = match footers.known(path) {
-            Some(footer) => footer,
-            None => footers.with_places(path, &self.reader())?,
-        };
-        let names = wanted_metric(place.selection.matchers);
-        let starts = group_starts(footer.metadata());
-        let mut found = Vec::new();
-        for (group_idx, group) in footer.metadata().row_groups().iter().enumerate() {
-            if !may_match(group, names, place.selection) {
-                continue;
-            }
-            if (place.is_over)() {
-                return Ok(None);
-            }
-            let idx = u32::try_from(group_idx)?;
-            let series = match footers.series.kept(path, idx) {
-                Some(series) => series,
-                None => self.learn(footers, &footer, (idx, place.known))?,
-            };
-            let group = Group { idx, first_row: starts[group_idx] };
-            found.push((group, series));
-        }
-        Ok(Some(found))
-    }
-
-    fn learn(
-        &mut self,
-        footers: &Footers,
-        footer: &ArrowReaderMetadata,
-        (group_idx, known): (u32, &Known<'_>),
-    ) -> Result<Arc<GroupSeries>, Fault> {
-        let file = self.reader();
-        footers.with_places(&self.entry.path, &file)?; // The blocks' checksums, for the reader.
-        let source = Source { entry: self.entry, group_idx: group_idx as usize, known };
-        let series = Arc::new(learn::read(&file, footer, &source, &footers.series)?);
-        footers.series.keep((&self.entry.path, group_idx), &series);
-        Ok(series)
     }
 }

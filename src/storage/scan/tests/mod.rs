@@ -16,7 +16,7 @@ use crate::storage::compact::Merger;
 use crate::storage::disk::sim::SimDisk;
 use crate::storage::engine::Engine;
 use crate::storage::keeper::Asker;
-use crate::storage::{Config, Metrics, Part, Progress, Storage, flush, open};
+use crate::storage::{Config, Menu, Metrics, Part, Progress, Storage, flush, open};
 use world::{Lies, PATTERNS, TEXTS, matchers, wanted, written};
 
 const NOW_MS: i64 = 1_790_000_000_000;

@@ -1,0 +1,158 @@
+//! The values that a label has in a row group, for menus, which ask for the same again and again.
+//!
+//! They are texts that lie one behind the other, each with the times of its first and last sample: far
+//! less than what is known of the series, and so they are kept beside it, up to
+//! `storage.values_cache`. A menu of a commons whose series do not fit into `storage.series_cache` would
+//! otherwise read the labels of all of its files each time, and one whose series do would walk over
+//! labels that lie anywhere in memory.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::Run;
+use crate::model::Labels;
+
+/// What is listed of series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Menu<'a> {
+    /// The names of their labels.
+    Names,
+    /// The values of one label.
+    Values(&'a str),
+}
+
+impl Menu<'_> {
+    /// Hands on what is listed of one series.
+    pub(in crate::storage) fn of<'l>(self, labels: &'l Labels, take: &mut dyn FnMut(&'l str)) {
+        match self {
+            Menu::Names => labels.iter().for_each(|(name, _)| take(name)),
+            Menu::Values(name) => labels.get(name).into_iter().for_each(take),
+        }
+    }
+
+    /// Returns what no other menu is called: no label has an empty name.
+    fn name(self) -> Arc<str> {
+        match self {
+            Menu::Names => Arc::from(""),
+            Menu::Values(name) => Arc::from(name),
+        }
+    }
+}
+
+/// Which texts of a file are kept: those of a row group, by the name of a menu.
+pub type Place = (u32, Arc<str>);
+
+/// Returns under what the texts of a row group are kept.
+pub(super) fn place(group_idx: u32, menu: Menu<'_>) -> Place {
+    (group_idx, menu.name())
+}
+
+/// The texts of a menu in one row group, each once.
+#[derive(Debug, Default)]
+pub struct Values {
+    /// One text behind the other.
+    all: String,
+    each: Vec<Value>,
+}
+
+/// A text of a menu.
+#[derive(Debug)]
+struct Value {
+    /// Where it ends in all of them.
+    end: usize,
+    /// The times of the first and the last sample of its series, ms since 1970 UTC.
+    times_ms: (i64, i64),
+}
+
+impl Values {
+    /// Gathers the texts of the series of a row group.
+    pub(super) fn find(runs: &[Run], menu: Menu<'_>) -> Self {
+        let mut seen: HashMap<&str, usize> = HashMap::new();
+        let mut found = Self::default();
+        for run in runs {
+            let times_ms = (run.min_ms, run.max_ms);
+            menu.of(&run.labels, &mut |text| found.add(&mut seen, text, times_ms));
+        }
+        found.all.shrink_to_fit();
+        found.each.shrink_to_fit();
+        found
+    }
+
+    fn add<'a>(&mut self, seen: &mut HashMap<&'a str, usize>, text: &'a str, times: (i64, i64)) {
+        let place = *seen.entry(text).or_insert(self.each.len());
+        if let Some(Value { times_ms, .. }) = self.each.get_mut(place) {
+            *times_ms = (times_ms.0.min(times.0), times_ms.1.max(times.1));
+            return;
+        }
+        self.all.push_str(text);
+        self.each.push(Value { end: self.all.len(), times_ms: times });
+    }
+
+    /// Hands on each text and the times of its first and last sample, ms since 1970 UTC.
+    pub fn each(&self, take: &mut dyn FnMut(&str, (i64, i64))) {
+        let mut from = 0;
+        for Value { end, times_ms } in &self.each {
+            take(&self.all[from..*end], *times_ms);
+            from = *end;
+        }
+    }
+
+    /// Returns what they take.
+    pub(super) fn n_bytes(&self) -> usize {
+        size_of::<Self>() + self.all.capacity() + size_of::<Value>() * self.each.capacity()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(pairs: &[(&str, &str)], (min_ms, max_ms): (i64, i64)) -> Run {
+        let labels = Labels::from_pairs(pairs.iter().copied());
+        Run { labels, id: 0, first_row: 0, n_rows: 1, min_ms, max_ms }
+    }
+
+    fn found(runs: &[Run], menu: Menu<'_>) -> Vec<(String, (i64, i64))> {
+        let mut all = Vec::new();
+        Values::find(runs, menu).each(&mut |text, times_ms| all.push((text.to_owned(), times_ms)));
+        all
+    }
+
+    fn owned(all: &[(&str, (i64, i64))]) -> Vec<(String, (i64, i64))> {
+        all.iter().map(|(text, times_ms)| ((*text).to_owned(), *times_ms)).collect()
+    }
+
+    #[test]
+    fn each_value_comes_once_with_the_times_of_all_its_series() {
+        let of = |pod: &str, times_ms| run(&[("__name__", "m"), ("pod", pod)], times_ms);
+        let bare = run(&[("__name__", "m")], (1, 2));
+        let runs = [
+            of("b", (5, 6)),
+            of("a", (3, 3)),
+            bare,
+            of("b", (2, 5)),
+            of("ä", (7, 9)),
+            of("", (0, 99)),
+        ];
+
+        // A label without a text is none.
+        let wanted = owned(&[("b", (2, 6)), ("a", (3, 3)), ("ä", (7, 9))]);
+        assert_eq!(found(&runs, Menu::Values("pod")), wanted);
+        assert_eq!(found(&runs, Menu::Values("__name__")), owned(&[("m", (0, 99))]));
+        assert_eq!(found(&runs, Menu::Names), owned(&[("__name__", (0, 99)), ("pod", (2, 9))]));
+        assert!(found(&runs, Menu::Values("zone")).is_empty());
+    }
+
+    #[test]
+    fn menus_have_places_of_their_own() {
+        let menus = [Menu::Names, Menu::Values("a"), Menu::Values("b")];
+        let mut places: Vec<Place> =
+            menus.iter().flat_map(|menu| [place(0, *menu), place(1, *menu)]).collect();
+
+        places.sort();
+        places.dedup();
+
+        assert_eq!(places.len(), 6);
+    }
+}
