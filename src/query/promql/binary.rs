@@ -255,7 +255,7 @@ fn not_unique(row: &Row, other: &Row, matching: &Matching, is_swapped: bool) -> 
 }
 
 /// Prints labels as Prometheus' messages have them: `{__name__="up", job="a"}`.
-fn all_labels(labels: &Labels) -> String {
+pub(super) fn all_labels(labels: &Labels) -> String {
     let pairs: Vec<String> =
         labels.iter().map(|(name, value)| format!("{name}={}", quoted(value))).collect();
     format!("{{{}}}", pairs.join(", "))

@@ -245,7 +245,8 @@ impl<'q> Eval<'q> {
                 let samples = Samples { timestamps_ms: &one.timestamps_ms, values: &one.values };
                 let has_value = newest(samples, &windows, &mut column, |idx| match wanted {
                     Wanted::Value => one.values[idx],
-                    Wanted::Time => seconds(one.timestamps_ms[idx]),
+                    Wanted::NumberTime if self.pool.is_one(one.values[idx]) => one.values[idx],
+                    Wanted::Time | Wanted::NumberTime => seconds(one.timestamps_ms[idx]),
                     Wanted::Start => seconds(start_ms(one, idx)),
                 });
                 if has_value {
@@ -449,6 +450,8 @@ impl<'q> Eval<'q> {
 pub(super) enum Wanted {
     Value,
     Time,
+    /// The time of a number, and a histogram as it is.
+    NumberTime,
     Start,
 }
 

@@ -2,7 +2,7 @@
 
 use crate::model::labels::METRIC_NAME;
 use crate::model::regexp::RegexpError;
-use crate::model::{Matcher, compile_label_regex};
+use crate::model::{MatchOp, Matcher, compile_label_regex};
 
 use super::super::error::PromqlError;
 use super::super::grid::{Grid, seconds};
@@ -247,11 +247,8 @@ impl Planner<'_> {
     fn info(&mut self, args: &[Node], grid: &Grid) -> Result<VectorNode, PromqlError> {
         let wanted: &[Matcher] = args.get(1).map_or(&[], selected_by);
         let is_name = |matcher: &&Matcher| matcher.name == METRIC_NAME;
-        let mut names: Vec<Matcher> = wanted.iter().filter(is_name).cloned().collect();
+        let names = names_of_info(wanted.iter().filter(is_name).cloned().collect());
         let labels: Vec<Matcher> = wanted.iter().filter(|m| !is_name(m)).cloned().collect();
-        if names.is_empty() {
-            names.push(Matcher::equal(METRIC_NAME, TARGET_INFO));
-        }
         let inner = self.boxed(args, 0, grid)?;
         // As in Prometheus, the first selector says which time the info series are of.
         let when = first_selector(arg(args, 0)?).cloned().unwrap_or_default();
@@ -275,6 +272,20 @@ fn edges_of(node: &Node) -> Edges {
 
 /// The info metric when none is named.
 const TARGET_INFO: &str = "target_info";
+/// The info metrics when some are ruled out and none is named.
+const ALL_INFO: &str = ".+_info";
+
+/// Returns the conditions on the names of info metrics, given those that are written.
+fn names_of_info(mut names: Vec<Matcher>) -> Vec<Matcher> {
+    if names.is_empty() {
+        names.push(Matcher::equal(METRIC_NAME, TARGET_INFO));
+    } else if names.iter().all(|name| matches!(name.op, MatchOp::Ne | MatchOp::Nre)) {
+        // What is left of all metrics would be no info metrics, and the series themselves among them.
+        let all = Matcher::new(METRIC_NAME, MatchOp::Re, ALL_INFO);
+        names.push(all.expect("it is well-formed"));
+    }
+    names
+}
 
 fn first_selector(node: &Node) -> Option<&When> {
     match &node.expr {
