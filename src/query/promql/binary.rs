@@ -1,5 +1,7 @@
 //! Operators between numbers, between series and numbers, and between series that match.
 
+use std::borrow::Cow;
+
 use hashbrown::HashMap;
 
 use crate::model::Labels;
@@ -12,6 +14,11 @@ use super::grid::{ABSENT, Grid, is_absent};
 use super::parse::quoting::quoted;
 use super::plan::{Card, Matching, Op, VectorNode, is_identity};
 use super::table::{Column, Row, RowRef, SAME_LABELSET, Sink, Table};
+
+/// What Prometheus says of a second pair in a group, and of one that comes to the same labels.
+const NOT_EXPLICIT: &str =
+    "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)";
+const NOT_UNIQUE: &str = "multiple matches for labels: grouping labels must ensure unique matches";
 
 /// Applies an arithmetic operator, or a comparison with the result 0 or 1.
 pub(super) fn apply_bool(op: Op, left: f64, right: f64) -> f64 {
@@ -150,7 +157,7 @@ impl Eval<'_> {
         let mut table = pairs.eval_table;
         table.merge_equal(match matching.card {
             Card::OneToOne => SAME_LABELSET,
-            _ => "multiple matches for labels: grouping labels must ensure unique matches",
+            _ => NOT_UNIQUE,
         })?;
         Ok(table)
     }
@@ -265,7 +272,7 @@ pub(super) fn all_labels(labels: &Labels) -> String {
 struct Pairs<'m> {
     eval: &'m Eval<'m>,
     eval_table: Table,
-    /// For one-to-one: the steps at which a match group has had its pair.
+    /// The steps at which a match group, or what it comes to, has had its pair.
     seen: HashMap<Vec<u8>, Vec<bool>>,
     op: Op,
     is_bool: bool,
@@ -275,9 +282,8 @@ struct Pairs<'m> {
 
 impl Pairs<'_> {
     fn add(&mut self, many: &Row, one: &Row, key: &[u8]) -> Result<(), PromqlError> {
-        if self.matching.card == Card::OneToOne {
-            self.check_single(many, one, key)?;
-        }
+        let labels = self.result_labels(&many.labels, &one.labels);
+        self.check_single(many, one, key, &labels)?;
         let sides = many.values.iter().zip(&one.values);
         let pool = &self.eval.pool;
         let has_natives =
@@ -293,21 +299,35 @@ impl Pairs<'_> {
             Ok(apply(self.op, self.is_bool, left, right, left))
         });
         let column = column.collect::<Result<_, PromqlError>>()?;
-        self.eval_table.push(self.result_labels(&many.labels, &one.labels), column)
+        self.eval_table.push(labels, column)
     }
 
-    /// A second pair in a group is an error even where a comparison would filter it out.
-    fn check_single(&mut self, many: &Row, one: &Row, key: &[u8]) -> Result<(), PromqlError> {
+    /// A second pair in a group is an error even where a comparison would filter it out; where many may
+    /// match one, so is a second pair that comes to the same labels. (What nothing filters out is
+    /// found when rows of equal labels are joined.)
+    fn check_single(
+        &mut self,
+        many: &Row,
+        one: &Row,
+        key: &[u8],
+        labels: &Labels,
+    ) -> Result<(), PromqlError> {
+        let (key, message) = match self.matching.card {
+            Card::OneToOne => (Cow::Borrowed(key), NOT_EXPLICIT),
+            _ if self.op.is_comparison() && !self.is_bool => {
+                let len = key.len().to_le_bytes();
+                (Cow::Owned([&len[..], key, labels.packed()].concat()), NOT_UNIQUE)
+            }
+            _ => return Ok(()),
+        };
         let n_steps = many.values.len();
-        let seen = self.seen.entry_ref(key).or_insert_with(|| vec![false; n_steps]);
+        let seen = self.seen.entry_ref(&*key).or_insert_with(|| vec![false; n_steps]);
         for (step, (many, one)) in many.values.iter().zip(&one.values).enumerate() {
             if is_absent(*many) || is_absent(*one) {
                 continue;
             }
             if std::mem::replace(&mut seen[step], true) {
-                return Err(PromqlError::execution(
-                    "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
-                ));
+                return Err(PromqlError::execution(message));
             }
         }
         Ok(())
