@@ -184,7 +184,9 @@ impl<'q> Eval<'q> {
                 return self.select(selector, grid, Wanted::Start, sink);
             }
             VectorNode::Nothing => return Ok(()),
-            VectorNode::Smoothed(selector) => return self.smoothed(selector, grid, sink),
+            VectorNode::Smoothed(selector, place) => {
+                return self.smoothed(selector, *place, grid, sink);
+            }
             VectorNode::Range(call) => return self.range_call(call, grid, sink),
             VectorNode::Map { func, params, inner } => {
                 return self.map(*func, params, inner, grid, sink);
@@ -263,6 +265,7 @@ impl<'q> Eval<'q> {
     fn smoothed(
         &self,
         selector: &Selector,
+        place: Place,
         grid: &Grid,
         sink: &mut Sink<'_>,
     ) -> Result<(), PromqlError> {
@@ -272,14 +275,18 @@ impl<'q> Eval<'q> {
         let mut each = |labels: &Labels, samples: Samples<'_>| {
             work.spend(grid.n + samples.values.len())?;
             column.clear();
-            if self.pool.has_one(samples.values) {
-                return Ok(());
-            }
-            column.extend((0..grid.n).map(|step| {
+            let has_natives = self.pool.has_one(samples.values);
+            for step in 0..grid.n {
                 let at_ms = selector.shift.apply(grid.at(step));
                 let around = (at_ms.saturating_sub(lookback_ms), at_ms.saturating_add(lookback_ms));
-                range::smoothed_at(samples.within(around), at_ms).unwrap_or(ABSENT)
-            }));
+                let around = samples.within(around);
+                if has_natives {
+                    work.spend(8 * around.values.len())?;
+                    column.push(self.native_smoothed_at((labels, around), place, at_ms)?);
+                } else {
+                    column.push(range::smoothed_at(around, at_ms).unwrap_or(ABSENT));
+                }
+            }
             if column.iter().all(|value| is_absent(*value)) {
                 return Ok(());
             }
@@ -420,10 +427,7 @@ impl<'q> Eval<'q> {
         (column, work): (&mut Column, &mut Work<'_>),
     ) -> Result<(), PromqlError> {
         if self.pool.has_one(samples.values) && windows.edges != Edges::Extrapolated {
-            // As in Prometheus: edges are of numbers.
-            column.clear();
-            column.resize(windows.grid.n, ABSENT);
-            Ok(())
+            self.native_reach(call, (labels, samples), windows, column)
         } else if self.pool.has_one(samples.values) {
             self.native_range(call, params, (labels, samples), windows, column)
         } else {

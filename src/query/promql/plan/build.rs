@@ -91,7 +91,8 @@ impl<'q> Planner<'q> {
             }
             NodeExpr::Selector(selector) if selector.edges == Edges::Smoothed => {
                 let around = (self.lookback_ms, self.lookback_ms);
-                Ok(VectorNode::Smoothed(self.reaching(node, selector, grid, around)?))
+                let place = self.place(node);
+                Ok(VectorNode::Smoothed(self.reaching(node, selector, grid, around)?, place))
             }
             NodeExpr::Selector(selector) => {
                 Ok(VectorNode::Select(self.selector(node, selector, grid, self.lookback_ms)?))

@@ -52,7 +52,7 @@ pub(super) enum VectorNode {
     /// The newest sample within the lookback.
     Select(Selector),
     /// `selector smoothed`: the value on the line between the samples around a step.
-    Smoothed(Selector),
+    Smoothed(Selector, Place),
     /// `timestamp(selector)`: when that sample was taken.
     SampleTime(Selector),
     /// `start_timestamp(selector)`: since when that sample counts, 0 where nobody said.

@@ -45,19 +45,23 @@ fn between(samples: Samples<'_>, before: usize, at_ms: i64, is_counter: bool) ->
 }
 
 /// The samples of a window and those around it.
-struct Reached<'a> {
-    samples: Samples<'a>,
-    window: Window,
+pub(in super::super) struct Reached<'a> {
+    pub(in super::super) samples: Samples<'a>,
+    pub(in super::super) window: Window,
     /// The newest sample at or before the window's start, or the first there is.
-    first: usize,
+    pub(in super::super) first: usize,
     /// The last sample within the window, or, smoothed, the first at or after its end.
-    last: usize,
-    is_smoothed: bool,
+    pub(in super::super) last: usize,
+    pub(in super::super) is_smoothed: bool,
 }
 
 impl<'a> Reached<'a> {
     /// Returns what a window reaches; none when there is no sample at all.
-    fn of(samples: Samples<'a>, window: Window, windows: &Windows) -> Option<Self> {
+    pub(in super::super) fn of(
+        samples: Samples<'a>,
+        window: Window,
+        windows: &Windows,
+    ) -> Option<Self> {
         let is_smoothed = windows.edges == Edges::Smoothed;
         let reach_ms = windows.reach_ms;
         let after_ms =
@@ -75,14 +79,14 @@ impl<'a> Reached<'a> {
 
     /// Returns true when there is something to tell of the window: a sample after its start and, where
     /// lines are drawn to its end, one that is not after it.
-    fn has_any(&self) -> bool {
+    pub(in super::super) fn has_any(&self) -> bool {
         let times = self.samples.timestamps_ms;
         let is_late = self.is_smoothed && times[self.first] > self.window.end_ms;
         times[self.last] > self.window.start_ms && !is_late
     }
 
-    /// Returns the function's value.
-    fn value(&self, func: RangeFn, windows: &Windows) -> f64 {
+    /// Returns the function's value, where all samples are numbers.
+    pub(in super::super) fn value(&self, func: RangeFn, windows: &Windows) -> f64 {
         if !self.has_any() {
             return ABSENT;
         }
