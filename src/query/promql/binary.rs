@@ -11,6 +11,7 @@ use super::aggregate::push_key;
 use super::error::PromqlError;
 use super::eval::{Eval, Work, loses_name};
 use super::grid::{ABSENT, Grid, is_absent};
+use super::parse::place::Place;
 use super::parse::quoting::quoted;
 use super::plan::{Card, Matching, Op, VectorNode, is_identity};
 use super::table::{Column, Row, RowRef, SAME_LABELSET, Sink, Table};
@@ -68,6 +69,8 @@ pub(super) struct ScalarForm {
     pub(super) op: Op,
     pub(super) is_bool: bool,
     pub(super) scalar_is_left: bool,
+    /// Where the operation stands in the query.
+    pub(super) place: Place,
 }
 
 impl Eval<'_> {
@@ -79,7 +82,7 @@ impl Eval<'_> {
         grid: &Grid,
         sink: &mut Sink<'_>,
     ) -> Result<(), PromqlError> {
-        let ScalarForm { op, is_bool, scalar_is_left } = form;
+        let ScalarForm { op, is_bool, scalar_is_left, place } = form;
         let mut column = Column::room(&self.meter, grid.n)?;
         let mut work = Work::new(self.budget);
         self.feed(vector, grid, &mut |row| {
@@ -91,7 +94,7 @@ impl Eval<'_> {
                 let (left, right) =
                     if scalar_is_left { (*scalar, *value) } else { (*value, *scalar) };
                 let native = match has_natives {
-                    true => self.native_pair(op, is_bool, (left, right), *value)?,
+                    true => self.native_pair((op, is_bool), (left, right), *value, place)?,
                     false => None,
                 };
                 column.push(native.unwrap_or_else(|| apply(op, is_bool, left, right, *value)));
@@ -110,8 +113,8 @@ impl Eval<'_> {
         op: Op,
         is_bool: bool,
         matching: &Matching,
-        left: Table,
-        right: Table,
+        (left, right): (Table, Table),
+        place: Place,
     ) -> Result<Table, PromqlError> {
         let is_swapped = matches!(matching.card, Card::OneToMany(_));
         let (many, one) = if is_swapped { (&right, &left) } else { (&left, &right) };
@@ -127,6 +130,7 @@ impl Eval<'_> {
             is_bool,
             is_swapped,
             matching,
+            place,
         };
         let mut work = Work::new(self.budget);
         let mut key = Vec::new();
@@ -278,6 +282,7 @@ struct Pairs<'m> {
     is_bool: bool,
     is_swapped: bool,
     matching: &'m Matching,
+    place: Place,
 }
 
 impl Pairs<'_> {
@@ -290,9 +295,9 @@ impl Pairs<'_> {
             self.op.is_trim() || pool.has_one(&many.values) || pool.has_one(&one.values);
         let column = sides.map(|(many, one)| {
             let (left, right) = if self.is_swapped { (*one, *many) } else { (*many, *one) };
+            let op = (self.op, self.is_bool);
             if has_natives
-                && let Some(made) =
-                    self.eval.native_pair(self.op, self.is_bool, (left, right), left)?
+                && let Some(made) = self.eval.native_pair(op, (left, right), left, self.place)?
             {
                 return Ok(made);
             }

@@ -65,16 +65,6 @@ impl<'q> Eval<'q> {
         self.sorted_ns.set(self.sorted_ns.get() + took_ns);
     }
 
-    /// Adds a warning about the query as a whole.
-    pub(super) fn warn_plainly(&self, text: &str) {
-        self.notes.borrow_mut().warnings.insert(format!("PromQL warning: {text}"));
-    }
-
-    /// Adds an info about the query as a whole.
-    pub(super) fn inform_plainly(&self, text: &str) {
-        self.notes.borrow_mut().infos.insert(format!("PromQL info: {text}"));
-    }
-
     /// Adds a warning about what stands at a place in the query.
     pub(super) fn warn(&self, place: Place, text: &str) {
         self.notes.borrow_mut().warnings.insert(format!("PromQL warning: {text} ({place})"));
@@ -191,12 +181,13 @@ impl<'q> Eval<'q> {
             VectorNode::Map { func, params, inner } => {
                 return self.map(*func, params, inner, grid, sink);
             }
-            VectorNode::VectorScalar { op, is_bool, scalar_is_left, vector, scalar } => {
+            VectorNode::VectorScalar { op, is_bool, scalar_is_left, vector, scalar, place } => {
                 let scalar = self.scalar(scalar, grid)?;
                 let form = binary::ScalarForm {
                     op: *op,
                     is_bool: *is_bool,
                     scalar_is_left: *scalar_is_left,
+                    place: *place,
                 };
                 return self.vector_scalar(form, &scalar, vector, grid, sink);
             }
@@ -211,17 +202,17 @@ impl<'q> Eval<'q> {
             VectorNode::AbsentOverTime { labels, source } => {
                 self.absent_over_time(labels, source, grid)?
             }
-            VectorNode::HistogramQuantile { label, quantiles, places, inner } => {
-                self.histogram_quantile(label.as_deref(), quantiles, *places, inner, grid)?
+            VectorNode::HistogramQuantile { label, quantiles, place, inner } => {
+                self.histogram_quantile(label.as_deref(), quantiles, *place, inner, grid)?
             }
             VectorNode::HistogramFraction { lower, upper, place, inner } => {
                 self.histogram_fraction(lower, upper, *place, inner, grid)?
             }
             VectorNode::Info(call) => self.info(call, grid)?,
             VectorNode::Aggregate(aggregate) => self.aggregate(aggregate, grid)?,
-            VectorNode::VectorVector { op, is_bool, matching, left, right } => {
+            VectorNode::VectorVector { op, is_bool, matching, left, right, place } => {
                 let (left, right) = (self.rows(left, grid)?, self.rows(right, grid)?);
-                self.match_vectors(*op, *is_bool, matching, left, right)?
+                self.match_vectors(*op, *is_bool, matching, (left, right), *place)?
             }
             VectorNode::Set { op, matching, left, right } => {
                 let (left, right) = (self.rows(left, grid)?, self.rows(right, grid)?);
@@ -439,7 +430,7 @@ impl<'q> Eval<'q> {
         let mut table = self.rows(inner, grid)?;
         if let SortBy::Value { .. } = by {
             // Histograms have no order.
-            drop(self.take_natives(&mut table));
+            self.leave_floats(&mut table);
         }
         // A range answer is sorted by labels whatever the query says.
         if grid.n == 1 {

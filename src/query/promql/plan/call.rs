@@ -12,8 +12,8 @@ use super::super::parse::functions::Function;
 use super::super::parse::too_long_regex;
 use super::build::{text_of, wrong_type};
 use super::{
-    ElementFn, HistogramPlaces, InfoCall, Planner, RangeCall, RangeFn, RangeOf, RangeSource,
-    Relabel, ScalarNode, Selector, SortBy, VectorNode, labels_of_absent,
+    ElementFn, InfoCall, Planner, RangeCall, RangeFn, RangeOf, RangeSource, Relabel, ScalarNode,
+    Selector, SortBy, VectorNode, labels_of_absent,
 };
 
 impl Planner<'_> {
@@ -120,23 +120,11 @@ impl Planner<'_> {
         match name {
             "histogram_quantile" => {
                 let (quantile, inner) = (arg(args, 0)?, arg(args, 1)?);
-                Ok(VectorNode::HistogramQuantile {
-                    label: None,
-                    quantiles: vec![self.scalar(quantile, grid)?],
-                    places: self.histogram_places(quantile, inner),
-                    inner: Box::new(self.vector(inner, grid)?),
-                })
+                self.histogram_quantiles(None, std::slice::from_ref(quantile), inner, grid)
             }
             "histogram_quantiles" => {
                 let (inner, label) = (arg(args, 0)?, text_of(arg(args, 1)?)?);
-                let quantiles = args[2..].iter().map(|quantile| self.scalar(quantile, grid));
-                let quantiles = quantiles.collect::<Result<_, _>>()?;
-                Ok(VectorNode::HistogramQuantile {
-                    label: Some(label),
-                    quantiles,
-                    places: self.histogram_places(arg(args, 2)?, inner),
-                    inner: Box::new(self.vector(inner, grid)?),
-                })
+                self.histogram_quantiles(Some(label), &args[2..], inner, grid)
             }
             "histogram_fraction" => Ok(VectorNode::HistogramFraction {
                 lower: self.scalar(arg(args, 0)?, grid)?,
@@ -148,8 +136,18 @@ impl Planner<'_> {
         }
     }
 
-    fn histogram_places(&self, quantile: &Node, inner: &Node) -> HistogramPlaces {
-        HistogramPlaces { quantile: self.place(quantile), inner: self.place(inner) }
+    fn histogram_quantiles(
+        &mut self,
+        label: Option<String>,
+        quantiles: &[Node],
+        inner: &Node,
+        grid: &Grid,
+    ) -> Result<VectorNode, PromqlError> {
+        let quantiles =
+            quantiles.iter().map(|node| Ok((self.scalar(node, grid)?, self.place(node))));
+        let quantiles = quantiles.collect::<Result<_, PromqlError>>()?;
+        let (place, inner) = (self.place(inner), Box::new(self.vector(inner, grid)?));
+        Ok(VectorNode::HistogramQuantile { label, quantiles, place, inner })
     }
 
     fn boxed(
