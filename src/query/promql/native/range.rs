@@ -54,12 +54,27 @@ impl Eval<'_> {
         let all = samples.timestamps_ms.iter().zip(samples.values);
         let floats = all.filter(|(_, value)| !self.pool.is_one(**value));
         let (times, values): (Vec<i64>, Vec<f64>) = floats.unzip();
-        if !values.is_empty() {
+        if self.has_mixed_window(samples, windows) {
             let metric = quoted(labels.metric());
             self.inform(call.place, &format!("ignored histograms in a range containing both floats and histograms for metric name {metric}"));
         }
         let samples = Samples { timestamps_ms: &times, values: &values };
         range::column(call.func, params, samples, windows, out, work)
+    }
+
+    /// Returns true when there are samples of both kinds in one window.
+    fn has_mixed_window(&self, samples: Samples<'_>, windows: &Windows) -> bool {
+        let mut n_histograms = 0;
+        // How many histograms there are before each sample.
+        let mut before = vec![0];
+        for value in samples.values {
+            n_histograms += usize::from(self.pool.is_one(*value));
+            before.push(n_histograms);
+        }
+        windows.over(samples.timestamps_ms).any(|window| {
+            let n = before[window.hi] - before[window.lo];
+            0 < n && n < window.len()
+        })
     }
 }
 
