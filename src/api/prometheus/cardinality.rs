@@ -19,8 +19,9 @@ use crate::query::cardinality::{Cardinality, Days, LabelCount};
 /// How far back a series counts as active.
 const ACTIVE_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 86_400_000;
-/// How many rows `status/tsdb` has.
-const TOP_MAX: usize = 10;
+/// How many rows `status/tsdb` has, and the most it can be asked for, as in Prometheus.
+const TOP: usize = 10;
+const TOP_MAX: usize = 10_000;
 /// How many rows the others have, and the most they can be asked for.
 const ROWS: usize = 20;
 const ROWS_MAX: usize = 500;
@@ -139,7 +140,10 @@ pub(super) async fn tsdb(
     Extension(grant): Extension<Grant>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let top = params.limit("limit")?.unwrap_or(TOP_MAX);
+    let top = params.limit("limit")?.unwrap_or(TOP);
+    if top > TOP_MAX {
+        return Err(ApiError::parameter("limit", format!("it must be at most {TOP_MAX}")));
+    }
     let end_ms = api.clock.now_ms();
     let range = (end_ms - ACTIVE_MS, end_ms);
     let wanted = CardinalityQuery { selectors: Vec::new(), ranges: vec![range], labels: None, top };

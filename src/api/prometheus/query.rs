@@ -78,12 +78,22 @@ fn options_of(params: &Params) -> Result<AskOptions, ApiError> {
 struct Stats {
     took_ns: u64,
     has_steps: bool,
+    /// Why the caller should ask in another way.
+    warning: Option<String>,
 }
 
 impl Stats {
-    /// Any value of `stats` asks for statistics, `all` for those of each step as well.
+    /// Any value of `stats` asks for statistics, `all` for those of each step as well. As in Prometheus,
+    /// other values than these two are not for ever.
     fn of(params: &Params, took_ns: u64) -> Option<Self> {
-        params.get("stats").map(|wanted| Self { took_ns, has_steps: wanted == "all" })
+        let wanted = params.get("stats")?;
+        let warning = (!matches!(wanted, "true" | "all")).then(|| {
+            format!(
+                "value \"{wanted}\" for parameter \"stats\" is deprecated and will be rejected in the \
+                 next major release, use \"true\" or \"all\""
+            )
+        });
+        Some(Self { took_ns, has_steps: wanted == "all", warning })
     }
 }
 
@@ -94,6 +104,7 @@ fn render(mut answer: Answer, limit: Option<usize>, stats: Option<Stats>) -> Res
         Value::Scalar { .. } | Value::String { .. } => Vec::new(),
     };
     answer.warnings.extend(cut);
+    answer.warnings.extend(stats.as_ref().and_then(|stats| stats.warning.clone()));
     success(&answer.warnings, &answer.infos, answer.value.likely_bytes(), |out| {
         out.push('{');
         push_answer(out, &answer.value);

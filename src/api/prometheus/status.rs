@@ -107,15 +107,19 @@ pub(super) async fn features(
 ) -> Response {
     let mut features = api.ask.promql_features(&grant);
     features["api"] = json!({
+        "exclude_alerts": true,
         "exemplars": true,
         "federate": true,
         "format_query": true,
         "label_values_match": true,
+        "lifecycle": true,
+        "otlp_write_receiver": true,
         "parse_query": true,
         "query_stats": true,
         "query_warnings": true,
         "remote_read": true,
         "remote_read_streamed_xor_chunks": true,
+        "remote_write_receiver": true,
         "time_range_labels": true,
         "time_range_series": true,
     });

@@ -218,7 +218,6 @@ async fn statistics_tell_of_each_step_only_when_asked_for_all() {
     for (stats, want) in [
         ("stats=all", Some(all.as_str())),
         ("stats=true", Some(whole)),
-        ("stats=ALL", Some(whole)),
         ("stats=", None),
         ("", None),
     ] {
@@ -229,6 +228,15 @@ async fn statistics_tell_of_each_step_only_when_asked_for_all() {
             let told = answer.text().split_once("\"samples\":").map(|(_, samples)| samples);
             assert_eq!(told, want.map(|want| format!("{want}}}}}}}")).as_deref(), "{target}");
         }
+    }
+}
+
+#[tokio::test]
+async fn another_value_of_stats_is_answered_with_a_warning() {
+    let want = r#"}}},"warnings":["value \"ALL\" for parameter \"stats\" is deprecated and will be rejected in the next major release, use \"true\" or \"all\""]}"#;
+    for path in ["/api/v1/query", "/api/v1/query_range"] {
+        let answer = get(&format!("{path}?query=up&time=4&start=0&end=4&step=1&stats=ALL")).await;
+        assert!(answer.text().ends_with(want), "{path}: {}", answer.text());
     }
 }
 
@@ -351,6 +359,12 @@ async fn cardinality_is_counted() {
         data["labelValueCountByLabelName"][0],
         serde_json::json!({ "name": "job", "value": 2 })
     );
+}
+
+#[test]
+fn the_largest_of_each_are_told_up_to_a_limit() {
+    let message = "invalid parameter \\\"limit\\\": it must be at most 10000";
+    check_get("/api/v1/status/tsdb?limit=10001", 400, &bad(message));
 }
 
 #[tokio::test]

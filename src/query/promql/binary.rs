@@ -1,5 +1,7 @@
 //! Operators between numbers, between series and numbers, and between series that match.
 
+use std::borrow::Cow;
+
 use hashbrown::HashMap;
 
 use crate::model::Labels;
@@ -9,9 +11,15 @@ use super::aggregate::push_key;
 use super::error::PromqlError;
 use super::eval::{Eval, Work, loses_name};
 use super::grid::{ABSENT, Grid, is_absent};
+use super::parse::place::Place;
 use super::parse::quoting::quoted;
 use super::plan::{Card, Matching, Op, VectorNode, is_identity};
 use super::table::{Column, Row, RowRef, SAME_LABELSET, Sink, Table};
+
+/// What Prometheus says of a second pair in a group, and of one that comes to the same labels.
+const NOT_EXPLICIT: &str =
+    "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)";
+const NOT_UNIQUE: &str = "multiple matches for labels: grouping labels must ensure unique matches";
 
 /// Applies an arithmetic operator, or a comparison with the result 0 or 1.
 pub(super) fn apply_bool(op: Op, left: f64, right: f64) -> f64 {
@@ -61,6 +69,8 @@ pub(super) struct ScalarForm {
     pub(super) op: Op,
     pub(super) is_bool: bool,
     pub(super) scalar_is_left: bool,
+    /// Where the operation stands in the query.
+    pub(super) place: Place,
 }
 
 impl Eval<'_> {
@@ -72,7 +82,7 @@ impl Eval<'_> {
         grid: &Grid,
         sink: &mut Sink<'_>,
     ) -> Result<(), PromqlError> {
-        let ScalarForm { op, is_bool, scalar_is_left } = form;
+        let ScalarForm { op, is_bool, scalar_is_left, place } = form;
         let mut column = Column::room(&self.meter, grid.n)?;
         let mut work = Work::new(self.budget);
         self.feed(vector, grid, &mut |row| {
@@ -84,7 +94,7 @@ impl Eval<'_> {
                 let (left, right) =
                     if scalar_is_left { (*scalar, *value) } else { (*value, *scalar) };
                 let native = match has_natives {
-                    true => self.native_pair(op, is_bool, (left, right), *value)?,
+                    true => self.native_pair((op, is_bool), (left, right), *value, place)?,
                     false => None,
                 };
                 column.push(native.unwrap_or_else(|| apply(op, is_bool, left, right, *value)));
@@ -103,8 +113,8 @@ impl Eval<'_> {
         op: Op,
         is_bool: bool,
         matching: &Matching,
-        left: Table,
-        right: Table,
+        (left, right): (Table, Table),
+        place: Place,
     ) -> Result<Table, PromqlError> {
         let is_swapped = matches!(matching.card, Card::OneToMany(_));
         let (many, one) = if is_swapped { (&right, &left) } else { (&left, &right) };
@@ -120,6 +130,7 @@ impl Eval<'_> {
             is_bool,
             is_swapped,
             matching,
+            place,
         };
         let mut work = Work::new(self.budget);
         let mut key = Vec::new();
@@ -150,7 +161,7 @@ impl Eval<'_> {
         let mut table = pairs.eval_table;
         table.merge_equal(match matching.card {
             Card::OneToOne => SAME_LABELSET,
-            _ => "multiple matches for labels: grouping labels must ensure unique matches",
+            _ => NOT_UNIQUE,
         })?;
         Ok(table)
     }
@@ -255,7 +266,7 @@ fn not_unique(row: &Row, other: &Row, matching: &Matching, is_swapped: bool) -> 
 }
 
 /// Prints labels as Prometheus' messages have them: `{__name__="up", job="a"}`.
-fn all_labels(labels: &Labels) -> String {
+pub(super) fn all_labels(labels: &Labels) -> String {
     let pairs: Vec<String> =
         labels.iter().map(|(name, value)| format!("{name}={}", quoted(value))).collect();
     format!("{{{}}}", pairs.join(", "))
@@ -265,49 +276,63 @@ fn all_labels(labels: &Labels) -> String {
 struct Pairs<'m> {
     eval: &'m Eval<'m>,
     eval_table: Table,
-    /// For one-to-one: the steps at which a match group has had its pair.
+    /// The steps at which a match group, or what it comes to, has had its pair.
     seen: HashMap<Vec<u8>, Vec<bool>>,
     op: Op,
     is_bool: bool,
     is_swapped: bool,
     matching: &'m Matching,
+    place: Place,
 }
 
 impl Pairs<'_> {
     fn add(&mut self, many: &Row, one: &Row, key: &[u8]) -> Result<(), PromqlError> {
-        if self.matching.card == Card::OneToOne {
-            self.check_single(many, one, key)?;
-        }
+        let labels = self.result_labels(&many.labels, &one.labels);
+        self.check_single(many, one, key, &labels)?;
         let sides = many.values.iter().zip(&one.values);
         let pool = &self.eval.pool;
         let has_natives =
             self.op.is_trim() || pool.has_one(&many.values) || pool.has_one(&one.values);
         let column = sides.map(|(many, one)| {
             let (left, right) = if self.is_swapped { (*one, *many) } else { (*many, *one) };
+            let op = (self.op, self.is_bool);
             if has_natives
-                && let Some(made) =
-                    self.eval.native_pair(self.op, self.is_bool, (left, right), left)?
+                && let Some(made) = self.eval.native_pair(op, (left, right), left, self.place)?
             {
                 return Ok(made);
             }
             Ok(apply(self.op, self.is_bool, left, right, left))
         });
         let column = column.collect::<Result<_, PromqlError>>()?;
-        self.eval_table.push(self.result_labels(&many.labels, &one.labels), column)
+        self.eval_table.push(labels, column)
     }
 
-    /// A second pair in a group is an error even where a comparison would filter it out.
-    fn check_single(&mut self, many: &Row, one: &Row, key: &[u8]) -> Result<(), PromqlError> {
+    /// A second pair in a group is an error even where a comparison would filter it out; where many may
+    /// match one, so is a second pair that comes to the same labels. (What nothing filters out is
+    /// found when rows of equal labels are joined.)
+    fn check_single(
+        &mut self,
+        many: &Row,
+        one: &Row,
+        key: &[u8],
+        labels: &Labels,
+    ) -> Result<(), PromqlError> {
+        let (key, message) = match self.matching.card {
+            Card::OneToOne => (Cow::Borrowed(key), NOT_EXPLICIT),
+            _ if self.op.is_comparison() && !self.is_bool => {
+                let len = key.len().to_le_bytes();
+                (Cow::Owned([&len[..], key, labels.packed()].concat()), NOT_UNIQUE)
+            }
+            _ => return Ok(()),
+        };
         let n_steps = many.values.len();
-        let seen = self.seen.entry_ref(key).or_insert_with(|| vec![false; n_steps]);
+        let seen = self.seen.entry_ref(&*key).or_insert_with(|| vec![false; n_steps]);
         for (step, (many, one)) in many.values.iter().zip(&one.values).enumerate() {
             if is_absent(*many) || is_absent(*one) {
                 continue;
             }
             if std::mem::replace(&mut seen[step], true) {
-                return Err(PromqlError::execution(
-                    "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
-                ));
+                return Err(PromqlError::execution(message));
             }
         }
         Ok(())

@@ -65,16 +65,6 @@ impl<'q> Eval<'q> {
         self.sorted_ns.set(self.sorted_ns.get() + took_ns);
     }
 
-    /// Adds a warning about the query as a whole.
-    pub(super) fn warn_plainly(&self, text: &str) {
-        self.notes.borrow_mut().warnings.insert(format!("PromQL warning: {text}"));
-    }
-
-    /// Adds an info about the query as a whole.
-    pub(super) fn inform_plainly(&self, text: &str) {
-        self.notes.borrow_mut().infos.insert(format!("PromQL info: {text}"));
-    }
-
     /// Adds a warning about what stands at a place in the query.
     pub(super) fn warn(&self, place: Place, text: &str) {
         self.notes.borrow_mut().warnings.insert(format!("PromQL warning: {text} ({place})"));
@@ -184,17 +174,20 @@ impl<'q> Eval<'q> {
                 return self.select(selector, grid, Wanted::Start, sink);
             }
             VectorNode::Nothing => return Ok(()),
-            VectorNode::Smoothed(selector) => return self.smoothed(selector, grid, sink),
+            VectorNode::Smoothed(selector, place) => {
+                return self.smoothed(selector, *place, grid, sink);
+            }
             VectorNode::Range(call) => return self.range_call(call, grid, sink),
             VectorNode::Map { func, params, inner } => {
                 return self.map(*func, params, inner, grid, sink);
             }
-            VectorNode::VectorScalar { op, is_bool, scalar_is_left, vector, scalar } => {
+            VectorNode::VectorScalar { op, is_bool, scalar_is_left, vector, scalar, place } => {
                 let scalar = self.scalar(scalar, grid)?;
                 let form = binary::ScalarForm {
                     op: *op,
                     is_bool: *is_bool,
                     scalar_is_left: *scalar_is_left,
+                    place: *place,
                 };
                 return self.vector_scalar(form, &scalar, vector, grid, sink);
             }
@@ -209,17 +202,17 @@ impl<'q> Eval<'q> {
             VectorNode::AbsentOverTime { labels, source } => {
                 self.absent_over_time(labels, source, grid)?
             }
-            VectorNode::HistogramQuantile { label, quantiles, places, inner } => {
-                self.histogram_quantile(label.as_deref(), quantiles, *places, inner, grid)?
+            VectorNode::HistogramQuantile { label, quantiles, place, inner } => {
+                self.histogram_quantile(label.as_deref(), quantiles, *place, inner, grid)?
             }
             VectorNode::HistogramFraction { lower, upper, place, inner } => {
                 self.histogram_fraction(lower, upper, *place, inner, grid)?
             }
             VectorNode::Info(call) => self.info(call, grid)?,
             VectorNode::Aggregate(aggregate) => self.aggregate(aggregate, grid)?,
-            VectorNode::VectorVector { op, is_bool, matching, left, right } => {
+            VectorNode::VectorVector { op, is_bool, matching, left, right, place } => {
                 let (left, right) = (self.rows(left, grid)?, self.rows(right, grid)?);
-                self.match_vectors(*op, *is_bool, matching, left, right)?
+                self.match_vectors(*op, *is_bool, matching, (left, right), *place)?
             }
             VectorNode::Set { op, matching, left, right } => {
                 let (left, right) = (self.rows(left, grid)?, self.rows(right, grid)?);
@@ -245,7 +238,8 @@ impl<'q> Eval<'q> {
                 let samples = Samples { timestamps_ms: &one.timestamps_ms, values: &one.values };
                 let has_value = newest(samples, &windows, &mut column, |idx| match wanted {
                     Wanted::Value => one.values[idx],
-                    Wanted::Time => seconds(one.timestamps_ms[idx]),
+                    Wanted::NumberTime if self.pool.is_one(one.values[idx]) => one.values[idx],
+                    Wanted::Time | Wanted::NumberTime => seconds(one.timestamps_ms[idx]),
                     Wanted::Start => seconds(start_ms(one, idx)),
                 });
                 if has_value {
@@ -262,6 +256,7 @@ impl<'q> Eval<'q> {
     fn smoothed(
         &self,
         selector: &Selector,
+        place: Place,
         grid: &Grid,
         sink: &mut Sink<'_>,
     ) -> Result<(), PromqlError> {
@@ -271,14 +266,18 @@ impl<'q> Eval<'q> {
         let mut each = |labels: &Labels, samples: Samples<'_>| {
             work.spend(grid.n + samples.values.len())?;
             column.clear();
-            if self.pool.has_one(samples.values) {
-                return Ok(());
-            }
-            column.extend((0..grid.n).map(|step| {
+            let has_natives = self.pool.has_one(samples.values);
+            for step in 0..grid.n {
                 let at_ms = selector.shift.apply(grid.at(step));
                 let around = (at_ms.saturating_sub(lookback_ms), at_ms.saturating_add(lookback_ms));
-                range::smoothed_at(samples.within(around), at_ms).unwrap_or(ABSENT)
-            }));
+                let around = samples.within(around);
+                if has_natives {
+                    work.spend(8 * around.values.len())?;
+                    column.push(self.native_smoothed_at((labels, around), place, at_ms)?);
+                } else {
+                    column.push(range::smoothed_at(around, at_ms).unwrap_or(ABSENT));
+                }
+            }
             if column.iter().all(|value| is_absent(*value)) {
                 return Ok(());
             }
@@ -419,10 +418,7 @@ impl<'q> Eval<'q> {
         (column, work): (&mut Column, &mut Work<'_>),
     ) -> Result<(), PromqlError> {
         if self.pool.has_one(samples.values) && windows.edges != Edges::Extrapolated {
-            // As in Prometheus: edges are of numbers.
-            column.clear();
-            column.resize(windows.grid.n, ABSENT);
-            Ok(())
+            self.native_reach(call, (labels, samples), windows, column)
         } else if self.pool.has_one(samples.values) {
             self.native_range(call, params, (labels, samples), windows, column)
         } else {
@@ -434,7 +430,7 @@ impl<'q> Eval<'q> {
         let mut table = self.rows(inner, grid)?;
         if let SortBy::Value { .. } = by {
             // Histograms have no order.
-            drop(self.take_natives(&mut table));
+            self.leave_floats(&mut table);
         }
         // A range answer is sorted by labels whatever the query says.
         if grid.n == 1 {
@@ -449,6 +445,8 @@ impl<'q> Eval<'q> {
 pub(super) enum Wanted {
     Value,
     Time,
+    /// The time of a number, and a histogram as it is.
+    NumberTime,
     Start,
 }
 

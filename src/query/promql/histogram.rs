@@ -10,7 +10,7 @@ use super::eval::{Eval, Work};
 use super::grid::{ABSENT, Grid, is_absent};
 use super::parse::place::Place;
 use super::parse::quoting::quoted;
-use super::plan::{HistogramPlaces, ScalarNode, VectorNode, is_identity};
+use super::plan::{ScalarNode, VectorNode, is_identity};
 use super::table::{Row, SAME_LABELSET, Table};
 use super::value::format_value;
 
@@ -47,22 +47,22 @@ impl Eval<'_> {
     pub(super) fn histogram_quantile(
         &self,
         label: Option<&str>,
-        quantiles: &[ScalarNode],
-        places: HistogramPlaces,
+        quantiles: &[(ScalarNode, Place)],
+        place: Place,
         inner: &VectorNode,
         grid: &Grid,
     ) -> Result<Table, PromqlError> {
         let mut columns = Vec::with_capacity(quantiles.len());
-        for quantile in quantiles {
+        for (quantile, of_quantile) in quantiles {
             let column = self.scalar(quantile, grid)?;
-            self.warn_of_quantiles(&column, places.quantile);
+            self.warn_of_quantiles(&column, *of_quantile);
             columns.push(column);
         }
-        let inner = self.bucket_rows(inner, places.inner, grid)?;
+        let inner = self.bucket_rows(inner, place, grid)?;
         let mut table = Table::new(&self.meter);
         for column in &columns {
-            let mut found = self.quantiles_of(column, &inner, places, grid)?;
-            self.native_quantiles(column, &inner.natives, places.inner, &mut found)?;
+            let mut found = self.quantiles_of(column, &inner, place, grid)?;
+            self.native_quantiles(column, &inner.natives, place, &mut found)?;
             match label {
                 None => table = found,
                 Some(label) => add_labelled(label, column, found, &mut table)?,
@@ -76,14 +76,14 @@ impl Eval<'_> {
         &self,
         quantiles: &[f64],
         inner: &BucketRows,
-        places: HistogramPlaces,
+        place: Place,
         grid: &Grid,
     ) -> Result<Table, PromqlError> {
         self.each_histogram(inner, grid, |step, buckets, metric| {
             let (value, was_repaired) = bucket_quantile(quantiles[step], buckets);
             if was_repaired {
                 let of_metric = of_metric(metric);
-                self.inform(places.inner, &format!("input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile){of_metric}"));
+                self.inform(place, &format!("input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile){of_metric}"));
             }
             value
         })

@@ -2,14 +2,15 @@
 //! the same `instance` and `job`, step by step, because an info series is replaced by another when
 //! what it says changes.
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use crate::model::labels::METRIC_NAME;
 use crate::model::{Labels, Matcher};
 
+use super::binary::all_labels;
 use super::error::PromqlError;
 use super::eval::{Eval, Wanted, Work};
-use super::grid::{ABSENT, Grid, is_absent};
+use super::grid::{ABSENT, Grid, is_absent, to_i64};
 use super::plan::InfoCall;
 use super::table::{Row, SAME_LABELSET, Table};
 
@@ -26,9 +27,19 @@ struct Target {
 impl Eval<'_> {
     pub(super) fn info(&self, call: &InfoCall, grid: &Grid) -> Result<Table, PromqlError> {
         let base = self.rows(&call.inner, grid)?;
+        let is_info = |row: &Row| call.names.iter().all(|name| name.matches(row.labels.metric()));
+        let enriched = base.rows.iter().filter(|row| !is_info(row));
+        let asked: HashSet<Labels> = enriched.filter_map(|row| identity_of(&row.labels)).collect();
         let mut infos = Table::new(&self.meter);
         // The time of each sample: of two info series the newer counts.
-        self.select(&call.info, grid, Wanted::Time, &mut |row| {
+        self.select(&call.info, grid, Wanted::NumberTime, &mut |row| {
+            // What is told of other targets is nobody's business, not even where it is wrong.
+            if identity_of(row.labels).is_none_or(|identity| !asked.contains(&identity)) {
+                return Ok(());
+            }
+            if self.pool.has_one(row.values) {
+                return Err(PromqlError::execution("info sample should be float"));
+            }
             infos.push(row.labels.clone(), row.values.to_vec())
         })?;
         let targets = targets_of(&infos.rows, grid)?;
@@ -36,8 +47,7 @@ impl Eval<'_> {
         let mut work = Work::new(self.budget);
         for row in &base.rows {
             work.spend(grid.n)?;
-            let is_info = call.names.iter().all(|name| name.matches(row.labels.metric()));
-            if is_info {
+            if is_info(row) {
                 table.push(row.labels.clone(), row.values.clone())?;
                 continue;
             }
@@ -82,9 +92,11 @@ fn targets_of(infos: &[Row], grid: &Grid) -> Result<HashMap<Labels, Target>, Pro
 }
 
 fn duplicate(held: &Row, other: &Row, time_s: f64) -> PromqlError {
+    let time_ms = to_i64((time_s * 1000.0).round());
     PromqlError::execution(format!(
-        "found duplicate series for info metric: existing {} @ {time_s}, new {} @ {time_s}",
-        held.labels, other.labels
+        "found duplicate series for info metric: existing {} @ {time_ms}, new {} @ {time_ms}",
+        all_labels(&held.labels),
+        all_labels(&other.labels)
     ))
 }
 

@@ -5,7 +5,7 @@ use super::super::eval::{Eval, Work};
 use super::super::grid::{ABSENT, Grid, is_absent};
 use super::super::kahan::{Mean, Sum};
 use super::super::native::NativeTotals;
-use super::super::plan::{FoldOp, Grouping, VectorNode};
+use super::super::plan::{Aggregate, FoldOp};
 use super::super::table::{Share, Table};
 use super::Groups;
 
@@ -13,24 +13,23 @@ impl Eval<'_> {
     pub(super) fn fold(
         &self,
         op: FoldOp,
-        grouping: &Grouping,
-        inner: &VectorNode,
+        aggregate: &Aggregate,
         grid: &Grid,
     ) -> Result<Table, PromqlError> {
-        let mut groups = Groups::new(grouping);
+        let mut groups = Groups::new(&aggregate.grouping);
         let mut totals = Totals::new(op, grid.n);
-        let mut natives = NativeTotals::new(self, op);
+        let mut natives = NativeTotals::new(self, op, aggregate.place);
         let mut floats = Vec::new();
         let mut share = self.meter.share();
         let mut work = Work::new(self.budget);
-        self.feed(inner, grid, &mut |row| {
+        self.feed(&aggregate.inner, grid, &mut |row| {
             work.spend(grid.n)?;
             let group = groups.id_of(&row);
             if group == totals.n_groups {
                 totals.add_group(&mut share)?;
             }
             if self.pool.has_one(row.values) {
-                natives.take(self, group, row.values, &mut floats)?;
+                natives.take(self, group, &row, &mut floats)?;
                 totals.add(group, &floats);
             } else {
                 totals.add(group, row.values);

@@ -14,7 +14,7 @@ use super::error::PromqlError;
 use super::eval::{Eval, Work};
 use super::grid::{ABSENT, Grid, is_absent};
 use super::parse::place::Place;
-use super::plan::{Aggregate, AggregateOp, Grouping, ScalarNode, VectorNode, is_identity};
+use super::plan::{Aggregate, AggregateOp, Grouping, ScalarNode, is_identity};
 use super::range::quantile;
 use super::table::{RowRef, SAME_LABELSET, Table};
 use super::value::format_value;
@@ -25,32 +25,27 @@ impl Eval<'_> {
         aggregate: &Aggregate,
         grid: &Grid,
     ) -> Result<Table, PromqlError> {
-        let Aggregate { op, grouping, inner } = aggregate;
-        match op {
-            AggregateOp::Fold(op) => self.fold(*op, grouping, inner, grid),
-            AggregateOp::Pick(op, param, place) => {
-                self.pick(*op, param, *place, grouping, inner, grid)
-            }
+        match &aggregate.op {
+            AggregateOp::Fold(op) => self.fold(*op, aggregate, grid),
+            AggregateOp::Pick(op, param, place) => self.pick(*op, (param, *place), aggregate, grid),
             AggregateOp::Quantile(quantile, place) => {
-                self.quantile_of_groups(quantile, *place, grouping, inner, grid)
+                self.quantile_of_groups((quantile, *place), aggregate, grid)
             }
-            AggregateOp::CountValues(label) => self.count_values(label, grouping, inner, grid),
+            AggregateOp::CountValues(label) => self.count_values(label, aggregate, grid),
         }
     }
 
     fn quantile_of_groups(
         &self,
-        param: &ScalarNode,
-        place: Place,
-        grouping: &Grouping,
-        inner: &VectorNode,
+        (param, place): (&ScalarNode, Place),
+        aggregate: &Aggregate,
         grid: &Grid,
     ) -> Result<Table, PromqlError> {
         let quantiles = self.scalar(param, grid)?;
         self.warn_of_quantiles(&quantiles, place);
-        let mut rows = self.rows(inner, grid)?;
-        self.only_floats(&mut rows, "quantile");
-        let (groups, members) = members_of(&rows, grouping);
+        let mut rows = self.rows(&aggregate.inner, grid)?;
+        self.only_floats(&mut rows, "quantile", aggregate.place);
+        let (groups, members) = members_of(&rows, &aggregate.grouping);
         let mut table = Table::new(&self.meter);
         let mut values = Vec::new();
         let mut work = Work::new(self.budget);
@@ -71,18 +66,17 @@ impl Eval<'_> {
     fn count_values(
         &self,
         label: &str,
-        grouping: &Grouping,
-        inner: &VectorNode,
+        aggregate: &Aggregate,
         grid: &Grid,
     ) -> Result<Table, PromqlError> {
-        let mut groups = Groups::new(grouping);
+        let mut groups = Groups::new(&aggregate.grouping);
         groups.left_out = Some(label.to_owned());
         let mut counts: Vec<Vec<f64>> = Vec::new();
         let mut places: HashMap<(usize, u64), usize> = HashMap::new();
         let mut result_labels: Vec<Labels> = Vec::new();
         let mut share = self.meter.share();
         let mut work = Work::new(self.budget);
-        self.feed(inner, grid, &mut |row| {
+        self.feed(&aggregate.inner, grid, &mut |row| {
             work.spend(grid.n)?;
             let group = groups.id_of(&row);
             for (step, value) in row.values.iter().enumerate().filter(|(_, v)| !is_absent(**v)) {

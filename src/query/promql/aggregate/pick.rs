@@ -7,7 +7,7 @@ use super::super::eval::{Eval, Work};
 use super::super::grid::{ABSENT, Grid, is_absent, to_index};
 use super::super::labelling::order_of_values;
 use super::super::parse::place::Place;
-use super::super::plan::{Grouping, PickOp, ScalarNode, VectorNode};
+use super::super::plan::{Aggregate, PickOp, ScalarNode};
 use super::super::table::{Row, Table};
 use super::super::value::format_value;
 use super::members_of;
@@ -16,21 +16,19 @@ impl Eval<'_> {
     pub(super) fn pick(
         &self,
         op: PickOp,
-        param: &ScalarNode,
-        place: Place,
-        grouping: &Grouping,
-        inner: &VectorNode,
+        (param, place): (&ScalarNode, Place),
+        aggregate: &Aggregate,
         grid: &Grid,
     ) -> Result<Table, PromqlError> {
         let params = self.scalar(param, grid)?;
         self.check_pick(op, &params, place)?;
-        let mut rows = self.rows(inner, grid)?;
+        let mut rows = self.rows(&aggregate.inner, grid)?;
         match op {
-            PickOp::Top => self.only_floats(&mut rows, "topk"),
-            PickOp::Bottom => self.only_floats(&mut rows, "bottomk"),
+            PickOp::Top => self.only_floats(&mut rows, "topk", aggregate.place),
+            PickOp::Bottom => self.only_floats(&mut rows, "bottomk", aggregate.place),
             PickOp::Limit | PickOp::LimitRatio => {}
         }
-        let (_, members) = members_of(&rows, grouping);
+        let (_, members) = members_of(&rows, &aggregate.grouping);
         let mut picked = Picked { rows: &rows.rows, columns: vec![None; rows.rows.len()], grid };
         let mut order = Vec::new();
         let mut share = self.meter.share();

@@ -107,19 +107,25 @@ impl Eval<'_> {
     }
 
     /// Leaves the floats of rows to an aggregation that knows no histograms.
-    pub(in super::super) fn only_floats(&self, table: &mut Table, aggregation: &str) {
-        if self.pool.is_empty() {
-            return;
+    pub(in super::super) fn only_floats(&self, table: &mut Table, aggregation: &str, place: Place) {
+        if self.leave_floats(table) {
+            self.inform(place, &format!("ignored histogram in {aggregation} aggregation"));
         }
-        for row in &mut table.rows {
-            for value in &mut row.values {
-                if self.pool.is_one(*value) {
-                    *value = ABSENT;
-                    let what = format!("ignored histogram in {aggregation} aggregation");
-                    self.inform_plainly(&what);
-                }
+    }
+
+    /// Leaves the floats of rows; returns whether there was a histogram.
+    pub(in super::super) fn leave_floats(&self, table: &mut Table) -> bool {
+        let mut had_one = false;
+        if self.pool.is_empty() {
+            return had_one;
+        }
+        for value in table.rows.iter_mut().flat_map(|row| &mut row.values) {
+            if self.pool.is_one(*value) {
+                *value = ABSENT;
+                had_one = true;
             }
         }
         table.rows.retain(|row| row.values.iter().any(|value| !is_absent(*value)));
+        had_one
     }
 }

@@ -2,22 +2,24 @@
 
 use hashbrown::HashMap;
 
-use crate::model::Histogram;
+use crate::model::{Histogram, Labels};
 
 use super::super::error::PromqlError;
 use super::super::eval::Eval;
 use super::super::grid::{ABSENT, is_absent};
+use super::super::parse::place::Place;
 use super::super::plan::FoldOp;
-use super::super::table::Share;
-use super::add::{Hints, collision, divide, join, reconciliation};
+use super::super::table::{RowRef, Share};
+use super::add::{Hints, collision, divide};
+use super::told::Told;
 
 const MIXED: &str = "encountered a mix of histograms and floats for aggregation";
-const MIXED_SCHEMAS: &str =
-    "vector contains a mix of histograms with exponential and custom buckets schemas";
 
 /// The histograms of groups and steps, added up.
 pub(in super::super) struct NativeTotals {
     op: FoldOp,
+    /// Where what is added up stands in the query.
+    place: Place,
     cells: HashMap<(usize, usize), Cell>,
     share: Share,
 }
@@ -31,8 +33,8 @@ struct Cell {
 }
 
 impl NativeTotals {
-    pub(in super::super) fn new(eval: &Eval<'_>, op: FoldOp) -> Self {
-        Self { op, cells: HashMap::new(), share: eval.meter.share() }
+    pub(in super::super) fn new(eval: &Eval<'_>, op: FoldOp, place: Place) -> Self {
+        Self { op, place, cells: HashMap::new(), share: eval.meter.share() }
     }
 
     /// Takes the histograms out of a row of a group; `floats` gets what is left.
@@ -40,11 +42,12 @@ impl NativeTotals {
         &mut self,
         eval: &Eval<'_>,
         group: usize,
-        values: &[f64],
+        row: &RowRef<'_>,
         floats: &mut Vec<f64>,
     ) -> Result<(), PromqlError> {
         floats.clear();
-        for (step, value) in values.iter().enumerate() {
+        let labels = row.owned_labels();
+        for (step, value) in row.values.iter().enumerate() {
             let Some(histogram) = eval.pool.get(*value) else {
                 floats.push(*value);
                 continue;
@@ -53,14 +56,12 @@ impl NativeTotals {
                 FoldOp::Count | FoldOp::Group => floats.push(*value),
                 FoldOp::Sum | FoldOp::Avg => {
                     floats.push(ABSENT);
-                    self.add(eval, (group, step), &histogram)?;
+                    self.add(eval, (group, step), &labels, &histogram)?;
                 }
                 other => {
                     floats.push(ABSENT);
-                    eval.inform_plainly(&format!(
-                        "ignored histogram in {} aggregation",
-                        name(other)
-                    ));
+                    let what = format!("ignored histogram in {} aggregation", name(other));
+                    eval.inform(self.place, &what);
                 }
             }
         }
@@ -71,6 +72,7 @@ impl NativeTotals {
         &mut self,
         eval: &Eval<'_>,
         at: (usize, usize),
+        labels: &Labels,
         histogram: &Histogram,
     ) -> Result<(), PromqlError> {
         let cell = self.cells.entry(at).or_default();
@@ -81,17 +83,10 @@ impl NativeTotals {
             cell.sum = Some(histogram.clone());
             return Ok(());
         };
-        match join(sum, histogram, 1.0) {
-            Ok(joined) => {
-                if joined.were_reconciled {
-                    eval.inform_plainly(&reconciliation("aggregation"));
-                }
-                cell.sum = Some(joined.histogram);
-            }
-            Err(_) => {
-                cell.is_broken = true;
-                eval.warn_plainly(MIXED_SCHEMAS);
-            }
+        let told = Told { eval, place: self.place, labels };
+        match told.join(sum, histogram, 1.0, "aggregation") {
+            Some(joined) => cell.sum = Some(joined),
+            None => cell.is_broken = true,
         }
         Ok(())
     }
@@ -109,11 +104,11 @@ impl NativeTotals {
         for (step, value) in column.iter_mut().enumerate() {
             let Some(cell) = self.cells.remove(&(group, step)) else { continue };
             if !is_absent(*value) {
-                eval.warn_plainly(MIXED);
+                eval.warn(self.place, MIXED);
                 *value = ABSENT;
             } else if let (Some(sum), false) = (cell.sum, cell.is_broken) {
                 if cell.hints.collide() {
-                    eval.warn_plainly(&collision("aggregation"));
+                    eval.warn(self.place, &collision("aggregation"));
                 }
                 let total = if self.op == FoldOp::Avg { divide(&sum, cell.n) } else { sum };
                 *value = eval.pool.keep_some(Some(total))?;

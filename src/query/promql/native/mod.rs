@@ -12,7 +12,9 @@ mod fold;
 mod pairs;
 mod quantile;
 mod range;
+mod reach;
 mod reset;
+mod told;
 mod trim;
 #[cfg(test)]
 mod tests;

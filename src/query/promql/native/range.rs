@@ -15,8 +15,9 @@ use super::super::plan::{RangeCall, RangeFn};
 use super::super::range;
 use super::super::window::{Samples, Window, Windows};
 use super::Pool;
-use super::add::{Hints, collision, divide, is_same, join, reconciliation, scale};
+use super::add::{Hints, collision, divide, is_same, scale};
 use super::reset::is_reset;
+use super::told::Told;
 
 impl Eval<'_> {
     /// Writes the function's value at every step for a series with histograms.
@@ -53,12 +54,27 @@ impl Eval<'_> {
         let all = samples.timestamps_ms.iter().zip(samples.values);
         let floats = all.filter(|(_, value)| !self.pool.is_one(**value));
         let (times, values): (Vec<i64>, Vec<f64>) = floats.unzip();
-        if !values.is_empty() {
+        if self.has_mixed_window(samples, windows) {
             let metric = quoted(labels.metric());
             self.inform(call.place, &format!("ignored histograms in a range containing both floats and histograms for metric name {metric}"));
         }
         let samples = Samples { timestamps_ms: &times, values: &values };
         range::column(call.func, params, samples, windows, out, work)
+    }
+
+    /// Returns true when there are samples of both kinds in one window.
+    fn has_mixed_window(&self, samples: Samples<'_>, windows: &Windows) -> bool {
+        let mut n_histograms = 0;
+        // How many histograms there are before each sample.
+        let mut before = vec![0];
+        for value in samples.values {
+            n_histograms += usize::from(self.pool.is_one(*value));
+            before.push(n_histograms);
+        }
+        windows.over(samples.timestamps_ms).any(|window| {
+            let n = before[window.hi] - before[window.lo];
+            0 < n && n < window.len()
+        })
     }
 }
 
@@ -125,15 +141,14 @@ impl Series<'_> {
             0 => Kind::Floats,
             n if n == values.len() => Kind::Histograms(found),
             _ => {
-                self.warn("encountered a mix of histograms and floats");
+                self.told().warn_of_mixture();
                 Kind::Both
             }
         }
     }
 
-    fn warn(&self, what: &str) {
-        let metric = quoted(self.labels.metric());
-        self.eval.warn(self.call.place, &format!("{what} for metric name {metric}"));
+    fn told(&self) -> Told<'_> {
+        Told { eval: self.eval, place: self.call.place, labels: self.labels }
     }
 
     /// What the function is where all samples are floats.
@@ -160,7 +175,7 @@ impl Series<'_> {
         let mut hints = Hints::default();
         hints.add(&sum);
         for histogram in &histograms[1..] {
-            let joined = self.join(&sum, histogram, 1.0, "aggregation");
+            let joined = self.told().join(&sum, histogram, 1.0, "aggregation");
             let Some(joined) = joined else { return Ok(ABSENT) };
             hints.add(histogram);
             sum = joined;
@@ -171,27 +186,6 @@ impl Series<'_> {
         let is_avg = self.call.func == RangeFn::AvgOverTime;
         let total = if is_avg { divide(&sum, histograms.len() as f64) } else { sum };
         self.eval.pool.keep_some(Some(total))
-    }
-
-    fn join(
-        &self,
-        left: &Histogram,
-        right: &Histogram,
-        sign: f64,
-        during: &str,
-    ) -> Option<Histogram> {
-        match join(left, right, sign) {
-            Ok(joined) => {
-                if joined.were_reconciled {
-                    self.eval.inform(self.call.place, &reconciliation(during));
-                }
-                Some(joined.histogram)
-            }
-            Err(_) => {
-                self.warn("vector contains a mix of histograms with exponential and custom buckets schemas");
-                None
-            }
-        }
     }
 
     /// `rate`, `increase`, `delta`.
@@ -230,11 +224,11 @@ impl Series<'_> {
             };
             before = &nothing;
         }
-        let mut change = self.join(last, before, -1.0, "subtraction")?;
+        let mut change = self.told().join(last, before, -1.0, "subtraction")?;
         if is_counter {
             for now in &histograms[1..] {
                 if is_reset(before, now) {
-                    change = self.join(&change, before, 1.0, "addition")?;
+                    change = self.told().join(&change, before, 1.0, "addition")?;
                 }
                 before = now;
             }
@@ -246,16 +240,10 @@ impl Series<'_> {
         let is_gauge = |histogram: &Arc<Histogram>| histogram.reset_hint == ResetHint::Gauge;
         let (first, last) = (&histograms[0], &histograms[histograms.len() - 1]);
         if is_counter && histograms.iter().any(is_gauge) {
-            self.warn_of_kind("counter");
+            self.told().warn_of_kind("counter");
         } else if !(is_counter || is_gauge(first) && is_gauge(last)) {
-            self.warn_of_kind("gauge");
+            self.told().warn_of_kind("gauge");
         }
-    }
-
-    fn warn_of_kind(&self, kind: &str) {
-        let metric = quoted(self.labels.metric());
-        let what = format!("this native histogram metric is not a {kind}: {metric}");
-        self.eval.warn(self.call.place, &what);
     }
 
     /// `irate`, `idelta`.
@@ -275,7 +263,7 @@ impl Series<'_> {
         let mut change = if is_rate && is_reset(before, last) {
             Histogram::clone(last)
         } else {
-            let change = self.join(last, before, -1.0, "subtraction");
+            let change = self.told().join(last, before, -1.0, "subtraction");
             let Some(change) = change else { return Ok(ABSENT) };
             change
         };
@@ -288,11 +276,11 @@ impl Series<'_> {
     }
 }
 
-fn count(values: &[f64], is_event: impl Fn(f64, f64) -> bool) -> f64 {
+pub(super) fn count(values: &[f64], is_event: impl Fn(f64, f64) -> bool) -> f64 {
     values.windows(2).filter(|pair| is_event(pair[0], pair[1])).count() as f64
 }
 
-fn differ(pool: &Pool, before: f64, after: f64) -> bool {
+pub(super) fn differ(pool: &Pool, before: f64, after: f64) -> bool {
     match (pool.get(before), pool.get(after)) {
         (Some(before), Some(after)) => !is_same(&before, &after),
         (None, None) => before != after && !(before.is_nan() && after.is_nan()),
@@ -300,7 +288,7 @@ fn differ(pool: &Pool, before: f64, after: f64) -> bool {
     }
 }
 
-fn was_reset(pool: &Pool, before: f64, after: f64) -> bool {
+pub(super) fn was_reset(pool: &Pool, before: f64, after: f64) -> bool {
     match (pool.get(before), pool.get(after)) {
         (Some(before), Some(after)) => is_reset(&before, &after),
         (None, None) => !is_absent(before) && after < before,

@@ -71,7 +71,7 @@ static FUNCTIONS: [Function; 90] = [
     experimental(of("double_exponential_smoothing", &[M, S, S], V)),
     experimental(of("end", &[], S)),
     of("exp", &[V], V),
-    experimental(of("first_over_time", &[M], V)),
+    of("first_over_time", &[M], V),
     of("floor", &[V], V),
     of("histogram_avg", &[V], V),
     of("histogram_count", &[V], V),

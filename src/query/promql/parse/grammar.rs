@@ -268,7 +268,7 @@ impl<'t> Parser<'t> {
     }
 
     /// Refuses what is experimental unless it is allowed.
-    pub(super) fn check_experimental(&self, span: Span, what: String) -> Parsed<()> {
+    fn check_experimental(&self, span: Span, what: String) -> Parsed<()> {
         if self.limits.has_experimental {
             return Ok(());
         }

@@ -136,19 +136,21 @@ fn edge_of(when: &When) -> Value {
 
 /// Words of the language, true where they may be used.
 pub(super) fn features(has_experimental: bool) -> Value {
-    const WORDS: [&str; 9] = [
+    const WORDS: [&str; 12] = [
+        "anchored",
         "bool",
         "by",
+        "duration_expr",
         "group_left",
         "group_right",
         "ignoring",
+        "negative_offset",
         "offset",
         "on",
+        "smoothed",
         "without",
-        "negative_offset",
     ];
-    const EXPERIMENTAL_WORDS: [&str; 6] =
-        ["anchored", "duration_expr", "fill", "fill_left", "fill_right", "smoothed"];
+    const EXPERIMENTAL_WORDS: [&str; 3] = ["fill", "fill_left", "fill_right"];
     const OPERATORS: [&str; 20] = [
         "+", "-", "*", "/", "%", "^", "==", "!=", "<", "<=", ">", ">=", "</", ">/", "=~", "!~",
         "and", "or", "unless", "atan2",

@@ -103,7 +103,6 @@ impl Parser<'_> {
             Kind::Keyword(Keyword::Anchored) => (Edges::Anchored, "anchored"),
             _ => (Edges::Smoothed, "smoothed"),
         };
-        self.check_experimental(node.span, format!("the {name} modifier"))?;
         let set = match &mut node.expr {
             NodeExpr::Selector(selector) | NodeExpr::Matrix { selector, .. } => {
                 set_edges(selector, edges)
@@ -158,7 +157,6 @@ impl Parser<'_> {
     /// Reads a duration whose operators bind at least as tight as `tightness`.
     fn length(&mut self, tightness: u8, level: usize) -> Parsed<Length> {
         self.check_level(level)?;
-        let start = self.item().span;
         let mut n_operators = 0;
         // A sign binds looser than `^` and tighter than the rest.
         let mut left = match self.signs(level)? {
@@ -172,7 +170,6 @@ impl Parser<'_> {
             }
             n_operators += 1;
             self.check_level(level + n_operators)?;
-            self.check_experimental(start, "arithmetic with durations".to_owned())?;
             let place = self.take().span;
             let right = self.length(if op == Op::Pow { binds } else { binds + 1 }, level + 1)?;
             let is_zero = matches!(right, Length::Number { seconds: 0.0, .. });
@@ -224,7 +221,6 @@ impl Parser<'_> {
                 Ok(Length::Extreme { is_max: op.as_str() == "max", left, right })
             }
             Kind::LeftParen => {
-                self.check_experimental(item.span, "arithmetic with durations".to_owned())?;
                 self.take();
                 let inner = self.length(1, level + 1)?;
                 self.expect(Kind::RightParen, "duration", "\")\"")?;

@@ -153,8 +153,6 @@ fn what_is_experimental_must_be_allowed() {
         "mad_over_time(x[5m])",
         "limitk(1, x)",
         "a + fill(0) b",
-        "x[5m + 1m]",
-        "x[5m] smoothed",
         "info(x)",
         "sort_by_label(x, \"a\")",
         "vector(step())",
@@ -162,6 +160,22 @@ fn what_is_experimental_must_be_allowed() {
         let error = parse(text, &ParseLimits::default()).unwrap_err().to_string();
         assert!(error.contains("`query.promql_experimental`"), "{text}: {error}");
         assert!(parse(text, &ParseLimits::experimental()).is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn what_was_experimental_once_needs_no_leave() {
+    for text in [
+        "x[5m + 1m]",
+        "x[(2m)]",
+        "x offset -(step() * 2)",
+        "x[1h:5m / 2]",
+        "x[5m] anchored",
+        "x[5m] smoothed",
+        "x smoothed",
+        "first_over_time(x[5m])",
+    ] {
+        assert!(parse(text, &ParseLimits::default()).is_ok(), "{text}");
     }
 }
 

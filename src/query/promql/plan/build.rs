@@ -91,7 +91,8 @@ impl<'q> Planner<'q> {
             }
             NodeExpr::Selector(selector) if selector.edges == Edges::Smoothed => {
                 let around = (self.lookback_ms, self.lookback_ms);
-                Ok(VectorNode::Smoothed(self.reaching(node, selector, grid, around)?))
+                let place = self.place(node);
+                Ok(VectorNode::Smoothed(self.reaching(node, selector, grid, around)?, place))
             }
             NodeExpr::Selector(selector) => {
                 Ok(VectorNode::Select(self.selector(node, selector, grid, self.lookback_ms)?))
@@ -241,6 +242,7 @@ impl<'q> Planner<'q> {
             }
         };
         let (is_bool, scalar_is_left) = (binary.is_bool, is_scalar(left));
+        let place = self.place(left);
         if !scalar_is_left && !is_scalar(right) {
             return Ok(VectorNode::VectorVector {
                 op,
@@ -248,12 +250,13 @@ impl<'q> Planner<'q> {
                 matching: matching_of(&binary.matching),
                 left: Box::new(self.vector(left, grid)?),
                 right: Box::new(self.vector(right, grid)?),
+                place,
             });
         }
         let (vector, scalar) = if scalar_is_left { (right, left) } else { (left, right) };
         let scalar = self.scalar(scalar, grid)?;
         let vector = Box::new(self.vector(vector, grid)?);
-        Ok(VectorNode::VectorScalar { op, is_bool, scalar_is_left, vector, scalar })
+        Ok(VectorNode::VectorScalar { op, is_bool, scalar_is_left, vector, scalar, place })
     }
 
     fn aggregate(
@@ -264,7 +267,8 @@ impl<'q> Planner<'q> {
         let op = self.aggregate_op(aggregate, grid)?;
         let inner = Box::new(self.vector(&aggregate.inner, grid)?);
         let grouping = Grouping { is_by: !aggregate.is_without, labels: aggregate.labels.clone() };
-        Ok(VectorNode::Aggregate(Aggregate { op, grouping, inner }))
+        let place = self.place(&aggregate.inner);
+        Ok(VectorNode::Aggregate(Aggregate { op, grouping, inner, place }))
     }
 
     fn aggregate_op(

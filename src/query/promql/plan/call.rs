@@ -2,7 +2,7 @@
 
 use crate::model::labels::METRIC_NAME;
 use crate::model::regexp::RegexpError;
-use crate::model::{Matcher, compile_label_regex};
+use crate::model::{MatchOp, Matcher, compile_label_regex};
 
 use super::super::error::PromqlError;
 use super::super::grid::{Grid, seconds};
@@ -12,8 +12,8 @@ use super::super::parse::functions::Function;
 use super::super::parse::too_long_regex;
 use super::build::{text_of, wrong_type};
 use super::{
-    ElementFn, HistogramPlaces, InfoCall, Planner, RangeCall, RangeFn, RangeOf, RangeSource,
-    Relabel, ScalarNode, Selector, SortBy, VectorNode, labels_of_absent,
+    ElementFn, InfoCall, Planner, RangeCall, RangeFn, RangeOf, RangeSource, Relabel, ScalarNode,
+    Selector, SortBy, VectorNode, labels_of_absent,
 };
 
 impl Planner<'_> {
@@ -120,23 +120,11 @@ impl Planner<'_> {
         match name {
             "histogram_quantile" => {
                 let (quantile, inner) = (arg(args, 0)?, arg(args, 1)?);
-                Ok(VectorNode::HistogramQuantile {
-                    label: None,
-                    quantiles: vec![self.scalar(quantile, grid)?],
-                    places: self.histogram_places(quantile, inner),
-                    inner: Box::new(self.vector(inner, grid)?),
-                })
+                self.histogram_quantiles(None, std::slice::from_ref(quantile), inner, grid)
             }
             "histogram_quantiles" => {
                 let (inner, label) = (arg(args, 0)?, text_of(arg(args, 1)?)?);
-                let quantiles = args[2..].iter().map(|quantile| self.scalar(quantile, grid));
-                let quantiles = quantiles.collect::<Result<_, _>>()?;
-                Ok(VectorNode::HistogramQuantile {
-                    label: Some(label),
-                    quantiles,
-                    places: self.histogram_places(arg(args, 2)?, inner),
-                    inner: Box::new(self.vector(inner, grid)?),
-                })
+                self.histogram_quantiles(Some(label), &args[2..], inner, grid)
             }
             "histogram_fraction" => Ok(VectorNode::HistogramFraction {
                 lower: self.scalar(arg(args, 0)?, grid)?,
@@ -148,8 +136,18 @@ impl Planner<'_> {
         }
     }
 
-    fn histogram_places(&self, quantile: &Node, inner: &Node) -> HistogramPlaces {
-        HistogramPlaces { quantile: self.place(quantile), inner: self.place(inner) }
+    fn histogram_quantiles(
+        &mut self,
+        label: Option<String>,
+        quantiles: &[Node],
+        inner: &Node,
+        grid: &Grid,
+    ) -> Result<VectorNode, PromqlError> {
+        let quantiles =
+            quantiles.iter().map(|node| Ok((self.scalar(node, grid)?, self.place(node))));
+        let quantiles = quantiles.collect::<Result<_, PromqlError>>()?;
+        let (place, inner) = (self.place(inner), Box::new(self.vector(inner, grid)?));
+        Ok(VectorNode::HistogramQuantile { label, quantiles, place, inner })
     }
 
     fn boxed(
@@ -247,11 +245,8 @@ impl Planner<'_> {
     fn info(&mut self, args: &[Node], grid: &Grid) -> Result<VectorNode, PromqlError> {
         let wanted: &[Matcher] = args.get(1).map_or(&[], selected_by);
         let is_name = |matcher: &&Matcher| matcher.name == METRIC_NAME;
-        let mut names: Vec<Matcher> = wanted.iter().filter(is_name).cloned().collect();
+        let names = names_of_info(wanted.iter().filter(is_name).cloned().collect());
         let labels: Vec<Matcher> = wanted.iter().filter(|m| !is_name(m)).cloned().collect();
-        if names.is_empty() {
-            names.push(Matcher::equal(METRIC_NAME, TARGET_INFO));
-        }
         let inner = self.boxed(args, 0, grid)?;
         // As in Prometheus, the first selector says which time the info series are of.
         let when = first_selector(arg(args, 0)?).cloned().unwrap_or_default();
@@ -275,6 +270,20 @@ fn edges_of(node: &Node) -> Edges {
 
 /// The info metric when none is named.
 const TARGET_INFO: &str = "target_info";
+/// The info metrics when some are ruled out and none is named.
+const ALL_INFO: &str = ".+_info";
+
+/// Returns the conditions on the names of info metrics, given those that are written.
+fn names_of_info(mut names: Vec<Matcher>) -> Vec<Matcher> {
+    if names.is_empty() {
+        names.push(Matcher::equal(METRIC_NAME, TARGET_INFO));
+    } else if names.iter().all(|name| matches!(name.op, MatchOp::Ne | MatchOp::Nre)) {
+        // What is left of all metrics would be no info metrics, and the series themselves among them.
+        let all = Matcher::new(METRIC_NAME, MatchOp::Re, ALL_INFO);
+        names.push(all.expect("it is well-formed"));
+    }
+    names
+}
 
 fn first_selector(node: &Node) -> Option<&When> {
     match &node.expr {

@@ -52,7 +52,7 @@ pub(super) enum VectorNode {
     /// The newest sample within the lookback.
     Select(Selector),
     /// `selector smoothed`: the value on the line between the samples around a step.
-    Smoothed(Selector),
+    Smoothed(Selector, Place),
     /// `timestamp(selector)`: when that sample was taken.
     SampleTime(Selector),
     /// `start_timestamp(selector)`: since when that sample counts, 0 where nobody said.
@@ -90,8 +90,9 @@ pub(super) enum VectorNode {
     /// `histogram_quantile`, or `histogram_quantiles` with the label that tells them apart.
     HistogramQuantile {
         label: Option<String>,
-        quantiles: Vec<ScalarNode>,
-        places: HistogramPlaces,
+        /// Each with where it stands in the query.
+        quantiles: Vec<(ScalarNode, Place)>,
+        place: Place,
         inner: Box<VectorNode>,
     },
     HistogramFraction {
@@ -109,6 +110,7 @@ pub(super) enum VectorNode {
         scalar_is_left: bool,
         vector: Box<VectorNode>,
         scalar: ScalarNode,
+        place: Place,
     },
     VectorVector {
         op: Op,
@@ -116,6 +118,7 @@ pub(super) enum VectorNode {
         matching: Matching,
         left: Box<VectorNode>,
         right: Box<VectorNode>,
+        place: Place,
     },
     Set {
         op: SetOp,
@@ -178,13 +181,6 @@ pub(super) struct RangeCall {
     pub(super) param_place: Place,
 }
 
-/// Where the arguments of `histogram_quantile` stand in the query.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct HistogramPlaces {
-    pub(super) quantile: Place,
-    pub(super) inner: Place,
-}
-
 /// `info(v, {...})`.
 #[derive(Debug)]
 pub(super) struct InfoCall {
@@ -231,6 +227,8 @@ pub(super) struct Aggregate {
     pub(super) op: AggregateOp,
     pub(super) grouping: Grouping,
     pub(super) inner: Box<VectorNode>,
+    /// Where `inner` stands in the query.
+    pub(super) place: Place,
 }
 
 /// What an aggregation computes.

@@ -10,7 +10,7 @@ impl VectorNode {
     pub(in super::super) fn is_unique_nameless(&self) -> bool {
         match self {
             VectorNode::Select(selector)
-            | VectorNode::Smoothed(selector)
+            | VectorNode::Smoothed(selector, _)
             | VectorNode::SampleTime(selector)
             | VectorNode::SampleStart(selector) => selector.is_one_metric,
             VectorNode::Range(call) => call.source.is_unique_nameless(),

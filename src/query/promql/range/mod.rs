@@ -23,7 +23,7 @@ use super::table::Column;
 use super::window::{Samples, Window, Windows, slide};
 
 pub(super) use extrapolate::stretch;
-pub(super) use reach::smoothed_at;
+pub(super) use reach::{Reached, smoothed_at};
 pub(super) use spread::quantile;
 
 /// Writes the function's value at every step, absent where it has none.

@@ -15,11 +15,7 @@ pub(super) fn column(func: RangeFn, samples: Samples<'_>, windows: &Windows, out
     out.clear();
     for window in windows.over(samples.timestamps_ms) {
         let reached = Reached::of(samples, window, windows);
-        out.push(reached.map_or(ABSENT, |reached| match func {
-            RangeFn::Changes => reached.count(|a, b| a != b && !(a.is_nan() && b.is_nan())),
-            RangeFn::Resets => reached.count(|before, after| after < before),
-            _ => reached.change(func, windows).unwrap_or(ABSENT),
-        }));
+        out.push(reached.map_or(ABSENT, |reached| reached.value(func, windows)));
     }
 }
 
@@ -34,44 +30,38 @@ pub(in super::super) fn smoothed_at(samples: Samples<'_>, at_ms: i64) -> Option<
     if after == samples.timestamps_ms.len() {
         return Some(samples.values[before]);
     }
-    Some(between(samples, before, at_ms, None))
+    Some(between(samples, before, at_ms, false))
 }
 
-/// What a counter that was reset between two samples is taken for.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Reset {
-    /// It began at zero: seen from the window's start.
-    FromZero,
-    /// It went on growing: seen from its end.
-    GoesOn,
-}
-
-/// Returns the value at a moment between a sample and the next.
-fn between(samples: Samples<'_>, before: usize, at_ms: i64, reset: Option<Reset>) -> f64 {
-    let (mut low, mut high) = (samples.values[before], samples.values[before + 1]);
-    match reset {
-        Some(Reset::FromZero) if high < low => low = 0.0,
-        Some(Reset::GoesOn) if high < low => high += low,
-        _ => {}
+/// Returns the value at a moment between a sample and the next; a counter that was reset there began at
+/// zero.
+fn between(samples: Samples<'_>, before: usize, at_ms: i64, is_counter: bool) -> f64 {
+    let (mut low, high) = (samples.values[before], samples.values[before + 1]);
+    if is_counter && high < low {
+        low = 0.0;
     }
     let (low_ms, high_ms) = (samples.timestamps_ms[before], samples.timestamps_ms[before + 1]);
     low + (high - low) * seconds(at_ms - low_ms) / seconds(high_ms - low_ms)
 }
 
 /// The samples of a window and those around it.
-struct Reached<'a> {
-    samples: Samples<'a>,
-    window: Window,
+pub(in super::super) struct Reached<'a> {
+    pub(in super::super) samples: Samples<'a>,
+    pub(in super::super) window: Window,
     /// The newest sample at or before the window's start, or the first there is.
-    first: usize,
+    pub(in super::super) first: usize,
     /// The last sample within the window, or, smoothed, the first at or after its end.
-    last: usize,
-    is_smoothed: bool,
+    pub(in super::super) last: usize,
+    pub(in super::super) is_smoothed: bool,
 }
 
 impl<'a> Reached<'a> {
     /// Returns what a window reaches; none when there is no sample at all.
-    fn of(samples: Samples<'a>, window: Window, windows: &Windows) -> Option<Self> {
+    pub(in super::super) fn of(
+        samples: Samples<'a>,
+        window: Window,
+        windows: &Windows,
+    ) -> Option<Self> {
         let is_smoothed = windows.edges == Edges::Smoothed;
         let reach_ms = windows.reach_ms;
         let after_ms =
@@ -87,6 +77,27 @@ impl<'a> Reached<'a> {
         Some(Self { samples, window, first, last, is_smoothed })
     }
 
+    /// Returns true when there is something to tell of the window: a sample after its start and, where
+    /// lines are drawn to its end, one that is not after it.
+    pub(in super::super) fn has_any(&self) -> bool {
+        let times = self.samples.timestamps_ms;
+        let is_late = self.is_smoothed && times[self.first] > self.window.end_ms;
+        times[self.last] > self.window.start_ms && !is_late
+    }
+
+    /// Returns the function's value, where all samples are numbers.
+    pub(in super::super) fn value(&self, func: RangeFn, windows: &Windows) -> f64 {
+        if !self.has_any() {
+            return ABSENT;
+        }
+        match func {
+            RangeFn::Changes => self.count(|a, b| a != b && !(a.is_nan() && b.is_nan())),
+            RangeFn::Resets => self.count(|before, after| after < before),
+            RangeFn::Rate => self.change(true) / seconds(windows.range_ms),
+            _ => self.change(func != RangeFn::Delta),
+        }
+    }
+
     /// Counts neighbours that are an event, from the sample that stands at the window's start.
     fn count(&self, is_event: impl Fn(f64, f64) -> bool) -> f64 {
         let pairs = self.samples.values[self.first..=self.last].windows(2);
@@ -94,35 +105,25 @@ impl<'a> Reached<'a> {
     }
 
     /// Returns by how much the value grew from edge to edge.
-    fn change(&self, func: RangeFn, windows: &Windows) -> Option<f64> {
+    fn change(&self, is_counter: bool) -> f64 {
         let Self { samples, window, first, last, is_smoothed } = *self;
         let times = samples.timestamps_ms;
-        if times[last] <= window.start_ms {
-            return None;
-        }
-        let is_counter = func != RangeFn::Delta;
-        let reset = |reset| is_counter.then_some(reset);
         let left = match is_smoothed && times[first] < window.start_ms {
-            true => between(samples, first, window.start_ms, reset(Reset::FromZero)),
+            true => between(samples, first, window.start_ms, is_counter),
             false => samples.values[first],
         };
         let right = match is_smoothed && last > 0 && times[last] > window.end_ms {
-            true => between(samples, last - 1, window.end_ms, reset(Reset::GoesOn)),
+            true => between(samples, last - 1, window.end_ms, is_counter),
             false => samples.values[last],
         };
+        if !is_counter {
+            return right - left;
+        }
         // The edges stand for the samples on them.
         let from = first + usize::from(times[first] <= window.start_ms);
         let until = last + usize::from(times[last] < window.end_ms);
-        let mut change = right - left;
-        if is_counter {
-            change += grown_before_resets(
-                left,
-                samples.values.get(from..until).unwrap_or_default(),
-                right,
-            );
-        }
-        let per = if func == RangeFn::Rate { seconds(windows.range_ms) } else { 1.0 };
-        Some(change / per)
+        let inside = samples.values.get(from..until).unwrap_or_default();
+        right - left + grown_before_resets(left, inside, right)
     }
 }
 
