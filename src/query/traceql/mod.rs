@@ -23,6 +23,7 @@ mod limits;
 mod math;
 mod menu_columns;
 mod metrics;
+mod named;
 mod needs;
 mod parse;
 mod part;

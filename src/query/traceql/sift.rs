@@ -2,7 +2,8 @@
 //! traces that have one.
 //!
 //! A question about single spans is answered from those that pass alone: the others are not even
-//! read whole. Any other needs the traces of those that pass, whose ids are collected first.
+//! read whole. Any other needs the traces of those that pass, whose ids are collected first, unless
+//! it names them.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use arrow::datatypes::TimestampNanosecondType;
 
 use super::ast::{Field, Function, Query, Spanset, SpansetOp, Stage};
 use super::attribute::{Attribute, Intrinsic};
+use super::named::named_traces;
 use super::needs::Needs;
 use super::sieve::{Sieve, is_root};
 use crate::model::Signal;
@@ -109,9 +111,13 @@ pub(super) fn narrowed(
     snapshot: &Snapshot,
     budget: &Budget,
 ) -> Result<SpanRange, QueryError> {
+    let traces = named_traces(query).map(Arc::new);
     if is_of_single_spans(query) && attributes.iter().all(is_of_span) {
         let columns = needs.columns_of_single_spans();
-        return Ok(SpanRange { columns, sift: sift_of(query), ..range });
+        return Ok(SpanRange { columns, traces, sift: sift_of(query), ..range });
+    }
+    if traces.is_some() {
+        return Ok(SpanRange { traces, ..range });
     }
     let Some(sieve) = Sieve::of(query) else { return Ok(range) };
     let traces = ids(snapshot, &sieve, &range, budget)?.map(Arc::new);

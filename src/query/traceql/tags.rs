@@ -13,6 +13,7 @@ use super::batch::Batch;
 use super::error::TraceqlError;
 use super::eval::places;
 use super::menu_columns::{NameColumns, ValueColumns};
+use super::named::named_traces;
 use super::needs::Needs;
 use super::rows::rows;
 use super::scan::{Inspected, traces};
@@ -216,7 +217,8 @@ impl Asking<'_> {
     /// Hands over the rows that the filter lets through, of questions about single spans.
     fn rows(&self, asked: &Asked<'_>, take: &mut TakeRows<'_>) -> Result<Inspected, QueryError> {
         let (columns, sift) = (asked.needs.columns_of_rows(), asked.query.and_then(sift_of));
-        let range = SpanRange { sift, ..self.range(columns) };
+        let traces = asked.query.and_then(named_traces).map(Arc::new);
+        let range = SpanRange { traces, sift, ..self.range(columns) };
         rows(self.snapshot, &range, self.budget, &mut |batch, rows| match asked.query {
             None => take(batch, &rows),
             Some(query) => take(batch, &passing(query, batch, &rows)),

@@ -2,6 +2,7 @@
 
 mod cases;
 mod counts;
+mod ids;
 mod menus;
 mod naive;
 mod naive_counts;

@@ -45,7 +45,7 @@ impl Drop for World {
 
 /// A span to store: trace, number in it, ms after the start, its length in ms, service, name, status
 /// code.
-type Given = (u64, u64, i64, i64, &'static str, &'static str, u32);
+pub(super) type Given = (u64, u64, i64, i64, &'static str, &'static str, u32);
 
 impl World {
     pub(super) fn new() -> Self {
@@ -84,7 +84,7 @@ impl World {
         self.storage.as_ref().expect("it goes when the world ends")
     }
 
-    fn store(&self, spans: &[Given]) {
+    pub(super) fn store(&self, spans: &[Given]) {
         let mut builder = SpansBuilder::new();
         for &(trace, number, after_ms, length_ms, service, name, code) in spans {
             let start_ns = (BASE_MS + after_ms) * 1_000_000;
@@ -149,7 +149,7 @@ impl World {
         Budget::new(Arc::clone(&self.clock), Duration::from_secs(60))
     }
 
-    fn ask(&self, query: &str, limit: usize) -> Found {
+    pub(super) fn ask(&self, query: &str, limit: usize) -> Found {
         search(&self.snapshot(), &wanted(query, limit), &Limits::default(), &self.budget()).unwrap()
     }
 
@@ -170,7 +170,7 @@ fn storage_size(n_bytes: u64) -> crate::base::units::HumanSize {
     crate::base::units::HumanSize(n_bytes)
 }
 
-fn wanted(query: &str, limit: usize) -> Search {
+pub(super) fn wanted(query: &str, limit: usize) -> Search {
     Search {
         query: query.to_owned(),
         start_ns: BASE_MS * 1_000_000,
@@ -185,11 +185,11 @@ fn mix(n: u64) -> u64 {
     (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) ^ (n >> 31)
 }
 
-fn trace_id(trace: u64) -> String {
+pub(super) fn trace_id(trace: u64) -> String {
     format!("{:016x}{:016x}", mix(trace), mix(!trace))
 }
 
-fn span_id(trace: u64, number: u64) -> String {
+pub(super) fn span_id(trace: u64, number: u64) -> String {
     format!("{:016x}", mix(trace * 64 + number) | 1)
 }
 
