@@ -27,6 +27,7 @@ mod named;
 mod needs;
 mod parse;
 mod part;
+mod print;
 mod repeated;
 mod rows;
 mod scan;
