@@ -14,8 +14,12 @@ use super::buckets::{bucket, shown};
 use super::finish::finished;
 use super::grid::Grid;
 use super::series::{BUCKET, Cell, Measured, Series};
-use super::{CountedSeries, Exemplar};
+use super::{CountedSeries, Exemplar, Grown};
 use crate::query::QueryError;
+
+/// Bytes of a series beside its points and texts, and of an entry of a table.
+const SERIES_BYTES: usize = 192;
+const ENTRY_BYTES: usize = 64;
 
 /// Counts spans into series.
 pub(super) struct Counter<'a> {
@@ -45,10 +49,15 @@ impl<'a> Counter<'a> {
         Self { metrics, grid, n_exemplars, limits, series, key, comparison }
     }
 
-    pub(super) fn take(&mut self, trace: &Trace, place: Place) -> Result<(), QueryError> {
+    pub(super) fn take(
+        &mut self,
+        trace: &Trace,
+        place: Place,
+        grown: &mut Grown<'_>,
+    ) -> Result<(), QueryError> {
         let Some(point) = self.grid.point(trace.start(place)) else { return Ok(()) };
         if let Some(comparison) = &mut self.comparison {
-            return comparison.take(trace, place, point, self.limits);
+            return comparison.take(trace, place, point, self.limits, grown);
         }
         let Some(value) = self.value(trace, place) else { return Ok(()) };
         let bound = bucket(value);
@@ -59,16 +68,24 @@ impl<'a> Counter<'a> {
         };
         let (metrics, grid, n_exemplars, fold) =
             (self.metrics, self.grid, self.n_exemplars, self.fold());
-        let series = self.series_of(trace, place, bucket)?;
+        let series = self.series_of(trace, place, bucket, grown)?;
         series.count(point, value.number, fold);
         if let (Function::Quantiles(..), Some(bound)) = (&metrics.function, bound) {
-            *series.buckets.entry(point).or_default().entry(bound).or_insert(0) += 1;
+            let of_point = series.buckets.entry(point).or_default();
+            let n_before = of_point.len();
+            *of_point.entry(bound).or_insert(0) += 1;
+            if of_point.len() > n_before {
+                grown.add(ENTRY_BYTES)?;
+            }
         }
         if let Some(kept_at) = series.exemplar_place(n_exemplars) {
             let mut exemplar = Exemplar::of(trace, place, &series.labels);
             exemplar.point_ms = grid.timestamp_ms(point);
             if let Function::Fold(..) | Function::Quantiles(..) = metrics.function {
                 exemplar.value = value.shown();
+            }
+            if kept_at == series.exemplars.len() {
+                grown.add(exemplar.n_bytes())?;
             }
             series.keep(kept_at, exemplar);
         }
@@ -102,6 +119,7 @@ impl<'a> Counter<'a> {
         trace: &Trace,
         place: Place,
         bucket: Option<Value<'static>>,
+        grown: &mut Grown<'_>,
     ) -> Result<&mut Series, QueryError> {
         self.key.write(&self.metrics.by, (trace, place), bucket.as_ref());
         if !self.series.contains_key(self.key.as_str()) {
@@ -110,6 +128,9 @@ impl<'a> Counter<'a> {
                 let key = "query.series_max";
                 return Err(TraceqlError::TooMuch { what: "series", max, key }.into());
             }
+            // The key is about as long as the labels.
+            let n_bytes = SERIES_BYTES + 2 * self.key.as_str().len();
+            grown.add(n_bytes + self.grid.n_points * size_of::<Cell>())?;
             let label = |attribute: &Attribute| {
                 (attribute.to_string(), trace.value(place, attribute).first().into_owned())
             };

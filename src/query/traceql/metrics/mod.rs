@@ -11,10 +11,12 @@ mod buckets;
 mod counter;
 mod finish;
 mod grid;
+mod grown;
 mod series;
 
 use counter::Counter;
 use grid::Grid;
+pub(super) use grown::Grown;
 
 use super::Limits;
 use super::ast::{Math, Metrics, Query};
@@ -158,10 +160,11 @@ impl Asking<'_> {
     fn metrics(&self, query: &Query, metrics: &Metrics) -> Result<Counted, QueryError> {
         let Self { snapshot, grid, n_exemplars, limits, budget, may_sift } = *self;
         let mut counter = Counter::new(metrics, grid, n_exemplars, limits);
+        let mut grown = Grown::new(budget);
         let mut take = |trace: &Trace| -> Result<(), QueryError> {
             counter.key.enter(trace);
             let mut places = places(&query.stages, trace).into_iter();
-            places.try_for_each(|place| counter.take(trace, place))
+            places.try_for_each(|place| counter.take(trace, place, &mut grown))
         };
         let range = self.range(query)?;
         let inspected = match may_sift && is_of_single_spans(query) {

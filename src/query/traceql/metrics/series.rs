@@ -89,4 +89,10 @@ impl Exemplar {
         let timestamp_ms = trace.start(place) / MS_NS;
         Self { labels, value: f64::NAN, timestamp_ms, point_ms: 0 }
     }
+
+    /// Returns about how many bytes it takes.
+    pub(super) fn n_bytes(&self) -> usize {
+        let of_label = |(name, value): &(String, Value<'_>)| 64 + name.len() + value.plain().len();
+        size_of::<Self>() + self.labels.iter().map(of_label).sum::<usize>()
+    }
 }

@@ -149,6 +149,12 @@ impl World {
         Budget::new(Arc::clone(&self.clock), Duration::from_secs(60))
     }
 
+    /// Returns a budget with so much memory.
+    pub(super) fn budget_of(&self, memory_bytes_max: usize) -> Budget {
+        let limits = promql::Limits { memory_bytes_max, ..promql::Limits::default() };
+        limits.budget(Arc::clone(&self.clock), Duration::from_secs(60))
+    }
+
     pub(super) fn ask(&self, query: &str, limit: usize) -> Found {
         search(&self.snapshot(), &wanted(query, limit), &Limits::default(), &self.budget()).unwrap()
     }
@@ -430,11 +436,39 @@ fn counting_few_spans_reads_few_columns_of_the_others() {
 }
 
 #[test]
+fn the_points_of_series_count_as_memory() {
+    let world = World::new();
+    let mut rng = SmallRng::seed_from_u64(2);
+    let spans: Vec<Given> = (0..300).map(|trace| random_span(&mut rng, trace, 0)).collect();
+    world.store(&spans);
+    let ask = |memory_bytes_max: usize, query: &str| {
+        let wanted = Counting {
+            query: query.to_owned(),
+            start_ns: BASE_MS * 1_000_000,
+            end_ns: (BASE_MS + 100_000) * 1_000_000,
+            step_ns: Some(10_000_000),
+            exemplars: 0,
+        };
+        let budget = world.budget_of(memory_bytes_max);
+        count(&world.snapshot(), &wanted, &Limits::default(), &budget).map(|found| found.series)
+    };
+
+    assert_eq!(ask(8 << 20, "{ } | rate()").unwrap().len(), 1);
+    for query in [
+        "{ } | rate() by (span:id)",
+        "{ } | compare({ status = error })",
+        "({ } | rate()) / ({ } | rate() by (span:id))",
+    ] {
+        let error = ask(8 << 20, query).unwrap_err().to_string();
+        assert!(error.contains("query.memory"), "{query}: {error}");
+    }
+}
+
+#[test]
 fn what_a_search_holds_counts_as_memory() {
     let world = large();
     let ask = |memory_bytes_max: usize, query: &str| {
-        let limits = promql::Limits { memory_bytes_max, ..promql::Limits::default() };
-        let budget = limits.budget(Arc::clone(&world.clock), Duration::from_secs(60));
+        let budget = world.budget_of(memory_bytes_max);
         search(&world.snapshot(), &wanted(query, 10), &Limits::default(), &budget)
     };
     assert!(ask(256 << 20, "{ status = error }").is_ok());
