@@ -14,6 +14,11 @@ pub(super) fn named_traces(query: &Query) -> Option<BTreeSet<String>> {
     of_stages(&query.stages)
 }
 
+/// Returns those for one of some queries, or `None` when one of them may be about any trace.
+pub(super) fn named_by_any(queries: &[&Query]) -> Option<BTreeSet<String>> {
+    queries.iter().map(|query| named_traces(query)).reduce(in_either).flatten()
+}
+
 /// Every stage is asked about the same trace, and none may be left without a span.
 fn of_stages(stages: &[Stage]) -> Option<BTreeSet<String>> {
     let of_each = stages.iter().map(|stage| match stage {

@@ -64,7 +64,15 @@ enum Condition {
 impl Sieve {
     /// Returns the sieve of a query, or `None` when any trace may match.
     pub(super) fn of(query: &Query) -> Option<Self> {
-        let test = of_stages(&query.stages)?;
+        Self::of_any(&[query])
+    }
+
+    /// Returns what lets through whatever one of some queries looks for, or `None` when one of them
+    /// may match any trace.
+    pub(super) fn of_any(queries: &[&Query]) -> Option<Self> {
+        let tests = queries.iter().map(|query| of_stages(&query.stages));
+        let mut tests = tests.collect::<Option<Vec<Test>>>()?;
+        let test = if tests.len() == 1 { tests.remove(0) } else { Test::Any(tests) };
         let mut columns = Vec::new();
         test.add_columns(&mut columns);
         Some(Self { test, columns })

@@ -216,7 +216,8 @@ impl Asking<'_> {
 
     /// Hands over the rows that the filter lets through, of questions about single spans.
     fn rows(&self, asked: &Asked<'_>, take: &mut TakeRows<'_>) -> Result<Inspected, QueryError> {
-        let (columns, sift) = (asked.needs.columns_of_rows(), asked.query.and_then(sift_of));
+        let (columns, sift) =
+            (asked.needs.columns_of_rows(), asked.query.and_then(|query| sift_of(&[query])));
         let traces = asked.query.and_then(named_traces).map(Arc::new);
         let range = SpanRange { traces, sift, ..self.range(columns) };
         rows(self.snapshot, &range, self.budget, &mut |batch, rows| match asked.query {
@@ -235,10 +236,10 @@ impl Asking<'_> {
         let Asked { attributes, query, needs } = asked;
         let range = self.range(needs.columns());
         let range = match query {
-            Some(query) => narrowed(range, query, needs, attributes, snapshot, budget)?,
+            Some(query) => narrowed(range, &[*query], needs, attributes, snapshot, budget)?,
             None => {
                 let all = super::parse("{ }", limits)?;
-                narrowed(range, &all, needs, attributes, snapshot, budget)?
+                narrowed(range, &[&all], needs, attributes, snapshot, budget)?
             }
         };
         traces(snapshot, &range, limits, budget, &mut |trace| {

@@ -19,10 +19,10 @@ use grid::Grid;
 pub(super) use grown::Grown;
 
 use super::Limits;
-use super::ast::{Math, Metrics, Query};
+use super::ast::{Metrics, Query};
 use super::error::TraceqlError;
 use super::eval::places;
-use super::math::combined;
+use super::math::{operands, together};
 use super::needs::Needs;
 use super::scan::{Inspected, spans, traces};
 use super::sift::{is_of_single_spans, narrowed};
@@ -122,7 +122,7 @@ fn counting(
     }
     let (grid, n_exemplars) = (Grid::of(wanted, limits)?, exemplars_of(&query, wanted.exemplars));
     let asking = Asking { snapshot, grid, n_exemplars, limits, budget, may_sift };
-    let mut counted = asking.query(&query)?;
+    let mut counted = asking.answer(&query)?;
     thin::exemplars(&mut counted.series, n_exemplars);
     counted.warnings = super::cut_warnings(counted.inspected.n_cut, limits);
     Ok(counted)
@@ -138,51 +138,80 @@ struct Asking<'a> {
     may_sift: bool,
 }
 
-impl Asking<'_> {
-    fn query(&self, query: &Query) -> Result<Counted, QueryError> {
-        match (&query.math, &query.metrics) {
-            (Some(math), _) => self.math(math),
-            (None, Some(metrics)) => self.metrics(query, metrics),
-            (None, None) => unreachable!("only queries that count are asked for numbers"),
+/// A query of a question, and what is counted for it.
+struct Operand<'q> {
+    query: &'q Query,
+    metrics: &'q Metrics,
+    is_of_single_spans: bool,
+    counter: Counter<'q>,
+}
+
+impl Operand<'_> {
+    fn take(&mut self, spans: &Trace, grown: &mut Grown<'_>) -> Result<(), QueryError> {
+        self.counter.key.enter(spans);
+        let mut places = places(&self.query.stages, spans).into_iter();
+        places.try_for_each(|place| self.counter.take(spans, place, grown))
+    }
+}
+
+impl<'q> Asking<'q> {
+    /// Counts for all queries of a question, and puts their series together.
+    fn answer(&self, question: &'q Query) -> Result<Counted, QueryError> {
+        let mut operands: Vec<Operand<'q>> =
+            operands(question).into_iter().map(|query| self.operand(query)).collect();
+        let mut grown = Grown::new(self.budget);
+        let of_single_spans = self.scan(&mut operands, true, &mut grown)?;
+        let of_traces = self.scan(&mut operands, false, &mut grown)?;
+        let mut each = Vec::with_capacity(operands.len());
+        for Operand { metrics, counter, .. } in operands {
+            let mut series = counter.finish();
+            let n_bytes = series.iter().map(CountedSeries::n_bytes).sum();
+            super::check_bytes(n_bytes, self.budget)?;
+            metrics.seconds.iter().for_each(|stage| thin::samples(stage, &mut series));
+            each.push(series);
         }
-    }
-
-    fn math(&self, math: &Math) -> Result<Counted, QueryError> {
-        let (op, lhs, rhs, seconds) = match math {
-            Math::Query(query) => return self.query(query),
-            Math::Operation { op, lhs, rhs, seconds } => (op, lhs, rhs, seconds),
-        };
-        let mut counted = combined(*op, &self.math(lhs)?, &self.math(rhs)?);
-        seconds.iter().for_each(|stage| thin::samples(stage, &mut counted.series));
-        Ok(counted)
-    }
-
-    fn metrics(&self, query: &Query, metrics: &Metrics) -> Result<Counted, QueryError> {
-        let Self { snapshot, grid, n_exemplars, limits, budget, may_sift } = *self;
-        let mut counter = Counter::new(metrics, grid, n_exemplars, limits);
-        let mut grown = Grown::new(budget);
-        let mut take = |trace: &Trace| -> Result<(), QueryError> {
-            counter.key.enter(trace);
-            let mut places = places(&query.stages, trace).into_iter();
-            places.try_for_each(|place| counter.take(trace, place, &mut grown))
-        };
-        let range = self.range(query)?;
-        let inspected = match may_sift && is_of_single_spans(query) {
-            true => spans(snapshot, &range, limits, budget, &mut take)?,
-            false => traces(snapshot, &range, limits, budget, &mut |trace| {
-                take(&trace)?;
-                Ok(true)
-            })?,
-        };
-        let mut series = counter.finish();
-        let n_bytes = series.iter().map(CountedSeries::n_bytes).sum();
-        super::check_bytes(n_bytes, budget)?;
-        metrics.seconds.iter().for_each(|stage| thin::samples(stage, &mut series));
+        let series = together(question, &mut each.into_iter());
+        let inspected = of_single_spans.and(&of_traces);
         Ok(Counted { series, inspected, warnings: Vec::new() })
     }
 
-    fn range(&self, query: &Query) -> Result<SpanRange, QueryError> {
-        let needs = Needs::of(query);
+    fn operand(&self, query: &'q Query) -> Operand<'q> {
+        let metrics = query.metrics.as_ref().expect("operands are queries that count");
+        let is_of_single_spans = self.may_sift && is_of_single_spans(query);
+        let counter = Counter::new(metrics, self.grid, self.n_exemplars, self.limits);
+        Operand { query, metrics, is_of_single_spans, counter }
+    }
+
+    /// Counts for the operands of one kind. They are about the same time, so one scan serves all of
+    /// them; but what asks for single spans alone is not made to wait for whole traces.
+    fn scan(
+        &self,
+        operands: &mut [Operand<'q>],
+        of_single_spans: bool,
+        grown: &mut Grown<'_>,
+    ) -> Result<Inspected, QueryError> {
+        let of_kind = operands.iter_mut().filter(|one| one.is_of_single_spans == of_single_spans);
+        let mut those: Vec<&mut Operand<'q>> = of_kind.collect();
+        if those.is_empty() {
+            return Ok(Inspected::default());
+        }
+        let queries: Vec<&Query> = those.iter().map(|one| one.query).collect();
+        let range = self.range(&queries)?;
+        let mut take = |trace: &Trace| -> Result<(), QueryError> {
+            those.iter_mut().try_for_each(|one| one.take(trace, grown))
+        };
+        match of_single_spans {
+            true => spans(self.snapshot, &range, self.limits, self.budget, &mut take),
+            false => traces(self.snapshot, &range, self.limits, self.budget, &mut |trace| {
+                take(&trace)?;
+                Ok(true)
+            }),
+        }
+    }
+
+    fn range(&self, queries: &[&Query]) -> Result<SpanRange, QueryError> {
+        let each = queries.iter().map(|query| Needs::of(query));
+        let needs = each.reduce(Needs::and).unwrap_or_default();
         let range = SpanRange {
             min_ns: self.grid.start_ns.saturating_add(1),
             max_ns: self.grid.end_ns(),
@@ -191,7 +220,7 @@ impl Asking<'_> {
             sift: None,
         };
         match self.may_sift {
-            true => narrowed(range, query, &needs, &[], self.snapshot, self.budget),
+            true => narrowed(range, queries, &needs, &[], self.snapshot, self.budget),
             false => Ok(range),
         }
     }

@@ -9,6 +9,7 @@ mod naive_counts;
 mod naive_filters;
 mod parsing;
 mod parts;
+mod shared;
 mod stored;
 
 use std::sync::Arc;

@@ -202,7 +202,7 @@ pub(super) fn span_id(trace: u64, number: u64) -> String {
 const SERVICES: [&str; 3] = ["fence", "indexd", "guppy"];
 const NAMES: [&str; 4] = ["GET /index", "GET /user", "POST /submission", "db"];
 
-fn random_span(rng: &mut SmallRng, trace: u64, number: u64) -> Given {
+pub(super) fn random_span(rng: &mut SmallRng, trace: u64, number: u64) -> Given {
     (
         trace,
         number,
