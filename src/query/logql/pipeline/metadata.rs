@@ -22,6 +22,8 @@ pub(in super::super) struct Metadata<'a> {
     pub(in super::super) level: &'a str,
     /// Attributes of the resource that are not labels of the stream.
     pub(in super::super) of_resource: &'a [(String, String)],
+    /// True when it is known to have come over OTLP.
+    pub(in super::super) is_of_otlp: bool,
 }
 
 impl<'a> Metadata<'a> {
@@ -37,7 +39,8 @@ impl<'a> Metadata<'a> {
         let wants = |name: &str| finds_level || wanted.has(name);
         let is_of_push = self.add_attributes(fields, &wants);
         self.add_columns(fields, &wants);
-        if wants_severity(wanted) && !is_of_push {
+        // What OTLP says of its severity stands for itself, whatever an attribute says.
+        if wants_severity(wanted) && (self.is_of_otlp || !is_of_push) {
             self.add_severity(fields, &wants);
         }
         if wants_level && fields.get(LEVEL).is_none() {
@@ -173,5 +176,19 @@ mod tests {
 
         assert_eq!(beside("ab"), None);
         assert_eq!(beside("cd").as_deref(), Some("cd"));
+    }
+
+    #[test]
+    fn an_attribute_of_otlp_does_not_hide_the_severity() {
+        let severity = |is_of_otlp| {
+            let mut fields = Fields::new(&[]);
+            let (attributes, severity_text) = (r#"{"level":"ERROR"}"#, "ERROR");
+            let metadata = Metadata { attributes, severity_text, is_of_otlp, ..Metadata::default() };
+            metadata.add_to(&mut fields, "", &Wanted::All);
+            fields.get("severity_text").map(str::to_owned)
+        };
+
+        assert_eq!(severity(false), None, "a push says it once");
+        assert_eq!(severity(true).as_deref(), Some("ERROR"));
     }
 }
