@@ -65,7 +65,9 @@ fn comments_are_no_part_of_a_query() {
 }
 
 #[test]
-fn the_id_of_a_trace_gets_its_zeros_back() {
+fn ids_get_their_zeros_back() {
+    check("{ span:id = \"AB\" }", "{ (span:id = \"00000000000000ab\") }");
+    check("{ \"1\" = link:spanID }", "{ (\"0000000000000001\" = link:spanID) }");
     check("{ trace:id = \"AB\" }", "{ (trace:id = \"000000000000000000000000000000ab\") }");
     check(
         "{ trace:id != \"\" && trace:id != \"xyz\" }",
