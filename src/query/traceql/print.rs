@@ -102,9 +102,19 @@ impl fmt::Display for Field {
                 write!(f, "({field} {op} {})", quoted(&pattern.text))
             }
             Field::Arithmetic(op, a, b) => {
-                write!(f, "({a} {} {b})", symbol(&Arithmetic::ALL, *op))
+                let (open, close) = if is_negative(a) { ("(", ")") } else { ("", "") };
+                write!(f, "({open}{a}{close} {} {b})", symbol(&Arithmetic::ALL, *op))
             }
         }
+    }
+}
+
+/// Returns true for what is written with a minus in front, which would take in the operator behind it.
+fn is_negative(field: &Field) -> bool {
+    match field {
+        Field::Minus(_) => true,
+        Field::Static(value) => literal(value).starts_with('-'),
+        _ => false,
     }
 }
 

@@ -80,8 +80,8 @@ impl Parser<'_> {
             Token::Symbol("-") => {
                 self.next();
                 self.level()?;
-                // A number is itself negative; anything else is negated.
-                match self.nested(Self::field_operand)? {
+                // A number is itself negative; anything else is negated, with what binds tighter.
+                match self.nested(|parser| parser.field_of(TIMES))? {
                     Field::Static(
                         value @ (Value::Int(_) | Value::Float(_) | Value::Duration(_)),
                     ) => Ok(Field::Static(negated(value))),
