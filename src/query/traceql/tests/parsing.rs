@@ -61,6 +61,13 @@ fn the_ends_of_whole_numbers_have_names() {
 }
 
 #[test]
+fn escapes_say_bytes() {
+    check(r#"{ .a = "\xc3\xa9\303\251\u00e9\t" }"#, "{ (.a = \"ééé\\t\") }");
+    check_refused(r#"{ .a = "\xc3" }"#, "parse error at line 1, col 8: invalid escape");
+    check_refused(r#"{ .a = "\q" }"#, "parse error at line 1, col 8: invalid escape");
+}
+
+#[test]
 fn comments_are_no_part_of_a_query() {
     check("// first\n{ .a /* of\nthe span */ = `//` } // last", "{ (.a = \"//\") }");
     check("{ .a/*b*/ = 1 }", "{ (.a/*b*/ = 1) }");
