@@ -20,6 +20,8 @@ use crate::query::QueryError;
 /// Bytes of a series beside its points and texts, and of an entry of a table.
 const SERIES_BYTES: usize = 192;
 const ENTRY_BYTES: usize = 64;
+/// Of many series each keeps this part of the exemplars that are asked for.
+const FEW_EXEMPLARS: usize = 10;
 
 /// Counts spans into series.
 pub(super) struct Counter<'a> {
@@ -66,8 +68,7 @@ impl<'a> Counter<'a> {
             (Function::Histogram(_), Some(bound)) => Some(Value::Float(shown(bound, value))),
             _ => None,
         };
-        let (metrics, grid, n_exemplars, fold) =
-            (self.metrics, self.grid, self.n_exemplars, self.fold());
+        let (metrics, grid, fold) = (self.metrics, self.grid, self.fold());
         let series = self.series_of(trace, place, bucket, grown)?;
         series.count(point, value.number, fold);
         if let (Function::Quantiles(..), Some(bound)) = (&metrics.function, bound) {
@@ -78,7 +79,7 @@ impl<'a> Counter<'a> {
                 grown.add(ENTRY_BYTES)?;
             }
         }
-        if let Some(kept_at) = series.exemplar_place(n_exemplars) {
+        if let Some(kept_at) = series.exemplar_place() {
             let mut exemplar = Exemplar::of(trace, place, &series.labels);
             exemplar.point_ms = grid.timestamp_ms(point);
             if let Function::Fold(..) | Function::Quantiles(..) = metrics.function {
@@ -90,6 +91,15 @@ impl<'a> Counter<'a> {
             series.keep(kept_at, exemplar);
         }
         Ok(())
+    }
+
+    /// Returns how many exemplars the next series may keep. When there are more series than exemplars,
+    /// each shows one, or some when most series are left out afterwards.
+    fn exemplars_of_next(&self) -> usize {
+        match self.series.len() < self.n_exemplars {
+            true => self.n_exemplars,
+            false => self.n_exemplars.div_ceil(FEW_EXEMPLARS),
+        }
     }
 
     fn fold(&self) -> Aggregate {
@@ -138,7 +148,8 @@ impl<'a> Counter<'a> {
                 self.metrics.by.iter().map(label).collect();
             labels.extend(bucket.map(|bucket| (BUCKET.to_owned(), bucket)));
             let cells = vec![Cell::default(); self.grid.n_points];
-            let series = Series { labels, cells, ..Series::default() };
+            let exemplars_max = self.exemplars_of_next();
+            let series = Series { labels, cells, exemplars_max, ..Series::default() };
             self.series.insert(self.key.as_str().to_owned(), series);
         }
         Ok(self.series.get_mut(self.key.as_str()).expect("it is there, or was just inserted"))

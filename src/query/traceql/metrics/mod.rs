@@ -124,6 +124,7 @@ fn counting(
     let asking = Asking { snapshot, grid, n_exemplars, limits, budget, may_sift };
     let mut counted = asking.answer(&query)?;
     thin::exemplars(&mut counted.series, n_exemplars);
+    super::check_bytes(counted.series.iter().map(CountedSeries::n_bytes).sum(), budget)?;
     counted.warnings = super::cut_warnings(counted.inspected.n_cut, limits);
     Ok(counted)
 }
@@ -165,8 +166,6 @@ impl<'q> Asking<'q> {
         let mut each = Vec::with_capacity(operands.len());
         for Operand { metrics, counter, .. } in operands {
             let mut series = counter.finish();
-            let n_bytes = series.iter().map(CountedSeries::n_bytes).sum();
-            super::check_bytes(n_bytes, self.budget)?;
             metrics.seconds.iter().for_each(|stage| thin::samples(stage, &mut series));
             each.push(series);
         }

@@ -25,6 +25,7 @@ pub(super) struct Series {
     /// Counts by the power of two that bounds them, of each point; for quantiles.
     pub(super) buckets: BTreeMap<usize, BTreeMap<u64, u64>>,
     pub(super) exemplars: Vec<Exemplar>,
+    pub(super) exemplars_max: usize,
     pub(super) n_seen: usize,
 }
 
@@ -58,7 +59,8 @@ impl Series {
     /// Returns where the exemplar of a span that comes now is kept, if it is. Those that are kept are
     /// spread over all that were seen: of `n` that come, each is as likely to stay, decided by a hash
     /// so that the same question has the same answer.
-    pub(super) fn exemplar_place(&mut self, max: usize) -> Option<usize> {
+    pub(super) fn exemplar_place(&mut self) -> Option<usize> {
+        let max = self.exemplars_max;
         if max == 0 {
             return None;
         }

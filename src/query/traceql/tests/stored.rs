@@ -151,7 +151,10 @@ impl World {
 
     /// Returns a budget with so much memory.
     pub(super) fn budget_of(&self, memory_bytes_max: usize) -> Budget {
-        let limits = promql::Limits { memory_bytes_max, ..promql::Limits::default() };
+        self.budget_within(promql::Limits { memory_bytes_max, ..promql::Limits::default() })
+    }
+
+    fn budget_within(&self, limits: promql::Limits) -> Budget {
         limits.budget(Arc::clone(&self.clock), Duration::from_secs(60))
     }
 
@@ -462,6 +465,34 @@ fn the_points_of_series_count_as_memory() {
         let error = ask(8 << 20, query).unwrap_err().to_string();
         assert!(error.contains("query.memory"), "{query}: {error}");
     }
+}
+
+#[test]
+fn the_largest_of_many_series_are_no_long_answer() {
+    let world = World::new();
+    let mut rng = SmallRng::seed_from_u64(4);
+    let traces = (0..300).flat_map(|trace| [trace; 3]);
+    let spans: Vec<Given> =
+        traces.enumerate().map(|(n, trace)| random_span(&mut rng, trace, n as u64 % 3)).collect();
+    world.store(&spans);
+    let ask = |query: &str| {
+        let wanted = Counting {
+            query: query.to_owned(),
+            start_ns: BASE_MS * 1_000_000,
+            end_ns: (BASE_MS + 20_000) * 1_000_000,
+            step_ns: Some(200_000_000),
+            exemplars: 100,
+        };
+        let limits = promql::Limits { result_bytes_max: 200 << 10, ..promql::Limits::default() };
+        let budget = world.budget_within(limits);
+        count(&world.snapshot(), &wanted, &Limits::default(), &budget).map(|found| found.series)
+    };
+
+    let largest = ask("{ } | count_over_time() by (trace:id) | topk(1) > 2").unwrap();
+    assert!(!largest.is_empty() && largest.len() <= 101, "{} series", largest.len());
+    assert!(largest.iter().all(|series| !series.exemplars.is_empty()));
+    let error = ask("{ } | count_over_time() by (trace:id)").unwrap_err().to_string();
+    assert!(error.contains("query.result_bytes_max"), "{error}");
 }
 
 #[test]
