@@ -3,6 +3,7 @@
 mod cases;
 mod counts;
 mod ids;
+mod limits;
 mod menus;
 mod naive;
 mod naive_counts;
