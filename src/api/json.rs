@@ -41,6 +41,19 @@ pub(super) fn answer_value(value: &serde_json::Value) -> Response {
     answer(StatusCode::OK, "application/json", Body::from(value.to_string()))
 }
 
+/// Returns our build as clients of a server of that version read it; our own version stands in
+/// `revision`.
+pub(super) fn build_info(compatible_version: &str) -> serde_json::Value {
+    serde_json::json!({
+        "version": compatible_version,
+        "revision": concat!("commonwatch-", env!("CARGO_PKG_VERSION")),
+        "branch": "",
+        "buildUser": "",
+        "buildDate": "",
+        "goVersion": "",
+    })
+}
+
 /// Appends `[…]` of strings.
 pub(super) fn push_strings(out: &mut String, list: &[String]) {
     push_list(out, list, |out, text| push_string(out, text));

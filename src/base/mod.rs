@@ -1,12 +1,13 @@
 //! Ground floor: things with no telemetry in them.
 //!
-//! Time, named tasks, error kinds, sizes and durations as people write them. Nothing here knows
-//! what a commons or a metric is.
+//! Time, named tasks, error kinds, sizes and durations as people write them, the frame of a gRPC
+//! message. Nothing here knows what a commons or a metric is.
 
 pub mod clock;
 pub mod cores;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+pub mod grpc;
 pub mod kind;
 pub mod shield;
 pub mod tasks;

@@ -114,6 +114,8 @@ pub enum Ending {
     Refused,
     /// Told to come back later.
     Deferred,
+    /// All of it had been stored before, so nothing was done.
+    Repeated,
 }
 
 impl Ending {
@@ -123,6 +125,7 @@ impl Ending {
             Ending::Partial => "partial",
             Ending::Refused => "refused",
             Ending::Deferred => "deferred",
+            Ending::Repeated => "repeated",
         }
     }
 }

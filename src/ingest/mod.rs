@@ -33,6 +33,7 @@ pub mod decoding;
 pub mod exemplars;
 pub mod resolve;
 pub mod remembered;
+pub mod pushes;
 pub mod store;
 pub mod commit;
 
@@ -96,6 +97,7 @@ pub struct Ingest {
     /// Counts exemplars.
     pub exemplars: Arc<exemplars::Exemplars>,
     remembered: Arc<remembered::Remembered>,
+    pushes: Arc<pushes::Pushes>,
 }
 
 /// What an [`Ingest`] is made of.
@@ -144,6 +146,7 @@ impl Ingest {
             metrics: parts.metrics,
             clock: parts.clock,
             remembered: Arc::default(),
+            pushes: Arc::default(),
         }
     }
 

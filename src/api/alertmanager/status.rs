@@ -6,6 +6,7 @@ use axum::response::Response;
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use super::super::json::build_info;
 use super::super::params::Params;
 use super::super::{Api, error};
 use super::answer::{self, AmError};
@@ -20,14 +21,7 @@ pub(super) async fn status(State(api): State<Api>) -> Result<Response, AmError> 
         "cluster": { "name": "", "peers": [], "status": "disabled" },
         "config": { "original": policy.shown() },
         "uptime": answer::time(api.started_ms),
-        "versionInfo": {
-            "branch": "",
-            "buildDate": "",
-            "buildUser": "",
-            "goVersion": "",
-            "revision": concat!("commonwatch-", env!("CARGO_PKG_VERSION")),
-            "version": COMPATIBLE_VERSION,
-        },
+        "versionInfo": build_info(COMPATIBLE_VERSION),
     })))
 }
 

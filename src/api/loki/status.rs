@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::super::Api;
 use super::super::error::{ApiError, answer};
+use super::super::json::{answer_value, build_info};
 use super::super::readiness::ReadinessState;
 use super::Answered;
 use crate::base::Kind;
@@ -16,15 +17,7 @@ use crate::base::Kind;
 const COMPATIBLE_VERSION: &str = "3.5.0";
 
 pub(super) async fn buildinfo() -> Response {
-    let info = json!({
-        "version": COMPATIBLE_VERSION,
-        "revision": concat!("commonwatch-", env!("CARGO_PKG_VERSION")),
-        "branch": "",
-        "buildUser": "",
-        "buildDate": "",
-        "goVersion": "",
-    });
-    answer(StatusCode::OK, "application/json", Body::from(info.to_string()))
+    answer_value(&build_info(COMPATIBLE_VERSION))
 }
 
 /// What Logs Drilldown may use.

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::Response;
 use serde_json::json;
 
-use super::super::json::success_value;
+use super::super::json::{build_info, success_value};
 use super::super::readiness::ReadinessState;
 use super::super::{Api, time};
 use crate::base::n_cores;
@@ -16,14 +16,7 @@ use crate::model::Grant;
 const COMPATIBLE_VERSION: &str = "3.5.0";
 
 pub(super) async fn buildinfo() -> Response {
-    success_value(&json!({
-        "version": COMPATIBLE_VERSION,
-        "revision": concat!("commonwatch-", env!("CARGO_PKG_VERSION")),
-        "branch": "",
-        "buildUser": "",
-        "buildDate": "",
-        "goVersion": "",
-    }))
+    success_value(&build_info(COMPATIBLE_VERSION))
 }
 
 /// Read by Grafana to recognise Thanos; ours are in `status/config`.

@@ -4,9 +4,9 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
-use serde_json::json;
 
 use super::super::error::answer;
+use super::super::json::{answer_value, build_info};
 use super::super::{Api, ReadinessState};
 
 /// The Tempo whose API this is.
@@ -32,15 +32,7 @@ pub(super) async fn status() -> Response {
 }
 
 pub(super) async fn buildinfo() -> Response {
-    let info = json!({
-        "version": TEMPO_VERSION,
-        "revision": concat!("commonwatch-", env!("CARGO_PKG_VERSION")),
-        "branch": "",
-        "buildUser": "",
-        "buildDate": "",
-        "goVersion": "",
-    });
-    answer(StatusCode::OK, "application/json", Body::from(info.to_string()))
+    answer_value(&build_info(TEMPO_VERSION))
 }
 
 /// Limits of a tenant's own: there are none, all that holds stands in the configuration.

@@ -9,7 +9,6 @@ use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
-use bytes::{BufMut as _, BytesMut};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
 use http_body_util::{BodyExt as _, Full};
@@ -22,10 +21,9 @@ use super::proto::{QueryRangeRequest, SearchRequest, SearchTagValuesRequest, Sea
 use super::search::DEFAULT_SPSS;
 use super::{convert, questions};
 use crate::base::Kind;
+use crate::base::grpc::{Framed, framed};
 use crate::model::Grant;
 
-/// The compressed flag, then the length of the message, big-endian.
-const PREFIX_BYTES: usize = 5;
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 
 /// Reads a call, answers it, and says how that went in gRPC's way.
@@ -63,10 +61,9 @@ async fn message_of<Q: Message + Default>(request: Request) -> Result<Q, TempoEr
 
 /// Reads the message of a call's body.
 pub(super) fn decoded<Q: Message + Default>(body: &[u8]) -> Result<Q, TempoError> {
-    let Some((&[flag, a, b, c, d], message)) = body.split_first_chunk::<PREFIX_BYTES>() else {
+    let Some(Framed { flag, n_bytes, message }) = Framed::of(body) else {
         return Err(TempoError::parameter("the call has no message"));
     };
-    let n_bytes = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
     if flag != 0 {
         return Err(TempoError::parameter("compressed messages are not read here"));
     }
@@ -78,13 +75,9 @@ pub(super) fn decoded<Q: Message + Default>(body: &[u8]) -> Result<Q, TempoError
 }
 
 fn accept(message: &[u8]) -> Response {
-    let mut frame = BytesMut::with_capacity(PREFIX_BYTES + message.len());
-    frame.put_u8(0);
-    frame.put_u32(u32::try_from(message.len()).expect("query.result_bytes_max is below 4 GiB"));
-    frame.extend_from_slice(message);
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
-    let body = Full::new(frame.freeze()).with_trailers(async move { Some(Ok(trailers)) });
+    let body = Full::new(framed(message)).with_trailers(async move { Some(Ok(trailers)) });
     let mut response = Response::new(Body::new(body));
     response.headers_mut().insert(CONTENT_TYPE, GRPC);
     response

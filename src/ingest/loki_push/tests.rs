@@ -283,10 +283,45 @@ async fn gzip_is_taken_off_json() {
 #[tokio::test]
 async fn without_headers_it_is_protobuf_in_snappy() {
     let rig = Rig::new();
-    let body = snappy(&push(r#"{a="b"}"#, vec![entry("x", &[])]));
+    let body = |line| snappy(&push(r#"{a="b"}"#, vec![entry(line, &[])]));
 
-    assert_eq!(send(open(&rig), &[], body.clone()).await.0, 204);
-    assert_eq!(send(open(&rig), &[("content-encoding", "snappy")], body).await.0, 204);
+    assert_eq!(send(open(&rig), &[], body("x")).await.0, 204);
+    assert_eq!(send(open(&rig), &[("content-encoding", "snappy")], body("y")).await.0, 204);
+    assert_eq!(rows(&rig).len(), 2);
+}
+
+#[tokio::test]
+async fn a_push_that_comes_again_is_stored_once() {
+    let rig = Rig::new();
+    let push = push(r#"{a="b"}"#, vec![entry("x", &[])]);
+    rig.store.refuse_next(AppendError::DiskFull);
+
+    assert_eq!(send_push(&rig, &push).await.0, 503);
+    assert_eq!(send_push(&rig, &push).await.0, 204);
+    assert_eq!(send_push(&rig, &push).await, (204, String::new()));
+
+    assert_eq!(rows(&rig).len(), 1);
+    let requests = |outcome: &str| {
+        let labels = format!("{{signal=\"logs\",protocol=\"loki\",outcome=\"{outcome}\"}}");
+        rig.metric(&format!("commonwatch_ingest_requests_total{labels}"))
+    };
+    assert_eq!((requests("stored"), requests("repeated")), (1, 1));
+}
+
+#[tokio::test]
+async fn a_push_some_of_which_was_refused_is_looked_at_again() {
+    let rig = Rig::new();
+    let late = Entry {
+        timestamp: Some(Timestamp { seconds: NOW_S + 601, nanos: 0 }),
+        ..entry("ahead", &[])
+    };
+    let push = push(r#"{a="b"}"#, vec![entry("x", &[]), late]);
+
+    let (status, first) = send_push(&rig, &push).await;
+    let again = send_push(&rig, &push).await;
+
+    assert_eq!(status, 400);
+    assert_eq!(again, (400, first), "the sender hears the same");
 }
 
 #[tokio::test]

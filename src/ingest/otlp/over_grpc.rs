@@ -9,7 +9,7 @@
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -19,6 +19,7 @@ use tonic::Status;
 use super::over_http::tenant;
 use super::reply::{self, Fault, Format};
 use super::{ExportBody, Otlp};
+use crate::base::grpc::{Framed, framed};
 use crate::ingest::records::{Context, Decode, Decoded, Delivery, deliver};
 use crate::ingest::{Encoding, IngestError, Lane, Outcome, Permit};
 use crate::model::{Grant, Signal};
@@ -26,8 +27,6 @@ use crate::model::{Grant, Signal};
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 /// What `grpc-accept-encoding` says.
 const ACCEPTED: HeaderValue = HeaderValue::from_static("gzip,zstd,deflate,identity");
-/// The compressed flag, then the length of the message, big-endian.
-const PREFIX_BYTES: usize = 5;
 
 /// Takes one export call.
 pub(super) async fn export(otlp: Otlp, signal: Signal, request: Request) -> Response {
@@ -108,10 +107,9 @@ impl Decode for Call {
 /// Returns the compressed flag and the bytes of the one message of a unary call.
 fn only_message(body: &[u8]) -> Result<(bool, &[u8]), IngestError> {
     let invalid = |text: String| Err(IngestError::Invalid(text));
-    let Some((&[flag, a, b, c, d], message)) = body.split_first_chunk::<PREFIX_BYTES>() else {
+    let Some(Framed { flag, n_bytes, message }) = Framed::of(body) else {
         return invalid(format!("the call has {} bytes, not even a message's prefix", body.len()));
     };
-    let n_bytes = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
     if n_bytes != message.len() {
         let n_there = message.len();
         return invalid(format!("the message should have {n_bytes} bytes, and {n_there} came"));
@@ -124,13 +122,9 @@ fn only_message(body: &[u8]) -> Result<(bool, &[u8]), IngestError> {
 }
 
 fn accept(message: &[u8]) -> Response {
-    let mut frame = BytesMut::with_capacity(PREFIX_BYTES + message.len());
-    frame.put_u8(0);
-    frame.put_u32(u32::try_from(message.len()).expect("an answer is short"));
-    frame.extend_from_slice(message);
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
-    let body = Full::new(frame.freeze()).with_trailers(async move { Some(Ok(trailers)) });
+    let body = Full::new(framed(message)).with_trailers(async move { Some(Ok(trailers)) });
     let mut response = Response::new(Body::new(body));
     response.headers_mut().insert(CONTENT_TYPE, GRPC);
     response.headers_mut().insert("grpc-accept-encoding", ACCEPTED);

@@ -10,6 +10,7 @@ use super::context::Context;
 use super::decoded::{Decoded, LogRuns};
 use crate::derive::{Derive, ReadLine};
 use crate::ingest::metrics::Ending;
+use crate::ingest::pushes::PushKey;
 use crate::ingest::{Batch, Encoded, Ingest, IngestError, Lane, Outcome, Permit, Sender};
 use crate::model::{Commons, Grant, WriteScope};
 use crate::storage::Part;
@@ -54,7 +55,8 @@ pub(in crate::ingest) async fn deliver<D: Decode>(
     let start_ns = ingest.clock.monotonic_ns();
     let result = run(Arc::new(delivery), body).await;
     let ending = match &result {
-        Ok(outcome) => outcome.ending(),
+        Ok(Some(outcome)) => outcome.ending(),
+        Ok(None) => Ending::Repeated,
         Err(error) if error.kind().is_retryable() => Ending::Deferred,
         Err(_) => Ending::Refused,
     };
@@ -62,10 +64,15 @@ pub(in crate::ingest) async fn deliver<D: Decode>(
         ingest.metrics.refused_request(lane, error.reason());
     }
     ingest.metrics.request(lane, ending, ingest.clock.monotonic_ns().saturating_sub(start_ns));
-    result
+    // What came before is stored: its sender hears the same again.
+    result.map(Option::unwrap_or_default)
 }
 
-async fn run<D: Decode>(delivery: Arc<Delivery<D>>, body: Body) -> Result<Outcome, IngestError> {
+/// Returns `None` when the same was stored before.
+async fn run<D: Decode>(
+    delivery: Arc<Delivery<D>>,
+    body: Body,
+) -> Result<Option<Outcome>, IngestError> {
     if delivery.grant.write == WriteScope::Nothing {
         return Err(IngestError::Forbidden { credential: delivery.grant.name.to_string() });
     }
@@ -74,12 +81,40 @@ async fn run<D: Decode>(delivery: Arc<Delivery<D>>, body: Body) -> Result<Outcom
     let mut permit = delivery.ingest.admit.enter(&delivery.grant.name);
     let encoded = Arc::new(delivery.ingest.bodies.read(body, &mut permit).await?);
     let _turn = delivery.ingest.queue.enter()?;
+    let key = delivery.push_key(&encoded);
+    let (pushes, clock) = (&delivery.ingest.pushes, &delivery.ingest.clock);
+    if key.is_some_and(|key| pushes.has(key, clock.monotonic_ns())) {
+        return Ok(None);
+    }
+    let outcome = store(&delivery, encoded, permit).await?;
+    if let Some(key) = key
+        && outcome.ending() == Ending::Stored
+    {
+        pushes.insert(key, clock.monotonic_ns());
+    }
+    Ok(Some(outcome))
+}
+
+impl<D> Delivery<D> {
+    /// Returns what a push is known by when it comes again; other requests are not.
+    fn push_key(&self, encoded: &Encoded) -> Option<PushKey> {
+        let sender = Sender { grant: &self.grant, tenant: self.tenant.as_deref() };
+        (self.lane == Lane::LOKI).then(|| PushKey::of(&sender, encoded))
+    }
+}
+
+/// Decodes a body, stores its rows and shows them to `derive`.
+async fn store<D: Decode>(
+    delivery: &Arc<Delivery<D>>,
+    encoded: Arc<Encoded>,
+    mut permit: Permit,
+) -> Result<Outcome, IngestError> {
     let n_bytes = encoded.len().saturating_mul(BYTE_WEIGHT);
     let (decoded, mut permit) = delivery
         .ingest
         .decoding
         .run(n_bytes, {
-            let (delivery, encoded) = (Arc::clone(&delivery), Arc::clone(&encoded));
+            let (delivery, encoded) = (Arc::clone(delivery), Arc::clone(&encoded));
             move || decode(&delivery, &encoded, &mut permit).map(|decoded| (decoded, permit))
         })
         .await??;
@@ -90,7 +125,7 @@ async fn run<D: Decode>(delivery: Arc<Delivery<D>>, body: Body) -> Result<Outcom
     let n_lines: usize = logs.iter().map(|runs| runs.lines.len()).sum();
     permit.hold(encoded.len() + batch.n_bytes() + n_lines * size_of::<ReadLine>());
     let ingest = &delivery.ingest;
-    let decode_again = || decode(&delivery, &encoded, &mut permit).map(|again| take_apart(again).0);
+    let decode_again = || decode(delivery, &encoded, &mut permit).map(|again| take_apart(again).0);
     let outcome = ingest.commit(delivery.lane, batch, decode_again).await?;
     for commons in &commons {
         ingest.derive.observe_signal(commons, delivery.lane.signal, ingest.clock.now_ns());

@@ -121,6 +121,7 @@ impl<'b> Lines<'b> {
             scope_name,
             level,
             of_resource: &stream.metadata,
+            is_of_otlp: stream.is_of_otlp,
         }
     }
 

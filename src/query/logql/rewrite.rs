@@ -82,7 +82,12 @@ impl<'e> Rewritten<'e> {
             format!(" {word} ({})", grouping.labels.join(", "))
         });
         let param = aggregate.param.map_or_else(String::new, |k| format!("{}, ", number_text(k)));
-        format!("{}{grouping} ({param}{inner})", aggregate.op.as_str())
+        let name = match aggregate.op {
+            // PromQL has no other.
+            VectorOp::ApproxTopk => VectorOp::Topk.as_str(),
+            op => op.as_str(),
+        };
+        format!("{name}{grouping} ({param}{inner})")
     }
 
     fn binary(&mut self, binary: &'e Binary) -> String {

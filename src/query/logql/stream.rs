@@ -13,6 +13,8 @@ use crate::model::{Commons, Matcher};
 pub(super) struct Stream {
     pub(super) labels: Vec<(String, String)>,
     pub(super) metadata: Vec<(String, String)>,
+    /// True when names in its resource cannot have come by Loki push.
+    pub(super) is_of_otlp: bool,
 }
 
 /// What the store keeps of a stream.
@@ -84,8 +86,10 @@ impl Stream {
         ];
         labels.extend(tags.map(|(name, value)| (name.to_owned(), value.to_owned())));
         labels.retain(|(_, value)| !value.is_empty());
+        let mut is_of_otlp = false;
         for (name, value) in pairs_of(parts.resource) {
             let clean = sanitized(&name);
+            is_of_otlp |= clean != name;
             let is_label = clean == name || INDEXED.contains(&name.as_str());
             let place = if is_label { &mut labels } else { &mut metadata };
             // Of one name, what was decided on the way in stands.
@@ -100,7 +104,7 @@ impl Stream {
             labels.push((SERVICE_NAME.to_owned(), name));
         }
         labels.sort_unstable();
-        Self { labels, metadata }
+        Self { labels, metadata, is_of_otlp }
     }
 
     /// Returns the value of a label, empty when there is none.
@@ -130,6 +134,7 @@ mod tests {
         let names: Vec<&str> = stream.labels.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["app", "commons", "env", "pod", "service", "service_name"]);
         assert_eq!((stream.get("service_name"), stream.get("none")), ("fence", ""));
+        assert!(!stream.is_of_otlp);
     }
 
     #[test]
@@ -138,6 +143,7 @@ mod tests {
 
         assert_eq!((stream.get("service_name"), stream.get("k8s_namespace_name")), ("x", "n"));
         assert_eq!(stream.metadata, [("process_pid".to_owned(), "7".to_owned())]);
+        assert!(stream.is_of_otlp);
     }
 
     #[test]

@@ -39,7 +39,11 @@ fn demanded(lines: &LogExpr) -> BTreeSet<String> {
 fn of_aggregation(aggregation: &VectorAggregation) -> Option<BTreeSet<String>> {
     if matches!(
         aggregation.op,
-        VectorOp::Topk | VectorOp::Bottomk | VectorOp::Sort | VectorOp::SortDesc
+        VectorOp::Topk
+            | VectorOp::ApproxTopk
+            | VectorOp::Bottomk
+            | VectorOp::Sort
+            | VectorOp::SortDesc
     ) {
         return labels_yielded(&aggregation.inner);
     }

@@ -1,12 +1,11 @@
-//! What a TraceQL query says, and how it is written again.
+//! What a TraceQL query says.
 
 use std::cmp::Ordering;
-use std::fmt;
 
 use regex::Regex;
 
 use super::attribute::Attribute;
-use super::value::{Value, quoted};
+use super::value::Value;
 
 /// A query: spansets through a pipeline, perhaps counted over time.
 #[derive(Debug, Clone)]
@@ -250,7 +249,7 @@ impl Aggregate {
         ("avg", Aggregate::Avg),
     ];
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         Self::ALL[self as usize].0
     }
 }
@@ -369,169 +368,7 @@ impl Arithmetic {
     }
 }
 
-fn symbol<T: PartialEq + Copy>(all: &[(&'static str, T)], wanted: T) -> &'static str {
+/// Returns how an operator is written.
+pub(super) fn symbol<T: PartialEq + Copy>(all: &[(&'static str, T)], wanted: T) -> &'static str {
     all.iter().find(|(_, op)| *op == wanted).map_or("?", |(text, _)| text)
-}
-
-fn listed<T: fmt::Display>(list: &[T]) -> String {
-    list.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
-}
-
-/// Writes a value so that it is read again: the digits of the least whole number do not fit without
-/// their sign.
-fn literal(value: &Value<'_>) -> String {
-    match value {
-        Value::Int(i64::MIN) => "minInt".to_owned(),
-        other => other.to_string(),
-    }
-}
-
-impl fmt::Display for Query {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.math {
-            Some(math) => write!(f, "{math}")?,
-            None => f.write_str(&stages_text(&self.stages))?,
-        }
-        if let Some(metrics) = &self.metrics {
-            write!(f, " | {metrics}")?;
-        }
-        if !self.hints.is_empty() {
-            let hints: Vec<String> = self
-                .hints
-                .iter()
-                .map(|(name, value)| format!("{name}={}", literal(value)))
-                .collect();
-            write!(f, " with({})", hints.join(", "))?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Math {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Math::Query(query) => write!(f, "({query})"),
-            Math::Operation { op, lhs, rhs, seconds } => {
-                write!(f, "({lhs} {} {rhs}", op.symbol())?;
-                seconds.iter().try_for_each(|stage| write!(f, "{stage}"))?;
-                f.write_str(")")
-            }
-        }
-    }
-}
-
-fn stages_text(stages: &[Stage]) -> String {
-    stages.iter().map(Stage::to_string).collect::<Vec<_>>().join(" | ")
-}
-
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Stage::Spans(spanset) => write!(f, "{spanset}"),
-            Stage::Filter(ScalarFilter { op, lhs, rhs }) => {
-                write!(f, "{lhs} {} {rhs}", symbol(&Compare::ALL, *op))
-            }
-            Stage::By(field) => write!(f, "by({field})"),
-            Stage::Coalesce => f.write_str("coalesce()"),
-            Stage::Select(attributes) => write!(f, "select({})", listed(attributes)),
-        }
-    }
-}
-
-impl fmt::Display for Spanset {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Spanset::Filter(None) => f.write_str("{ }"),
-            Spanset::Filter(Some(field)) => write!(f, "{{ {field} }}"),
-            Spanset::Operation(op, lhs, rhs) => {
-                write!(f, "({lhs} {} {rhs})", symbol(&SPANSET_OPS, *op))
-            }
-            Spanset::Pipeline(stages) => write!(f, "({})", stages_text(stages)),
-        }
-    }
-}
-
-impl fmt::Display for Field {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Field::Static(value) => f.write_str(&literal(value)),
-            Field::Attribute(attribute) => write!(f, "{attribute}"),
-            Field::Minus(field) => write!(f, "-({field})"),
-            Field::Not(field) => write!(f, "!({field})"),
-            Field::Logic(logic, a, b) => {
-                write!(f, "({a} {} {b})", if *logic == Logic::And { "&&" } else { "||" })
-            }
-            Field::Compare(op, a, b) => write!(f, "({a} {} {b})", symbol(&Compare::ALL, *op)),
-            Field::Matches(field, pattern, is_negated) => {
-                let op = if *is_negated { "!~" } else { "=~" };
-                write!(f, "({field} {op} {})", quoted(&pattern.text))
-            }
-            Field::Arithmetic(op, a, b) => {
-                write!(f, "({a} {} {b})", symbol(&Arithmetic::ALL, *op))
-            }
-        }
-    }
-}
-
-impl fmt::Display for Scalar {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Scalar::Static(value) => f.write_str(&literal(value)),
-            Scalar::Aggregate(aggregate, None) => write!(f, "{}()", aggregate.name()),
-            Scalar::Aggregate(aggregate, Some(field)) => write!(f, "{}({field})", aggregate.name()),
-            Scalar::Arithmetic(op, a, b) => {
-                write!(f, "({a} {} {b})", symbol(&Arithmetic::ALL, *op))
-            }
-            Scalar::Pipeline(stages, scalar) => {
-                write!(f, "({} | {scalar})", stages_text(stages))
-            }
-        }
-    }
-}
-
-impl fmt::Display for Metrics {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.function)?;
-        if !self.by.is_empty() {
-            write!(f, " by({})", listed(&self.by))?;
-        }
-        self.seconds.iter().try_for_each(|stage| write!(f, "{stage}"))
-    }
-}
-
-impl fmt::Display for SecondStage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            SecondStage::Top(n) => write!(f, " | topk({n})"),
-            SecondStage::Bottom(n) => write!(f, " | bottomk({n})"),
-            SecondStage::Filter(op, value) => {
-                write!(f, " {} {}", symbol(&Compare::ALL, *op), Value::Float(*value))
-            }
-        }
-    }
-}
-
-impl fmt::Display for Function {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Function::Rate => f.write_str("rate()"),
-            Function::Count => f.write_str("count_over_time()"),
-            Function::Fold(aggregate, attribute) => {
-                write!(f, "{}_over_time({attribute})", aggregate.name())
-            }
-            Function::Quantiles(attribute, quantiles) => {
-                let quantiles: Vec<Value<'_>> =
-                    quantiles.iter().map(|q| Value::Float(*q)).collect();
-                write!(f, "quantile_over_time({attribute}, {})", listed(&quantiles))
-            }
-            Function::Histogram(attribute) => write!(f, "histogram_over_time({attribute})"),
-            Function::Compare { filter, top, range_ns } => {
-                write!(f, "compare({}, {top}", Spanset::Filter(filter.clone()))?;
-                match range_ns {
-                    Some((start, end)) => write!(f, ", {start}, {end})"),
-                    None => f.write_str(")"),
-                }
-            }
-        }
-    }
 }

@@ -11,7 +11,7 @@ use super::ast::Field;
 use super::attribute::{Attribute, Intrinsic};
 use super::error::TraceqlError;
 use super::eval::field_of;
-use super::metrics::CountedSeries;
+use super::metrics::{CountedSeries, Grown};
 use super::trace::{Place, Trace};
 use super::value::Value;
 use crate::model::json_read::members;
@@ -23,6 +23,9 @@ const TOO_MANY: &str = "__too_many_values__";
 
 /// The most values that are counted of one attribute; there is nothing to compare in ids.
 const VALUES_MAX: usize = 1_000;
+
+/// Bytes of a value beside its points and texts.
+const VALUE_BYTES: usize = 128;
 
 /// Intrinsics that are compared.
 const INTRINSICS: [Intrinsic; 5] = [
@@ -77,15 +80,18 @@ impl<'a> Comparison<'a> {
         place: Place,
         point: usize,
         limits: &Limits,
+        grown: &mut Grown<'_>,
     ) -> Result<(), QueryError> {
         let start = trace.start(place);
         let in_time = self.range_ns.is_none_or(|(from, to)| (from..to).contains(&start));
         let is_selected =
             in_time && self.filter.is_none_or(|filter| field_of(filter, trace, place).is_true());
         let side = if is_selected { &mut self.selection } else { &mut self.baseline };
-        let mut n_new = 0;
+        let (mut n_new, mut n_bytes) = (0, 0);
         let mut count = |name: String, value: Value<'_>| {
-            n_new += side.count(name, value, point, self.n_points);
+            let n_more = side.count(name, value, point, self.n_points);
+            n_new += usize::from(n_more > 0);
+            n_bytes += n_more;
         };
         for intrinsic in INTRINSICS {
             let name = Attribute::Intrinsic(intrinsic).to_string();
@@ -98,6 +104,7 @@ impl<'a> Comparison<'a> {
                 count(format!("{scope}.{key}"), Value::of_json(value));
             }
         }
+        grown.add(n_bytes)?;
         self.n_values += n_new;
         let max = limits.series_max;
         if self.n_values > max {
@@ -132,13 +139,18 @@ impl<'a> Comparison<'a> {
 }
 
 impl Side {
-    /// Counts a value; returns 1 for a new one.
+    /// Counts a value; returns how many bytes a new one takes, 0 for one that was there.
     fn count(&mut self, name: String, value: Value<'_>, point: usize, n_points: usize) -> usize {
         if value == Value::Nil {
             return 0;
         }
+        let (of_name, of_points) = (name.len(), n_points * size_of::<f64>());
+        let mut n_bytes = VALUE_BYTES + of_points;
         let counts = self.by_attribute.entry(name).or_default();
-        counts.totals.resize(n_points, 0.0);
+        if counts.totals.is_empty() {
+            counts.totals.resize(n_points, 0.0);
+            n_bytes += VALUE_BYTES + of_name + of_points;
+        }
         counts.totals[point] += 1.0;
         let key = (value.plain(), value.type_name());
         if let Some((_, counted)) = counts.values.get_mut(&key) {
@@ -151,8 +163,9 @@ impl Side {
         }
         let mut counted = vec![0.0; n_points];
         counted[point] = 1.0;
+        n_bytes += 2 * key.0.len();
         counts.values.insert(key, (value.into_owned(), counted));
-        1
+        n_bytes
     }
 }
 

@@ -4,6 +4,7 @@ use super::attribute::{Attribute, INTRINSICS, Intrinsic, Scope, is_name_letter};
 use super::error::TraceqlError;
 use super::value::{KINDS, STATUSES, Value};
 use crate::base::units;
+use crate::query::escapes::{push_char, unescape};
 
 /// A token.
 #[derive(Debug, Clone, PartialEq)]
@@ -217,48 +218,31 @@ impl<'a> Lexer<'a> {
         let start = self.at;
         let quote = self.peek().unwrap_or('"');
         self.at += 1;
-        let mut text = String::new();
+        // What escapes say are bytes, several of which may be one letter.
+        let mut text = Vec::new();
+        let invalid = |this: &Self| this.error(start, "invalid escape");
         loop {
             let Some(letter) = self.peek() else {
                 return Err(self.error(start, "literal not terminated"));
             };
             self.at += letter.len_utf8();
             match letter {
-                letter if letter == quote => return Ok(text),
+                letter if letter == quote => {
+                    return String::from_utf8(text).map_err(|_| invalid(self));
+                }
                 '\n' if quote == '"' => return Err(self.error(start, "literal not terminated")),
                 '\\' if quote == '"' => {
-                    let escaped = self.escape();
-                    text.push(escaped.ok_or_else(|| self.error(start, "invalid escape"))?);
+                    self.escape(&mut text).ok_or_else(|| invalid(self))?;
                 }
-                other => text.push(other),
+                other => push_char(&mut text, other),
             }
         }
     }
 
-    fn escape(&mut self) -> Option<char> {
-        let letter = self.peek()?;
-        self.at += letter.len_utf8();
-        let (n_digits, radix) = match letter {
-            'n' => return Some('\n'),
-            't' => return Some('\t'),
-            'r' => return Some('\r'),
-            'a' => return Some('\u{7}'),
-            'b' => return Some('\u{8}'),
-            'f' => return Some('\u{c}'),
-            'v' => return Some('\u{b}'),
-            '\\' | '"' | '\'' => return Some(letter),
-            'x' => (2, 16),
-            'u' => (4, 16),
-            'U' => (8, 16),
-            '0'..='7' => {
-                self.at -= 1;
-                (3, 8)
-            }
-            _ => return None,
-        };
-        let digits = self.rest().get(..n_digits)?;
-        self.at += n_digits;
-        char::from_u32(u32::from_str_radix(digits, radix).ok()?)
+    fn escape(&mut self, text: &mut Vec<u8>) -> Option<()> {
+        let rest = unescape(self.rest(), text)?;
+        self.at = self.text.len() - rest.len();
+        Some(())
     }
 
     fn number(&mut self) -> Result<Token, TraceqlError> {

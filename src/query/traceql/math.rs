@@ -6,18 +6,62 @@
 
 use std::collections::BTreeMap;
 
-use super::ast::Arithmetic;
-use super::metrics::{Counted, CountedSeries, Exemplar, NAME};
-use super::scan::Inspected;
+use super::ast::{Arithmetic, Math, Query};
+use super::metrics::{CountedSeries, Exemplar, NAME};
+use super::thin;
 use super::value::Value;
 
 type Label = (String, Value<'static>);
 /// What tells series apart: names, types and texts of the labels, sorted.
 type Key = Vec<(String, &'static str, String)>;
 
+/// Returns the queries of a question that count, in the order they stand; that is itself, unless it
+/// is arithmetic.
+pub(super) fn operands(question: &Query) -> Vec<&Query> {
+    let mut list = Vec::new();
+    match &question.math {
+        Some(math) => add_operands(math, &mut list),
+        None => list.push(question),
+    }
+    list
+}
+
+fn add_operands<'q>(math: &'q Math, list: &mut Vec<&'q Query>) {
+    match math {
+        Math::Query(query) => list.extend(operands(query)),
+        Math::Operation { lhs, rhs, .. } => {
+            add_operands(lhs, list);
+            add_operands(rhs, list);
+        }
+    }
+}
+
+/// Puts the series of the operands together, which come in their order.
+pub(super) fn together(
+    question: &Query,
+    each: &mut dyn Iterator<Item = Vec<CountedSeries>>,
+) -> Vec<CountedSeries> {
+    match &question.math {
+        Some(math) => of_math(math, each),
+        None => each.next().expect("each operand has its series"),
+    }
+}
+
+fn of_math(math: &Math, each: &mut dyn Iterator<Item = Vec<CountedSeries>>) -> Vec<CountedSeries> {
+    match math {
+        Math::Query(query) => together(query, each),
+        Math::Operation { op, lhs, rhs, seconds } => {
+            let (left, right) = (of_math(lhs, each), of_math(rhs, each));
+            let mut series = combined(*op, &left, &right);
+            seconds.iter().for_each(|stage| thin::samples(stage, &mut series));
+            series
+        }
+    }
+}
+
 /// Puts the series of two sides together.
-pub(super) fn combined(op: Arithmetic, lhs: &Counted, rhs: &Counted) -> Counted {
-    let (left, right) = (by_key(&lhs.series), by_key(&rhs.series));
+fn combined(op: Arithmetic, lhs: &[CountedSeries], rhs: &[CountedSeries]) -> Vec<CountedSeries> {
+    let (left, right) = (by_key(lhs), by_key(rhs));
     let of_all = Key::new();
     let keys = if right.contains_key(&of_all) { left.keys() } else { right.keys() };
     let partners = |key: &Key| {
@@ -27,11 +71,7 @@ pub(super) fn combined(op: Arithmetic, lhs: &Counted, rhs: &Counted) -> Counted 
         Some((one(&left)?, one(&right)?))
     };
     let series = keys.filter_map(partners).map(|(left, right)| joined(op, left, right));
-    Counted {
-        series: series.filter(|series| !series.samples.is_empty()).collect(),
-        inspected: both(&lhs.inspected, &rhs.inspected),
-        warnings: Vec::new(),
-    }
+    series.filter(|series| !series.samples.is_empty()).collect()
 }
 
 fn by_key(series: &[CountedSeries]) -> BTreeMap<Key, &CountedSeries> {
@@ -99,14 +139,4 @@ fn exemplars(both: impl Iterator<Item = Exemplar>, samples: &[(i64, f64)]) -> Ve
     }
     kept.sort_by_key(|exemplar| exemplar.timestamp_ms);
     kept
-}
-
-fn both(left: &Inspected, right: &Inspected) -> Inspected {
-    Inspected {
-        n_traces: left.n_traces + right.n_traces,
-        n_spans: left.n_spans + right.n_spans,
-        n_bytes: left.n_bytes + right.n_bytes,
-        // Both look at the same traces.
-        n_cut: left.n_cut.max(right.n_cut),
-    }
 }

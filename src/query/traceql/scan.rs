@@ -89,6 +89,17 @@ pub(super) fn spans(
 }
 
 impl Inspected {
+    /// Returns what two scans of the same time have read.
+    pub(super) fn and(&self, other: &Self) -> Self {
+        Self {
+            n_traces: self.n_traces + other.n_traces,
+            n_spans: self.n_spans + other.n_spans,
+            n_bytes: self.n_bytes + other.n_bytes,
+            // Both look at the same traces.
+            n_cut: self.n_cut.max(other.n_cut),
+        }
+    }
+
     fn add_trace(&mut self, n_spans: usize, is_cut: bool) {
         self.n_traces += 1;
         self.n_spans += n_spans as u64;

@@ -3,8 +3,8 @@
 //! Where a query says what a single span must be like, a [`Sieve`] finds those in a few columns, one
 //! file after the other, the newest first, and only the traces they are of are put together. A trace
 //! begins no later than any of its spans, so the search ends when as many as were asked for began
-//! after all that is left. Other queries look at all traces of the range. Of those that match no
-//! more are kept than were asked for.
+//! after all that is left. Traces that a query names are found by their ids. Other queries look at
+//! all traces of the range. Of those that match no more are kept than were asked for.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use super::ast::Query;
 use super::attribute::{Attribute, Intrinsic};
 use super::error::TraceqlError;
 use super::eval::{Set, run};
+use super::named::named_traces;
 use super::needs::Needs;
 use super::scan::{Inspected, traces};
 use super::sieve::Sieve;
@@ -147,9 +148,11 @@ fn searching(
         n_bytes: 0,
         inspected: Inspected::default(),
     };
-    match Sieve::of(&query).filter(|_| may_sift && wanted.limit > 0) {
-        Some(sieve) => search.sifted(&sieve)?,
-        None => search.among(None)?,
+    match (named_traces(&query), Sieve::of(&query)) {
+        _ if !may_sift || wanted.limit == 0 => search.among(None)?,
+        (Some(ids), _) => search.among(Some(ids))?,
+        (None, Some(sieve)) => search.sifted(&sieve)?,
+        (None, None) => search.among(None)?,
     }
     let inspected = search.inspected;
     let warnings = super::cut_warnings(inspected.n_cut, limits);

@@ -14,7 +14,7 @@ use regex::Regex;
 use super::ast::{Compare, Field, Form, Logic, Query, Spanset, SpansetOp, Stage};
 use super::attribute::{Attribute, Intrinsic, Scope};
 use super::batch::Texts;
-use super::trace::{kind_of, status_of};
+use super::trace::{kind_of, present, status_of};
 use super::value::{Value, compare, matches};
 use crate::model::json_read::Name;
 
@@ -42,6 +42,10 @@ enum Place {
     Duration,
     /// Less than 0 where there is no parent.
     Root,
+    TraceId,
+    SpanId,
+    /// Nil where there is no parent.
+    ParentId,
     Span(Box<Name>),
     Resource(Box<Name>),
     /// On the span, or else on its resource.
@@ -60,7 +64,15 @@ enum Condition {
 impl Sieve {
     /// Returns the sieve of a query, or `None` when any trace may match.
     pub(super) fn of(query: &Query) -> Option<Self> {
-        let test = of_stages(&query.stages)?;
+        Self::of_any(&[query])
+    }
+
+    /// Returns what lets through whatever one of some queries looks for, or `None` when one of them
+    /// may match any trace.
+    pub(super) fn of_any(queries: &[&Query]) -> Option<Self> {
+        let tests = queries.iter().map(|query| of_stages(&query.stages));
+        let mut tests = tests.collect::<Option<Vec<Test>>>()?;
+        let test = if tests.len() == 1 { tests.remove(0) } else { Test::Any(tests) };
         let mut columns = Vec::new();
         test.add_columns(&mut columns);
         Some(Self { test, columns })
@@ -164,6 +176,9 @@ fn place_of(attribute: &Attribute) -> Option<Place> {
         Attribute::Intrinsic(Intrinsic::Status) => Place::Status,
         Attribute::Intrinsic(Intrinsic::StatusMessage) => Place::StatusMessage,
         Attribute::Intrinsic(Intrinsic::Duration) => Place::Duration,
+        Attribute::Intrinsic(Intrinsic::TraceId) => Place::TraceId,
+        Attribute::Intrinsic(Intrinsic::SpanId) => Place::SpanId,
+        Attribute::Intrinsic(Intrinsic::ParentId) => Place::ParentId,
         Attribute::Named { of_parent: false, scope: Scope::Span, name } => {
             Place::Span(Box::new(Name::new(name)))
         }
@@ -185,7 +200,9 @@ impl Place {
             Place::Status => &["status_code"],
             Place::StatusMessage => &["status_message"],
             Place::Duration => &["duration_ns"],
-            Place::Root => &["parent_span_id"],
+            Place::Root | Place::ParentId => &["parent_span_id"],
+            Place::TraceId => &["trace_id"],
+            Place::SpanId => &["span_id"],
             Place::Span(_) => &["attributes"],
             Place::Resource(_) => &["resource"],
             Place::Either(_) => &["attributes", "resource"],
@@ -247,6 +264,8 @@ struct Columns {
     resource: Option<Texts>,
     duration: Option<Int64Array>,
     parent: Option<Texts>,
+    trace_id: Option<Texts>,
+    span_id: Option<Texts>,
 }
 
 impl Columns {
@@ -262,6 +281,8 @@ impl Columns {
             resource: texts("resource"),
             duration: duration.map(|column| column.as_primitive::<Int64Type>().clone()),
             parent: texts("parent_span_id"),
+            trace_id: texts("trace_id"),
+            span_id: texts("span_id"),
         }
     }
 
@@ -270,6 +291,9 @@ impl Columns {
         match place {
             Place::Name => each(&self.name, passes, text),
             Place::StatusMessage => each(&self.status_message, passes, text),
+            Place::TraceId => each(&self.trace_id, passes, text),
+            Place::SpanId => each(&self.span_id, passes, text),
+            Place::ParentId => each(&self.parent, passes, |id| condition.holds(&present(id))),
             Place::Kind => each(&self.kind, passes, |text| condition.holds(&kind_of(text))),
             Place::Status => each(&self.status, passes, |text| condition.holds(&status_of(text))),
             Place::Root => each(&self.parent, passes, |id| {

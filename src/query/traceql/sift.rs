@@ -2,7 +2,8 @@
 //! traces that have one.
 //!
 //! A question about single spans is answered from those that pass alone: the others are not even
-//! read whole. Any other needs the traces of those that pass, whose ids are collected first.
+//! read whole. Any other needs the traces of those that pass, whose ids are collected first, unless
+//! it names them.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use arrow::datatypes::TimestampNanosecondType;
 
 use super::ast::{Field, Function, Query, Spanset, SpansetOp, Stage};
 use super::attribute::{Attribute, Intrinsic};
+use super::named::named_by_any;
 use super::needs::Needs;
 use super::sieve::{Sieve, is_root};
 use crate::model::Signal;
@@ -99,29 +101,34 @@ fn sift_head(snapshot: &Snapshot, range: &SpanRange, sieve: &Sieve, note: &mut N
     }
 }
 
-/// Returns a range with as little in it as a query allows that looks at these attributes too; the
-/// needs are those of both.
+/// Returns a range with as little in it as some queries allow that look at these attributes too; the
+/// needs are those of all.
 pub(super) fn narrowed(
     range: SpanRange,
-    query: &Query,
+    queries: &[&Query],
     needs: &Needs,
     attributes: &[Attribute],
     snapshot: &Snapshot,
     budget: &Budget,
 ) -> Result<SpanRange, QueryError> {
-    if is_of_single_spans(query) && attributes.iter().all(is_of_span) {
+    let traces = named_by_any(queries).map(Arc::new);
+    let are_of_single_spans = queries.iter().all(|query| is_of_single_spans(query));
+    if are_of_single_spans && attributes.iter().all(is_of_span) {
         let columns = needs.columns_of_single_spans();
-        return Ok(SpanRange { columns, sift: sift_of(query), ..range });
+        return Ok(SpanRange { columns, traces, sift: sift_of(queries), ..range });
     }
-    let Some(sieve) = Sieve::of(query) else { return Ok(range) };
+    if traces.is_some() {
+        return Ok(SpanRange { traces, ..range });
+    }
+    let Some(sieve) = Sieve::of_any(queries) else { return Ok(range) };
     let traces = ids(snapshot, &sieve, &range, budget)?.map(Arc::new);
     Ok(SpanRange { traces, ..range })
 }
 
-/// Returns what lets those spans through that a query about single spans may let through; `None` is
-/// all of them.
-pub(super) fn sift_of(query: &Query) -> Option<SpanSift> {
-    let sieve = Sieve::of(query)?;
+/// Returns what lets those spans through that one of some queries about single spans may let through;
+/// `None` is all of them.
+pub(super) fn sift_of(queries: &[&Query]) -> Option<SpanSift> {
+    let sieve = Sieve::of_any(queries)?;
     let columns = sieve.columns();
     Some(SpanSift { columns, passes: Arc::new(move |batch: &RecordBatch| sieve.passes(batch)) })
 }

@@ -13,6 +13,7 @@ use super::batch::Batch;
 use super::error::TraceqlError;
 use super::eval::places;
 use super::menu_columns::{NameColumns, ValueColumns};
+use super::named::named_traces;
 use super::needs::Needs;
 use super::rows::rows;
 use super::scan::{Inspected, traces};
@@ -215,8 +216,10 @@ impl Asking<'_> {
 
     /// Hands over the rows that the filter lets through, of questions about single spans.
     fn rows(&self, asked: &Asked<'_>, take: &mut TakeRows<'_>) -> Result<Inspected, QueryError> {
-        let (columns, sift) = (asked.needs.columns_of_rows(), asked.query.and_then(sift_of));
-        let range = SpanRange { sift, ..self.range(columns) };
+        let (columns, sift) =
+            (asked.needs.columns_of_rows(), asked.query.and_then(|query| sift_of(&[query])));
+        let traces = asked.query.and_then(named_traces).map(Arc::new);
+        let range = SpanRange { traces, sift, ..self.range(columns) };
         rows(self.snapshot, &range, self.budget, &mut |batch, rows| match asked.query {
             None => take(batch, &rows),
             Some(query) => take(batch, &passing(query, batch, &rows)),
@@ -233,10 +236,10 @@ impl Asking<'_> {
         let Asked { attributes, query, needs } = asked;
         let range = self.range(needs.columns());
         let range = match query {
-            Some(query) => narrowed(range, query, needs, attributes, snapshot, budget)?,
+            Some(query) => narrowed(range, &[*query], needs, attributes, snapshot, budget)?,
             None => {
                 let all = super::parse("{ }", limits)?;
-                narrowed(range, &all, needs, attributes, snapshot, budget)?
+                narrowed(range, &[&all], needs, attributes, snapshot, budget)?
             }
         };
         traces(snapshot, &range, limits, budget, &mut |trace| {

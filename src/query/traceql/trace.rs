@@ -338,7 +338,8 @@ fn text(text: &str) -> Value<'_> {
     Value::Text(text.into())
 }
 
-fn present(found: &str) -> Value<'_> {
+/// Returns a text, nil when there is none.
+pub(super) fn present(found: &str) -> Value<'_> {
     if found.is_empty() { Value::Nil } else { text(found) }
 }
 

@@ -165,7 +165,7 @@ pub(super) fn top_leaves<'a>(
         Value::Object(inner) => {
             let mut prefix = String::new();
             push_part(&mut prefix, &key.text())?;
-            leaves_below(inner, &mut prefix, DEPTH_MAX - 1, nested)
+            leaves_below(inner, &mut prefix, DEPTH_MAX - 1, false, nested)
         }
         _ => Ok(each(key, value)),
     })
@@ -177,13 +177,22 @@ pub(super) fn leaves<'a>(
     text: &'a str,
     each: &mut dyn FnMut(Cow<'a, str>, Value<'a>) -> Flow,
 ) -> Result<Flow, JsonError> {
-    leaves_below(text, &mut String::new(), DEPTH_MAX, each)
+    leaves_below(text, &mut String::new(), DEPTH_MAX, false, each)
+}
+
+/// The same for arrays too, each a value as it is written.
+pub(super) fn leaves_and_arrays<'a>(
+    text: &'a str,
+    each: &mut dyn FnMut(Cow<'a, str>, Value<'a>) -> Flow,
+) -> Result<Flow, JsonError> {
+    leaves_below(text, &mut String::new(), DEPTH_MAX, true, each)
 }
 
 fn leaves_below<'a>(
     text: &'a str,
     prefix: &mut String,
     depth_left: usize,
+    with_arrays: bool,
     each: &mut dyn FnMut(Cow<'a, str>, Value<'a>) -> Flow,
 ) -> Result<Flow, JsonError> {
     if depth_left == 0 {
@@ -192,10 +201,11 @@ fn leaves_below<'a>(
     members(text, &mut |key, value| {
         let n_prefix = prefix.len();
         match value {
-            Value::Null | Value::Array(_) => Ok(Flow::On),
+            Value::Null => Ok(Flow::On),
+            Value::Array(_) if !with_arrays => Ok(Flow::On),
             Value::Object(inner) => {
                 push_part(prefix, &key)?;
-                let flow = leaves_below(inner, prefix, depth_left - 1, each);
+                let flow = leaves_below(inner, prefix, depth_left - 1, with_arrays, each);
                 prefix.truncate(n_prefix);
                 flow
             }

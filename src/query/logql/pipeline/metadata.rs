@@ -6,7 +6,7 @@ use super::super::columns::LEVEL_COLUMN;
 use super::super::fields::Fields;
 use super::super::level;
 use super::Wanted;
-use super::json::{Flow, Value, leaves};
+use super::json::{Flow, Value, leaves_and_arrays};
 
 /// What a record has beside its line, as the store has it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -22,6 +22,8 @@ pub(in super::super) struct Metadata<'a> {
     pub(in super::super) level: &'a str,
     /// Attributes of the resource that are not labels of the stream.
     pub(in super::super) of_resource: &'a [(String, String)],
+    /// True when it is known to have come over OTLP.
+    pub(in super::super) is_of_otlp: bool,
 }
 
 impl<'a> Metadata<'a> {
@@ -37,7 +39,8 @@ impl<'a> Metadata<'a> {
         let wants = |name: &str| finds_level || wanted.has(name);
         let is_of_push = self.add_attributes(fields, &wants);
         self.add_columns(fields, &wants);
-        if wants_severity(wanted) && !is_of_push {
+        // What OTLP says of its severity stands for itself, whatever an attribute says.
+        if wants_severity(wanted) && (self.is_of_otlp || !is_of_push) {
             self.add_severity(fields, &wants);
         }
         if wants_level && fields.get(LEVEL).is_none() {
@@ -56,7 +59,7 @@ impl<'a> Metadata<'a> {
             LEVELS_OF_PUSH.iter().any(|name| fields.of_stream(name).is_some_and(is_told));
         if self.attributes.len() > 2 {
             // We wrote the object ourselves; were it damaged, its beginning still counts.
-            let _: Result<Flow, _> = leaves(self.attributes, &mut |name, value| {
+            let _: Result<Flow, _> = leaves_and_arrays(self.attributes, &mut |name, value| {
                 if LEVELS_OF_PUSH.contains(&&*name) {
                     is_of_push |= is_told(&value.into_label());
                 }
@@ -173,5 +176,32 @@ mod tests {
 
         assert_eq!(beside("ab"), None);
         assert_eq!(beside("cd").as_deref(), Some("cd"));
+    }
+
+    #[test]
+    fn a_list_is_metadata_as_it_is_written() {
+        let mut fields = Fields::new(&[]);
+        let attributes = r#"{"process.args":["a","b"],"http":{"codes":[1,2]}}"#;
+
+        let metadata = Metadata { attributes, ..Metadata::default() };
+        metadata.add_to(&mut fields, "", &Wanted::All);
+
+        assert_eq!(fields.get("process_args"), Some(r#"["a","b"]"#));
+        assert_eq!(fields.get("http_codes"), Some("[1,2]"));
+    }
+
+    #[test]
+    fn an_attribute_of_otlp_does_not_hide_the_severity() {
+        let severity = |is_of_otlp| {
+            let mut fields = Fields::new(&[]);
+            let (attributes, severity_text) = (r#"{"level":"ERROR"}"#, "ERROR");
+            let metadata =
+                Metadata { attributes, severity_text, is_of_otlp, ..Metadata::default() };
+            metadata.add_to(&mut fields, "", &Wanted::All);
+            fields.get("severity_text").map(str::to_owned)
+        };
+
+        assert_eq!(severity(false), None, "a push says it once");
+        assert_eq!(severity(true).as_deref(), Some("ERROR"));
     }
 }

@@ -398,8 +398,10 @@ pub enum VectorOp {
     Stddev,
     /// `stdvar`
     Stdvar,
-    /// `topk`; `approx_topk` is exact here.
+    /// `topk`
     Topk,
+    /// `approx_topk`, which is exact here.
+    ApproxTopk,
     /// `bottomk`
     Bottomk,
     /// `sort`
@@ -419,10 +421,10 @@ impl VectorOp {
         ("stddev", VectorOp::Stddev),
         ("stdvar", VectorOp::Stdvar),
         ("topk", VectorOp::Topk),
+        ("approx_topk", VectorOp::ApproxTopk),
         ("bottomk", VectorOp::Bottomk),
         ("sort", VectorOp::Sort),
         ("sort_desc", VectorOp::SortDesc),
-        ("approx_topk", VectorOp::Topk),
     ];
 
     /// Returns the aggregation's name.
@@ -432,7 +434,7 @@ impl VectorOp {
 
     /// Returns true when the aggregation needs a number before its operand.
     pub fn needs_param(self) -> bool {
-        matches!(self, VectorOp::Topk | VectorOp::Bottomk)
+        matches!(self, VectorOp::Topk | VectorOp::ApproxTopk | VectorOp::Bottomk)
     }
 
     /// Returns true for `sort` and `sort_desc`.

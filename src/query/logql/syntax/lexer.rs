@@ -6,6 +6,7 @@
 use super::super::error::ParseError;
 use super::super::units::{parse_bytes, parse_duration_ns};
 use crate::base::units;
+use crate::query::escapes::{push_char, unescape};
 
 /// A token and the byte at which it begins.
 #[derive(Debug, Clone, PartialEq)]
@@ -245,7 +246,7 @@ impl<'a> Lexer<'a> {
             match c {
                 '"' => break,
                 '\\' => self.escape(&mut text)?,
-                plain => text.extend_from_slice(plain.encode_utf8(&mut [0; 4]).as_bytes()),
+                plain => push_char(&mut text, plain),
             }
         }
         String::from_utf8(text).map_err(|_| self.error(start, "invalid UTF-8 rune"))
@@ -253,43 +254,10 @@ impl<'a> Lexer<'a> {
 
     /// Undoes one escape of Go's string literals.
     fn escape(&mut self, text: &mut Vec<u8>) -> Result<(), ParseError> {
-        let at = self.at - 1;
-        let invalid = |this: &Self| this.error(at, "invalid char escape");
-        let c = self.rest().chars().next().ok_or_else(|| invalid(self))?;
-        self.at += c.len_utf8();
-        let plain = match c {
-            'a' => 0x07,
-            'b' => 0x08,
-            'f' => 0x0c,
-            'n' => b'\n',
-            'r' => b'\r',
-            't' => b'\t',
-            'v' => 0x0b,
-            '\\' | '"' | '\'' => u8::try_from(c).expect("these are ASCII"),
-            'x' | '0'..='7' => {
-                let (n_digits, radix) = if c == 'x' { (2, 16) } else { (3, 8) };
-                self.at -= usize::from(c != 'x');
-                let code = self.digits(n_digits, radix).ok_or_else(|| invalid(self))?;
-                u8::try_from(code).map_err(|_| invalid(self))?
-            }
-            'u' | 'U' => {
-                let code = self.digits(if c == 'u' { 4 } else { 8 }, 16);
-                let c = code.and_then(char::from_u32).ok_or_else(|| invalid(self))?;
-                text.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-                return Ok(());
-            }
-            _ => return Err(invalid(self)),
-        };
-        text.push(plain);
+        let rest = unescape(self.rest(), text);
+        let rest = rest.ok_or_else(|| self.error(self.at - 1, "invalid char escape"))?;
+        self.at = self.text.len() - rest.len();
         Ok(())
-    }
-
-    fn digits(&mut self, n_digits: usize, radix: u32) -> Option<u32> {
-        let digits = self.rest().get(..n_digits)?;
-        let code = digits.bytes().all(|b| b.is_ascii_alphanumeric());
-        let code = code.then(|| u32::from_str_radix(digits, radix).ok()).flatten()?;
-        self.at += n_digits;
-        Some(code)
     }
 }
 

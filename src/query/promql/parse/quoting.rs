@@ -2,6 +2,8 @@
 //!
 //! Escapes are bytes (`\\xc3\\xa9` is one letter), and what is written is always read back.
 
+use crate::query::escapes::{push_char, unescape};
+
 /// Returns the text of a literal, quotes included in `literal`; `None` when it is not one.
 pub(in super::super) fn unquote(literal: &str) -> Option<String> {
     let quote = literal.chars().next()?;
@@ -18,56 +20,15 @@ pub(in super::super) fn unquote(literal: &str) -> Option<String> {
     while let Some(c) = rest.chars().next() {
         rest = &rest[c.len_utf8()..];
         match c {
-            '\\' => rest = unescape(rest, quote, &mut bytes)?,
+            // Of the quotes only its own may be escaped.
+            '\\' if rest.starts_with(['\'', '"']) && !rest.starts_with(quote) => return None,
+            '\\' => rest = unescape(rest, &mut bytes)?,
             '\n' => return None,
             c if c == quote => return None,
             c => push_char(&mut bytes, c),
         }
     }
     String::from_utf8(bytes).ok()
-}
-
-/// Reads the rest of an escape after its backslash; returns the text after it.
-fn unescape<'t>(text: &'t str, quote: char, bytes: &mut Vec<u8>) -> Option<&'t str> {
-    let c = text.chars().next()?;
-    let rest = &text[c.len_utf8()..];
-    let byte = match c {
-        'a' => 0x07,
-        'b' => 0x08,
-        'f' => 0x0c,
-        'n' => b'\n',
-        'r' => b'\r',
-        't' => b'\t',
-        'v' => 0x0b,
-        '\\' => b'\\',
-        '\'' | '"' if c == quote => u8::try_from(c).ok()?,
-        'x' => {
-            bytes.push(u8::try_from(digits(rest, 2, 16)?).ok()?);
-            return rest.get(2..);
-        }
-        'u' | 'U' => {
-            let n_digits = if c == 'u' { 4 } else { 8 };
-            push_char(bytes, char::from_u32(digits(rest, n_digits, 16)?)?);
-            return rest.get(n_digits..);
-        }
-        '0'..='7' => {
-            bytes.push(u8::try_from(digits(text, 3, 8)?).ok()?);
-            return text.get(3..);
-        }
-        _ => return None,
-    };
-    bytes.push(byte);
-    Some(rest)
-}
-
-fn digits(text: &str, n: usize, radix: u32) -> Option<u32> {
-    let digits =
-        text.get(..n).filter(|digits| digits.bytes().all(|b| b.is_ascii_alphanumeric()))?;
-    u32::from_str_radix(digits, radix).ok()
-}
-
-fn push_char(bytes: &mut Vec<u8>, c: char) {
-    bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
 /// Writes a text as a double-quoted literal that can be read back.

@@ -80,8 +80,8 @@ impl Parser<'_> {
             Token::Symbol("-") => {
                 self.next();
                 self.level()?;
-                // A number is itself negative; anything else is negated.
-                match self.nested(Self::field_operand)? {
+                // A number is itself negative; anything else is negated, with what binds tighter.
+                match self.nested(|parser| parser.field_of(TIMES))? {
                     Field::Static(
                         value @ (Value::Int(_) | Value::Float(_) | Value::Duration(_)),
                     ) => Ok(Field::Static(negated(value))),
@@ -120,28 +120,32 @@ fn field_binding(symbol: &str) -> Option<u8> {
     })
 }
 
-/// The digits of a trace's id.
-const TRACE_ID_DIGITS: usize = 32;
-
-/// Writes before the id of a trace the zeros that clients leave off, and a search in its answers.
+/// Writes before an id the zeros that clients leave off, and a search in its answers.
 fn with_whole_ids(lhs: Field, rhs: Field) -> (Field, Field) {
-    let is_id =
-        |field: &Field| matches!(field, Field::Attribute(Attribute::Intrinsic(Intrinsic::TraceId)));
-    match (is_id(&lhs), is_id(&rhs)) {
-        (true, _) => (lhs, with_zeros(rhs)),
-        (_, true) => (with_zeros(lhs), rhs),
+    match (id_digits(&lhs), id_digits(&rhs)) {
+        (Some(n_digits), _) => (lhs, with_zeros(rhs, n_digits)),
+        (_, Some(n_digits)) => (with_zeros(lhs, n_digits), rhs),
         _ => (lhs, rhs),
     }
 }
 
-fn with_zeros(field: Field) -> Field {
+/// Returns how many digits an attribute has that is an id.
+fn id_digits(field: &Field) -> Option<usize> {
+    let Field::Attribute(Attribute::Intrinsic(intrinsic)) = field else { return None };
+    match intrinsic {
+        Intrinsic::TraceId | Intrinsic::LinkTraceId => Some(32),
+        Intrinsic::SpanId | Intrinsic::ParentId | Intrinsic::LinkSpanId => Some(16),
+        _ => None,
+    }
+}
+
+fn with_zeros(field: Field, n_digits: usize) -> Field {
     let is_id = |text: &str| {
-        (1..=TRACE_ID_DIGITS).contains(&text.len())
-            && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+        (1..=n_digits).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
     };
     match field {
         Field::Static(Value::Text(text)) if is_id(&text) => {
-            let id = format!("{:0>TRACE_ID_DIGITS$}", text.to_ascii_lowercase());
+            let id = format!("{:0>n_digits$}", text.to_ascii_lowercase());
             Field::Static(Value::Text(id.into()))
         }
         other => other,

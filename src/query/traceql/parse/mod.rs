@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! lowest   |   then && ||   then = != < <= > >= =~ !~ and the spanset relations
-//!          then + -   then !   then * / %   then ^ (from the right)   then unary -
+//!          then + -   then ! and unary -   then * / %   then ^ (from the right)
 //! ```
 //! `&&` and `||` bind alike, from the left, which is Tempo's choice: `a || b && c` is
 //! `(a || b) && c`. What a parenthesis holds is known only when it is closed, so everything in a

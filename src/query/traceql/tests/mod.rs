@@ -2,12 +2,15 @@
 
 mod cases;
 mod counts;
+mod ids;
+mod limits;
 mod menus;
 mod naive;
 mod naive_counts;
 mod naive_filters;
 mod parsing;
 mod parts;
+mod shared;
 mod stored;
 
 use std::sync::Arc;

@@ -22,6 +22,9 @@ fn operators_bind_as_in_tempo() {
     check("{ !.a && .b }", "{ (!(.a) && .b) }");
     check("{ -.a > 2 }", "{ (-(.a) > 2) }");
     check("{ .a = -1 }", "{ (.a = -1) }");
+    check("{ -.a ^ 2 = -4 }", "{ (-((.a ^ 2)) = -4) }");
+    check("{ (-.a) ^ 2 = (-2) ^ 2 }", "{ (((-(.a)) ^ 2) = ((-2) ^ 2)) }");
+    check("{ .a * -2 ^ 2 - 1 < 3 }", "{ (((.a * -((2 ^ 2))) - 1) < 3) }");
     check("{} && {} || {}", "(({ } && { }) || { })");
     check("{.a} > {.b} && {.c}", "(({ .a } > { .b }) && { .c })");
     check("{.a} >> {.b} > {.c}", "(({ .a } >> { .b }) > { .c })");
@@ -58,6 +61,13 @@ fn the_ends_of_whole_numbers_have_names() {
 }
 
 #[test]
+fn escapes_say_bytes() {
+    check(r#"{ .a = "\xc3\xa9\303\251\u00e9\t" }"#, "{ (.a = \"ééé\\t\") }");
+    check_refused(r#"{ .a = "\xc3" }"#, "parse error at line 1, col 8: invalid escape");
+    check_refused(r#"{ .a = "\q" }"#, "parse error at line 1, col 8: invalid escape");
+}
+
+#[test]
 fn comments_are_no_part_of_a_query() {
     check("// first\n{ .a /* of\nthe span */ = `//` } // last", "{ (.a = \"//\") }");
     check("{ .a/*b*/ = 1 }", "{ (.a/*b*/ = 1) }");
@@ -65,7 +75,9 @@ fn comments_are_no_part_of_a_query() {
 }
 
 #[test]
-fn the_id_of_a_trace_gets_its_zeros_back() {
+fn ids_get_their_zeros_back() {
+    check("{ span:id = \"AB\" }", "{ (span:id = \"00000000000000ab\") }");
+    check("{ \"1\" = link:spanID }", "{ (\"0000000000000001\" = link:spanID) }");
     check("{ trace:id = \"AB\" }", "{ (trace:id = \"000000000000000000000000000000ab\") }");
     check(
         "{ trace:id != \"\" && trace:id != \"xyz\" }",

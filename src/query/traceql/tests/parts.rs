@@ -92,7 +92,7 @@ fn a_ring_has_an_end() {
     }
     let ring = by_id::Trace { batches: vec![builder.finish()], ..by_id::Trace::default() };
     let part =
-        Part { filter: "{ span:id = `a` }".to_owned(), n_above_max: None, n_below_max: None };
+        Part { filter: "{ span:id =~ `a` }".to_owned(), n_above_max: None, n_below_max: None };
 
     let found = Picking::of(&part, &Limits::default()).unwrap().part_of(ring);
 

@@ -13,7 +13,6 @@ use super::super::{Limits, by_id};
 use crate::base::ManualClock;
 use crate::base::clock::SharedClock;
 use crate::model::{Commons, Matcher, ReadScope, Signal, SpanRow, SpansBuilder, Tags};
-use crate::query::QueryError;
 use crate::query::promql::{self, Budget};
 use crate::storage::deletion::SpansJudge;
 use crate::storage::disk::counting::{CountingDisk, NBytesRead};
@@ -45,7 +44,7 @@ impl Drop for World {
 
 /// A span to store: trace, number in it, ms after the start, its length in ms, service, name, status
 /// code.
-type Given = (u64, u64, i64, i64, &'static str, &'static str, u32);
+pub(super) type Given = (u64, u64, i64, i64, &'static str, &'static str, u32);
 
 impl World {
     pub(super) fn new() -> Self {
@@ -84,7 +83,7 @@ impl World {
         self.storage.as_ref().expect("it goes when the world ends")
     }
 
-    fn store(&self, spans: &[Given]) {
+    pub(super) fn store(&self, spans: &[Given]) {
         let mut builder = SpansBuilder::new();
         for &(trace, number, after_ms, length_ms, service, name, code) in spans {
             let start_ns = (BASE_MS + after_ms) * 1_000_000;
@@ -149,7 +148,17 @@ impl World {
         Budget::new(Arc::clone(&self.clock), Duration::from_secs(60))
     }
 
-    fn ask(&self, query: &str, limit: usize) -> Found {
+    /// Returns a budget with so much memory.
+    pub(super) fn budget_of(&self, memory_bytes_max: usize) -> Budget {
+        self.budget_within(promql::Limits { memory_bytes_max, ..promql::Limits::default() })
+    }
+
+    /// Returns a budget within such limits.
+    pub(super) fn budget_within(&self, limits: promql::Limits) -> Budget {
+        limits.budget(Arc::clone(&self.clock), Duration::from_secs(60))
+    }
+
+    pub(super) fn ask(&self, query: &str, limit: usize) -> Found {
         search(&self.snapshot(), &wanted(query, limit), &Limits::default(), &self.budget()).unwrap()
     }
 
@@ -170,7 +179,7 @@ fn storage_size(n_bytes: u64) -> crate::base::units::HumanSize {
     crate::base::units::HumanSize(n_bytes)
 }
 
-fn wanted(query: &str, limit: usize) -> Search {
+pub(super) fn wanted(query: &str, limit: usize) -> Search {
     Search {
         query: query.to_owned(),
         start_ns: BASE_MS * 1_000_000,
@@ -185,18 +194,18 @@ fn mix(n: u64) -> u64 {
     (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) ^ (n >> 31)
 }
 
-fn trace_id(trace: u64) -> String {
+pub(super) fn trace_id(trace: u64) -> String {
     format!("{:016x}{:016x}", mix(trace), mix(!trace))
 }
 
-fn span_id(trace: u64, number: u64) -> String {
+pub(super) fn span_id(trace: u64, number: u64) -> String {
     format!("{:016x}", mix(trace * 64 + number) | 1)
 }
 
 const SERVICES: [&str; 3] = ["fence", "indexd", "guppy"];
 const NAMES: [&str; 4] = ["GET /index", "GET /user", "POST /submission", "db"];
 
-fn random_span(rng: &mut SmallRng, trace: u64, number: u64) -> Given {
+pub(super) fn random_span(rng: &mut SmallRng, trace: u64, number: u64) -> Given {
     (
         trace,
         number,
@@ -427,23 +436,4 @@ fn counting_few_spans_reads_few_columns_of_the_others() {
     let n_bytes_all = n_bytes_of("{ rootName != \"x\" } | rate() by (span.peer)");
     let n_bytes = n_bytes_of("{ name = \"nothing of the kind\" } | rate() by (span.peer)");
     assert!(n_bytes < n_bytes_all / 4, "{n_bytes} of {n_bytes_all} bytes");
-}
-
-#[test]
-fn what_a_search_holds_counts_as_memory() {
-    let world = large();
-    let ask = |memory_bytes_max: usize, query: &str| {
-        let limits = promql::Limits { memory_bytes_max, ..promql::Limits::default() };
-        let budget = limits.budget(Arc::clone(&world.clock), Duration::from_secs(60));
-        search(&world.snapshot(), &wanted(query, 10), &Limits::default(), &budget)
-    };
-    assert!(ask(256 << 20, "{ status = error }").is_ok());
-    for query in ["{ status = error }", "{ }"] {
-        match ask(64 << 10, query) {
-            Err(QueryError::Promql(error)) => {
-                assert!(error.to_string().contains("query.memory"), "{error}");
-            }
-            other => panic!("{query}: {other:?}"),
-        }
-    }
 }
