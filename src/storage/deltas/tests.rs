@@ -287,6 +287,22 @@ fn a_commons_has_no_more_totals_than_it_may() {
 }
 
 #[test]
+fn totals_that_go_on_take_no_room_from_new_ones() {
+    let disk = SimDisk::new();
+    let config = Config { delta_series_per_commons: 2, ..Config::default() };
+    let mut store = open_at(&disk, config, ManualClock::at_ms(NOW_MS));
+    send(&mut store, "a", (NOW_MS, NOW_MS + 1), 3);
+
+    let group = [("canine", "a"), ("heart", "a"), ("heart", "b"), ("heart", "h")];
+    let group = group.map(|series| part(&store, series, (NOW_MS + 1, NOW_MS + 2), 4));
+    let (parts, left_out): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+    store.engine.commit(parts).unwrap();
+
+    let counts: Vec<Vec<_>> = left_out.iter().map(|one| one.counts().collect()).collect();
+    assert_eq!(counts, [vec![], vec![], vec![], vec![(Why::NoRoom, 1)]]);
+}
+
+#[test]
 fn a_series_that_left_counts_anew() {
     let disk = SimDisk::new();
     let clock = ManualClock::at_ms(NOW_MS);
