@@ -8,6 +8,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use super::listing::{LISTING, Listing};
+use super::snapshot;
 use crate::model::{Signal, metric};
 use crate::storage::catalog::{COPY, CatalogError, MANIFEST, Manifest, Wrong};
 use crate::storage::descriptions::Descriptions;
@@ -220,7 +221,7 @@ fn check_log(
     }
 }
 
-/// Names what no manifest lists, and what was set aside earlier.
+/// Names what no manifest lists, snapshots, and what was set aside earlier.
 fn check_strays(disk: &dyn Disk, manifest: &Manifest, checks: &mut Checks) {
     let listed: BTreeSet<&str> = manifest.files.iter().map(|file| file.path.as_str()).collect();
     for path in open::parquet_files(disk, crate::storage::files::path::DIR).unwrap_or_default() {
@@ -228,6 +229,12 @@ fn check_strays(disk: &dyn Disk, manifest: &Manifest, checks: &mut Checks) {
         if !listed.contains(path.as_str()) && !is_doomed && !is_live(disk, &path) {
             checks.note(path, "no manifest lists it: a flush or merge under way, or a stray");
         }
+    }
+    for name in snapshot::names(disk) {
+        checks.note(
+            format!("{}/{name}", snapshot::DIR),
+            "a snapshot: until somebody removes it, it keeps the bytes of what is removed or deleted",
+        );
     }
     for name in disk.list(open::QUARANTINE).unwrap_or_default() {
         let path = format!("{}/{name}", open::QUARANTINE);

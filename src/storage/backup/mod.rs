@@ -30,7 +30,7 @@ pub use check::{Checks, Finding, check};
 pub use copy::{Copied, back_up, restore};
 pub use listing::{LISTING, Listed, Listing};
 pub use snapshot::{DIR, Taken, is_name};
-pub(super) use snapshot::{holds, take};
+pub(super) use snapshot::{holds, remove_cut_short, take};
 
 /// Where the control state lies, in a data directory and in a backup.
 pub const STATE: &str = "state/control.redb";

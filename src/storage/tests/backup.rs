@@ -93,6 +93,61 @@ fn a_snapshot_is_what_it_was_whatever_becomes_of_the_store() {
     assert_eq!(open(&restored(&to).unwrap()).read(), before);
 }
 
+/// Returns what there is of snapshots.
+fn snapshots(disk: &SimDisk) -> Vec<String> {
+    paths(disk).into_iter().filter(|path| path.starts_with("snapshots/")).collect()
+}
+
+#[test]
+fn a_snapshot_that_finds_no_room_leaves_nothing_behind() {
+    let (disk, store) = store();
+    let mut n_failed = 0;
+    for n in 0..80 {
+        let name = format!("at-{n}");
+        disk.arm(n, Fault::Full);
+        let taken = backup::take(&store.shared, &name);
+        disk.heal();
+
+        let left = snapshots(&disk).into_iter().any(|path| path.contains(&format!("/{name}/")));
+        assert_eq!(left, taken.is_ok(), "operation {n}: {taken:?}");
+        n_failed += usize::from(taken.is_err());
+    }
+    assert!(n_failed > 9, "{n_failed} failed: too few to prove anything");
+}
+
+#[test]
+fn what_a_kill_leaves_of_a_snapshot_is_gone_after_the_next_start() {
+    let mut n_removed = 0;
+    for n in (0..80).step_by(4) {
+        let (disk, store) = store();
+        disk.arm(n, Fault::PowerCut);
+        let taken = backup::take(&store.shared, "one");
+
+        let disk = disk.kill();
+        let before = snapshots(&disk);
+        drop(open(&disk));
+
+        let is_whole = before.iter().any(|path| path == "snapshots/one/parquet/manifest.json");
+        let wanted = if is_whole { before.clone() } else { Vec::new() };
+        assert_eq!(snapshots(&disk), wanted, "operation {n}: {taken:?}");
+        n_removed += usize::from(!is_whole && !before.is_empty());
+    }
+    assert!(n_removed > 1, "{n_removed}: too few to prove anything");
+}
+
+#[test]
+fn a_whole_snapshot_stays_and_a_check_names_it() {
+    let (disk, store) = store();
+    backup::take(&store.shared, "one").unwrap();
+    let whole = snapshots(&disk);
+    let disk = disk.kill();
+    drop(open(&disk));
+    assert_eq!(snapshots(&disk), whole);
+    let checks = backup::check(&disk, &mut |_| {}).unwrap();
+    let found: Vec<&str> = checks.findings.iter().map(|one| one.path.as_str()).collect();
+    assert_eq!((found, checks.is_damaged()), (vec!["snapshots/one"], false));
+}
+
 #[test]
 fn damage_on_the_way_to_a_backup_is_named_and_there_is_no_backup() {
     let (disk, store) = store();

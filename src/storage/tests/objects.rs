@@ -639,6 +639,8 @@ fn a_snapshot_holds_what_was_evicted_and_a_check_says_what_it_did_not_read() {
     let error = backup::take(&world.store.shared, "two").unwrap_err();
     assert_eq!(error.kind(), crate::base::Kind::Unavailable);
     assert!(matches!(error, BackupError::Io { .. }), "{error}");
+    let left: Vec<_> = world.disk.files().into_iter().map(|(path, _)| path).collect();
+    assert!(!left.iter().any(|path| path.starts_with("snapshots/two/")), "{left:?}");
 }
 
 #[test]
