@@ -19,11 +19,10 @@ use crate::query::cardinality::{Cardinality, Days, LabelCount};
 /// How far back a series counts as active.
 const ACTIVE_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 86_400_000;
-/// How many rows `status/tsdb` has.
-const TOP_MAX: usize = 10;
-/// How many rows the others have, and the most they can be asked for.
-const ROWS: usize = 20;
-const ROWS_MAX: usize = 500;
+/// How many rows each list of `status/tsdb` has, and the most it can be asked for, as in Prometheus.
+const TOP_ROWS: (usize, usize) = (10, 10_000);
+/// The same of the others.
+const ROWS: (usize, usize) = (20, 500);
 
 /// Counts the series of now and of a day ago; of `top` values of each label it is told how many.
 async fn days(
@@ -40,10 +39,10 @@ async fn days(
     Ok(api.ask.cardinality(grant, CardinalityQuery { selectors, ranges, labels, top }).await?)
 }
 
-fn rows_of(params: &Params) -> Result<usize, ApiError> {
-    let rows = params.limit("limit")?.unwrap_or(ROWS);
-    if rows > ROWS_MAX {
-        return Err(ApiError::parameter("limit", format!("it must be at most {ROWS_MAX}")));
+fn rows_of(params: &Params, (unsaid, max): (usize, usize)) -> Result<usize, ApiError> {
+    let rows = params.limit("limit")?.unwrap_or(unsaid);
+    if rows > max {
+        return Err(ApiError::parameter("limit", format!("it must be at most {max}")));
     }
     Ok(rows)
 }
@@ -54,7 +53,7 @@ pub(super) async fn label_names(
     Extension(grant): Extension<Grant>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let n_rows = rows_of(&params)?;
+    let n_rows = rows_of(&params, ROWS)?;
     let (counted, warnings) = days(&api, &grant, &params, None, 0).await?;
     let total = |day: usize| counted.labels.iter().map(|label| label.n_values[day]).sum::<usize>();
     let (now, before) = (total(0), total(1));
@@ -85,7 +84,7 @@ pub(super) async fn label_values(
     Extension(grant): Extension<Grant>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let n_rows = rows_of(&params)?;
+    let n_rows = rows_of(&params, ROWS)?;
     let names: Vec<String> = params.all("label_names").into_iter().map(str::to_owned).collect();
     if names.is_empty() {
         return Err(ApiError::parameter("label_names[]", "at least one must be given"));
@@ -139,7 +138,7 @@ pub(super) async fn tsdb(
     Extension(grant): Extension<Grant>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let top = params.limit("limit")?.unwrap_or(TOP_MAX);
+    let top = rows_of(&params, TOP_ROWS)?;
     let end_ms = api.clock.now_ms();
     let range = (end_ms - ACTIVE_MS, end_ms);
     let wanted = CardinalityQuery { selectors: Vec::new(), ranges: vec![range], labels: None, top };
@@ -158,8 +157,13 @@ fn of_store(counted: Cardinality, top: usize, (min_ms, max_ms): (i64, i64)) -> V
     };
     let metrics = counted.label(METRIC_NAME).map_or(&[][..], |label| &label.top);
     let pairs = labels.iter().flat_map(|LabelCount { name, top, .. }| {
-        top.iter().map(move |(value, [n, _])| (format!("{name}={value}"), *n))
+        top.iter().map(move |(value, [n, _])| (std::cmp::Reverse(*n), name, value))
     });
+    // There are as many as `top` of each label: only those that are shown become texts.
+    let mut pairs: Vec<_> = pairs.collect();
+    pairs.sort_unstable();
+    pairs.truncate(top);
+    let pairs = pairs.into_iter().map(|(n, name, value)| (format!("{name}={value}"), n.0));
     json!({
         "headStats": {
             "numSeries": counted.n_series[0],
