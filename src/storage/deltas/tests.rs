@@ -54,6 +54,18 @@ fn what_comes_late_or_twice_or_of_an_earlier_life_is_left_out() {
 }
 
 #[test]
+fn what_is_not_finite_is_left_out_from_the_first_on() {
+    for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        check(delta(20, 30, number), Err(Why::NotFinite));
+        assert_eq!(add(None, delta(20, 30, number)), Err(Why::NotFinite));
+        let histogram = ExpHistogram { count: 2, sum: Some(number), ..ExpHistogram::default() };
+        let difference = Difference::Histogram(Box::new(histogram));
+        let of_histogram = Delta { difference, ..delta(20, 30, 0.0) };
+        assert_eq!(add(None, of_histogram), Err(Why::NotFinite));
+    }
+}
+
+#[test]
 fn other_bounds_or_another_kind_begin_anew() {
     check(Delta { shape: 7, ..delta(20, 30, 2.0) }, Ok(State { shape: 7, ..total(20, 30, 2.0) }));
     let histogram = ExpHistogram { count: 2, start_ns: 20, ..ExpHistogram::default() };
