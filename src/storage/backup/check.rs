@@ -4,7 +4,7 @@
 //! not damaged: what is missing is looked up in the manifest once more.
 
 use std::collections::BTreeSet;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 use super::listing::{LISTING, Listing};
@@ -91,16 +91,21 @@ pub fn check(disk: &dyn Disk, progress: &mut dyn FnMut(&str)) -> Result<Checks, 
         check_file(disk, file, &mut checks);
     }
     away.note(&mut checks);
-    if let Ok(Err(what)) = Descriptions::read(disk) {
-        checks.damage(descriptions::FILE, what);
-    }
-    if let Ok(Err(what)) = deltas::file::read(disk) {
-        checks.damage(deltas::file::FILE, what);
-    }
+    check_beside(descriptions::FILE, Descriptions::read(disk), &mut checks);
+    check_beside(deltas::file::FILE, deltas::file::read(disk), &mut checks);
     check_log(disk, &manifest, progress, &mut checks);
     check_strays(disk, &manifest, &mut checks);
     check_listing(disk, &mut checks);
     Ok(checks)
+}
+
+/// Notes what is wrong with a file that is read whole; one that the disk does not give is damaged too.
+fn check_beside<T>(path: &str, read: io::Result<Result<T, String>>, checks: &mut Checks) {
+    match read {
+        Ok(Ok(_)) => {}
+        Ok(Err(what)) => checks.damage(path, what),
+        Err(error) => checks.damage(path, error.to_string()),
+    }
 }
 
 /// Live files that are not here, and should not be.
@@ -215,7 +220,7 @@ fn check_log(
                     checks.damage(&path, format!("{damage:?}"));
                 }
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => checks.damage(&path, error.to_string()),
         }
     }
@@ -244,7 +249,11 @@ fn check_strays(disk: &dyn Disk, manifest: &Manifest, checks: &mut Checks) {
 
 /// Holds a backup against its listing; a data directory has none.
 fn check_listing(disk: &dyn Disk, checks: &mut Checks) {
-    let Ok(bytes) = disk.read(LISTING) else { return };
+    let bytes = match disk.read(LISTING) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound => return,
+        Err(error) => return checks.damage(LISTING, error.to_string()),
+    };
     let listing = match Listing::decode(&bytes) {
         Ok(listing) => listing,
         Err(error) => return checks.damage(LISTING, error.to_string()),
@@ -268,7 +277,7 @@ fn check_listing(disk: &dyn Disk, checks: &mut Checks) {
     }
 }
 
-fn sum(file: &dyn DiskRead) -> std::io::Result<u32> {
+fn sum(file: &dyn DiskRead) -> io::Result<u32> {
     let (mut at, mut crc) = (0, 0);
     while at < file.size_bytes() {
         let left = usize::try_from(file.size_bytes() - at).unwrap_or(usize::MAX);

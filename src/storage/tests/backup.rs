@@ -297,6 +297,23 @@ fn a_check_names_each_damaged_file_and_no_other() {
 }
 
 #[test]
+fn a_check_names_what_the_disk_does_not_give() {
+    let folder = tempfile::tempdir().unwrap();
+    // A folder can be opened like a file, and not be read like one.
+    let unreadable = ["backup.json", "parquet/descriptions.json", "parquet/totals.bin"];
+    for path in unreadable {
+        std::fs::create_dir_all(folder.path().join(path)).unwrap();
+    }
+
+    let checks = backup::check(&RealDisk::open_read_only(folder.path()), &mut |_| {}).unwrap();
+
+    let damaged = checks.findings.iter().filter(|finding| finding.is_damage);
+    let mut found: Vec<&str> = damaged.map(|finding| finding.path.as_str()).collect();
+    found.sort_unstable();
+    assert_eq!(found, unreadable, "{:?}", checks.findings);
+}
+
+#[test]
 fn a_check_of_a_backup_holds_it_against_its_listing() {
     let (disk, store) = store();
     let copy = backed_up(&disk, &store);
