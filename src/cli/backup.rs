@@ -97,6 +97,7 @@ pub(super) fn back_up(args: &BackupArgs, out: &mut dyn Write) -> Result<(), CliE
 
 async fn take_snapshot(args: &BackupArgs) -> Result<Value, CliError> {
     let ask = async |client: Client| {
+        let client = client.patient();
         let answer = client.send("POST", "/api/v1/admin/tsdb/snapshot", &[], String::new()).await?;
         let answer = super::ask::parse(&answer.into_body()?)?;
         Ok(answer["data"].clone())

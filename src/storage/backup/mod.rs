@@ -71,6 +71,9 @@ pub enum BackupError {
     /// What is in memory is not in files yet.
     #[error("what is in memory could not be written to files in time: try again")]
     Unflushed,
+    /// Whoever asked for a snapshot did not wait for it.
+    #[error("nobody waits for the snapshot any more")]
+    Unwanted,
     /// The keeper has too much to do.
     #[error("the store is busy with other work of its kind: try again")]
     Busy,

@@ -36,9 +36,14 @@ pub fn is_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-/// Links all live files into a new folder, or leaves nothing there. Only the keeper takes files away, and
-/// it is the keeper that runs this, so what the manifest names is there.
-pub(in crate::storage) fn take(shared: &Shared, name: &str) -> Result<Taken, BackupError> {
+/// Links all live files into a new folder, or leaves nothing there: also when nobody wants it any more,
+/// for files that are fetched take their time. Only the keeper takes files away, and it is the keeper that
+/// runs this, so what the manifest names is there.
+pub(in crate::storage) fn take(
+    shared: &Shared,
+    name: &str,
+    is_wanted: &dyn Fn() -> bool,
+) -> Result<Taken, BackupError> {
     assert!(is_name(name), "whoever asks for a snapshot names it");
     let mut manifest = shared.manifest.lock().clone();
     let damaged: BTreeSet<String> = shared.damaged.read().keys().cloned().collect();
@@ -46,7 +51,8 @@ pub(in crate::storage) fn take(shared: &Shared, name: &str) -> Result<Taken, Bac
     manifest.doomed.clear();
     let to = format!("{DIR}/{name}");
     // Files that are copied and not linked would keep a full disk full.
-    link_all(&*shared.disk, &to, &manifest).inspect_err(|_| remove(&*shared.disk, name))?;
+    link_all(&*shared.disk, &to, &manifest, is_wanted)
+        .inspect_err(|_| remove(&*shared.disk, name))?;
     let taken = Taken {
         name: name.to_owned(),
         n_files: manifest.files.len(),
@@ -57,7 +63,13 @@ pub(in crate::storage) fn take(shared: &Shared, name: &str) -> Result<Taken, Bac
     Ok(taken)
 }
 
-fn link_all(disk: &dyn Disk, to: &str, manifest: &Manifest) -> Result<(), BackupError> {
+fn link_all(
+    disk: &dyn Disk,
+    to: &str,
+    manifest: &Manifest,
+    is_wanted: &dyn Fn() -> bool,
+) -> Result<(), BackupError> {
+    let go_on = || if is_wanted() { Ok(()) } else { Err(BackupError::Unwanted) };
     let mut folders = BTreeSet::from([to.to_owned(), format!("{to}/{}", path::DIR)]);
     let mut paths: Vec<String> = manifest.files.iter().map(|file| file.path.clone()).collect();
     let deletions: BTreeSet<u64> =
@@ -70,6 +82,7 @@ fn link_all(disk: &dyn Disk, to: &str, manifest: &Manifest) -> Result<(), Backup
         disk::create_dir_synced(disk, folder).map_err(io_error("create the folder", folder))?;
     }
     for path in &paths {
+        go_on()?;
         let link = format!("{to}/{path}");
         disk.link(path, &link).map_err(io_error("link", &link))?;
     }
@@ -78,7 +91,7 @@ fn link_all(disk: &dyn Disk, to: &str, manifest: &Manifest) -> Result<(), Backup
     }
     // Last: a folder without one is a snapshot that was cut short.
     manifest.write(&Below::new(disk, to.to_owned()))?;
-    Ok(())
+    go_on()
 }
 
 /// Removes what is left of snapshots that were cut short; at a start nobody takes one. Their links would

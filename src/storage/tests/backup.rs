@@ -38,7 +38,7 @@ fn store() -> (SimDisk, Store) {
 
 /// Returns a backup of a store on a disk of its own.
 fn backed_up(disk: &SimDisk, store: &Store) -> SimDisk {
-    let taken = backup::take(&store.shared, "one").unwrap();
+    let taken = backup::take(&store.shared, "one", &|| true).unwrap();
     assert_eq!((taken.n_files, taken.left_out.len()), (9, 0));
     let to = SimDisk::new();
     let from = Below::new(disk, "snapshots/one".to_owned());
@@ -76,7 +76,7 @@ fn a_restored_store_answers_as_the_one_that_was_backed_up() {
 fn a_snapshot_is_what_it_was_whatever_becomes_of_the_store() {
     let (disk, mut store) = store();
     let before = store.read();
-    backup::take(&store.shared, "one").unwrap();
+    backup::take(&store.shared, "one", &|| true).unwrap();
 
     let part = store.samples("heart", &[("later", NOW_MS, 1.0)]);
     store.engine.commit(vec![part]).unwrap();
@@ -105,7 +105,7 @@ fn a_snapshot_that_finds_no_room_leaves_nothing_behind() {
     for n in 0..80 {
         let name = format!("at-{n}");
         disk.arm(n, Fault::Full);
-        let taken = backup::take(&store.shared, &name);
+        let taken = backup::take(&store.shared, &name, &|| true);
         disk.heal();
 
         let left = snapshots(&disk).into_iter().any(|path| path.contains(&format!("/{name}/")));
@@ -116,12 +116,30 @@ fn a_snapshot_that_finds_no_room_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_snapshot_that_nobody_waits_for_any_more_is_not_kept() {
+    let (disk, store) = store();
+    // Before the first link, in the midst, and when it is whole.
+    for n_times in [0, 5, 10] {
+        let n_asked = std::cell::Cell::new(0);
+        let is_wanted = || {
+            n_asked.set(n_asked.get() + 1);
+            n_asked.get() <= n_times
+        };
+
+        let taken = backup::take(&store.shared, "one", &is_wanted);
+
+        assert!(matches!(taken, Err(BackupError::Unwanted)), "{n_times}: {taken:?}");
+        assert_eq!(snapshots(&disk), Vec::<String>::new(), "{n_times}");
+    }
+}
+
+#[test]
 fn what_a_kill_leaves_of_a_snapshot_is_gone_after_the_next_start() {
     let mut n_removed = 0;
     for n in (0..80).step_by(4) {
         let (disk, store) = store();
         disk.arm(n, Fault::PowerCut);
-        let taken = backup::take(&store.shared, "one");
+        let taken = backup::take(&store.shared, "one", &|| true);
 
         let disk = disk.kill();
         let before = snapshots(&disk);
@@ -138,7 +156,7 @@ fn what_a_kill_leaves_of_a_snapshot_is_gone_after_the_next_start() {
 #[test]
 fn a_whole_snapshot_stays_and_a_check_names_it() {
     let (disk, store) = store();
-    backup::take(&store.shared, "one").unwrap();
+    backup::take(&store.shared, "one", &|| true).unwrap();
     let whole = snapshots(&disk);
     let disk = disk.kill();
     drop(open(&disk));
@@ -151,7 +169,7 @@ fn a_whole_snapshot_stays_and_a_check_names_it() {
 #[test]
 fn damage_on_the_way_to_a_backup_is_named_and_there_is_no_backup() {
     let (disk, store) = store();
-    backup::take(&store.shared, "one").unwrap();
+    backup::take(&store.shared, "one", &|| true).unwrap();
     let file =
         paths(&disk).into_iter().find(|p| p.starts_with("snapshots/one/parquet/logs")).unwrap();
     disk.flip_byte(&file, 40, 1);
@@ -170,7 +188,7 @@ fn a_file_known_to_be_damaged_is_left_out_and_named() {
     let file = store.storage.snapshot(&ReadScope::All).files(Signal::Logs)[0].path.clone();
     store.shared.note_damaged(&file, "a test says so");
 
-    let taken = backup::take(&store.shared, "one").unwrap();
+    let taken = backup::take(&store.shared, "one", &|| true).unwrap();
 
     assert_eq!((taken.n_files, taken.left_out), (8, vec![file.clone()]));
     let to = SimDisk::new();
