@@ -25,6 +25,8 @@ const DAY_MS: i64 = 86_400_000;
 const TOP_ROWS: (usize, usize) = (10, 10_000);
 /// The same of the others.
 const ROWS: (usize, usize) = (20, 500);
+/// The most labels whose values are told of at once.
+const NAMES_MAX: usize = 100;
 
 /// Counts the series of now and of a day ago; of `top` values of each label it is told how many.
 async fn days(
@@ -79,6 +81,24 @@ pub(super) async fn label_names(
     ))
 }
 
+/// Returns the labels that are asked about, each once: its values would stand in the answer for each time.
+fn names_of(params: &Params) -> Result<Vec<String>, ApiError> {
+    let mut names: Vec<String> = Vec::new();
+    for name in params.all("label_names") {
+        if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+        if names.len() > NAMES_MAX {
+            let message = format!("at most {NAMES_MAX} may be given");
+            return Err(ApiError::parameter("label_names[]", message));
+        }
+    }
+    if names.is_empty() {
+        return Err(ApiError::parameter("label_names[]", "at least one must be given"));
+    }
+    Ok(names)
+}
+
 /// `cardinality/label_values`: how many series each value of the named labels has; `__name__`,
 /// `commons` and `service` are labels like any other.
 pub(super) async fn label_values(
@@ -87,10 +107,7 @@ pub(super) async fn label_values(
     params: Params,
 ) -> Result<Response, ApiError> {
     let n_rows = rows_of(&params, ROWS)?;
-    let names: Vec<String> = params.all("label_names").into_iter().map(str::to_owned).collect();
-    if names.is_empty() {
-        return Err(ApiError::parameter("label_names[]", "at least one must be given"));
-    }
+    let names = names_of(&params)?;
     let (counted, warnings) = days(&api, &grant, &params, Some(names.clone()), n_rows).await?;
     let nothing = LabelCount::default();
     let labels = names.iter().map(|name| of_label(name, counted.label(name).unwrap_or(&nothing)));
