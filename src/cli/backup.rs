@@ -52,6 +52,14 @@ pub(super) struct CheckArgs {
 
 pub(super) fn back_up(args: &BackupArgs, out: &mut dyn Write) -> Result<(), CliError> {
     must_be_new(&args.to, "--to")?;
+    if !args.data_dir.join("parquet").is_dir() {
+        // Before the server is asked: its snapshot would stay where we do not find it.
+        let message = format!(
+            "{} is no data directory: say with --data-dir where the server keeps its files",
+            args.data_dir.display()
+        );
+        return Err(CliError::usage(message));
+    }
     let taken = block_on(take_snapshot(args))?;
     let name = taken["name"].as_str().unwrap_or_default();
     if !backup::is_name(name) {
@@ -60,9 +68,11 @@ pub(super) fn back_up(args: &BackupArgs, out: &mut dyn Write) -> Result<(), CliE
     let folder = args.data_dir.join(backup::DIR).join(name);
     if !folder.is_dir() {
         let message = format!(
-            "{} is not there: is {} the data directory of the server that was asked?",
+            "{} is not there: is {} the data directory of the server that was asked? Remove the \
+             snapshot {name} from that server's {}: it keeps the bytes of what is removed",
             folder.display(),
-            args.data_dir.display()
+            args.data_dir.display(),
+            backup::DIR
         );
         return Err(CliError::failed(message));
     }
@@ -87,6 +97,7 @@ pub(super) fn back_up(args: &BackupArgs, out: &mut dyn Write) -> Result<(), CliE
 
 async fn take_snapshot(args: &BackupArgs) -> Result<Value, CliError> {
     let ask = async |client: Client| {
+        let client = client.patient();
         let answer = client.send("POST", "/api/v1/admin/tsdb/snapshot", &[], String::new()).await?;
         let answer = super::ask::parse(&answer.into_body()?)?;
         Ok(answer["data"].clone())
@@ -210,4 +221,26 @@ fn cannot(action: &str, folder: &Path, error: &std::io::Error) -> CliError {
 
 fn failed(error: &BackupError) -> CliError {
     CliError::of(error.kind(), error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_snapshot_is_asked_for_where_there_is_no_data_directory() {
+        let folder = tempfile::tempdir().unwrap();
+        let args = BackupArgs {
+            to: folder.path().join("to"),
+            data_dir: folder.path().to_owned(),
+            offline: false,
+            // Nobody answers there, which would be another error.
+            server: ServerArgs::at("http://127.0.0.1:1".to_owned()),
+        };
+
+        let error = back_up(&args, &mut Vec::<u8>::new()).unwrap_err();
+
+        assert_eq!(error.exit_code, 2);
+        assert!(error.message.contains("is no data directory"), "{}", error.message);
+    }
 }

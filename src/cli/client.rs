@@ -41,12 +41,15 @@ impl ServerArgs {
 
 /// Longer than the longest question may take.
 const TIMEOUT: Duration = Duration::from_secs(150);
+/// For what may fetch a whole store from elsewhere.
+const LONG_TIMEOUT: Duration = Duration::from_secs(86_400);
 
 /// A server that can be asked.
 pub(super) struct Client {
     http: HyperClient<HttpsConnector<HttpConnector>, Body>,
     server: String,
     authorization: Option<HeaderValue>,
+    timeout: Duration,
 }
 
 /// What a server said.
@@ -80,7 +83,13 @@ impl Client {
             http: HyperClient::builder(TokioExecutor::new()).build(connector),
             server: args.server.trim_end_matches('/').to_owned(),
             authorization: authorization.transpose()?,
+            timeout: TIMEOUT,
         })
+    }
+
+    /// Returns a client that waits for a day.
+    pub(super) fn patient(self) -> Self {
+        Self { timeout: LONG_TIMEOUT, ..self }
     }
 
     pub(super) async fn send(
@@ -112,11 +121,10 @@ impl Client {
                 .map_err(|error| CliError::failed(format!("the answer broke off: {error}")))?;
             Ok(Answer { status, body: body.to_vec() })
         };
-        match tokio::time::timeout(TIMEOUT, exchange).await {
+        let Self { server, timeout, .. } = self;
+        match tokio::time::timeout(*timeout, exchange).await {
             Ok(answer) => answer,
-            Err(_) => {
-                Err(CliError::failed(format!("no answer from {} in {TIMEOUT:?}", self.server)))
-            }
+            Err(_) => Err(CliError::failed(format!("no answer from {server} in {timeout:?}"))),
         }
     }
 }

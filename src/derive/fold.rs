@@ -124,7 +124,8 @@ impl Folds {
         }
         let total = self.totals.get_mut(&total_id).expect("it was found or inserted above");
         if !total.is_counter {
-            total.value = value;
+            let before = if series.is_difference { total.value } else { 0.0 };
+            total.value = before + value;
             return true;
         }
         let increase = match series.is_difference {
@@ -372,6 +373,22 @@ mod tests {
         folds.collect(&Commons::unassigned(), &mut out);
 
         assert_eq!((out[0].value, out[0].born), (4.0, false));
+    }
+
+    #[test]
+    fn differences_of_what_goes_up_and_down_are_added_up() {
+        let labels = Labels::from_pairs([(METRIC_NAME, "gen3_queue_length")]);
+        let meta = SeriesMeta { kind: MetricKind::UpDownCounter, ..SeriesMeta::default() };
+        let series = Folding { labels: &labels, meta: &meta, observed: None, is_difference: true };
+        let mut folds = Folds::new(0, 0, 2);
+        for (sender, value) in [(1, 5.0), (2, 4.0), (1, -2.0)] {
+            assert!(folds.add(&series, |_| None, sender, value, 0));
+        }
+        let mut out = Vec::new();
+
+        folds.collect(&Commons::unassigned(), &mut out);
+
+        assert_eq!((out.len(), out[0].value, out[0].born), (1, 7.0, false));
     }
 
     /// Feeds two senders of a summary's series, and returns what is given out, and whether it was born.

@@ -168,6 +168,10 @@ impl Ingest {
                 Why::OlderStart => rejected.add(Reason::DeltaOutOfOrder, n, || {
                     "a delta begins before the first one of its series that was added up".to_owned()
                 }),
+                Why::NotFinite => rejected.add(Reason::Invalid, n, || {
+                    "a delta is NaN or infinite, and would make the total of its series so for good"
+                        .to_owned()
+                }),
                 Why::NoRoom => rejected.add(Reason::DeltaLimit, n, || {
                     format!(
                         "a commons has {} series whose deltas are added up, the most it may: report \

@@ -17,7 +17,8 @@ use crate::base::tasks::work_apart;
 use crate::derive::Folding;
 use crate::model::labels::{METRIC_NAME, OVERFLOW};
 use crate::model::{
-    Commons, ExpHistogram, Grant, Labels, LabelsBuilder, MetricKind, SeriesMeta, Tags, WriteScope,
+    Commons, ExpHistogram, Grant, Labels, LabelsBuilder, MetricKind, ResetHint, SeriesMeta, Tags,
+    WriteScope,
 };
 use crate::storage::{Epoch, Part, SeriesRef};
 use crate::tagging::{Observed, SeriesDecision};
@@ -235,7 +236,10 @@ impl Ingest {
     ) {
         let Some(overflow) = &refusal.overflow else { return };
         let Overflow { commons, labels, meta } = &**overflow;
-        let meta = SeriesMeta { kind: MetricKind::Histogram, ..meta.clone() };
+        let hint = histogram.native.as_deref().map(|native| native.reset_hint);
+        let is_gauge = meta.kind == MetricKind::GaugeHistogram || hint == Some(ResetHint::Gauge);
+        let kind = if is_gauge { MetricKind::Gauge } else { MetricKind::Histogram };
+        let meta = SeriesMeta { kind, ..meta.clone() };
         let parts = [("_count", Some(histogram.value())), ("_sum", histogram.sum)];
         for (salt, (suffix, value)) in (1..).zip(parts) {
             let Some(value) = value else { continue };

@@ -203,7 +203,8 @@ impl Histogram {
     pub fn of(stored: &ExpHistogram) -> Option<Self> {
         let empty = Native::default();
         let native = stored.native.as_deref().unwrap_or(&empty);
-        let is_custom = stored.scale == CUSTOM_SCHEMA;
+        // OTLP has no custom buckets: there it is a scale, and too coarse.
+        let is_custom = stored.scale == CUSTOM_SCHEMA && stored.native.is_some();
         if stored.scale < SCHEMA_MIN && !is_custom {
             return None;
         }
@@ -300,7 +301,11 @@ mod tests {
 
         // Indexes -1..=4 become -1, 0, 0, 0, 0, 1.
         assert_eq!((seen.schema, pairs(&seen.positive)), (8, vec![(0, 1.0), (1, 30.0), (2, 32.0)]));
-        assert_eq!(Histogram::of(&ExpHistogram { scale: -5, ..stored }), None);
+        for scale in [-5, CUSTOM_SCHEMA, i32::MIN] {
+            let coarse = ExpHistogram { scale, ..stored.clone() };
+            assert_eq!(Histogram::of(&coarse), None, "{scale}");
+            assert_eq!(crate::model::native::NativeHistogram::of(&coarse), None, "{scale}");
+        }
     }
 
     #[test]

@@ -52,7 +52,8 @@ impl NativeHistogram {
     /// Returns the form of a stored histogram, or `None` when Prometheus has none for it: coarser than
     /// schema -4. A finer one than 8 is made coarser.
     pub fn of(stored: &ExpHistogram) -> Option<Self> {
-        let is_custom = stored.scale == CUSTOM_SCHEMA;
+        // OTLP has no custom buckets: there it is a scale, and too coarse.
+        let is_custom = stored.scale == CUSTOM_SCHEMA && stored.native.is_some();
         if stored.scale < SCHEMA_MIN && !is_custom {
             return None;
         }

@@ -533,14 +533,20 @@ impl Storage {
         }
     }
 
-    /// Links all live files into `snapshots/<name>`; what is in memory goes to files first. See
-    /// [`backup::is_name`] for the name.
+    /// Links all live files into `snapshots/<name>`; what is in memory goes to files first. When this is
+    /// dropped before its end, nothing stays there. See [`backup::is_name`] for the name.
     pub async fn take_snapshot(&self, name: &str) -> Result<Taken, BackupError> {
         if !self.flush(KEEPER_FLUSH).await {
             return Err(BackupError::Unflushed);
         }
         let name = name.to_owned();
-        self.keeper.ask(move |shared| Ok(backup::take(shared, &name))).await?
+        let asked = Arc::new(());
+        let asking = Arc::downgrade(&asked);
+        let is_wanted = move || asking.strong_count() > 0;
+        let taken =
+            self.keeper.ask(move |shared| Ok(backup::take(shared, &name, &is_wanted))).await;
+        drop(asked);
+        taken?
     }
 
     /// Says that the process is stopping: a failing flush is not tried again.

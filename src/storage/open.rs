@@ -8,6 +8,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
+use super::backup;
 use super::catalog::{self, CatalogError, Manifest, Standing, Wrong};
 use super::config::Config;
 use super::deletion;
@@ -160,6 +161,7 @@ pub fn open_with_bucket(
     unknown.iter().for_each(|(path, reason)| shared.mark_damaged(path, reason));
     flush::cut_log(&shared);
     retain::remove_doomed(&shared);
+    backup::remove_cut_short(&*shared.disk);
     if shared.may_remove() {
         let manifest = shared.manifest.lock();
         deletion::remove_strays(&*shared.disk, &manifest).map_err(io("remove old deletions"))?;

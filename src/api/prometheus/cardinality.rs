@@ -2,14 +2,16 @@
 //! was a day ago beside it. A series counts as active when it has a sample in the last hour.
 
 use axum::Extension;
+use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
+use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::super::Api;
 use super::super::ask::{Listed, Selection};
-use super::super::error::ApiError;
-use super::super::json::{answer_value, success};
+use super::super::error::{ApiError, answer};
+use super::super::json::{answer_value, push_labels, push_list, push_strings, success};
 use super::super::params::Params;
 use crate::model::Grant;
 use crate::model::labels::METRIC_NAME;
@@ -19,12 +21,12 @@ use crate::query::cardinality::{Cardinality, Days, LabelCount};
 /// How far back a series counts as active.
 const ACTIVE_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 86_400_000;
-/// How many rows `status/tsdb` has, and the most it can be asked for, as in Prometheus.
-const TOP: usize = 10;
-const TOP_MAX: usize = 10_000;
-/// How many rows the others have, and the most they can be asked for.
-const ROWS: usize = 20;
-const ROWS_MAX: usize = 500;
+/// How many rows each list of `status/tsdb` has, and the most it can be asked for, as in Prometheus.
+const TOP_ROWS: (usize, usize) = (10, 10_000);
+/// The same of the others.
+const ROWS: (usize, usize) = (20, 500);
+/// The most labels whose values are told of at once.
+const NAMES_MAX: usize = 100;
 
 /// Counts the series of now and of a day ago; of `top` values of each label it is told how many.
 async fn days(
@@ -41,10 +43,10 @@ async fn days(
     Ok(api.ask.cardinality(grant, CardinalityQuery { selectors, ranges, labels, top }).await?)
 }
 
-fn rows_of(params: &Params) -> Result<usize, ApiError> {
-    let rows = params.limit("limit")?.unwrap_or(ROWS);
-    if rows > ROWS_MAX {
-        return Err(ApiError::parameter("limit", format!("it must be at most {ROWS_MAX}")));
+fn rows_of(params: &Params, (unsaid, max): (usize, usize)) -> Result<usize, ApiError> {
+    let rows = params.limit("limit")?.unwrap_or(unsaid);
+    if rows > max {
+        return Err(ApiError::parameter("limit", format!("it must be at most {max}")));
     }
     Ok(rows)
 }
@@ -55,7 +57,7 @@ pub(super) async fn label_names(
     Extension(grant): Extension<Grant>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let n_rows = rows_of(&params)?;
+    let n_rows = rows_of(&params, ROWS)?;
     let (counted, warnings) = days(&api, &grant, &params, None, 0).await?;
     let total = |day: usize| counted.labels.iter().map(|label| label.n_values[day]).sum::<usize>();
     let (now, before) = (total(0), total(1));
@@ -79,6 +81,24 @@ pub(super) async fn label_names(
     ))
 }
 
+/// Returns the labels that are asked about, each once: its values would stand in the answer for each time.
+fn names_of(params: &Params) -> Result<Vec<String>, ApiError> {
+    let mut names: Vec<String> = Vec::new();
+    for name in params.all("label_names") {
+        if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+        if names.len() > NAMES_MAX {
+            let message = format!("at most {NAMES_MAX} may be given");
+            return Err(ApiError::parameter("label_names[]", message));
+        }
+    }
+    if names.is_empty() {
+        return Err(ApiError::parameter("label_names[]", "at least one must be given"));
+    }
+    Ok(names)
+}
+
 /// `cardinality/label_values`: how many series each value of the named labels has; `__name__`,
 /// `commons` and `service` are labels like any other.
 pub(super) async fn label_values(
@@ -86,11 +106,8 @@ pub(super) async fn label_values(
     Extension(grant): Extension<Grant>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let n_rows = rows_of(&params)?;
-    let names: Vec<String> = params.all("label_names").into_iter().map(str::to_owned).collect();
-    if names.is_empty() {
-        return Err(ApiError::parameter("label_names[]", "at least one must be given"));
-    }
+    let n_rows = rows_of(&params, ROWS)?;
+    let names = names_of(&params)?;
     let (counted, warnings) = days(&api, &grant, &params, Some(names.clone()), n_rows).await?;
     let nothing = LabelCount::default();
     let labels = names.iter().map(|name| of_label(name, counted.label(name).unwrap_or(&nothing)));
@@ -128,10 +145,16 @@ pub(super) async fn active_series(
     let end_ms = api.clock.now_ms();
     let wanted = Selection { selectors, start_ms: end_ms - ACTIVE_MS, end_ms, limit: None };
     let Listed { list, warnings } = api.ask.series(&grant, &wanted).await?;
-    let series = list.iter().map(|labels| {
-        labels.iter().map(|(name, value)| (name.to_owned(), Value::from(value))).collect()
-    });
-    Ok(warned(json!({ "data": series.map(Value::Object).collect::<Vec<_>>() }), &warnings))
+    // As text at once: as values a hundred thousand series take several times the room.
+    let mut out = String::with_capacity(256 * list.len() + 64);
+    out.push_str("{\"data\":");
+    push_list(&mut out, &list, push_labels);
+    if !warnings.is_empty() {
+        out.push_str(",\"warnings\":");
+        push_strings(&mut out, &warnings);
+    }
+    out.push('}');
+    Ok(answer(StatusCode::OK, "application/json", Body::from(out)))
 }
 
 /// `status/tsdb`: where the cardinality of the last hour is, within what the caller may read.
@@ -140,10 +163,7 @@ pub(super) async fn tsdb(
     Extension(grant): Extension<Grant>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let top = params.limit("limit")?.unwrap_or(TOP);
-    if top > TOP_MAX {
-        return Err(ApiError::parameter("limit", format!("it must be at most {TOP_MAX}")));
-    }
+    let top = rows_of(&params, TOP_ROWS)?;
     let end_ms = api.clock.now_ms();
     let range = (end_ms - ACTIVE_MS, end_ms);
     let wanted = CardinalityQuery { selectors: Vec::new(), ranges: vec![range], labels: None, top };
@@ -162,8 +182,13 @@ fn of_store(counted: Cardinality, top: usize, (min_ms, max_ms): (i64, i64)) -> V
     };
     let metrics = counted.label(METRIC_NAME).map_or(&[][..], |label| &label.top);
     let pairs = labels.iter().flat_map(|LabelCount { name, top, .. }| {
-        top.iter().map(move |(value, [n, _])| (format!("{name}={value}"), *n))
+        top.iter().map(move |(value, [n, _])| (std::cmp::Reverse(*n), name, value))
     });
+    // There are as many as `top` of each label: only those that are shown become texts.
+    let mut pairs: Vec<_> = pairs.collect();
+    pairs.sort_unstable();
+    pairs.truncate(top);
+    let pairs = pairs.into_iter().map(|(n, name, value)| (format!("{name}={value}"), n.0));
     json!({
         "headStats": {
             "numSeries": counted.n_series[0],

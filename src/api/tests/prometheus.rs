@@ -433,6 +433,27 @@ fn cardinality_is_in_the_shape_of_mimir_with_the_day_before() {
         200,
         r#"{"series_count_total":2,"series_count_total_day_ago":2,"labels":[{"label_name":"job","label_values_count":2,"series_count":2,"series_count_day_ago":2,"cardinality":[{"label_value":"a","series_count":1,"series_count_day_ago":1}]}]}"#,
     );
+    let many: Vec<String> = (0..101).map(|n| format!("label_names[]=l{n}")).collect();
+    check(
+        "/api/v1/cardinality/label_values",
+        &many.join("&"),
+        400,
+        &bad("invalid parameter \\\"label_names[]\\\": at most 100 may be given"),
+    );
+    check(
+        "/api/v1/cardinality/label_values",
+        &format!("{}&{}", many[..100].join("&"), ["label_names[]=l1"; 200].join("&")),
+        200,
+        &format!(
+            r#"{{"series_count_total":2,"series_count_total_day_ago":2,"labels":[{}]}}"#,
+            (0..100)
+                .map(|n| format!(
+                    r#"{{"label_name":"l{n}","label_values_count":0,"series_count":0,"series_count_day_ago":0,"cardinality":[]}}"#
+                ))
+                .collect::<Vec<_>>()
+                .join(",")
+        ),
+    );
     check(
         "/api/v1/cardinality/active_series",
         "selector=up",
@@ -450,6 +471,12 @@ fn cardinality_is_in_the_shape_of_mimir_with_the_day_before() {
         "limit=501",
         400,
         &bad("invalid parameter \\\"limit\\\": it must be at most 500"),
+    );
+    check(
+        "/api/v1/status/tsdb",
+        "limit=10001",
+        400,
+        &bad("invalid parameter \\\"limit\\\": it must be at most 10000"),
     );
 }
 

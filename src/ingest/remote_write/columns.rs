@@ -117,8 +117,8 @@ pub(super) struct Filler<'a, 'b> {
     /// Samples, histograms and exemplars.
     n_items: usize,
     n_built_bytes: usize,
-    /// Whether samples may say since when they count (2.0).
-    has_starts: bool,
+    /// Whether samples may say since when they count, and senders hear of exemplars that are refused.
+    is_version_2: bool,
     /// Puts a series in words, for what is refused.
     text: &'b dyn Fn(Reader<'a>) -> String,
 }
@@ -147,14 +147,14 @@ impl<'a, 'b> Filler<'a, 'b> {
             n_series: 0,
             n_items: 0,
             n_built_bytes: 0,
-            has_starts: false,
+            is_version_2: false,
             text,
         }
     }
 
-    /// Returns a filler that reads since when samples count.
-    pub(super) fn with_starts(self) -> Self {
-        Self { has_starts: true, ..self }
+    /// Returns a filler for a request of 2.0.
+    pub(super) fn of_version_2(self) -> Self {
+        Self { is_version_2: true, ..self }
     }
 
     /// Says since when the samples and histograms of the series under way count that do not say so
@@ -202,7 +202,7 @@ impl<'a, 'b> Filler<'a, 'b> {
             match field.number {
                 1 => value = field.double()?,
                 2 => timestamp_ms = field.int64()?,
-                3 if self.has_starts => start_ms = field.int64()?,
+                3 if self.is_version_2 => start_ms = field.int64()?,
                 _ => {}
             }
         }
@@ -268,8 +268,15 @@ impl<'a, 'b> Filler<'a, 'b> {
                 _ => {}
             }
         }
-        if self.is_in_time(series, exemplar.timestamp_ms) {
+        let (min_ms, max_ms) = self.bounds_ms;
+        if (min_ms..=max_ms).contains(&exemplar.timestamp_ms) {
             self.columns.exemplars.push(exemplar);
+        } else if self.is_version_2 {
+            self.refuse_time(series, exemplar.timestamp_ms);
+        } else {
+            // A bucket shows its last exemplar, with the time it had, for as long as its process runs. In
+            // 1.0 nobody can say so but by failing the whole request.
+            self.columns.rejected.add(Reason::Exemplar, 1, String::new);
         }
         Ok(())
     }

@@ -156,7 +156,7 @@ pub(super) fn walk<'a>(
     let name_ref = symbols.texts.iter().position(|text| *text == METRIC_NAME.as_bytes());
     let text = |message: Reader<'a>| symbols.text_of_series(message);
     let mut walker = Walker {
-        filler: Filler::new(body.len(), bounds, limits, &text).with_starts(),
+        filler: Filler::new(body.len(), bounds, limits, &text).of_version_2(),
         seed,
         name_ref: name_ref.and_then(|at| u32::try_from(at).ok()),
         symbols: &symbols,

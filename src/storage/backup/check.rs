@@ -4,10 +4,11 @@
 //! not damaged: what is missing is looked up in the manifest once more.
 
 use std::collections::BTreeSet;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 use super::listing::{LISTING, Listing};
+use super::snapshot;
 use crate::model::{Signal, metric};
 use crate::storage::catalog::{COPY, CatalogError, MANIFEST, Manifest, Wrong};
 use crate::storage::descriptions::Descriptions;
@@ -90,16 +91,21 @@ pub fn check(disk: &dyn Disk, progress: &mut dyn FnMut(&str)) -> Result<Checks, 
         check_file(disk, file, &mut checks);
     }
     away.note(&mut checks);
-    if let Ok(Err(what)) = Descriptions::read(disk) {
-        checks.damage(descriptions::FILE, what);
-    }
-    if let Ok(Err(what)) = deltas::file::read(disk) {
-        checks.damage(deltas::file::FILE, what);
-    }
+    check_beside(descriptions::FILE, Descriptions::read(disk), &mut checks);
+    check_beside(deltas::file::FILE, deltas::file::read(disk), &mut checks);
     check_log(disk, &manifest, progress, &mut checks);
     check_strays(disk, &manifest, &mut checks);
     check_listing(disk, &mut checks);
     Ok(checks)
+}
+
+/// Notes what is wrong with a file that is read whole; one that the disk does not give is damaged too.
+fn check_beside<T>(path: &str, read: io::Result<Result<T, String>>, checks: &mut Checks) {
+    match read {
+        Ok(Ok(_)) => {}
+        Ok(Err(what)) => checks.damage(path, what),
+        Err(error) => checks.damage(path, error.to_string()),
+    }
 }
 
 /// Live files that are not here, and should not be.
@@ -214,13 +220,13 @@ fn check_log(
                     checks.damage(&path, format!("{damage:?}"));
                 }
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => checks.damage(&path, error.to_string()),
         }
     }
 }
 
-/// Names what no manifest lists, and what was set aside earlier.
+/// Names what no manifest lists, snapshots, and what was set aside earlier.
 fn check_strays(disk: &dyn Disk, manifest: &Manifest, checks: &mut Checks) {
     let listed: BTreeSet<&str> = manifest.files.iter().map(|file| file.path.as_str()).collect();
     for path in open::parquet_files(disk, crate::storage::files::path::DIR).unwrap_or_default() {
@@ -228,6 +234,12 @@ fn check_strays(disk: &dyn Disk, manifest: &Manifest, checks: &mut Checks) {
         if !listed.contains(path.as_str()) && !is_doomed && !is_live(disk, &path) {
             checks.note(path, "no manifest lists it: a flush or merge under way, or a stray");
         }
+    }
+    for name in snapshot::names(disk) {
+        checks.note(
+            format!("{}/{name}", snapshot::DIR),
+            "a snapshot: until somebody removes it, it keeps the bytes of what is removed or deleted",
+        );
     }
     for name in disk.list(open::QUARANTINE).unwrap_or_default() {
         let path = format!("{}/{name}", open::QUARANTINE);
@@ -237,7 +249,11 @@ fn check_strays(disk: &dyn Disk, manifest: &Manifest, checks: &mut Checks) {
 
 /// Holds a backup against its listing; a data directory has none.
 fn check_listing(disk: &dyn Disk, checks: &mut Checks) {
-    let Ok(bytes) = disk.read(LISTING) else { return };
+    let bytes = match disk.read(LISTING) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound => return,
+        Err(error) => return checks.damage(LISTING, error.to_string()),
+    };
     let listing = match Listing::decode(&bytes) {
         Ok(listing) => listing,
         Err(error) => return checks.damage(LISTING, error.to_string()),
@@ -261,7 +277,7 @@ fn check_listing(disk: &dyn Disk, checks: &mut Checks) {
     }
 }
 
-fn sum(file: &dyn DiskRead) -> std::io::Result<u32> {
+fn sum(file: &dyn DiskRead) -> io::Result<u32> {
     let (mut at, mut crc) = (0, 0);
     while at < file.size_bytes() {
         let left = usize::try_from(file.size_bytes() - at).unwrap_or(usize::MAX);

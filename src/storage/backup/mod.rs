@@ -30,7 +30,7 @@ pub use check::{Checks, Finding, check};
 pub use copy::{Copied, back_up, restore};
 pub use listing::{LISTING, Listed, Listing};
 pub use snapshot::{DIR, Taken, is_name};
-pub(super) use snapshot::{holds, take};
+pub(super) use snapshot::{holds, remove_cut_short, take};
 
 /// Where the control state lies, in a data directory and in a backup.
 pub const STATE: &str = "state/control.redb";
@@ -71,6 +71,9 @@ pub enum BackupError {
     /// What is in memory is not in files yet.
     #[error("what is in memory could not be written to files in time: try again")]
     Unflushed,
+    /// Whoever asked for a snapshot did not wait for it.
+    #[error("nobody waits for the snapshot any more")]
+    Unwanted,
     /// The keeper has too much to do.
     #[error("the store is busy with other work of its kind: try again")]
     Busy,

@@ -6,13 +6,17 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Int32Type};
 
 use super::Judge;
-use crate::model::{Commons, Matcher, Signal};
+use crate::model::labels::METRIC_NAME;
+use crate::model::point::PointKind;
+use crate::model::{Commons, Labels, Matcher, Signal};
 use crate::storage::exemplars;
 
-/// Columns that say which series a row is of.
+/// Columns that say which series a row is of; of a data point, which several can be made of, with its kind.
 const SERIES_COLUMNS: [&str; 6] = ["timestamp", "metric", "labels", "service", "env", "cluster"];
+const POINT_COLUMNS: [&str; 7] =
+    ["timestamp", "metric", "labels", "service", "env", "cluster", "kind"];
 
-/// Chooses series, their exemplars, and the points that they were made of.
+/// Chooses series, their exemplars, and the points that any of them was made of.
 #[derive(Debug)]
 pub struct SeriesJudge {
     sets: Vec<Vec<Matcher>>,
@@ -22,6 +26,33 @@ impl SeriesJudge {
     /// Chooses the series that all matchers of any of the sets mean.
     pub fn new(sets: Vec<Vec<Matcher>>) -> Self {
         Self { sets }
+    }
+
+    /// Tells whether a series is meant, or one of those that a data point of this kind becomes. Those are
+    /// told apart by name alone: who means one bucket (`le`) does not mean the point.
+    fn means(&self, labels: &Labels, kind: &str) -> bool {
+        let fits = |matcher: &Matcher, ending: &str| {
+            let value = labels.get(&matcher.name).unwrap_or("");
+            match matcher.name == METRIC_NAME && !ending.is_empty() {
+                true => matcher.matches(&format!("{value}{ending}")),
+                false => matcher.matches(value),
+            }
+        };
+        let means_one = |ending: &str| {
+            self.sets.iter().any(|matchers| matchers.iter().all(|m| fits(m, ending)))
+        };
+        endings(kind).iter().any(|ending| means_one(ending))
+    }
+}
+
+/// Returns what the names of a data point's series end in.
+fn endings(kind: &str) -> &'static [&'static str] {
+    if kind == PointKind::Histogram.as_str() {
+        &["", "_bucket", "_sum", "_count"]
+    } else if kind == PointKind::Summary.as_str() {
+        &["", "_sum", "_count"]
+    } else {
+        &[""]
     }
 }
 
@@ -34,24 +65,24 @@ impl Judge for SeriesJudge {
         may_mean(&self.sets, commons)
     }
 
-    fn columns(&self, _: Signal) -> &[&'static str] {
-        &SERIES_COLUMNS
+    fn columns(&self, signal: Signal) -> &[&'static str] {
+        if signal == Signal::Points { &POINT_COLUMNS } else { &SERIES_COLUMNS }
     }
 
-    fn mark(&mut self, commons: &Commons, _: Signal, batch: &RecordBatch, marks: &mut [bool]) {
+    fn mark(&mut self, commons: &Commons, signal: Signal, batch: &RecordBatch, marks: &mut [bool]) {
         let columns = exemplars::Columns::new(batch);
+        let kinds = batch.column_by_name("kind").filter(|_| signal == Signal::Points);
         // Keys are those of the batch's dictionaries, so what was decided is good for the batch.
-        let mut decided: HashMap<[Option<usize>; 5], bool> = HashMap::new();
+        let mut decided: HashMap<([Option<usize>; 5], &str), bool> = HashMap::new();
         let mut last = None;
         for (row, mark) in marks.iter_mut().enumerate() {
-            let key = columns.series_key(row);
+            let kind = kinds.map_or("", |kinds| text(kinds, row));
+            let key = (columns.series_key(row), kind);
             *mark = match last {
                 Some((last_key, is_meant)) if last_key == key => is_meant,
-                _ => *decided.entry(key).or_insert_with(|| {
-                    let labels = columns.series(row, commons);
-                    let fits = |m: &Matcher| m.matches(labels.get(&m.name).unwrap_or(""));
-                    self.sets.iter().any(|matchers| matchers.iter().all(fits))
-                }),
+                _ => *decided
+                    .entry(key)
+                    .or_insert_with(|| self.means(&columns.series(row, commons), kind)),
             };
             last = Some((key, *mark));
         }
@@ -137,5 +168,55 @@ fn text(column: &dyn Array, row: usize) -> &str {
         }
         _ if column.is_null(row) => "",
         _ => column.as_string::<i32>().value(row),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::point::{PointNumbers, PointOrigin, PointRow, PointsBuilder};
+
+    /// A point of each kind, of one metric.
+    fn points() -> RecordBatch {
+        let series = Labels::from_pairs([("__name__", "x"), ("job", "a")]);
+        let origin = PointOrigin { name: "x", resource: "{}", ..PointOrigin::default() };
+        let mut builder = PointsBuilder::default();
+        for kind in PointKind::ALL {
+            let row = PointRow {
+                timestamp_ns: 7,
+                start_ns: 0,
+                kind,
+                numbers: &PointNumbers::default(),
+                flags: 0,
+                attributes: "{}",
+                exemplars: "",
+                rest: "",
+            };
+            builder.push(("x", &series, "rule"), &origin, &row);
+        }
+        builder.finish()
+    }
+
+    /// Checks which kinds of points go with a series.
+    #[track_caller]
+    fn check(metric: &str, want: &[PointKind]) {
+        let set = vec![Matcher::equal("__name__", metric), Matcher::equal("job", "a")];
+        let mut judge = SeriesJudge::new(vec![set]);
+        let mut marks = [false; 5];
+
+        judge.mark(&Commons::unassigned(), Signal::Points, &points(), &mut marks);
+
+        let all = PointKind::ALL.into_iter().zip(marks);
+        let gone: Vec<_> = all.filter(|(_, is_gone)| *is_gone).map(|(kind, _)| kind).collect();
+        assert_eq!(gone, want, "{metric}");
+    }
+
+    #[test]
+    fn a_point_goes_with_any_of_the_series_that_were_made_of_it() {
+        check("x", &PointKind::ALL);
+        check("x_bucket", &[PointKind::Histogram]);
+        check("x_sum", &[PointKind::Histogram, PointKind::Summary]);
+        check("x_count", &[PointKind::Histogram, PointKind::Summary]);
+        check("x_total", &[]);
     }
 }

@@ -196,6 +196,8 @@ impl Totals {
 pub struct Adding {
     /// By the indexes of commons and series.
     staged: HashMap<(u32, u32), State>,
+    /// How many of them are the first of their series, by the index of the commons.
+    n_first: HashMap<u32, usize>,
 }
 
 impl Adding {
@@ -209,6 +211,8 @@ impl Adding {
     ) -> Vec<(u32, Summed)> {
         let registry = entry.registry.read();
         let mut totals = entry.totals.lock();
+        let Self { staged, n_first } = self;
+        let n_first = n_first.entry(commons_idx).or_default();
         let max = shared.config.delta_series_per_commons;
         let mut summed = Vec::with_capacity(deltas.len());
         for delta in deltas {
@@ -218,18 +222,21 @@ impl Adding {
                 summed.push((series_idx, Summed::End(time_ns)));
                 continue;
             }
-            let has_room = totals.len() + self.staged.len() < max;
-            let before = match self.staged.get(&(commons_idx, series_idx)) {
+            // Most of the group are totals that are kept already, and these take no room.
+            let has_room = totals.len() + *n_first < max;
+            let before = match staged.get(&(commons_idx, series_idx)) {
                 Some(staged) => Some(staged),
                 None => totals.get(series_idx, || registry.series(series_idx).id),
             };
+            let is_first = before.is_none();
             let added = match before {
                 None if !has_room => Err(Why::NoRoom),
                 before => sum::add(before, delta),
             };
             match added {
                 Ok(state) => {
-                    self.staged.insert((commons_idx, series_idx), state.clone());
+                    *n_first += usize::from(is_first);
+                    staged.insert((commons_idx, series_idx), state.clone());
                     summed.push((series_idx, Summed::Total(state)));
                 }
                 Err(why) if is_point => {
@@ -244,6 +251,7 @@ impl Adding {
 
     /// Keeps the totals of a group that is synced.
     pub fn settle(&mut self, shared: &Shared) {
+        self.n_first.clear();
         if self.staged.is_empty() {
             return;
         }
@@ -255,6 +263,7 @@ impl Adding {
 
     /// Forgets the totals of a group that is not.
     pub fn forget(&mut self) {
+        self.n_first.clear();
         self.staged.clear();
     }
 }

@@ -54,6 +54,18 @@ fn what_comes_late_or_twice_or_of_an_earlier_life_is_left_out() {
 }
 
 #[test]
+fn what_is_not_finite_is_left_out_from_the_first_on() {
+    for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        check(delta(20, 30, number), Err(Why::NotFinite));
+        assert_eq!(add(None, delta(20, 30, number)), Err(Why::NotFinite));
+        let histogram = ExpHistogram { count: 2, sum: Some(number), ..ExpHistogram::default() };
+        let difference = Difference::Histogram(Box::new(histogram));
+        let of_histogram = Delta { difference, ..delta(20, 30, 0.0) };
+        assert_eq!(add(None, of_histogram), Err(Why::NotFinite));
+    }
+}
+
+#[test]
 fn other_bounds_or_another_kind_begin_anew() {
     check(Delta { shape: 7, ..delta(20, 30, 2.0) }, Ok(State { shape: 7, ..total(20, 30, 2.0) }));
     let histogram = ExpHistogram { count: 2, start_ns: 20, ..ExpHistogram::default() };
@@ -284,6 +296,22 @@ fn a_commons_has_no_more_totals_than_it_may() {
 
     let want = BTreeMap::from([(("heart", "a"), (NOW_MS + 2, 7))]);
     assert_eq!(last_totals(&store), want);
+}
+
+#[test]
+fn totals_that_go_on_take_no_room_from_new_ones() {
+    let disk = SimDisk::new();
+    let config = Config { delta_series_per_commons: 2, ..Config::default() };
+    let mut store = open_at(&disk, config, ManualClock::at_ms(NOW_MS));
+    send(&mut store, "a", (NOW_MS, NOW_MS + 1), 3);
+
+    let group = [("canine", "a"), ("heart", "a"), ("heart", "b"), ("heart", "h")];
+    let group = group.map(|series| part(&store, series, (NOW_MS + 1, NOW_MS + 2), 4));
+    let (parts, left_out): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+    store.engine.commit(parts).unwrap();
+
+    let counts: Vec<Vec<_>> = left_out.iter().map(|one| one.counts().collect()).collect();
+    assert_eq!(counts, [vec![], vec![], vec![], vec![(Why::NoRoom, 1)]]);
 }
 
 #[test]

@@ -101,11 +101,12 @@ pub fn plan(files: &[Arc<FileEntry>], config: &Config, now_ns: i64) -> Plan {
             !gone.contains(file.path.as_str()) && budget.rule.is_none_or(|rule| rule.is_about(file))
         });
         let about: Vec<_> = about.collect();
-        let used_bytes = about.iter().map(|file| file.size_bytes).sum();
-        let over = over(about, used_bytes, budget.max_bytes);
-        if budget.rule.is_some_and(|rule| rule.dry_run) {
-            plan.dry.push((budget.name.clone(), over.iter().map(|file| file.size_bytes).sum()));
+        let used_bytes = bytes_of(&about);
+        if let Some(rule) = budget.rule.filter(|rule| rule.dry_run) {
+            let n_bytes = dry_bytes(rule, about, budget.max_bytes, now_ns);
+            plan.dry.push((budget.name.clone(), n_bytes));
         } else {
+            let over = over(about, used_bytes, budget.max_bytes);
             gone.extend(over.iter().map(|file| file.path.as_str()));
             plan.gone.extend(over.into_iter().map(|file| (Arc::clone(file), Reason::Size)));
         }
@@ -118,6 +119,19 @@ pub fn plan(files: &[Arc<FileEntry>], config: &Config, now_ns: i64) -> Plan {
         plan.dry.push((name_of(idx), due.map(|file| file.size_bytes).sum()));
     }
     plan
+}
+
+fn bytes_of(files: &[&Arc<FileEntry>]) -> u64 {
+    files.iter().map(|file| file.size_bytes).sum()
+}
+
+/// Returns how many bytes a rule with a budget would remove, those that are too old for it first.
+fn dry_bytes(rule: &KeepRule, files: Vec<&Arc<FileEntry>>, max_bytes: u64, now_ns: i64) -> u64 {
+    let age = rule.retention.as_ref();
+    let (old, rest): (Vec<_>, Vec<_>) =
+        files.into_iter().partition(|file| is_older(file, age, now_ns));
+    let left_bytes = bytes_of(&rest);
+    bytes_of(&old) + bytes_of(&over(rest, left_bytes, max_bytes))
 }
 
 fn name_of(rule_idx: usize) -> String {
@@ -327,5 +341,19 @@ mod tests {
         assert!(plan.gone.is_empty());
         let dry = [("storage.keep[0]".to_owned(), 70), ("storage.keep[1]".to_owned(), 20)];
         assert_eq!(plan.dry, dry);
+    }
+
+    #[test]
+    fn a_dry_rule_of_age_and_size_says_what_either_would_remove() {
+        for (size_max, want_bytes) in [("90B", 30), ("60B", 30), ("50B", 40), ("20B", 70)] {
+            let text = format!(
+                "retention = \"0\"\n[[keep]]\nretention = \"36h\"\nsize_max = \"{size_max}\"\n\
+                 dry_run = true"
+            );
+            let plan = plan(&days(), &config(&text), NOW_NS);
+
+            assert_eq!((plan.gone.len(), plan.budgets[0].used_bytes), (0, 90));
+            assert_eq!(plan.dry, [("storage.keep[0]".to_owned(), want_bytes)], "{size_max}");
+        }
     }
 }

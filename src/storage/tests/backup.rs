@@ -38,7 +38,7 @@ fn store() -> (SimDisk, Store) {
 
 /// Returns a backup of a store on a disk of its own.
 fn backed_up(disk: &SimDisk, store: &Store) -> SimDisk {
-    let taken = backup::take(&store.shared, "one").unwrap();
+    let taken = backup::take(&store.shared, "one", &|| true).unwrap();
     assert_eq!((taken.n_files, taken.left_out.len()), (9, 0));
     let to = SimDisk::new();
     let from = Below::new(disk, "snapshots/one".to_owned());
@@ -76,7 +76,7 @@ fn a_restored_store_answers_as_the_one_that_was_backed_up() {
 fn a_snapshot_is_what_it_was_whatever_becomes_of_the_store() {
     let (disk, mut store) = store();
     let before = store.read();
-    backup::take(&store.shared, "one").unwrap();
+    backup::take(&store.shared, "one", &|| true).unwrap();
 
     let part = store.samples("heart", &[("later", NOW_MS, 1.0)]);
     store.engine.commit(vec![part]).unwrap();
@@ -93,10 +93,83 @@ fn a_snapshot_is_what_it_was_whatever_becomes_of_the_store() {
     assert_eq!(open(&restored(&to).unwrap()).read(), before);
 }
 
+/// Returns what there is of snapshots.
+fn snapshots(disk: &SimDisk) -> Vec<String> {
+    paths(disk).into_iter().filter(|path| path.starts_with("snapshots/")).collect()
+}
+
+#[test]
+fn a_snapshot_that_finds_no_room_leaves_nothing_behind() {
+    let (disk, store) = store();
+    let mut n_failed = 0;
+    for n in 0..80 {
+        let name = format!("at-{n}");
+        disk.arm(n, Fault::Full);
+        let taken = backup::take(&store.shared, &name, &|| true);
+        disk.heal();
+
+        let left = snapshots(&disk).into_iter().any(|path| path.contains(&format!("/{name}/")));
+        assert_eq!(left, taken.is_ok(), "operation {n}: {taken:?}");
+        n_failed += usize::from(taken.is_err());
+    }
+    assert!(n_failed > 9, "{n_failed} failed: too few to prove anything");
+}
+
+#[test]
+fn a_snapshot_that_nobody_waits_for_any_more_is_not_kept() {
+    let (disk, store) = store();
+    // Before the first link, in the midst, and when it is whole.
+    for n_times in [0, 5, 10] {
+        let n_asked = std::cell::Cell::new(0);
+        let is_wanted = || {
+            n_asked.set(n_asked.get() + 1);
+            n_asked.get() <= n_times
+        };
+
+        let taken = backup::take(&store.shared, "one", &is_wanted);
+
+        assert!(matches!(taken, Err(BackupError::Unwanted)), "{n_times}: {taken:?}");
+        assert_eq!(snapshots(&disk), Vec::<String>::new(), "{n_times}");
+    }
+}
+
+#[test]
+fn what_a_kill_leaves_of_a_snapshot_is_gone_after_the_next_start() {
+    let mut n_removed = 0;
+    for n in (0..80).step_by(4) {
+        let (disk, store) = store();
+        disk.arm(n, Fault::PowerCut);
+        let taken = backup::take(&store.shared, "one", &|| true);
+
+        let disk = disk.kill();
+        let before = snapshots(&disk);
+        drop(open(&disk));
+
+        let is_whole = before.iter().any(|path| path == "snapshots/one/parquet/manifest.json");
+        let wanted = if is_whole { before.clone() } else { Vec::new() };
+        assert_eq!(snapshots(&disk), wanted, "operation {n}: {taken:?}");
+        n_removed += usize::from(!is_whole && !before.is_empty());
+    }
+    assert!(n_removed > 1, "{n_removed}: too few to prove anything");
+}
+
+#[test]
+fn a_whole_snapshot_stays_and_a_check_names_it() {
+    let (disk, store) = store();
+    backup::take(&store.shared, "one", &|| true).unwrap();
+    let whole = snapshots(&disk);
+    let disk = disk.kill();
+    drop(open(&disk));
+    assert_eq!(snapshots(&disk), whole);
+    let checks = backup::check(&disk, &mut |_| {}).unwrap();
+    let found: Vec<&str> = checks.findings.iter().map(|one| one.path.as_str()).collect();
+    assert_eq!((found, checks.is_damaged()), (vec!["snapshots/one"], false));
+}
+
 #[test]
 fn damage_on_the_way_to_a_backup_is_named_and_there_is_no_backup() {
     let (disk, store) = store();
-    backup::take(&store.shared, "one").unwrap();
+    backup::take(&store.shared, "one", &|| true).unwrap();
     let file =
         paths(&disk).into_iter().find(|p| p.starts_with("snapshots/one/parquet/logs")).unwrap();
     disk.flip_byte(&file, 40, 1);
@@ -115,7 +188,7 @@ fn a_file_known_to_be_damaged_is_left_out_and_named() {
     let file = store.storage.snapshot(&ReadScope::All).files(Signal::Logs)[0].path.clone();
     store.shared.note_damaged(&file, "a test says so");
 
-    let taken = backup::take(&store.shared, "one").unwrap();
+    let taken = backup::take(&store.shared, "one", &|| true).unwrap();
 
     assert_eq!((taken.n_files, taken.left_out), (8, vec![file.clone()]));
     let to = SimDisk::new();
@@ -239,6 +312,23 @@ fn a_check_names_each_damaged_file_and_no_other() {
             assert!(checks.findings.iter().all(is_about), "{path} {at}: {:?}", checks.findings);
         }
     }
+}
+
+#[test]
+fn a_check_names_what_the_disk_does_not_give() {
+    let folder = tempfile::tempdir().unwrap();
+    // A folder can be opened like a file, and not be read like one.
+    let unreadable = ["backup.json", "parquet/descriptions.json", "parquet/totals.bin"];
+    for path in unreadable {
+        std::fs::create_dir_all(folder.path().join(path)).unwrap();
+    }
+
+    let checks = backup::check(&RealDisk::open_read_only(folder.path()), &mut |_| {}).unwrap();
+
+    let damaged = checks.findings.iter().filter(|finding| finding.is_damage);
+    let mut found: Vec<&str> = damaged.map(|finding| finding.path.as_str()).collect();
+    found.sort_unstable();
+    assert_eq!(found, unreadable, "{:?}", checks.findings);
 }
 
 #[test]

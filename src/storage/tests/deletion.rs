@@ -395,7 +395,7 @@ fn a_reader_keeps_what_it_began_with_and_the_bytes_wait_for_it() {
 #[test]
 fn bytes_in_a_snapshot_are_not_gone() {
     let mut kept = Kept::new();
-    crate::storage::backup::take(&kept.store.shared, "a").unwrap();
+    crate::storage::backup::take(&kept.store.shared, "a", &|| true).unwrap();
     let receipt = kept.delete(request(Box::new(ByBody("a0"))));
     kept.clock.advance(GRACE);
 

@@ -625,7 +625,7 @@ fn a_snapshot_holds_what_was_evicted_and_a_check_says_what_it_did_not_read() {
     let noted: Vec<&str> = checks.findings.iter().map(|one| one.path.as_str()).collect();
     assert_eq!(noted, [LEDGER]);
 
-    let taken = backup::take(&world.store.shared, "one").unwrap();
+    let taken = backup::take(&world.store.shared, "one", &|| true).unwrap();
     let (from, to) = (Below::new(&world.disk, "snapshots/one".to_owned()), SimDisk::new());
     backup::back_up(&from, &to, "2026-11-21T00:00:00Z".to_owned()).unwrap();
     let restored = SimDisk::new();
@@ -636,9 +636,11 @@ fn a_snapshot_holds_what_was_evicted_and_a_check_says_what_it_did_not_read() {
     assert!(restored.read(LEDGER).is_err(), "a restored store has nothing in the bucket");
 
     world.bucket.set_down(true);
-    let error = backup::take(&world.store.shared, "two").unwrap_err();
+    let error = backup::take(&world.store.shared, "two", &|| true).unwrap_err();
     assert_eq!(error.kind(), crate::base::Kind::Unavailable);
     assert!(matches!(error, BackupError::Io { .. }), "{error}");
+    let left: Vec<_> = world.disk.files().into_iter().map(|(path, _)| path).collect();
+    assert!(!left.iter().any(|path| path.starts_with("snapshots/two/")), "{left:?}");
 }
 
 #[test]

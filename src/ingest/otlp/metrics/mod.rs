@@ -22,6 +22,7 @@ mod point;
 mod points;
 mod scope;
 mod series;
+mod target_info;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,6 +45,7 @@ use point::{Common, Histogram, Numbers, Summary};
 use points::{Points, WaitingPoint};
 use scope::Scope;
 use series::{Metric, Part};
+use target_info::Times;
 
 /// Samples that wait for one lookup: enough to hide its cache misses, few enough to stay in L2.
 const GROUP_MAX: usize = 4_096;
@@ -83,8 +85,8 @@ struct Walk<'c, 'a> {
     news: News,
     n_samples: usize,
     last_refused_point: u64,
-    /// The newest time of the resource under way; `None` before its first point.
-    resource_time_ms: Option<i64>,
+    /// When the resource under way has points.
+    resource_times: Times,
     samples: SampleParts,
     exp_histograms: Vec<(u32, Vec<ExpPoint>)>,
     deltas: Vec<(u32, Vec<Delta>)>,
@@ -159,7 +161,7 @@ impl<'c, 'a> Walk<'c, 'a> {
             news: News::default(),
             n_samples: 0,
             last_refused_point: NO_POINT,
-            resource_time_ms: None,
+            resource_times: Times::default(),
             samples: SampleParts::with_capacity(GROUP_MAX),
             exp_histograms: Vec::new(),
             deltas: Vec::new(),
@@ -198,7 +200,6 @@ impl<'c, 'a> Walk<'c, 'a> {
         self.ctx.count_group(&mut self.decoded)?;
         let resource = self.resources.get(self.ctx, find(field.message()?, 1)?)?;
         let resource_url = apart(schema_url(field, &self.ctx.rules()))?.ok();
-        self.resource_time_ms = None;
         let mut reader = field.message()?;
         while let Some(field) = reader.next_field()? {
             if field.number == 2 {
@@ -207,9 +208,10 @@ impl<'c, 'a> Walk<'c, 'a> {
                 self.scope_metrics(&field, &resource)?;
             }
         }
-        if let (Ok(resource), Some(time_ms)) = (&resource, self.resource_time_ms) {
+        let times = std::mem::take(&mut self.resource_times);
+        if let (Ok(resource), false) = (&resource, times.is_empty()) {
             self.note_commons(&resource.origin.tags.commons);
-            self.target_info(resource, time_ms);
+            self.target_info(resource, &times);
         }
         Ok(())
     }
@@ -239,18 +241,6 @@ impl<'c, 'a> Walk<'c, 'a> {
         if !self.decoded.commons.contains(commons) {
             self.decoded.commons.push(commons.clone());
         }
-    }
-
-    fn target_info(&mut self, resource: &Arc<Resource>, time_ms: i64) {
-        if !series::has_target_info(resource) {
-            return;
-        }
-        let kind = (MetricKind::Gauge, Temporality::Unspecified);
-        let info = (&b"target_info"[..], &b""[..], &b""[..]);
-        self.metrics.push(Metric::new(resource, info, Scope::default(), kind, 0));
-        let time_ns = time_ms.saturating_mul(1_000_000);
-        let place = Place { time_ns, ..Place::default() };
-        self.push_sample(place, NO_POINT, Part::TargetInfo, 1.0, 0);
     }
 
     fn scope_metrics(
@@ -352,8 +342,7 @@ impl<'c, 'a> Walk<'c, 'a> {
             time_ns => i64::try_from(time_ns).unwrap_or(i64::MAX),
         };
         self.ctx.check_time(time_ns).map_err(RowError::Refused)?;
-        let time_ms = time_ns.div_euclid(1_000_000);
-        self.resource_time_ms = self.resource_time_ms.max(Some(time_ms));
+        self.resource_times.note(time_ns.div_euclid(1_000_000));
         let attributes_key = self.last_metric().attributes_key(common)?;
         let start_ns = i64::try_from(common.start_ns).unwrap_or(i64::MAX);
         let (point, is_stale) = (common.bytes, common.is_stale());

@@ -158,12 +158,11 @@ impl<'a> Metric<'a> {
             return self.describe_target_info(&ctx.ingest.otlp, &ctx.rules());
         }
         let (name, unit) = (String::from_utf8_lossy(self.name), String::from_utf8_lossy(self.unit));
-        let config = &*ctx.ingest.otlp;
-        let name =
-            metric_name(&name, &unit, self.kind, config.translation_strategy)? + part.suffix();
-        let mut attributes = self.point_attributes(point, &ctx.rules())?;
-        self.promote(config, &mut attributes, &ctx.rules())?;
-        let mut labels = labels_of(attributes, config.translation_strategy, &ctx.rules())?;
+        let (config, rules) = (&*ctx.ingest.otlp, ctx.rules());
+        let strategy = config.translation_strategy;
+        let name = metric_name(&name, &unit, self.kind, strategy)? + part.suffix();
+        let mut labels = labels_of(self.point_attributes(point, &rules)?, strategy, &rules)?;
+        self.promote(config, &mut labels, &rules)?;
         match part {
             Part::Bucket(bound) => drop(labels.set("le", &bound_text(bound))),
             Part::Quantile(quantile) => drop(labels.set("quantile", &bound_text(quantile))),
@@ -182,29 +181,31 @@ impl<'a> Metric<'a> {
         Ok(NewSeries { labels, meta, tags: Some(self.resource.origin.tags.clone()) })
     }
 
-    /// Adds the resource's attributes that become labels, and the scope; the point's own win.
+    /// Adds the resource's attributes that become labels, and the scope. As in Prometheus, a label that
+    /// the point has stays and one of the scope takes its place, whatever they were called before.
     fn promote(
         &self,
         config: &Config,
-        attributes: &mut Vec<(String, String)>,
+        labels: &mut LabelsBuilder,
         rules: &Rules<'_>,
     ) -> Result<(), Refusal> {
-        for (key, value) in &self.resource.attributes {
-            let has = attributes.iter().any(|(known, _)| known == key);
-            if config.promotes(key) && !has && !value.is_empty() {
-                attributes.push((key.clone(), value.clone()));
+        let strategy = config.translation_strategy;
+        let of_resource = self.resource.attributes.iter();
+        let mut promoted: Vec<_> = of_resource.filter(|(key, _)| config.promotes(key)).collect();
+        promoted.sort_unstable();
+        for (key, value) in promoted {
+            let name = name_of(key, strategy)?;
+            if labels.get(&name).is_none() {
+                set(labels, &name, value, rules)?;
             }
         }
-        if !config.promote_scope_metadata {
-            return Ok(());
-        }
-        let scope = self.scope.read(rules)?;
-        for (key, value) in scope {
-            if !value.is_empty() && !attributes.iter().any(|(known, _)| *known == key) {
-                attributes.push((key, value));
+        if config.promote_scope_metadata {
+            let of_scope = self.scope.read(rules)?;
+            for (key, value) in of_scope.iter().filter(|(_, value)| !value.is_empty()) {
+                set(labels, &name_of(key, strategy)?, value, rules)?;
             }
         }
-        Ok(())
+        check_number(labels.iter().count(), rules)
     }
 
     /// Returns the name that the metric's series share, for its description.
@@ -283,38 +284,57 @@ fn labels_of(
     strategy: Strategy,
     rules: &Rules<'_>,
 ) -> Result<LabelsBuilder, Refusal> {
-    let limits = rules.limits;
     attributes.sort_by(|(a, _), (b, _)| a.cmp(b));
     attributes.dedup_by(|(later, _), (earlier, _)| later == earlier);
-    if attributes.len() > limits.labels_per_series {
-        return Err(label_limit(format!(
-            "a series has {} labels of at most {} (limits.labels_per_series)",
-            attributes.len(),
-            limits.labels_per_series
-        )));
-    }
+    check_number(attributes.len(), rules)?;
     let mut labels = LabelsBuilder::new();
     for (key, value) in &attributes {
-        let name = label_name(key, strategy).ok_or_else(|| {
-            let message = format!("attribute `{}` leaves no label name", cut(key));
-            Refusal::new(Reason::InvalidLabels, message)
-        })?;
+        let name = name_of(key, strategy)?;
         let joined = labels.get(&name).map(|earlier| format!("{earlier};{value}"));
-        let value = joined.as_deref().unwrap_or(value);
-        if name.len() > limits.label_name.bytes() || value.len() > limits.label_value.bytes() {
-            return Err(label_limit(format!(
-                "label `{}` has a name of {} and a value of {} bytes, at most {} and {} are taken \
-                 (limits.label_name, limits.label_value)",
-                cut(&name),
-                name.len(),
-                value.len(),
-                limits.label_name,
-                limits.label_value
-            )));
-        }
-        labels.set(&name, value);
+        set(&mut labels, &name, joined.as_deref().unwrap_or(value), rules)?;
     }
     Ok(labels)
+}
+
+/// Returns the name of the label that an attribute becomes.
+fn name_of(key: &str, strategy: Strategy) -> Result<String, Refusal> {
+    label_name(key, strategy).ok_or_else(|| {
+        let message = format!("attribute `{}` leaves no label name", cut(key));
+        Refusal::new(Reason::InvalidLabels, message)
+    })
+}
+
+/// Sets a label that is not too long.
+fn set(
+    labels: &mut LabelsBuilder,
+    name: &str,
+    value: &str,
+    rules: &Rules<'_>,
+) -> Result<(), Refusal> {
+    let limits = rules.limits;
+    if name.len() > limits.label_name.bytes() || value.len() > limits.label_value.bytes() {
+        return Err(label_limit(format!(
+            "label `{}` has a name of {} and a value of {} bytes, at most {} and {} are taken \
+             (limits.label_name, limits.label_value)",
+            cut(name),
+            name.len(),
+            value.len(),
+            limits.label_name,
+            limits.label_value
+        )));
+    }
+    labels.set(name, value);
+    Ok(())
+}
+
+fn check_number(n_labels: usize, rules: &Rules<'_>) -> Result<(), Refusal> {
+    let max = rules.limits.labels_per_series;
+    if n_labels > max {
+        let message =
+            format!("a series has {n_labels} labels of at most {max} (limits.labels_per_series)");
+        return Err(label_limit(message));
+    }
+    Ok(())
 }
 
 /// Refuses one attribute more than there may be. Each series of a point reads them all.

@@ -6,6 +6,7 @@ use super::super::decode;
 use super::super::proto::{
     Exemplar, Histogram, Metadata, TimeSeries, WriteRequest, request, series,
 };
+use crate::ingest::outcome::Reason;
 use crate::ingest::tests::fake_store::{NOW_MS, Rig};
 use crate::ingest::{Batch, Lane, Outcome, Sender};
 use crate::model::metric::stale_marker;
@@ -182,6 +183,19 @@ async fn broken_exemplars_and_those_past_the_limit_are_counted_and_not_told() {
 
     assert_eq!((outcome.n_stored, outcome.rejected.total()), (2, 2));
     assert_eq!(outcome.message("samples"), None, "a sender can do nothing about it");
+}
+
+#[tokio::test]
+async fn exemplars_of_long_ago_or_without_a_time_fail_no_request() {
+    let rig = Rig::new();
+    let mut one = labelled(&[("__name__", "m")]);
+    let at = |timestamp| Exemplar { timestamp, ..Exemplar::default() };
+    one.exemplars = [0, NOW_MS - 200 * 86_400_000, NOW_MS + 86_400_000, NOW_MS].map(at).to_vec();
+
+    let outcome = push(&rig, vec![one]).await;
+
+    assert_eq!((outcome.n_stored, outcome.rejected.counts()), (2, &[(Reason::Exemplar, 3)][..]));
+    assert_eq!(outcome.message("samples"), None);
 }
 
 #[tokio::test]

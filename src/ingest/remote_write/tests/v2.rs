@@ -314,6 +314,26 @@ fn native_histograms_past_a_limit_of_series_go_on_as_count_and_sum() {
 }
 
 #[test]
+fn gauge_histograms_past_a_limit_of_series_go_on_as_last_said() {
+    let rig = Rig::new();
+    rig.store.limit_series(0);
+    let grant = Grant::open();
+    for (zero_count, timestamp) in [(3, NOW_MS), (9, NOW_MS + 1)] {
+        let (count_int, zero_count_int) = (Some(zero_count + 3), Some(zero_count));
+        let gauge =
+            Histogram { count_int, zero_count_int, timestamp, reset_hint: 3, ..histogram() };
+        let labels = [("__name__", "h"), ("commons", "heart")];
+        let request = Builder::new().series(&labels, |_| one_histogram(gauge));
+        let sender = Sender { grant: &grant, tenant: None };
+        decode_v2(&rig.ingest, sender, &request.body()).unwrap();
+    }
+
+    let derived = rig.ingest.derive.collect();
+    let count = derived.iter().find(|sample| sample.labels.metric() == "h_count");
+    assert_eq!(count.map(|sample| sample.value), Some(12.0), "{derived:?}");
+}
+
+#[test]
 fn a_histogram_with_a_stale_sum_ends_its_series() {
     let end = Histogram { sum: stale_marker(), timestamp: NOW_MS, ..Histogram::default() };
     let request = Builder::new().series(&[("__name__", "h")], |_| one_histogram(end));

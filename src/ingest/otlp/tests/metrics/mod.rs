@@ -405,6 +405,25 @@ async fn a_resource_gives_job_instance_and_target_info() {
 }
 
 #[tokio::test]
+async fn target_info_is_there_as_long_as_its_resource_has_points() {
+    let rig = Rig::new();
+    let ago = |s: u64| NumberDataPoint {
+        time_unix_nano: NOW_NS - s * 1_000_000_000,
+        ..number(1.0, &[("s", &s.to_string())])
+    };
+    let mut request = request(vec![gauge("up", vec![ago(0), ago(0), ago(1_200), ago(3_600)])]);
+    request.resource_metrics[0].resource =
+        resource(&[("service.name", "fence"), ("host.name", "h")]);
+
+    stored(&rig, &request).await;
+
+    let samples = rig.store.samples().into_iter();
+    let info = samples.filter(|(series, ..)| series.starts_with("target_info{"));
+    let ago_s: Vec<i64> = info.map(|(_, ms, _)| (NOW_MS - ms) / 1_000).collect();
+    assert_eq!(ago_s, [3_600, 1_200, 0]);
+}
+
+#[tokio::test]
 async fn a_known_series_is_not_built_again() {
     let rig = Rig::new();
     let request = request(vec![histogram(histogram_point()), summary()]);

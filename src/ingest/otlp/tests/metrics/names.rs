@@ -67,6 +67,26 @@ async fn resources_and_scopes_become_labels_where_they_are_promoted() {
 }
 
 #[tokio::test]
+async fn a_promoted_attribute_gives_way_to_the_label_that_its_name_becomes() {
+    let rig = promoting(|config| {
+        config.promote_all_resource_attributes = true;
+        config.promote_scope_metadata = true;
+    });
+    let own = [("host_name", "own"), ("otel_scope_name", "own")];
+    let mut request = request(vec![gauge("up", vec![number(1.0, &own)])]);
+    let metrics = &mut request.resource_metrics[0];
+    metrics.resource = resource(&[("host.name", "h1"), ("os_type", "b"), ("os.type", "a")]);
+    metrics.scope_metrics[0].scope = scope("lib");
+
+    let got = stored(&rig, &request).await;
+
+    let (series, _) = &got[0];
+    for label in ["host_name=\"own\"", "os_type=\"a\"", "otel_scope_name=\"lib\""] {
+        assert!(series.contains(label), "{label} in {series}");
+    }
+}
+
+#[tokio::test]
 async fn all_attributes_of_a_resource_are_promoted_but_those_that_are_ignored() {
     let all_but_one = promoting(|config| {
         config.promote_all_resource_attributes = true;
