@@ -6,6 +6,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use super::error::QueryError;
+
 type DialectOutcome = [(&'static str, &'static str); 2];
 type Reason = [(&'static str, &'static str); 1];
 type Limit = [(&'static str, &'static str); 1];
@@ -79,6 +81,13 @@ impl Metrics {
     /// Counts a question that a limit refused, ended or cut off.
     pub(super) fn limited(&self, key: &'static str) {
         self.limited.get_or_create(&[("limit", key)]).inc();
+    }
+
+    /// Counts an answer that there is not, because of a limit.
+    pub(super) fn note_limit<T>(&self, answer: &Result<T, QueryError>) {
+        if let Some(key) = answer.as_ref().err().and_then(QueryError::limit) {
+            self.limited(key);
+        }
     }
 
     /// Counts a question as running until the returned value is dropped.

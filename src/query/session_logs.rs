@@ -125,10 +125,14 @@ impl Session {
     /// Begins to follow the lines of a log query.
     pub fn follow(&self, query: &str, now_ns: i64) -> Result<Tail, QueryError> {
         self.need_logs()?;
-        let limits = self.log_limits();
-        let log = logql::parse_log(query, &limits.parse)?;
-        let follower = logql::Follower::new(log, now_ns)?;
-        Ok(Tail { follower, cursor: self.log_cursor() })
+        let follower = self.follower(query, now_ns);
+        self.engine.note_limit(&follower);
+        Ok(Tail { follower: follower?, cursor: self.log_cursor() })
+    }
+
+    fn follower(&self, query: &str, now_ns: i64) -> Result<Follower, QueryError> {
+        let log = logql::parse_log(query, &self.log_limits().parse)?;
+        Ok(Follower::new(log, now_ns)?)
     }
 
     /// Runs work that reads logs, again from the beginning when a file turns out to be damaged: it

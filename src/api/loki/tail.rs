@@ -114,7 +114,7 @@ pub(super) async fn tail(
         let text = format!("delay_for can't be greater than {DELAY_S_MAX}");
         return Err(ApiError::parameter("delay_for", text).into());
     }
-    let place = api.tails.enter()?;
+    let place = api.tails.enter().inspect_err(|_| api.ask.limited("query.tails_max"))?;
     let follow = api.logs.follow(&grant, &query).await?;
     let before = before(&api, &grant, &query, &asked, limit).await?;
     let delay = Duration::from_secs(delay_s.unsigned_abs());
