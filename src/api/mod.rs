@@ -61,7 +61,7 @@ pub(crate) use asked::{GIVES_LINES, answer_question, label_of_attribute, samples
 pub use backup::BackUp;
 pub use deletions::Deleting;
 pub use error::{ApiError, Dialect};
-pub use guard::{HeadLimits, guard, limits};
+pub use guard::{HeadLimits, RefusedRequests, guard, limits, refuse_other_methods};
 pub use json::push_answer;
 pub use loki::{AskLogs, Follow, LogStreams, LogqlFound, Sources, Tails};
 pub use number::push_sample_value;
@@ -156,7 +156,7 @@ pub struct Api {
 
 impl Api {
     /// Returns the router of all questions, without authentication: wrap it, together with the
-    /// routers of `ingest`, in [`guard`].
+    /// routers of `ingest`, in [`refuse_other_methods`] and [`guard`].
     pub fn router(self) -> Router {
         routes()
             .into_router()
@@ -164,7 +164,6 @@ impl Api {
             .layer(from_fn_with_state(self.unread.clone(), unread::count))
             .layer(CompressionLayer::new())
             .fallback(error::not_found)
-            .method_not_allowed_fallback(error::method_not_allowed)
             .with_state(self)
     }
 }

@@ -208,7 +208,7 @@ impl Rooms {
         let ingest = remote_write::router(self.ingest.clone())
             .merge(loki_push::router(self.ingest.clone()))
             .merge(otlp::router(self.ingest.clone()));
-        api.router().merge(ingest)
+        api::refuse_other_methods(api.router().merge(ingest))
     }
 
     fn api(

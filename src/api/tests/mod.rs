@@ -103,7 +103,8 @@ fn inventory() -> crate::inventory::Inventory {
 fn guarded(api: Api, tokens: &str) -> Router {
     let tokens = TokenTable::check(&toml::from_str(tokens).unwrap()).unwrap();
     let clock = Arc::clone(&api.clock);
-    guard(api.router(), Authenticator::new(tokens, clock, Metrics::default()))
+    let router = refuse_other_methods(api.router());
+    guard(router, Authenticator::new(tokens, clock, Metrics::default()))
 }
 
 /// A server without tokens.
