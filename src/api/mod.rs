@@ -13,6 +13,7 @@ mod alertmanager;
 mod ask;
 mod asked;
 mod backup;
+mod bounded;
 mod deletions;
 mod error;
 mod guard;
@@ -52,6 +53,7 @@ use prometheus_client::registry::Registry;
 use tower_http::compression::CompressionLayer;
 
 use crate::base::clock::SharedClock;
+use crate::base::units::HumanSize;
 use crate::notify;
 
 pub(crate) use alert_history::to_keep;
@@ -142,6 +144,8 @@ pub struct Api {
     pub readiness: Readiness,
     /// What answers may hold until they are read.
     pub unread: Unread,
+    /// How long a list may be that no question is needed for (`query.result_bytes_max`).
+    pub result_bytes_max: HumanSize,
     /// Our own metrics.
     pub registry: Arc<Registry>,
     /// The clock.

@@ -233,6 +233,7 @@ impl Rooms {
             reload: Arc::clone(reload) as Arc<dyn api::Reload>,
             readiness,
             unread: self.unread.clone(),
+            result_bytes_max: config.sections.query.result_bytes_max,
             registry: Arc::clone(&self.registry),
             clock: Arc::clone(clock),
             shown_config: config.shown().into(),

@@ -17,8 +17,8 @@ use axum::response::Response;
 use serde_json::json;
 
 use super::Api;
+use super::bounded;
 use super::error::ApiError;
-use super::json::success_value;
 use super::params::Params;
 use super::route::{Need, Routes};
 use crate::base::Kind;
@@ -71,7 +71,8 @@ async fn history(
 ) -> Result<Response, ApiError> {
     let wanted = wanted(&api, &params)?;
     let found = read(&api, &grant, &wanted).await?;
-    Ok(success_value(&json!({ "records": found.records, "truncated": found.is_truncated })))
+    let shown = json!({ "records": found.records, "truncated": found.is_truncated });
+    bounded::success(&api, shown).await
 }
 
 fn wanted(api: &Api, params: &Params) -> Result<Wanted, ApiError> {

@@ -28,6 +28,12 @@ impl From<NotifyError> for AmError {
     }
 }
 
+impl From<ApiError> for AmError {
+    fn from(error: ApiError) -> Self {
+        Self(error)
+    }
+}
+
 impl IntoResponse for AmError {
     fn into_response(self) -> Response {
         self.0.into_dialect(Dialect::Alertmanager)

@@ -81,6 +81,7 @@ fn api() -> Api {
         retention: Arc::from("90d"),
         started_ms: NOW_MS - 60_000,
         unread: Unread::register(HumanSize::from_mib(64), &mut Registry::default()),
+        result_bytes_max: HumanSize::from_mib(64),
     }
 }
 
