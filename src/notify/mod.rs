@@ -42,6 +42,8 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_clock;
+#[cfg(test)]
 mod tests_receivers;
 #[cfg(test)]
 mod tests_tls;
