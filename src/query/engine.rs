@@ -129,6 +129,11 @@ impl Engine {
         self.metrics.note_limit(answer);
     }
 
+    /// Counts a question that was begun by the thread that read it.
+    pub(super) fn on_the_spot(&self, is_answered: bool) {
+        self.metrics.on_the_spot(is_answered);
+    }
+
     pub(super) fn sql_limits(&self, deadline: Duration) -> Limits {
         let n_partitions = n_cores().clamp(1, SQL_PARTITIONS_MAX);
         Limits {

@@ -11,6 +11,7 @@ use super::error::QueryError;
 type DialectOutcome = [(&'static str, &'static str); 2];
 type Reason = [(&'static str, &'static str); 1];
 type Limit = [(&'static str, &'static str); 1];
+type Outcome = [(&'static str, &'static str); 1];
 
 fn query_seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.001, 2.5, 13))
@@ -22,6 +23,7 @@ pub struct Metrics {
     seconds: Family<DialectOutcome, Histogram, fn() -> Histogram>,
     worker_restarts: Family<Reason, Counter>,
     limited: Family<Limit, Counter>,
+    on_the_spot: Family<Outcome, Counter>,
     running: Gauge,
     waiting: Gauge,
     workers_busy: Gauge,
@@ -36,6 +38,7 @@ impl Metrics {
             seconds: Family::new_with_constructor(query_seconds),
             worker_restarts: Family::default(),
             limited: Family::default(),
+            on_the_spot: Family::default(),
             running: Gauge::default(),
             waiting: Gauge::default(),
             workers_busy: Gauge::default(),
@@ -57,6 +60,11 @@ impl Metrics {
             "Questions that a limit refused, ended or cut off, by the limit's key",
             metrics.limited.clone(),
         );
+        registry.register(
+            "commonwatch_query_on_the_spot",
+            "Questions begun by the thread that read them: answered there, or handed on",
+            metrics.on_the_spot.clone(),
+        );
         for (name, help, gauge) in [
             ("running", "Questions being answered now", &metrics.running),
             ("waiting", "Questions that wait for their turn", &metrics.waiting),
@@ -76,6 +84,12 @@ impl Metrics {
     /// Counts one SQL process that had to be replaced.
     pub(super) fn worker_restarted(&self, reason: &'static str) {
         self.worker_restarts.get_or_create(&[("reason", reason)]).inc();
+    }
+
+    /// Counts a question that was begun by the thread that read it.
+    pub(super) fn on_the_spot(&self, is_answered: bool) {
+        let outcome = if is_answered { "answered" } else { "handed_on" };
+        self.on_the_spot.get_or_create(&[("outcome", outcome)]).inc();
     }
 
     /// Counts a question that a limit refused, ended or cut off.
