@@ -2,8 +2,8 @@
 
 use super::error::QueryError;
 use super::logql::{
-    self, DetectedField, Expr, Follower, LogAnswer, LogLine, LogPattern, LogRange, LogqlError,
-    ScanStats, Steps, StreamsFound, StreamsWanted,
+    self, Bounds, DetectedField, Expr, Follower, LogAnswer, LogLine, LogPattern, LogRange,
+    LogqlError, ScanStats, Steps, StreamsFound, StreamsWanted,
 };
 use super::promql::{Answer, Budget};
 use super::session::{Options, Session};
@@ -29,11 +29,11 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Returns the lines that have come since the last look, by time, the newest `n_max` of them,
-    /// and how many more there were. The session must be of the same caller, and of now.
-    pub fn look(&mut self, session: &Session, n_max: usize) -> (Vec<LogLine>, usize) {
+    /// Returns the lines that have come since the last look, by time, the newest of them within the
+    /// bounds, and how many more there were. The session must be of the same caller, and of now.
+    pub fn look(&mut self, session: &Session, bounds: Bounds) -> (Vec<LogLine>, usize) {
         let batches = session.logs_since(&mut self.cursor);
-        self.follower.take(&batches, n_max)
+        self.follower.take(&batches, bounds)
     }
 }
 

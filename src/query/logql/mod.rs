@@ -46,6 +46,7 @@ pub use detect::DetectedField;
 pub(super) use erase::LogsJudge;
 pub use error::{LogqlError, ParseError};
 pub use explore::{StreamUse, StreamsFound, StreamsWanted};
+pub use follow::{Bounds, newest};
 pub use metric::Steps;
 pub(super) use patterns::patterns;
 pub(super) use prune::of_regex;
