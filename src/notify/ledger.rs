@@ -234,6 +234,18 @@ pub(super) fn key_of(time_ms: i64) -> String {
     format!("{:016x}", time_ms.max(0))
 }
 
+/// The most bytes of lines that are read at once: in a storm one line names fifty thousand alerts.
+const READ_BYTES_MAX: usize = 32 << 20;
+
+/// The newest lines of a time, oldest first.
+#[derive(Debug)]
+pub struct Lines {
+    /// What they say.
+    pub records: Vec<Record>,
+    /// Whether older ones were left out, because there are too many or they are too long.
+    pub is_cut: bool,
+}
+
 /// Reads the ledger.
 #[derive(Clone)]
 pub struct Ledger {
@@ -254,10 +266,24 @@ impl Ledger {
         end_ms: i64,
         n_max: usize,
     ) -> Result<Vec<Record>, NotifyError> {
+        Ok(self.newest(start_ms, end_ms, n_max).await?.records)
+    }
+
+    /// As [`Ledger::records`], and whether that is not all there is of the time.
+    pub async fn newest(
+        &self,
+        start_ms: i64,
+        end_ms: i64,
+        n_max: usize,
+    ) -> Result<Lines, NotifyError> {
         let range = (key_of(start_ms), key_of(end_ms));
-        let read = self.store.ledger(range, n_max).await.map_err(NotifyError::Store)?;
+        let read = self.store.ledger(range, (n_max, READ_BYTES_MAX)).await;
+        let read = read.map_err(NotifyError::Store)?;
+        let n_bytes: usize = read.iter().map(|(_, bytes)| bytes.len()).sum();
+        let is_cut = read.len() >= n_max || n_bytes >= READ_BYTES_MAX;
         // A record of another version is passed over rather than hiding the rest.
-        Ok(read.iter().filter_map(|(_, bytes)| serde_json::from_slice(bytes).ok()).collect())
+        let records = read.into_iter().filter_map(|(_, bytes)| serde_json::from_slice(&bytes).ok());
+        Ok(Lines { records: records.collect(), is_cut })
     }
 }
 
