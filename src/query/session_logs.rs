@@ -80,8 +80,7 @@ impl Session {
         step_ns: Option<i64>,
     ) -> Result<StreamsFound, QueryError> {
         self.logs("series", Options::default(), move |snapshot, limits, budget| {
-            let parse = |text: &String| logql::parse_selector(text, &limits.parse);
-            let sets = selectors.iter().map(parse).collect::<Result<_, _>>()?;
+            let sets = logql::parse_selectors(&selectors, &limits.parse)?;
             let wanted = StreamsWanted { sets, start_ns, end_ns, step_ns };
             logql::streams(snapshot, &wanted, budget)
         })
