@@ -62,7 +62,7 @@ pub use dispatch::{
 pub use file::{FILE_BYTES_MAX, Mistake};
 pub use handle::{Handle, Inbox, PostedAlert, Sees};
 pub use ledger::{Ledger, Lines, Record, What, fingerprint_of, fingerprint_text};
-pub use matchers::parse_matchers;
+pub use matchers::{parse_all_matchers, parse_matchers};
 pub use metrics::Metrics;
 pub use notifier::{Notifier, Parts};
 pub use policy::{Policy, RouteView};
