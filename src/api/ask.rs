@@ -93,6 +93,9 @@ impl<T> From<Vec<T>> for Listed<T> {
 /// Answers questions; each is limited to what its `Grant` may read.
 #[async_trait]
 pub trait Ask: Send + Sync + Debug {
+    /// Counts a question that was refused here, and not where it is answered, by the key of the limit.
+    fn limited(&self, key: &'static str);
+
     /// Evaluates PromQL at one time.
     async fn instant(
         &self,

@@ -158,22 +158,26 @@ impl From<AuthError> for ApiError {
     }
 }
 
-/// Answers what no route knows: always JSON, never a page, because Grafana's probes take a 200 on
-/// an unknown path as "supported".
+/// Answers what no route knows: never a page, because Grafana's probes take a 200 on an unknown path
+/// as "supported".
 pub(super) async fn not_found(uri: Uri, headers: HeaderMap) -> Response {
     let message = format!("there is nothing at {}", uri.path());
-    let dialect = match Dialect::of(uri.path(), &headers) {
-        Dialect::Text => Dialect::Prometheus,
-        other => other,
-    };
-    ApiError::new(Kind::NotFound, message).into_dialect(dialect)
+    ApiError::new(Kind::NotFound, message).into_dialect(Dialect::of(uri.path(), &headers))
+}
+
+/// Answers with a status that no kind of error has; gRPC has its own, and HTTP's is always 200.
+fn with_status(error: ApiError, dialect: Dialect, status: StatusCode) -> Response {
+    let mut response = error.into_dialect(dialect);
+    if dialect != Dialect::Grpc {
+        *response.status_mut() = status;
+    }
+    response
 }
 
 /// Answers a request whose head is larger than it may be.
-pub(super) fn head_too_large(message: String) -> Response {
-    let mut response = ApiError::new(Kind::TooLarge, message).into_response();
-    *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-    response
+pub(super) fn head_too_large(message: String, dialect: Dialect) -> Response {
+    let error = ApiError::new(Kind::TooLarge, message);
+    with_status(error, dialect, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
 }
 
 /// Answers a request whose `Accept` names nothing that we write.
@@ -185,8 +189,8 @@ pub(super) fn not_acceptable(message: String) -> Response {
 
 /// Answers a body that is coded in a way nobody here undoes, and closes its connection: where it
 /// ends is a matter of opinion.
-pub(super) fn unknown_coding(message: String) -> Response {
-    let mut response = ApiError::new(Kind::BadInput, message).into_response();
+pub(super) fn unknown_coding(message: String, dialect: Dialect) -> Response {
+    let mut response = ApiError::new(Kind::BadInput, message).into_dialect(dialect);
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }
@@ -197,20 +201,18 @@ pub(super) fn too_slow(max: HumanDuration, dialect: Dialect) -> Response {
         "the body did not arrive within {} s (server.body_timeout): send it again",
         max.0.as_secs()
     );
-    let mut response = ApiError::new(Kind::Timeout, message).into_dialect(dialect);
+    let error = ApiError::new(Kind::Timeout, message);
+    let mut response = with_status(error, dialect, StatusCode::REQUEST_TIMEOUT);
     if dialect != Dialect::Grpc {
-        *response.status_mut() = StatusCode::REQUEST_TIMEOUT;
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
 
 /// Answers a known path that is asked with the wrong method.
-pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Response {
-    let message = format!("{} does not take {method}", uri.path());
-    let mut response = ApiError::new(Kind::BadInput, message).into_response();
-    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-    response
+pub(super) async fn method_not_allowed(method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    let error = ApiError::new(Kind::BadInput, format!("{} does not take {method}", uri.path()));
+    with_status(error, Dialect::of(uri.path(), &headers), StatusCode::METHOD_NOT_ALLOWED)
 }
 
 /// Returns a response with a content type.

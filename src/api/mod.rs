@@ -13,6 +13,7 @@ mod alertmanager;
 mod ask;
 mod asked;
 mod backup;
+mod bounded;
 mod deletions;
 mod error;
 mod guard;
@@ -52,6 +53,7 @@ use prometheus_client::registry::Registry;
 use tower_http::compression::CompressionLayer;
 
 use crate::base::clock::SharedClock;
+use crate::base::units::HumanSize;
 use crate::notify;
 
 pub(crate) use alert_history::to_keep;
@@ -61,7 +63,7 @@ pub(crate) use asked::{GIVES_LINES, answer_question, label_of_attribute, samples
 pub use backup::BackUp;
 pub use deletions::Deleting;
 pub use error::{ApiError, Dialect};
-pub use guard::{HeadLimits, guard, limits};
+pub use guard::{HeadLimits, RefusedRequests, guard, limits, refuse_other_methods};
 pub use json::push_answer;
 pub use loki::{AskLogs, Follow, LogStreams, LogqlFound, Sources, Tails};
 pub use number::push_sample_value;
@@ -142,6 +144,8 @@ pub struct Api {
     pub readiness: Readiness,
     /// What answers may hold until they are read.
     pub unread: Unread,
+    /// How long a list may be that no question is needed for (`query.result_bytes_max`).
+    pub result_bytes_max: HumanSize,
     /// Our own metrics.
     pub registry: Arc<Registry>,
     /// The clock.
@@ -156,7 +160,7 @@ pub struct Api {
 
 impl Api {
     /// Returns the router of all questions, without authentication: wrap it, together with the
-    /// routers of `ingest`, in [`guard`].
+    /// routers of `ingest`, in [`refuse_other_methods`] and [`guard`].
     pub fn router(self) -> Router {
         routes()
             .into_router()
@@ -164,7 +168,6 @@ impl Api {
             .layer(from_fn_with_state(self.unread.clone(), unread::count))
             .layer(CompressionLayer::new())
             .fallback(error::not_found)
-            .method_not_allowed_fallback(error::method_not_allowed)
             .with_state(self)
     }
 }

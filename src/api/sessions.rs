@@ -108,6 +108,10 @@ impl Deleting for Sessions {
 
 #[async_trait]
 impl Ask for Sessions {
+    fn limited(&self, key: &'static str) {
+        self.engine.limited(key);
+    }
+
     async fn instant(
         &self,
         grant: &Grant,

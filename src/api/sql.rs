@@ -109,16 +109,21 @@ async fn sql(
     let truncated = rows.truncated.map(|limit| HeaderValue::from_static(limit.key()));
     let warnings = rows.warnings.clone();
     let written = tokio::task::spawn_blocking(move || write_rows(&rows, format)).await;
-    let body =
-        written.map_err(|_| ApiError::new(Kind::Internal, "writing the rows panicked"))?.map_err(
-            // Such as a time in the year 292 billion.
-            |error| ApiError::new(Kind::Execution, format!("cannot write the rows: {error}")),
-        )?;
+    let body = written.map_err(|_| ApiError::new(Kind::Internal, "writing the rows panicked"))?;
+    let body = body.map_err(|error| unwritten(&api, &error))?;
     let mut response = answer(StatusCode::OK, format.content_type(), Body::from(body));
     if let Some(limit) = truncated {
         response.headers_mut().insert(TRUNCATED, limit);
     }
     Ok(partial(response, &warnings))
+}
+
+/// Such as of a time in the year 292 billion, or of names that make a small answer a long one.
+fn unwritten(api: &Api, error: &ArrowError) -> ApiError {
+    if let Some(key) = SqlAnswer::limit_of(error) {
+        api.ask.limited(key);
+    }
+    ApiError::new(Kind::Execution, format!("cannot write the rows: {error}"))
 }
 
 /// Names the limit when rows are missing because of it; CSV and NDJSON have no other place for it.

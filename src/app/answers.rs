@@ -70,13 +70,13 @@ impl notify::Store for NotifyStore {
     async fn ledger(
         &self,
         (start, end): (String, String),
-        n_max: usize,
+        bounds: (usize, usize),
     ) -> Result<Vec<(String, Vec<u8>)>, String> {
-        self.blocking(move |state| state.range(LEDGER, &start, &end, n_max)).await
+        self.blocking(move |state| state.range(LEDGER, &start, &end, bounds)).await
     }
 
     async fn last_ledger_key(&self) -> Result<Option<String>, String> {
-        let last = self.blocking(|state| state.range(LEDGER, "", "g", 1)).await?;
+        let last = self.blocking(|state| state.range(LEDGER, "", "g", (1, 1))).await?;
         Ok(last.into_iter().next().map(|(key, _)| key))
     }
 

@@ -15,6 +15,7 @@ use tracing::{error, warn};
 use super::answers::rules_grant;
 use super::timers::every;
 use crate::api::{self, Api, Kept, KeptAlert};
+use crate::base::AgeClock;
 use crate::base::clock::SharedClock;
 use crate::model::Grant;
 use crate::notify::{Record, What};
@@ -34,7 +35,9 @@ const ZSTD_LEVEL: i32 = 3;
 /// The most bytes of one explanation before it is packed.
 const KEPT_BYTES_MAX: usize = 4 << 20;
 /// How often what is too old or too much is removed.
-const TRIM_EVERY_MS: i64 = 600_000;
+const TRIM_EVERY_MS: u64 = 600_000;
+/// How far the clock may be set back before the ledger is read from there again.
+const BACK_MS_MAX: i64 = 3_600_000;
 
 /// Reads what was kept.
 #[derive(Debug)]
@@ -81,7 +84,9 @@ struct Memory {
     minute: i64,
     n_this_minute: usize,
     n_skipped: usize,
-    next_trim_ms: i64,
+    trimmed_ms: i64,
+    /// By which an explanation is too old.
+    ages: AgeClock,
 }
 
 /// Keeps until told to stop.
@@ -119,6 +124,11 @@ impl Keeper {
     async fn look(&self, memory: &mut Memory, grant: &Grant, now_ms: i64) {
         // What was decided a moment ago may still be on its way into the ledger.
         let until_ms = now_ms.saturating_sub(LAG_MS);
+        let aging_ms = memory.aging_ms(&self.api.clock);
+        if memory.read_until_ms.saturating_sub(until_ms) > BACK_MS_MAX {
+            // The clock was ahead, and is set right again.
+            memory.read_until_ms = until_ms;
+        }
         let records = self.api.ledger.records(memory.read_until_ms, until_ms, LINES_MAX).await;
         let records = match records {
             Ok(records) => records,
@@ -141,9 +151,9 @@ impl Keeper {
             self.write(CURSOR.0, CURSOR.1.to_owned(), until_ms.to_string().into_bytes()).await;
         }
         memory.read_until_ms = until_ms.max(memory.read_until_ms);
-        if now_ms >= memory.next_trim_ms {
-            memory.next_trim_ms = now_ms.saturating_add(TRIM_EVERY_MS);
-            self.trim(now_ms).await;
+        if now_ms.abs_diff(memory.trimmed_ms) >= TRIM_EVERY_MS {
+            memory.trimmed_ms = now_ms;
+            self.trim(aging_ms).await;
         }
     }
 
@@ -172,9 +182,9 @@ impl Keeper {
         }
     }
 
-    async fn trim(&self, now_ms: i64) {
+    async fn trim(&self, aging_ms: i64) {
         let Limits { alerts_max, kept_ms, .. } = self.limits;
-        let before = key_of(now_ms.saturating_sub(kept_ms), "");
+        let before = key_of(aging_ms.saturating_sub(kept_ms), "");
         let state = Arc::clone(&self.state);
         let trim = move || state.trim(SUBJECT, &before, alerts_max);
         if let Ok(Err(error)) = tokio::task::spawn_blocking(trim).await {
@@ -184,6 +194,13 @@ impl Keeper {
 }
 
 impl Memory {
+    /// Returns the time by which an explanation is too old, which no leap of the clock moves for a day.
+    fn aging_ms(&mut self, clock: &SharedClock) -> i64 {
+        let last_ns = self.read_until_ms.saturating_mul(1_000_000);
+        let aging_ns = self.ages.look(clock.now_ns(), clock.monotonic_ns(), || Some(last_ns));
+        aging_ns.div_euclid(1_000_000)
+    }
+
     fn may_keep(&mut self, now_ms: i64, per_minute_max: usize) -> bool {
         let minute = now_ms.div_euclid(60_000);
         if minute != self.minute {
@@ -231,7 +248,10 @@ fn alerts_of(records: &[Record]) -> Vec<KeptAlert> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::clock::SettableClock;
     use crate::model::Labels;
+
+    const DAY_MS: i64 = 86_400_000;
 
     #[test]
     fn an_alert_that_begins_and_ends_is_kept_once() {
@@ -252,6 +272,20 @@ mod tests {
 
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].starts_at_ms, found[0].ends_at_ms), (5, Some(9)));
+    }
+
+    #[test]
+    fn a_clock_that_leaps_makes_no_explanation_too_old() {
+        let clock = SettableClock::at_ms(10 * DAY_MS);
+        let shared: SharedClock = Arc::clone(&clock) as _;
+        let mut memory = Memory { read_until_ms: 10 * DAY_MS, ..Memory::default() };
+        assert_eq!(memory.aging_ms(&shared), 10 * DAY_MS);
+
+        clock.set_ahead_ms(365 * DAY_MS);
+
+        assert_eq!(memory.aging_ms(&shared), 10 * DAY_MS);
+        let mut restarted = Memory { read_until_ms: 10 * DAY_MS, ..Memory::default() };
+        assert_eq!(restarted.aging_ms(&shared), 10 * DAY_MS);
     }
 
     #[test]

@@ -208,7 +208,7 @@ impl Rooms {
         let ingest = remote_write::router(self.ingest.clone())
             .merge(loki_push::router(self.ingest.clone()))
             .merge(otlp::router(self.ingest.clone()));
-        api.router().merge(ingest)
+        api::refuse_other_methods(api.router().merge(ingest))
     }
 
     fn api(
@@ -233,6 +233,7 @@ impl Rooms {
             reload: Arc::clone(reload) as Arc<dyn api::Reload>,
             readiness,
             unread: self.unread.clone(),
+            result_bytes_max: config.sections.query.result_bytes_max,
             registry: Arc::clone(&self.registry),
             clock: Arc::clone(clock),
             shown_config: config.shown().into(),

@@ -46,7 +46,8 @@ pub(super) async fn every<F: Future<Output = ()>>(
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
         let now = slot(clock.now_ms());
-        if now > last {
+        // A clock that was set back by more than one of them starts the count anew.
+        if now > last || now < last - 1 {
             last = now;
             act(now * every_ms).await;
         }

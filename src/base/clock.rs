@@ -136,6 +136,36 @@ impl Clock for ManualClock {
     }
 }
 
+/// A clock that somebody may set; time passes by itself all the same.
+#[cfg(test)]
+#[derive(Debug)]
+pub(crate) struct SettableClock {
+    pub(crate) passing: Arc<ManualClock>,
+    ahead_ms: AtomicI64,
+}
+
+#[cfg(test)]
+impl SettableClock {
+    pub(crate) fn at_ms(now_ms: i64) -> Arc<Self> {
+        Arc::new(Self { passing: ManualClock::at_ms(now_ms), ahead_ms: AtomicI64::new(0) })
+    }
+
+    pub(crate) fn set_ahead_ms(&self, ahead_ms: i64) {
+        self.ahead_ms.store(ahead_ms, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+impl Clock for SettableClock {
+    fn now_ns(&self) -> i64 {
+        self.passing.now_ns() + self.ahead_ms.load(Ordering::SeqCst) * 1_000_000
+    }
+
+    fn monotonic_ns(&self) -> u64 {
+        self.passing.monotonic_ns()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -184,20 +184,31 @@ pub(super) fn of_notification(news: &Notification, id: &str, body: &str, now_ms:
     Record { at_ms: now_ms, group: news.group_key.clone(), what }
 }
 
+/// How far the clock may be set back without being believed: so long the order of writing is kept.
+const BACK_MS_MAX: i64 = 3_600_000;
+
 /// Numbers records within a process so that their keys are in order and one of a kind.
 #[derive(Debug, Default)]
 pub(super) struct Writer {
     last: (i64, u32),
+    /// The number of the first record of a time.
+    first: u32,
 }
 
 impl Writer {
     /// Returns a record with the key that it is stored under.
     pub(super) fn entry(&mut self, record: &Record) -> (String, Vec<u8>) {
         let (last_ms, n) = self.last;
-        self.last = match record.at_ms > last_ms {
-            true => (record.at_ms, 0),
-            // Also when the clock was set back: the ledger is in the order of writing.
-            false => (last_ms, n.wrapping_add(1)),
+        let back_ms = last_ms.saturating_sub(record.at_ms);
+        if back_ms > BACK_MS_MAX {
+            // The clock was wrong and is right again. Under times to come its records would be in no
+            // answer; of those that are again there are records, whose keys are not to be taken twice.
+            self.first = (rand::random::<u32>() >> 2) | (1 << 31);
+        }
+        self.last = match back_ms {
+            // Also when the clock was set back a little: the ledger is in the order of writing.
+            0..=BACK_MS_MAX => (last_ms, n.wrapping_add(1)),
+            _ => (record.at_ms, self.first),
         };
         let bytes = serde_json::to_vec(record).expect("texts, integers and lists are always JSON");
         (format!("{}-{:08x}", key_of(self.last.0), self.last.1), bytes)
@@ -209,13 +220,30 @@ impl Writer {
             let (ms, n) = key.split_once('-')?;
             Some((i64::from_str_radix(ms, 16).ok()?, u32::from_str_radix(n, 16).ok()?))
         });
-        Self { last: parsed.unwrap_or_default() }
+        Self { last: parsed.unwrap_or_default(), first: 0 }
+    }
+
+    /// Returns when the last record was written, ms since 1970 UTC, if there is one.
+    pub(super) fn last_ms(&self) -> Option<i64> {
+        (self.last.0 > 0).then_some(self.last.0)
     }
 }
 
 /// Returns the beginning of all keys of one time; in their order times are.
 pub(super) fn key_of(time_ms: i64) -> String {
     format!("{:016x}", time_ms.max(0))
+}
+
+/// The most bytes of lines that are read at once: in a storm one line names fifty thousand alerts.
+const READ_BYTES_MAX: usize = 32 << 20;
+
+/// The newest lines of a time, oldest first.
+#[derive(Debug)]
+pub struct Lines {
+    /// What they say.
+    pub records: Vec<Record>,
+    /// Whether older ones were left out, because there are too many or they are too long.
+    pub is_cut: bool,
 }
 
 /// Reads the ledger.
@@ -238,10 +266,24 @@ impl Ledger {
         end_ms: i64,
         n_max: usize,
     ) -> Result<Vec<Record>, NotifyError> {
+        Ok(self.newest(start_ms, end_ms, n_max).await?.records)
+    }
+
+    /// As [`Ledger::records`], and whether that is not all there is of the time.
+    pub async fn newest(
+        &self,
+        start_ms: i64,
+        end_ms: i64,
+        n_max: usize,
+    ) -> Result<Lines, NotifyError> {
         let range = (key_of(start_ms), key_of(end_ms));
-        let read = self.store.ledger(range, n_max).await.map_err(NotifyError::Store)?;
+        let read = self.store.ledger(range, (n_max, READ_BYTES_MAX)).await;
+        let read = read.map_err(NotifyError::Store)?;
+        let n_bytes: usize = read.iter().map(|(_, bytes)| bytes.len()).sum();
+        let is_cut = read.len() >= n_max || n_bytes >= READ_BYTES_MAX;
         // A record of another version is passed over rather than hiding the rest.
-        Ok(read.iter().filter_map(|(_, bytes)| serde_json::from_slice(bytes).ok()).collect())
+        let records = read.into_iter().filter_map(|(_, bytes)| serde_json::from_slice(&bytes).ok());
+        Ok(Lines { records: records.collect(), is_cut })
     }
 }
 
@@ -269,5 +311,20 @@ mod tests {
         assert_eq!(keys.iter().collect::<std::collections::BTreeSet<_>>().len(), 4);
         let mut next = Writer::after(Some(&keys[3]));
         assert!(next.entry(&record(6)).0 > keys[3]);
+    }
+
+    #[test]
+    fn what_is_written_after_a_wrong_clock_was_set_right_has_its_own_time_and_key() {
+        const HOUR: i64 = 3_600_000;
+        let mut writer = Writer::default();
+        let mut key = |at_ms| {
+            let what = What::Released { fingerprint: "f".to_owned() };
+            writer.entry(&Record { at_ms, group: String::new(), what }).0
+        };
+
+        let keys = [9 * HOUR, 9_000 * HOUR, 9 * HOUR, 9 * HOUR, 9 * HOUR + 1].map(&mut key);
+
+        assert!(keys[2] > keys[0] && keys[3] > keys[2] && keys[4] > keys[3], "{keys:?}");
+        assert!(keys[4] < keys[1] && keys[4] < key_of(9 * HOUR + 2), "{keys:?}");
     }
 }

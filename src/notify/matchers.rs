@@ -5,7 +5,7 @@
 //! anything as an unquoted value. A text that only one of them reads means what that one says; a text
 //! that both read differently means what it always did, the classic thing.
 
-use crate::model::{MatchOp, Matcher};
+use crate::model::{MatchOp, Matcher, REGEX_PROGRAM_BYTES_MAX, check_label_regex};
 
 /// The most bytes of a text of matchers, and the most matchers in one.
 pub(super) const TEXT_BYTES_MAX: usize = 64 << 10;
@@ -27,9 +27,34 @@ pub fn parse_matchers(text: &str) -> Result<Vec<Matcher>, String> {
         return Err(format!("{} matchers, {MATCHERS_MAX} are the most", parts.len()));
     }
     let compile = |(name, op, value): Part| {
+        check_pattern(op, &value)?;
         Matcher::new(&name, op, &value).map_err(|error| error.to_string())
     };
     parts.into_iter().map(compile).collect()
+}
+
+/// Reads several lists of matchers that belong together: all have as many as one may have.
+pub fn parse_all_matchers<'t>(
+    texts: impl IntoIterator<Item = &'t str>,
+) -> Result<Vec<Matcher>, String> {
+    let mut matchers = Vec::new();
+    for text in texts {
+        matchers.extend(parse_matchers(text)?);
+        if matchers.len() > MATCHERS_MAX {
+            return Err(format!("more than {MATCHERS_MAX} matchers together"));
+        }
+    }
+    Ok(matchers)
+}
+
+/// Fails when a pattern compiles to more than one of a query may: a few letters make megabytes.
+pub(super) fn check_pattern(op: MatchOp, value: &str) -> Result<(), String> {
+    match op {
+        MatchOp::Eq | MatchOp::Ne => Ok(()),
+        MatchOp::Re | MatchOp::Nre => {
+            check_label_regex(value, REGEX_PROGRAM_BYTES_MAX).map_err(|error| error.to_string())
+        }
+    }
 }
 
 /// Returns true when every matcher accepts what `value_of` says of its label.
@@ -283,6 +308,15 @@ mod tests {
         check("{}", "{}");
         check(r#"a="x,y}""#, r#"{a="x,y}"}"#);
         check(r#"a="q\"uo\\te\n""#, r#"{a="q\"uo\\te\n"}"#);
+    }
+
+    #[test]
+    fn patterns_and_the_lists_of_one_request_are_bounded() {
+        let error = parse_matchers(r#"a=~"\\pL{500}""#).unwrap_err();
+        assert!(error.contains("limit of 1048576 bytes"), "{error}");
+        assert_eq!(parse_all_matchers(vec!["a=b"; 64]).unwrap().len(), 64);
+        let error = parse_all_matchers(vec!["a=b"; 65]).unwrap_err();
+        assert_eq!(error, "more than 64 matchers together");
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_clock;
+#[cfg(test)]
 mod tests_receivers;
 #[cfg(test)]
 mod tests_tls;
@@ -59,8 +61,8 @@ pub use dispatch::{
 };
 pub use file::{FILE_BYTES_MAX, Mistake};
 pub use handle::{Handle, Inbox, PostedAlert, Sees};
-pub use ledger::{Ledger, Record, What, fingerprint_of, fingerprint_text};
-pub use matchers::parse_matchers;
+pub use ledger::{Ledger, Lines, Record, What, fingerprint_of, fingerprint_text};
+pub use matchers::{parse_all_matchers, parse_matchers};
 pub use metrics::Metrics;
 pub use notifier::{Notifier, Parts};
 pub use policy::{Policy, RouteView};
@@ -83,11 +85,12 @@ pub trait Store: Send + Sync {
     /// Returns all values, in order of their keys; the ledger is not among them.
     async fn list(&self) -> Result<Vec<(String, Vec<u8>)>, String>;
 
-    /// Returns the last lines of the ledger whose keys lie in a half-open range, oldest first.
+    /// Returns the last lines of the ledger whose keys lie in a half-open range, oldest first: at most so
+    /// many, and none before the one by which they have so many bytes.
     async fn ledger(
         &self,
         range: (String, String),
-        n_max: usize,
+        bounds: (usize, usize),
     ) -> Result<Vec<(String, Vec<u8>)>, String>;
 
     /// Returns the greatest key of the ledger.

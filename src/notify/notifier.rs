@@ -24,6 +24,7 @@ use super::said::Words;
 use super::send::{Delivery, Outcome, Sender};
 use super::{Config, Metrics, NotifyError, Store, payload, sign};
 use crate::base::clock::SharedClock;
+use crate::base::{AgeClock, LeapWatch};
 use crate::model::AlertEvent;
 
 /// How often the clock is looked at.
@@ -76,6 +77,9 @@ pub struct Notifier {
     unsaved: BTreeMap<String, Option<Vec<u8>>>,
     unsaved_records: Vec<(String, Vec<u8>)>,
     next_trim_ms: i64,
+    /// By which something is too old.
+    ages: AgeClock,
+    leaps: LeapWatch,
 }
 
 /// An attempt that is to be made, or was.
@@ -105,8 +109,12 @@ impl Notifier {
             unsaved: BTreeMap::new(),
             unsaved_records: Vec::new(),
             next_trim_ms: now_ms,
+            ages: AgeClock::default(),
+            leaps: LeapWatch::default(),
             parts,
         };
+        notifier.follow_clock();
+        notifier.aging_ms();
         notifier.set_desks(&policy);
         for (key, bytes) in stored.iter().filter(|(key, _)| key.starts_with(OUTBOX)) {
             match serde_json::from_slice(bytes) {
@@ -126,7 +134,7 @@ impl Notifier {
 
     fn take_back(&mut self, entry: Entry) {
         match self.desks.get_mut(&entry.desk) {
-            Some(desk) => desk.outbox.restore(entry),
+            Some(desk) => desk.outbox.restore(entry, self.parts.clock.now_ms()),
             None => {
                 info!(receiver = entry.desk, "nobody of this name is told any more");
                 self.parts.metrics.ended("receiver_gone");
@@ -149,6 +157,7 @@ impl Notifier {
 
     /// Takes what the rules tell; it is stored when this returns.
     pub async fn accept(&mut self, events: Vec<AlertEvent>) {
+        self.follow_clock();
         let now_ms = self.parts.clock.now_ms();
         let held = events.into_iter().map(|event| super::dispatch::Held::told(event, now_ms));
         self.dispatcher.accept(held.collect(), now_ms);
@@ -235,6 +244,7 @@ impl Notifier {
         if commands.is_empty() {
             return;
         }
+        self.follow_clock();
         let now_ms = self.parts.clock.now_ms();
         let mut replies: Vec<Reply> = Vec::with_capacity(commands.len());
         for command in commands.drain(..) {
@@ -255,20 +265,44 @@ impl Notifier {
 
     /// Looks at the groups that are due and puts what is to be told into the outboxes.
     async fn decide(&mut self) {
-        let now_ms = self.parts.clock.now_ms();
+        self.follow_clock();
+        let (now_ms, aging_ms) = (self.parts.clock.now_ms(), self.aging_ms());
         let desks = &self.desks;
         let is_waiting =
             |desk: &str, group: &str| desks.get(desk).is_some_and(|desk| desk.outbox.holds(group));
         for news in self.dispatcher.look(now_ms, &is_waiting) {
             self.queue(&news, now_ms);
         }
-        self.shed(now_ms);
+        self.dispatcher.forget_silences(aging_ms);
+        self.shed(aging_ms);
         if now_ms >= self.next_trim_ms {
             self.next_trim_ms = now_ms.saturating_add(TRIM_EVERY_MS);
-            self.trim(now_ms).await;
+            self.trim(aging_ms).await;
         }
         self.save().await;
         self.count();
+    }
+
+    /// Moves along with a clock that has made a leap, so that nothing ends, is told again or waits for a
+    /// year because of it.
+    fn follow_clock(&mut self) {
+        let leap_ms = self.leaps.look(&*self.parts.clock);
+        if leap_ms == 0 {
+            return;
+        }
+        let leap_s = leap_ms / 1_000;
+        warn!(leap_s, "the clock has made a leap: what waits for a time moves along with it");
+        self.dispatcher.leap(leap_ms, self.parts.clock.now_ms());
+        self.desks.values_mut().for_each(|desk| desk.outbox.leap(leap_ms));
+        self.next_trim_ms = self.next_trim_ms.saturating_add(leap_ms);
+    }
+
+    /// Returns the time by which something is too old: what has been removed does not come back when a
+    /// clock that was set wrong is set right.
+    fn aging_ms(&mut self) -> i64 {
+        let (now_ns, monotonic_ns) = (self.parts.clock.now_ns(), self.parts.clock.monotonic_ns());
+        let last_ns = || self.ledger.last_ms().map(|last_ms| last_ms.saturating_mul(1_000_000));
+        self.ages.look(now_ns, monotonic_ns, last_ns).div_euclid(1_000_000)
     }
 
     fn queue(&mut self, news: &Notification, now_ms: i64) {
@@ -302,9 +336,9 @@ impl Notifier {
         }
     }
 
-    fn shed(&mut self, now_ms: i64) {
+    fn shed(&mut self, aging_ms: i64) {
         let desks = self.desks.values_mut();
-        let shed: Vec<_> = desks.flat_map(|desk| desk.outbox.shed(now_ms)).collect();
+        let shed: Vec<_> = desks.flat_map(|desk| desk.outbox.shed(aging_ms)).collect();
         for (entry, why) in shed {
             let group = &entry.group_key;
             error!(receiver = entry.desk, group, why, "an alert was not told");
@@ -445,8 +479,8 @@ impl Notifier {
         }
     }
 
-    async fn trim(&self, now_ms: i64) {
-        let before = ledger::key_of(now_ms.saturating_sub(self.config.history.as_ms()));
+    async fn trim(&self, aging_ms: i64) {
+        let before = ledger::key_of(aging_ms.saturating_sub(self.config.history.as_ms()));
         if let Err(error) = self.parts.store.trim_ledger(before, self.config.history_max).await {
             self.parts.metrics.store_failures.inc();
             warn!(error, "cannot cut the ledger");

@@ -99,10 +99,20 @@ impl Outbox {
         self.by_seq.get(&seq)
     }
 
-    /// Takes back an entry that an earlier process stored.
-    pub(super) fn restore(&mut self, entry: Entry) {
+    /// Takes back an entry that an earlier process stored, maybe while its clock was ahead.
+    pub(super) fn restore(&mut self, mut entry: Entry, now_ms: i64) {
+        entry.created_ms = entry.created_ms.min(now_ms);
+        entry.next_ms = entry.next_ms.min(now_ms.saturating_add(BACKOFF_MS_MAX));
         self.last_seq = self.last_seq.max(entry.seq);
         self.add(entry);
+    }
+
+    /// Moves along with a clock that has made a leap.
+    pub(super) fn leap(&mut self, by_ms: i64) {
+        for entry in self.by_seq.values_mut() {
+            entry.created_ms = entry.created_ms.saturating_add(by_ms);
+            entry.next_ms = entry.next_ms.saturating_add(by_ms);
+        }
     }
 
     /// Adds a notification, or returns `None` when this very one waits already.
@@ -151,11 +161,11 @@ impl Outbox {
     }
 
     /// Removes and returns what is too old or too much; the oldest goes first.
-    pub(super) fn shed(&mut self, now_ms: i64) -> Vec<(Entry, &'static str)> {
+    pub(super) fn shed(&mut self, aging_ms: i64) -> Vec<(Entry, &'static str)> {
         let mut shed = Vec::new();
         while let Some((&seq, entry)) = self.by_seq.first_key_value() {
             let why = match () {
-                () if now_ms - entry.created_ms > AGE_MS_MAX => "expired",
+                () if aging_ms - entry.created_ms > AGE_MS_MAX => "expired",
                 () if self.by_seq.len() > ENTRIES_MAX => "dropped",
                 () => break,
             };
@@ -334,7 +344,7 @@ mod tests {
                 next_ms: 0,
                 is_under_way: false,
             };
-            outbox.restore(entry);
+            outbox.restore(entry, 0);
         }
 
         let shed = outbox.shed(0);

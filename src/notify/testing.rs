@@ -45,7 +45,7 @@ impl Store for Memory {
     async fn ledger(
         &self,
         (start, end): (String, String),
-        _n_max: usize,
+        _bounds: (usize, usize),
     ) -> Result<Vec<(String, Vec<u8>)>, String> {
         let ledger = self.ledger.lock();
         Ok(ledger.range(start..end).map(|(key, value)| (key.clone(), value.clone())).collect())

@@ -20,7 +20,7 @@ use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use chrono::{DateTime, SecondsFormat};
 
-use super::bounded_text::{BoundedText, TIMES_MAX};
+use super::bounded_text::{self, BoundedText, TIMES_MAX, TooLong};
 use super::sql::Truncated;
 use crate::model::json;
 
@@ -47,6 +47,14 @@ impl SqlAnswer {
     /// Returns the number of rows.
     pub fn n_rows(&self) -> usize {
         self.batches.iter().map(RecordBatch::num_rows).sum()
+    }
+
+    /// Returns the key of the limit that kept an answer from being written down, if one did.
+    pub fn limit_of(error: &ArrowError) -> Option<&'static str> {
+        match error {
+            ArrowError::ExternalError(cause) if cause.is::<TooLong>() => Some(bounded_text::KEY),
+            _ => None,
+        }
     }
 
     fn text(&self, n_bytes: usize) -> BoundedText {
@@ -485,8 +493,9 @@ mod tests {
 
     #[track_caller]
     fn check_too_long(written: Result<String, ArrowError>) {
-        let error = written.unwrap_err().to_string();
-        assert!(error.contains("query.result_bytes_max"), "{error}");
+        let error = written.unwrap_err();
+        assert_eq!(SqlAnswer::limit_of(&error), Some("query.result_bytes_max"), "{error}");
+        assert!(error.to_string().contains("query.result_bytes_max"), "{error}");
     }
 
     #[test]

@@ -12,6 +12,18 @@ use crate::base::units::HumanSize;
 
 /// How many times as many bytes as its rows an answer may have when it is written down.
 pub(super) const TIMES_MAX: usize = 4;
+/// The key of how many bytes its rows may have.
+pub(super) const KEY: &str = "query.result_bytes_max";
+
+/// Written down an answer is longer than it may be.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "written down the answer has more than {max}, {TIMES_MAX} times {KEY}: ask for fewer rows, give \
+     columns shorter names, or raise the limit"
+)]
+pub(super) struct TooLong {
+    max: HumanSize,
+}
 
 /// A text and how long it may become. Whoever writes looks between two values, so it may be longer by one.
 #[derive(Debug)]
@@ -42,10 +54,7 @@ impl BoundedText {
             return Ok(());
         }
         let max = HumanSize(self.bytes_max as u64);
-        Err(ArrowError::ComputeError(format!(
-            "written down the answer has more than {max}, {TIMES_MAX} times query.result_bytes_max: \
-             ask for fewer rows, give columns shorter names, or raise the limit"
-        )))
+        Err(ArrowError::ExternalError(Box::new(TooLong { max })))
     }
 
     /// Returns the text.

@@ -119,9 +119,19 @@ impl Engine {
         promql::features(self.promql_limits.parse.has_experimental)
     }
 
-    /// Counts a question that a limit refused, ended or cut off.
-    pub(super) fn limited(&self, key: &'static str) {
+    /// Counts a question that a limit refused, ended or cut off, by the limit's key.
+    pub fn limited(&self, key: &'static str) {
         self.metrics.limited(key);
+    }
+
+    /// Counts an answer that there is not because of a limit, where the question never had a turn.
+    pub(super) fn note_limit<T>(&self, answer: &Result<T, QueryError>) {
+        self.metrics.note_limit(answer);
+    }
+
+    /// Counts a question that was begun by the thread that read it.
+    pub(super) fn on_the_spot(&self, is_answered: bool) {
+        self.metrics.on_the_spot(is_answered);
     }
 
     pub(super) fn sql_limits(&self, deadline: Duration) -> Limits {
@@ -160,9 +170,7 @@ impl Timed {
 
     /// Notes how the question ended.
     pub(super) fn end<T>(mut self, answer: Result<T, QueryError>) -> Result<T, QueryError> {
-        if let Some(key) = answer.as_ref().err().and_then(QueryError::limit) {
-            self.metrics.limited(key);
-        }
+        self.metrics.note_limit(&answer);
         self.outcome = match &answer {
             Ok(_) => "ok",
             Err(error) => error.outcome(),

@@ -144,6 +144,9 @@ impl QueryError {
             QueryError::Promql(error) => error.limit(),
             QueryError::Logql(error) => error.limit(),
             QueryError::Traceql(error) => error.limit(),
+            QueryError::Delete(storage::DeleteError::TooScattered { .. }) => {
+                Some("storage.deletion_ranges_max")
+            }
             QueryError::Read(storage::ReadError::Limit { limit, .. }) => Some(limit),
             _ => None,
         }

@@ -6,9 +6,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use super::error::QueryError;
+
 type DialectOutcome = [(&'static str, &'static str); 2];
 type Reason = [(&'static str, &'static str); 1];
 type Limit = [(&'static str, &'static str); 1];
+type Outcome = [(&'static str, &'static str); 1];
 
 fn query_seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.001, 2.5, 13))
@@ -20,6 +23,7 @@ pub struct Metrics {
     seconds: Family<DialectOutcome, Histogram, fn() -> Histogram>,
     worker_restarts: Family<Reason, Counter>,
     limited: Family<Limit, Counter>,
+    on_the_spot: Family<Outcome, Counter>,
     running: Gauge,
     waiting: Gauge,
     workers_busy: Gauge,
@@ -34,6 +38,7 @@ impl Metrics {
             seconds: Family::new_with_constructor(query_seconds),
             worker_restarts: Family::default(),
             limited: Family::default(),
+            on_the_spot: Family::default(),
             running: Gauge::default(),
             waiting: Gauge::default(),
             workers_busy: Gauge::default(),
@@ -54,6 +59,11 @@ impl Metrics {
             "commonwatch_query_limited",
             "Questions that a limit refused, ended or cut off, by the limit's key",
             metrics.limited.clone(),
+        );
+        registry.register(
+            "commonwatch_query_on_the_spot",
+            "Questions begun by the thread that read them: answered there, or handed on",
+            metrics.on_the_spot.clone(),
         );
         for (name, help, gauge) in [
             ("running", "Questions being answered now", &metrics.running),
@@ -76,9 +86,22 @@ impl Metrics {
         self.worker_restarts.get_or_create(&[("reason", reason)]).inc();
     }
 
+    /// Counts a question that was begun by the thread that read it.
+    pub(super) fn on_the_spot(&self, is_answered: bool) {
+        let outcome = if is_answered { "answered" } else { "handed_on" };
+        self.on_the_spot.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
     /// Counts a question that a limit refused, ended or cut off.
     pub(super) fn limited(&self, key: &'static str) {
         self.limited.get_or_create(&[("limit", key)]).inc();
+    }
+
+    /// Counts an answer that there is not, because of a limit.
+    pub(super) fn note_limit<T>(&self, answer: &Result<T, QueryError>) {
+        if let Some(key) = answer.as_ref().err().and_then(QueryError::limit) {
+            self.limited(key);
+        }
     }
 
     /// Counts a question as running until the returned value is dropped.

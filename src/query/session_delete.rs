@@ -48,6 +48,16 @@ impl<'a> Deletions<'a> {
         doomed: Doomed,
         (start_ns, end_ns): (i64, i64),
     ) -> Result<Receipt, QueryError> {
+        let deleted = self.delete_judged(doomed, (start_ns, end_ns)).await;
+        self.engine.note_limit(&deleted);
+        deleted
+    }
+
+    async fn delete_judged(
+        &self,
+        doomed: Doomed,
+        (start_ns, end_ns): (i64, i64),
+    ) -> Result<Receipt, QueryError> {
         let by = self.grant.name.to_string();
         let (selectors, judge) = self.judge(doomed)?;
         let request = DeleteRequest { by, selectors, start_ns, end_ns, judge };

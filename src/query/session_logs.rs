@@ -2,8 +2,8 @@
 
 use super::error::QueryError;
 use super::logql::{
-    self, DetectedField, Expr, Follower, LogAnswer, LogLine, LogPattern, LogRange, LogqlError,
-    ScanStats, Steps, StreamsFound, StreamsWanted,
+    self, Bounds, DetectedField, Expr, Follower, LogAnswer, LogLine, LogPattern, LogRange,
+    LogqlError, ScanStats, Steps, StreamsFound, StreamsWanted,
 };
 use super::promql::{Answer, Budget};
 use super::session::{Options, Session};
@@ -29,11 +29,11 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Returns the lines that have come since the last look, by time, the newest `n_max` of them,
-    /// and how many more there were. The session must be of the same caller, and of now.
-    pub fn look(&mut self, session: &Session, n_max: usize) -> (Vec<LogLine>, usize) {
+    /// Returns the lines that have come since the last look, by time, the newest of them within the
+    /// bounds, and how many more there were. The session must be of the same caller, and of now.
+    pub fn look(&mut self, session: &Session, bounds: Bounds) -> (Vec<LogLine>, usize) {
         let batches = session.logs_since(&mut self.cursor);
-        self.follower.take(&batches, n_max)
+        self.follower.take(&batches, bounds)
     }
 }
 
@@ -80,8 +80,7 @@ impl Session {
         step_ns: Option<i64>,
     ) -> Result<StreamsFound, QueryError> {
         self.logs("series", Options::default(), move |snapshot, limits, budget| {
-            let parse = |text: &String| logql::parse_selector(text, &limits.parse);
-            let sets = selectors.iter().map(parse).collect::<Result<_, _>>()?;
+            let sets = logql::parse_selectors(&selectors, &limits.parse)?;
             let wanted = StreamsWanted { sets, start_ns, end_ns, step_ns };
             logql::streams(snapshot, &wanted, budget)
         })
@@ -125,10 +124,14 @@ impl Session {
     /// Begins to follow the lines of a log query.
     pub fn follow(&self, query: &str, now_ns: i64) -> Result<Tail, QueryError> {
         self.need_logs()?;
-        let limits = self.log_limits();
-        let log = logql::parse_log(query, &limits.parse)?;
-        let follower = logql::Follower::new(log, now_ns)?;
-        Ok(Tail { follower, cursor: self.log_cursor() })
+        let follower = self.follower(query, now_ns);
+        self.engine.note_limit(&follower);
+        Ok(Tail { follower: follower?, cursor: self.log_cursor() })
+    }
+
+    fn follower(&self, query: &str, now_ns: i64) -> Result<Follower, QueryError> {
+        let log = logql::parse_log(query, &self.log_limits().parse)?;
+        Ok(Follower::new(log, now_ns)?)
     }
 
     /// Runs work that reads logs, again from the beginning when a file turns out to be damaged: it

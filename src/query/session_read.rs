@@ -81,6 +81,7 @@ impl Session {
         let snapshot = self.snapshot.clone().at_hand().until(Arc::<Budget>::clone(&budget));
         let tried = catch_unwind(AssertUnwindSafe(|| work(&snapshot, &budget)));
         let answer = tried.ok().and_then(Result::ok);
+        self.engine.on_the_spot(answer.is_some());
         match answer {
             Some(_) => {
                 let took_ns = self.engine.monotonic_ns().saturating_sub(begun_ns);

@@ -7,8 +7,9 @@ use arrow::array::RecordBatch;
 use bytes::Bytes;
 
 use super::answer::SqlAnswer;
+use super::engine::Engine;
 use super::error::QueryError;
-use super::promql::{self, Budget};
+use super::promql::{self, Budget, PromqlError};
 use super::session::{Options, Session};
 use super::session_read::{Begun, StopOnDrop};
 use super::sql::{
@@ -60,7 +61,7 @@ impl Session {
         let _stop = StopOnDrop(Arc::clone(&budget));
         let head: Arc<dyn HeadSource> = Arc::new(OfWorker {
             snapshot: self.snapshot.clone().until(Arc::<Budget>::clone(&budget)),
-            promql: self.engine.promql.clone(),
+            engine: Arc::clone(&self.engine),
             budget,
         });
         loop {
@@ -101,8 +102,18 @@ fn names_one_of(error: &ReadError, files: &[FileEntry]) -> bool {
 #[derive(Debug)]
 struct OfWorker {
     snapshot: Snapshot,
-    promql: promql::Engine,
+    engine: Arc<Engine>,
     budget: Arc<Budget>,
+}
+
+impl OfWorker {
+    /// The worker is told in words, and so is the server by the worker. That the time is up the server
+    /// finds out by itself.
+    fn note_limit(&self, error: &PromqlError) {
+        if let Some(key) = error.limit().filter(|_| !matches!(error, PromqlError::Timeout)) {
+            self.engine.limited(key);
+        }
+    }
 }
 
 impl HeadSource for OfWorker {
@@ -116,10 +127,14 @@ impl HeadSource for OfWorker {
 
     fn promql(&self, request: &PromqlRequest) -> Result<Vec<RecordBatch>, Failure> {
         let &PromqlRequest { ref query, start_ms, end_ms, step_ms } = request;
+        let engine = &self.engine.promql;
         let answer = promql::parse(query, &self.budget.limits.parse).and_then(|expr| {
-            self.promql.range(&self.snapshot, &expr, start_ms, end_ms, step_ms, &self.budget)
+            engine.range(&self.snapshot, &expr, start_ms, end_ms, step_ms, &self.budget)
         });
-        promql_rows(answer.map_err(|error| promql_failure(&error))?)
+        promql_rows(answer.map_err(|error| {
+            self.note_limit(&error);
+            promql_failure(&error)
+        })?)
     }
 
     fn file_bytes(&self, request: &FileRequest) -> Result<Bytes, Failure> {

@@ -136,6 +136,7 @@ impl Bound {
             let head = crate::api::HeadLimits {
                 header_bytes_max: self.config.header_bytes_max,
                 body_timeout: self.config.body_timeout,
+                refused: self.metrics.refused_requests.clone(),
             };
             let router = crate::api::limits(router.clone(), head);
             let door = Door { router, tls };

@@ -248,6 +248,7 @@ pub struct Metrics {
     accepted: Family<ListenerLabels, Counter>,
     refused: Family<ClosedLabels, Counter>,
     closed: Family<ClosedLabels, Counter>,
+    refused_requests: crate::api::RefusedRequests,
     accept_errors: Counter,
     open: Gauge,
     handshakes: Counter,
@@ -263,6 +264,9 @@ impl Metrics {
         registry.register(name, "Connections closed for a limit at once", own.refused.clone());
         let name = "commonwatch_server_closed_connections";
         registry.register(name, "Connections closed by us, by cause", own.closed.clone());
+        let name = "commonwatch_server_refused_requests";
+        let help = "Requests refused for their head or the time of their body, by the limit's key";
+        registry.register(name, help, own.refused_requests.clone());
         let name = "commonwatch_server_accept_errors";
         registry.register(name, "Failed accepts; accepting went on", own.accept_errors.clone());
         let name = "commonwatch_server_open_connections";

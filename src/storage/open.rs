@@ -1,6 +1,6 @@
 //! Start: read the manifest, put aside what it does not know, replay the log it does not cover.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -8,6 +8,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
+use super::FileEntry;
 use super::backup;
 use super::catalog::{self, CatalogError, Manifest, Standing, Wrong};
 use super::config::Config;
@@ -16,6 +17,7 @@ use super::deltas;
 use super::descriptions::{self, Descriptions};
 use super::disk::{self, Disk};
 use super::engine::{Engine, apply_replayed};
+use super::files::checked::Checked;
 use super::files::group_series::SeriesCache;
 use super::files::of_groups::{Counted, GroupCache};
 use super::files::read::Footers;
@@ -499,17 +501,18 @@ fn segment_generation(shared: &Shared, segment: u64) -> Option<u64> {
 }
 
 /// Deals with Parquet files that no manifest lists. Those of a generation that the log still holds
-/// are the rest of a flush under way at the crash, and are removed; any other is set aside, because
-/// a lost manifest must not cost the files.
+/// are the rest of a flush under way at the crash, and are removed; so is the rest of a merge, as long
+/// as what it was made of is whole. Any other is set aside, because neither a lost manifest nor damage
+/// must cost the files.
 fn set_orphans_aside(shared: &Shared, first_replayed: Option<u64>) -> Result<(), OpenError> {
-    let (listed, doomed): (HashSet<String>, HashSet<String>) = {
+    let (listed, doomed): (Listed, HashSet<String>) = {
         let manifest = shared.manifest.lock();
-        let files = manifest.files.iter().map(|file| file.path.clone());
+        let files = manifest.files.iter().map(|file| (file.path.clone(), Arc::clone(file)));
         (files.collect(), manifest.doomed.iter().cloned().collect())
     };
     for file in parquet_files(&*shared.disk, path::DIR).map_err(io("list the Parquet files"))? {
         // The doomed are removed once nothing needs them.
-        if listed.contains(&file) || doomed.contains(&file) {
+        if listed.contains_key(&file) || doomed.contains(&file) {
             continue;
         }
         if path::is_merged(&file) && is_whole_elsewhere(&*shared.disk, &file, &listed) {
@@ -538,12 +541,21 @@ fn set_orphans_aside(shared: &Shared, first_replayed: Option<u64>) -> Result<(),
     Ok(())
 }
 
-/// Returns true when all files that a merged one was made of are listed: the merge was cut short
-/// before the catalog knew of it.
-fn is_whole_elsewhere(disk: &dyn Disk, merged: &str, listed: &HashSet<String>) -> bool {
+/// The live files, by path.
+type Listed = HashMap<String, Arc<FileEntry>>;
+
+/// Returns true when all files that a merged one was made of are listed and whole: the merge was cut
+/// short before the catalog knew of it. Of one that is damaged the merged one may hold what is left.
+fn is_whole_elsewhere(disk: &dyn Disk, merged: &str, listed: &Listed) -> bool {
     let inputs = files::read::footer_text(disk, merged, files::write::MERGED_FROM);
     let inputs: Option<Vec<String>> = inputs.and_then(|text| serde_json::from_str(&text).ok());
-    inputs.is_some_and(|inputs| !inputs.is_empty() && inputs.iter().all(|i| listed.contains(i)))
+    let is_whole = |input: &String| listed.get(input).is_some_and(|file| is_whole(disk, file));
+    inputs.is_some_and(|inputs| !inputs.is_empty() && inputs.iter().all(is_whole))
+}
+
+fn is_whole(disk: &dyn Disk, file: &FileEntry) -> bool {
+    let checked = Checked::open(disk, file).forgetful();
+    checked.damage().is_none() && checked.read_through(file.size_bytes).is_ok()
 }
 
 fn set_aside(disk: &dyn Disk, file: &str) -> Result<(), OpenError> {

@@ -19,7 +19,7 @@ use super::head::raw_keys::RawKeys;
 use super::head::{CommonsTable, Generation};
 use super::metrics::Metrics;
 use super::objects::Objects;
-use super::retain::AgeClock;
+use crate::base::AgeClock;
 use crate::base::clock::SharedClock;
 use crate::model::{Commons, Signal};
 

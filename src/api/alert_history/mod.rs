@@ -17,13 +17,13 @@ use axum::response::Response;
 use serde_json::json;
 
 use super::Api;
+use super::bounded;
 use super::error::ApiError;
-use super::json::success_value;
 use super::params::Params;
 use super::route::{Need, Routes};
 use crate::base::Kind;
 use crate::model::{Grant, Labels};
-use crate::notify::{NotifyError, parse_matchers};
+use crate::notify::{NotifyError, parse_all_matchers};
 
 use records::{Wanted, read};
 
@@ -71,17 +71,15 @@ async fn history(
 ) -> Result<Response, ApiError> {
     let wanted = wanted(&api, &params)?;
     let found = read(&api, &grant, &wanted).await?;
-    Ok(success_value(&json!({ "records": found.records, "truncated": found.is_truncated })))
+    let shown = json!({ "records": found.records, "truncated": found.is_truncated });
+    bounded::success(&api, shown).await
 }
 
 fn wanted(api: &Api, params: &Params) -> Result<Wanted, ApiError> {
     let now_ms = api.clock.now_ms();
     let end_ms = params.time_ms("end", now_ms.saturating_add(1))?;
-    let mut matchers = Vec::new();
-    for text in params.all("filter") {
-        let read = parse_matchers(text).map_err(|error| ApiError::parameter("filter", error))?;
-        matchers.extend(read);
-    }
+    let matchers = parse_all_matchers(params.all("filter"));
+    let matchers = matchers.map_err(|error| ApiError::parameter("filter", error))?;
     Ok(Wanted {
         start_ms: params.time_ms("start", end_ms.saturating_sub(LOOK_BACK_MS))?,
         end_ms,

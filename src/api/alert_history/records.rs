@@ -40,7 +40,8 @@ pub(super) struct Found {
 
 /// Reads the ledger.
 pub(super) async fn read(api: &Api, grant: &Grant, wanted: &Wanted) -> Result<Found, ApiError> {
-    let lines = api.ledger.records(wanted.start_ms, wanted.end_ms, SCAN_MAX).await?;
+    let read = api.ledger.newest(wanted.start_ms, wanted.end_ms, SCAN_MAX).await?;
+    let (lines, is_truncated) = (read.records, read.is_cut);
     let mut known = BTreeMap::new();
     let mut started = BTreeMap::new();
     for (fingerprint, labels, starts_at_ms) in firing(api).await? {
@@ -66,7 +67,7 @@ pub(super) async fn read(api: &Api, grant: &Grant, wanted: &Wanted) -> Result<Fo
             && wanted.matchers.iter().all(fits)
     };
     let mut told = BTreeSet::new();
-    let mut found = Found { is_truncated: lines.len() >= SCAN_MAX, started, ..Found::default() };
+    let mut found = Found { is_truncated, started, ..Found::default() };
     for line in &lines {
         if let Some(record) = shown(line, &known, &is_wanted, &mut told) {
             found.records.push(record);

@@ -6,10 +6,11 @@ use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::super::Api;
+use super::super::bounded;
 use super::super::params::Params;
 use super::super::received::Whole;
 use super::answer::{self, AmError, filters, flag, read_time};
@@ -29,9 +30,9 @@ pub(super) async fn list(
     Extension(grant): Extension<Grant>,
     params: Params,
 ) -> Result<Response, AmError> {
-    let filter = filter(&params)?;
+    let filter = filter(&api, &params)?;
     let alerts = api.notifier.alerts(filter, sees(&grant)).await?;
-    Ok(answer::json(&alerts.iter().map(shown).collect::<Vec<_>>()))
+    Ok(bounded::json(&api, Shown(alerts)).await?)
 }
 
 pub(super) async fn groups(
@@ -39,13 +40,13 @@ pub(super) async fn groups(
     Extension(grant): Extension<Grant>,
     params: Params,
 ) -> Result<Response, AmError> {
-    let filter = filter(&params)?;
+    let filter = filter(&api, &params)?;
     let groups = api.notifier.groups(filter, sees(&grant)).await?;
-    Ok(answer::json(&groups.iter().map(shown_group).collect::<Vec<_>>()))
+    Ok(bounded::json(&api, ShownGroups(groups)).await?)
 }
 
 /// Alertmanager's `unprocessed` is read and means nothing: an alert is judged when it is asked for.
-fn filter(params: &Params) -> Result<AlertsFilter, AmError> {
+fn filter(api: &Api, params: &Params) -> Result<AlertsFilter, AmError> {
     flag(params, "unprocessed", true)?;
     let receiver = params.get("receiver").map(|pattern| {
         // The whole name, as Alertmanager reads it.
@@ -61,6 +62,7 @@ fn filter(params: &Params) -> Result<AlertsFilter, AmError> {
         muted: flag(params, "muted", true)?,
         receiver: receiver.transpose()?,
         receiver_matchers: answer::matchers(params, "receiver_matchers")?,
+        bytes_max: Some(api.result_bytes_max.bytes()),
     })
 }
 
@@ -91,15 +93,44 @@ fn shown_status(status: &AlertStatus) -> Value {
     })
 }
 
-fn shown_group(group: &GroupView) -> Value {
-    let route_labels: BTreeMap<&str, &str> =
-        group.route_labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    json!({
-        "alerts": group.alerts.iter().map(shown).collect::<Vec<_>>(),
-        "labels": group.labels,
-        "receiver": { "name": group.receiver },
-        "routeLabels": route_labels,
-    })
+/// Alerts as they are shown: one after the other is a tree of values, and never all of them.
+struct Shown<A>(A);
+
+impl<A: AsRef<[AlertView]>> Serialize for Shown<A> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.as_ref().iter().map(shown))
+    }
+}
+
+/// Groups as they are shown.
+struct ShownGroups(Vec<GroupView>);
+
+impl Serialize for ShownGroups {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(ShownGroup::from))
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ShownGroup<'g> {
+    alerts: Shown<&'g [AlertView]>,
+    labels: &'g Labels,
+    receiver: Value,
+    route_labels: BTreeMap<&'g str, &'g str>,
+}
+
+impl<'g> From<&'g GroupView> for ShownGroup<'g> {
+    fn from(group: &'g GroupView) -> Self {
+        let route_labels =
+            group.route_labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        Self {
+            alerts: Shown(group.alerts.as_slice()),
+            labels: &group.labels,
+            receiver: json!({ "name": group.receiver }),
+            route_labels: route_labels.collect(),
+        }
+    }
 }
 
 /// An alert as others tell it.

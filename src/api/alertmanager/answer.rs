@@ -10,7 +10,7 @@ use super::super::error::{self, ApiError, Dialect};
 use super::super::params::Params;
 use crate::base::Kind;
 use crate::model::Matcher;
-use crate::notify::{NotifyError, parse_matchers};
+use crate::notify::{NotifyError, parse_all_matchers};
 
 /// An error whose body is a JSON text.
 #[derive(Debug)]
@@ -25,6 +25,12 @@ impl AmError {
 impl From<NotifyError> for AmError {
     fn from(error: NotifyError) -> Self {
         Self::new(error.kind(), error.to_string())
+    }
+}
+
+impl From<ApiError> for AmError {
+    fn from(error: ApiError) -> Self {
+        Self(error)
     }
 }
 
@@ -61,13 +67,8 @@ pub(super) fn filters(params: &Params) -> Result<Vec<Matcher>, AmError> {
 
 /// Reads all matchers of a parameter, all of which must hold.
 pub(super) fn matchers(params: &Params, name: &str) -> Result<Vec<Matcher>, AmError> {
-    let mut matchers = Vec::new();
-    for text in params.all(name) {
-        let read = parse_matchers(text);
-        let read = read.map_err(|error| format!("bad matcher format: {error}"));
-        matchers.extend(read.map_err(|error| AmError::new(Kind::BadInput, error))?);
-    }
-    Ok(matchers)
+    parse_all_matchers(params.all(name))
+        .map_err(|error| AmError::new(Kind::BadInput, format!("bad matcher format: {error}")))
 }
 
 /// Reads a truth.

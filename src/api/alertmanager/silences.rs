@@ -7,10 +7,11 @@ use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::super::Api;
+use super::super::bounded;
 use super::super::params::Params;
 use super::super::received::{InPath, Whole};
 use super::answer::{self, AmError, filters, flag, read_time};
@@ -41,7 +42,19 @@ pub(super) async fn list(
             && filters.iter().all(|filter| filter.matches(value_of(&filter.name)))
     });
     silences.sort_by_key(|silence| order(silence, now_ms));
-    Ok(answer::json(&silences.iter().map(|one| shown(one, now_ms)).collect::<Vec<_>>()))
+    Ok(bounded::json(&api, Shown { silences, now_ms }).await?)
+}
+
+/// Silences as they are shown at a time.
+struct Shown {
+    silences: Vec<Silence>,
+    now_ms: i64,
+}
+
+impl Serialize for Shown {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.silences.iter().map(|one| shown(one, self.now_ms)))
+    }
 }
 
 /// Active ones first, the next to end before the others; then those to come; then the latest to end.

@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use super::super::ask::{AskError, AskOptions};
 use crate::model::Grant;
 use crate::query::LogqlAnswer;
-use crate::query::logql::{DetectedField, LogLine, LogPattern, LogRange, Steps, StreamsFound};
+use crate::query::logql::{
+    Bounds, DetectedField, LogLine, LogPattern, LogRange, Steps, StreamsFound,
+};
 
 /// The answer to a LogQL query.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,7 +81,7 @@ pub trait AskLogs: Send + Sync + Debug {
 /// Lines as they come.
 #[async_trait]
 pub trait Follow: Send {
-    /// Returns the lines that have come since the last look, by time, the newest `n_max` of them,
-    /// and how many more there were.
-    async fn look(&mut self, n_max: usize) -> Result<(Vec<LogLine>, usize), AskError>;
+    /// Returns the lines that have come since the last look, by time, the newest of them within the
+    /// bounds, and how many more there were.
+    async fn look(&mut self, bounds: Bounds) -> Result<(Vec<LogLine>, usize), AskError>;
 }

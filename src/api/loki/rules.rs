@@ -13,8 +13,8 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::super::Api;
+use super::super::bounded;
 use super::super::error::{ApiError, answer};
-use super::super::json::success_value;
 use super::super::params::Params;
 use super::super::prometheus::rules::of_language;
 use super::super::received::InPath;
@@ -22,7 +22,7 @@ use super::Answered;
 use crate::base::Kind;
 use crate::base::units::format_duration_ms;
 use crate::model::Grant;
-use crate::rules::{Dialect, GroupView, RuleKind, RuleView, RulesFilter};
+use crate::rules::{AlertsView, Dialect, GroupView, RuleKind, RuleView, RulesFilter};
 
 /// Returns the groups with their rules over logs; a group without any is left out.
 async fn log_groups(api: &Api, grant: &Grant) -> Vec<GroupView> {
@@ -44,11 +44,14 @@ pub(super) async fn rule_groups(
 }
 
 /// `/prometheus/api/v1/alerts`
-pub(super) async fn alerts(State(api): State<Api>, Extension(grant): Extension<Grant>) -> Response {
+pub(super) async fn alerts(
+    State(api): State<Api>,
+    Extension(grant): Extension<Grant>,
+) -> Result<Response, ApiError> {
     let groups = log_groups(&api, &grant).await;
-    let rules = groups.iter().flat_map(|group| &group.rules);
-    let alerts: Vec<_> = rules.flat_map(|rule| rule.alerts.iter().flatten()).collect();
-    success_value(&json!({ "alerts": alerts }))
+    let rules = groups.into_iter().flat_map(|group| group.rules);
+    let alerts = rules.flat_map(|rule| rule.alerts.into_iter().flatten()).collect();
+    bounded::success(&api, AlertsView { alerts }).await
 }
 
 /// `/loki/api/v1/rules`

@@ -8,7 +8,9 @@ use super::ask::{AskLogs, Follow, LogStreams, LogqlFound};
 use crate::base::Kind;
 use crate::model::Grant;
 use crate::query::Tail;
-use crate::query::logql::{DetectedField, LogLine, LogPattern, LogRange, Steps, StreamsFound};
+use crate::query::logql::{
+    Bounds, DetectedField, LogLine, LogPattern, LogRange, Steps, StreamsFound,
+};
 
 #[async_trait]
 impl AskLogs for Sessions {
@@ -74,13 +76,13 @@ struct Following {
 
 #[async_trait]
 impl Follow for Following {
-    async fn look(&mut self, n_max: usize) -> Result<(Vec<LogLine>, usize), AskError> {
+    async fn look(&mut self, bounds: Bounds) -> Result<(Vec<LogLine>, usize), AskError> {
         let gone = || AskError::new(Kind::Internal, "the follower of the log is gone");
         let mut tail = self.tail.take().ok_or_else(gone)?;
         // A session of now, with the same grant: what is followed is cut to it like all else.
         let session = self.sessions.session(&self.grant);
         let looked = tokio::task::spawn_blocking(move || {
-            let found = tail.look(&session, n_max);
+            let found = tail.look(&session, bounds);
             (tail, found)
         });
         let (tail, found) = looked.await.map_err(|_| gone())?;

@@ -31,7 +31,7 @@ use crate::base::Kind;
 use crate::base::tasks::spawn_detached;
 use crate::model::Grant;
 use crate::query::LogqlAnswer;
-use crate::query::logql::{LogLine, LogRange, Steps};
+use crate::query::logql::{Bounds, LogLine, LogRange, Steps, newest};
 
 /// From one look to the next: a line is seen within a second of its arrival.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -43,6 +43,9 @@ const PING_EVERY: Duration = Duration::from_secs(30);
 const TAIL_MAX: Duration = Duration::from_secs(3_600);
 /// The longest wait before lines are shown, s.
 const DELAY_S_MAX: i64 = 5;
+
+/// What a message may have at least: some lines of the usual length, or a long one.
+const MESSAGE_BYTES_MIN: usize = 64 << 10;
 
 /// How many tails there may be at once.
 #[derive(Debug, Clone)]
@@ -64,6 +67,13 @@ impl Tails {
             refused.clone(),
         );
         Self { places: Arc::new(Semaphore::new(max)), max, open, refused }
+    }
+
+    /// Returns what one message of a tail may hold, so that all tails together hold no more than one
+    /// answer may have. Lines that wait to be shown are so many messages.
+    fn message_bytes(&self, answer_bytes_max: usize, delay: Duration) -> usize {
+        let n_looks = usize::try_from(delay.as_millis() / LOOK_EVERY.as_millis()).unwrap_or(0);
+        (answer_bytes_max / self.max.max(1) / (1 + n_looks)).max(MESSAGE_BYTES_MIN)
     }
 
     fn enter(&self) -> Result<Place, ApiError> {
@@ -114,11 +124,13 @@ pub(super) async fn tail(
         let text = format!("delay_for can't be greater than {DELAY_S_MAX}");
         return Err(ApiError::parameter("delay_for", text).into());
     }
-    let place = api.tails.enter()?;
+    let place = api.tails.enter().inspect_err(|_| api.ask.limited("query.tails_max"))?;
     let follow = api.logs.follow(&grant, &query).await?;
-    let before = before(&api, &grant, &query, &asked, limit).await?;
     let delay = Duration::from_secs(delay_s.unsigned_abs());
-    let running = Running { follow, before, limit, delay, is_categorized };
+    let bytes_max = api.tails.message_bytes(api.result_bytes_max.bytes(), delay);
+    let bounds = Bounds { lines_max: limit, bytes_max };
+    let before = before(&api, &grant, &query, &asked, bounds).await?;
+    let running = Running { follow, before, bounds, delay, is_categorized };
     spawn_detached(async move {
         let _place = place;
         if let Ok(upgraded) = upgrade.await {
@@ -148,28 +160,30 @@ async fn before(
     grant: &Grant,
     query: &str,
     asked: &Params,
-    limit: usize,
-) -> Result<Vec<LogLine>, ApiError> {
+    bounds: Bounds,
+) -> Result<(Vec<LogLine>, usize), ApiError> {
     let is_asked = ["start", "since"].into_iter().any(|name| asked.get(name).is_some());
     let now_ms = api.clock.now_ms();
     let (start_ns, end_ns) = params::times_ns(asked, now_ms)?;
+    let limit = bounds.lines_max;
     let range = LogRange { start_ns, end_ns, limit, is_backward: true, interval_ns: 0 };
     let steps = Steps { start_ms: now_ms, end_ms: now_ms, step_ms: None };
     let timeout = (!is_asked).then_some(BEFORE_MAX);
     let options = AskOptions { timeout, ..AskOptions::default() };
     let found = match api.logs.logql(grant, query, range, steps, options).await {
-        Err(_) if !is_asked => return Ok(Vec::new()),
+        Err(_) if !is_asked => return Ok((Vec::new(), 0)),
         found => found?,
     };
-    let LogqlAnswer::Lines(mut answer) = found.answer else { return Ok(Vec::new()) };
+    let LogqlAnswer::Lines(mut answer) = found.answer else { return Ok((Vec::new(), 0)) };
     answer.lines.reverse();
-    Ok(answer.lines)
+    Ok(newest(answer.lines, bounds))
 }
 
 struct Running {
     follow: Box<dyn Follow>,
-    before: Vec<LogLine>,
-    limit: usize,
+    /// With how many more there were.
+    before: (Vec<LogLine>, usize),
+    bounds: Bounds,
     delay: Duration,
     is_categorized: bool,
 }
@@ -193,8 +207,8 @@ impl Running {
     ) -> Result<(), String> {
         let (mut reader, mut writer) = tokio::io::split(stream);
         let is_categorized = self.is_categorized;
-        let mut before = std::mem::take(&mut self.before);
-        if !before.is_empty() && !send(&mut writer, &before, 0, is_categorized).await {
+        let (mut before, n_dropped) = std::mem::take(&mut self.before);
+        if !before.is_empty() && !send(&mut writer, &before, n_dropped, is_categorized).await {
             return Ok(());
         }
         let mut waiting: Vec<(tokio::time::Instant, Vec<LogLine>, usize)> = Vec::new();
@@ -225,7 +239,7 @@ impl Running {
                 }
                 now = looks.tick() => {
                     let (mut lines, n_dropped) =
-                        self.follow.look(self.limit).await.map_err(|error| error.message)?;
+                        self.follow.look(self.bounds).await.map_err(|error| error.message)?;
                     // The first look finds again what came while those before were looked for.
                     let known = std::mem::take(&mut before);
                     lines.retain(|line| !known.contains(line));
@@ -305,6 +319,15 @@ mod tests {
         client.read_to_end(&mut frame).await.unwrap();
         let text = String::from_utf8_lossy(&frame);
         text[text.find("{\"streams\"").unwrap()..].to_owned()
+    }
+
+    #[test]
+    fn all_tails_together_hold_no_more_than_one_answer() {
+        let tails = Tails::new(64, &mut Registry::default());
+        let each = |delay_s| tails.message_bytes(64 << 20, Duration::from_secs(delay_s));
+
+        assert_eq!([each(0), each(1)], [1 << 20, (1 << 20) / 5]);
+        assert_eq!(each(5), MESSAGE_BYTES_MIN);
     }
 
     #[tokio::test]

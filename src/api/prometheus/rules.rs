@@ -6,15 +6,18 @@ use axum::response::Response;
 use serde::Serialize;
 
 use super::super::Api;
+use super::super::bounded;
 use super::super::error::ApiError;
-use super::super::json::success;
 use super::super::params::Params;
 use crate::model::{Grant, Labels, Matcher};
 use crate::rules::{Dialect, GroupView, RuleKind, RuleView, RulesFilter};
 
-pub(super) async fn alerts(State(api): State<Api>, Extension(grant): Extension<Grant>) -> Response {
+pub(super) async fn alerts(
+    State(api): State<Api>,
+    Extension(grant): Extension<Grant>,
+) -> Result<Response, ApiError> {
     let alerts = api.rules.alerts(&grant).await;
-    success_of(&alerts)
+    bounded::success(&api, alerts).await
 }
 
 #[derive(Debug, Serialize)]
@@ -54,12 +57,7 @@ pub(in super::super) async fn of_language(
         groups.retain(|group| !group.rules.is_empty());
     }
     let group_next_token = page(&mut groups, params)?;
-    Ok(success_of(&Page { groups, group_next_token }))
-}
-
-fn success_of(data: &impl Serialize) -> Response {
-    let text = serde_json::to_string(data).expect("views are plain data");
-    success(&[], &[], text.len(), |out| out.push_str(&text))
+    bounded::success(api, Page { groups, group_next_token }).await
 }
 
 /// Grafana spells the lists with and without `[]`.

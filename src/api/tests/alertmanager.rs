@@ -25,7 +25,11 @@ struct Bench(Router);
 
 impl Bench {
     async fn new() -> Self {
-        let mut api = api();
+        Self::with(HumanSize::from_mib(64)).await
+    }
+
+    async fn with(result_bytes_max: HumanSize) -> Self {
+        let mut api = Api { result_bytes_max, ..api() };
         let policy = Policy::from(&Config::default());
         (api.notifier, api.ledger) = testing::live(policy, Arc::clone(&api.clock)).await;
         Self(guarded(api, &format!("{TOKENS}{MORE_TOKENS}")))
@@ -48,9 +52,13 @@ impl Bench {
         body
     }
 
-    /// Two alerts of heart, one of canine, one that is over.
     async fn with_alerts() -> Self {
-        let bench = Self::new().await;
+        Self::new().await.filled().await
+    }
+
+    /// Two alerts of heart, one of canine, one that is over.
+    async fn filled(self) -> Self {
+        let bench = self;
         let alert = |name: &str, commons: &str| {
             json!({ "labels": { "alertname": name, "commons": commons, "empty": "" },
                     "annotations": { "summary": "s" }, "generatorURL": "http://g/" })
@@ -324,4 +332,19 @@ async fn grafana_gets_what_its_alertmanager_data_source_relies_on() {
         let faults = exchange.judge(answer.status, answer.text());
         assert_eq!(faults, Vec::<String>::new(), "{}", exchange.title);
     }
+}
+
+#[tokio::test]
+async fn a_list_that_is_longer_than_an_answer_may_be_is_refused_by_the_limits_name() {
+    let bench = Bench::with(HumanSize(40)).await.filled().await;
+    let silence = silence(&[("alertname", "A")]);
+    let (status, body) = bench.ask("the-operator", "POST", "silences", silence).await;
+    assert_eq!(status, 200, "{body}");
+
+    for path in ["alerts", "alerts/groups", "silences"] {
+        let (status, body) = bench.ask("the-admin", "GET", path, Value::Null).await;
+        assert_eq!(status, 422, "{path}: {body}");
+        assert!(body.as_str().unwrap().contains("`query.result_bytes_max`"), "{path}: {body}");
+    }
+    assert_eq!(bench.get("the-admin", "alerts?filter=alertname%3DNobody").await, json!([]));
 }

@@ -131,6 +131,8 @@ fn receipt() -> Receipt {
 
 #[async_trait]
 impl Ask for Fake {
+    fn limited(&self, _key: &'static str) {}
+
     async fn instant(
         &self,
         _grant: &Grant,

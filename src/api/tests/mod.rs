@@ -81,6 +81,7 @@ fn api() -> Api {
         retention: Arc::from("90d"),
         started_ms: NOW_MS - 60_000,
         unread: Unread::register(HumanSize::from_mib(64), &mut Registry::default()),
+        result_bytes_max: HumanSize::from_mib(64),
     }
 }
 
@@ -103,7 +104,8 @@ fn inventory() -> crate::inventory::Inventory {
 fn guarded(api: Api, tokens: &str) -> Router {
     let tokens = TokenTable::check(&toml::from_str(tokens).unwrap()).unwrap();
     let clock = Arc::clone(&api.clock);
-    guard(api.router(), Authenticator::new(tokens, clock, Metrics::default()))
+    let router = refuse_other_methods(api.router());
+    guard(router, Authenticator::new(tokens, clock, Metrics::default()))
 }
 
 /// A server without tokens.

@@ -42,7 +42,7 @@ async fn a_refused_reload_says_why() {
 }
 
 #[tokio::test]
-async fn unknown_paths_are_json_404_and_wrong_methods_405() {
+async fn unknown_paths_are_404_and_wrong_methods_405() {
     for target in ["/api/v1/nothing", "/loki/api/v1/nothing", "/alertmanager/api/v2/status", "/x"] {
         let answer = get(target).await;
         assert_eq!(answer.status, 404, "{target}");
@@ -55,6 +55,60 @@ async fn unknown_paths_are_json_404_and_wrong_methods_405() {
     );
     assert_eq!(post_form("/api/v1/metadata", "").await.status, 405);
     assert_eq!(get("/-/reload").await.status, 405);
+}
+
+/// A door, what its clients send, and how they are told of an error: the content type, and how it begins.
+const DOORS: [(&str, &str, &str, &[u8]); 7] = [
+    ("/loki/api/v1/labels", "", "text/plain; charset=utf-8", b""),
+    ("/tempo/api/search", "", "text/plain; charset=utf-8", b""),
+    ("/am/api/v2/alerts", "", "application/json", b"\""),
+    ("/api/v1/sql", "", "application/json", b"{\"status\":\"error\",\"errorType\":\"bad_data\""),
+    ("/v1/logs", "application/json", "application/json", b"{\"code\":"),
+    ("/v1/logs", "application/x-protobuf", "application/x-protobuf", &[0x08]),
+    ("/tempopb.StreamingQuerier/Search", "application/grpc", "application/grpc", b""),
+];
+
+#[tokio::test]
+async fn what_never_comes_to_a_route_is_told_in_the_dialect_of_its_door() {
+    let refused = RefusedRequests::default();
+    let telemetry = Router::new().route("/v1/logs", axum::routing::post(|| async {}));
+    let router = refuse_other_methods(api().router().merge(telemetry));
+    let router = limits(router, head(&refused));
+
+    for (path, content_type, told, begins) in DOORS {
+        let request = |method: &str| {
+            Request::builder().method(method).uri(path).header("content-type", content_type)
+        };
+        for (status, request) in [
+            (405, request("PATCH")),
+            (400, request("POST").header("transfer-encoding", "gzip, chunked")),
+            (431, request("GET").header("x", "x".repeat(1_000))),
+        ] {
+            let answer = send(router.clone(), request.body(Body::empty()).unwrap()).await;
+
+            // gRPC has a status of its own.
+            let is_grpc = told == "application/grpc";
+            let wanted = if is_grpc { 200 } else { status };
+            let case = format!("{path} {content_type} {status}: {:?}", answer.bytes);
+            assert_eq!((answer.status, answer.header("content-type")), (wanted, told), "{case}");
+            assert!(answer.bytes.starts_with(begins), "{case}");
+            assert_eq!(answer.bytes.is_empty(), is_grpc, "{case}");
+            assert_eq!(answer.header("grpc-message").is_empty(), !is_grpc, "{case}");
+        }
+    }
+    let of_heads = refused.get_or_create(&[("limit", "server.header_bytes_max")]).get();
+    assert_eq!(of_heads, 7);
+    let unknown = get("/loki/api/v1/nothing").await;
+    assert_eq!(unknown.status, 404);
+    assert_eq!(unknown.text(), "there is nothing at /loki/api/v1/nothing\n");
+}
+
+fn head(refused: &RefusedRequests) -> HeadLimits {
+    HeadLimits {
+        header_bytes_max: HumanSize(1_000),
+        body_timeout: crate::base::units::HumanDuration::from_secs(1),
+        refused: refused.clone(),
+    }
 }
 
 async fn check_refused(method: &str, target: &str, body: &str, status: u16, says: &str) {
@@ -128,11 +182,7 @@ async fn who_may_not_is_told_in_the_dialect_of_the_route() {
 
 #[tokio::test]
 async fn a_head_past_its_limit_is_refused_with_the_limits_name() {
-    let head = HeadLimits {
-        header_bytes_max: HumanSize(1_000),
-        body_timeout: crate::base::units::HumanDuration::from_secs(1),
-    };
-    let router = limits(open(), head);
+    let router = limits(open(), head(&RefusedRequests::default()));
     let with = |n_bytes: usize| {
         Request::get("/-/healthy").header("x", "x".repeat(n_bytes)).body(Body::empty()).unwrap()
     };

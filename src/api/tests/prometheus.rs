@@ -502,3 +502,18 @@ async fn what_is_not_remote_read_is_refused() {
 
     assert_eq!(answer.status, 400, "{}", answer.text());
 }
+
+#[tokio::test]
+async fn lists_of_rules_and_alerts_are_no_longer_than_an_answer_may_be() {
+    for target in
+        ["/api/v1/rules", "/api/v1/alerts", "/prometheus/api/v1/rules", "/prometheus/api/v1/alerts"]
+    {
+        let router = guarded(Api { result_bytes_max: HumanSize(20), ..api() }, "");
+
+        let answer = send(router, Request::get(target).body(Body::empty()).unwrap()).await;
+
+        assert_eq!(answer.status, 422, "{target}: {}", answer.text());
+        assert!(answer.text().contains("`query.result_bytes_max`"), "{}", answer.text());
+        assert_eq!(get(target).await.status, 200, "{target}");
+    }
+}

@@ -99,8 +99,18 @@ impl AlertBook {
         is_change
     }
 
-    /// Takes back what an earlier process stored.
+    /// Gives what fired at a time as much longer as the clock has leapt since.
+    pub(super) fn leap(&mut self, by_ms: i64, before_ms: i64) {
+        for held in self.by_fingerprint.values_mut().filter(|held| !held.is_over(before_ms)) {
+            held.event.ends_at_ms = held.event.ends_at_ms.saturating_add(by_ms);
+        }
+    }
+
+    /// Takes back what an earlier process stored, maybe while its clock was ahead.
     pub(super) fn restore(&mut self, fingerprint: u64, mut held: Held, now_ms: i64) {
+        let ahead_ms = held.updated_ms.saturating_sub(now_ms).max(0);
+        held.updated_ms = held.updated_ms.saturating_sub(ahead_ms);
+        held.event.ends_at_ms = held.event.ends_at_ms.saturating_sub(ahead_ms);
         if held.event.ends_at_ms > held.updated_ms {
             held.event.ends_at_ms = held.event.ends_at_ms.max(now_ms.saturating_add(GRACE_MS));
         }
@@ -145,6 +155,17 @@ mod tests {
     #[test]
     fn separate_times_are_two() {
         check((-60, -30, 0, false), (0, 60, 1, false), (0, 60));
+    }
+
+    #[test]
+    fn what_a_clock_that_was_ahead_has_stored_ends_in_its_time() {
+        let mut book = AlertBook::default();
+
+        // A year of minutes ahead, three before its end.
+        book.restore(1, held(525_600, 525_603, 525_600, true), 10);
+
+        let restored = book.get(1).unwrap();
+        assert_eq!((restored.updated_ms, restored.event.ends_at_ms), (10, 10 + GRACE_MS));
     }
 
     #[test]

@@ -247,13 +247,31 @@ impl Dispatcher {
                 self.groups.insert(id, group);
             }
         }
-        for id in self.silences.forget(now_ms.saturating_sub(self.limits.silence_kept_ms)) {
-            self.changed.insert(Place::Silence(id));
-        }
         let told = self.storm.bound(news, now_ms);
         let stormed: usize = told.iter().map(|one| one.covers.len()).sum();
         self.tally.groups_stormed += u64::try_from(stormed).unwrap_or(u64::MAX);
         told
+    }
+
+    /// Forgets silences that have been over for long, by a clock that no leap deceives.
+    pub(super) fn forget_silences(&mut self, aging_ms: i64) {
+        for id in self.silences.forget(aging_ms.saturating_sub(self.limits.silence_kept_ms)) {
+            self.changed.insert(Place::Silence(id));
+        }
+    }
+
+    /// Moves along with a clock that has leapt to `now_ms`: what fires goes on for as long as it had left,
+    /// and what was to be looked at or told again is so after the rest of its while. Silences name times of
+    /// the clock, whatever it says: what they hold back is told rather than not.
+    pub(super) fn leap(&mut self, by_ms: i64, now_ms: i64) {
+        self.alerts.leap(by_ms, now_ms.saturating_sub(by_ms));
+        for group in self.groups.values_mut() {
+            group.pace.next_look_ms = group.pace.next_look_ms.saturating_add(by_ms);
+        }
+        for told in self.log.told.values_mut() {
+            told.at_ms = told.at_ms.saturating_add(by_ms);
+        }
+        self.storm.leap(by_ms);
     }
 
     fn look_at(

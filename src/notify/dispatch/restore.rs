@@ -15,6 +15,7 @@ use super::groups::{Group, GroupId, HeldBack, Pace, StoredGroup};
 use super::inhibit::Inhibitor;
 use super::log::{LogKey, Told};
 use super::silences::{Silence, SilenceDef};
+use super::storm::PAUSE_MS;
 use super::{Dispatcher, Limits};
 use crate::model::Labels;
 use crate::notify::NotifyError;
@@ -92,8 +93,22 @@ impl Dispatcher {
             }
         }
         dispatcher.regroup(&paces, now_ms);
+        dispatcher.set_back(now_ms);
         dispatcher.notes.clear(); // They were noted when they came.
         dispatcher
+    }
+
+    /// Takes times that an earlier process stored while its clock was ahead for as near as they may be.
+    fn set_back(&mut self, now_ms: i64) {
+        for ((route_idx, _), group) in &mut self.groups {
+            let timing = self.policy.routes[*route_idx].timing;
+            let while_ms = timing.interval_ms.max(timing.wait_ms).max(PAUSE_MS);
+            let next_ms = &mut group.pace.next_look_ms;
+            *next_ms = (*next_ms).min(now_ms.saturating_add(while_ms));
+        }
+        for told in self.log.told.values_mut() {
+            told.at_ms = told.at_ms.min(now_ms);
+        }
     }
 
     fn take_back(

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Labels, MatchOp, Matcher};
 use crate::notify::NotifyError;
-use crate::notify::matchers::{MATCHERS_MAX, all_match};
+use crate::notify::matchers::{MATCHERS_MAX, all_match, check_pattern};
 
 /// The longest comment and author, in bytes.
 const TEXT_BYTES_MAX: usize = 8 << 10;
@@ -37,14 +37,17 @@ fn yes() -> bool {
 }
 
 impl SilenceMatcher {
-    fn compiled(&self) -> Result<Matcher, String> {
-        let op = match (self.is_regex, self.is_equal) {
+    fn op(&self) -> MatchOp {
+        match (self.is_regex, self.is_equal) {
             (false, true) => MatchOp::Eq,
             (false, false) => MatchOp::Ne,
             (true, true) => MatchOp::Re,
             (true, false) => MatchOp::Nre,
-        };
-        Matcher::new(&self.name, op, &self.value).map_err(|error| error.to_string())
+        }
+    }
+
+    fn compiled(&self) -> Result<Matcher, String> {
+        Matcher::new(&self.name, self.op(), &self.value).map_err(|error| error.to_string())
     }
 }
 
@@ -139,11 +142,15 @@ impl Silences {
         now_ms: i64,
         silences_max: usize,
     ) -> Result<(String, Vec<String>), NotifyError> {
+        // Not where silences are restored: one of before stays.
+        for matcher in def.matchers.iter().take(MATCHERS_MAX) {
+            check_pattern(matcher.op(), &matcher.value).map_err(NotifyError::Silence)?;
+        }
         let matchers = check(&def)?;
         if def.ends_at_ms <= now_ms {
             return Err(NotifyError::Silence("it ends in the past".to_owned()));
         }
-        // Not where silences are restored: one of before stays.
+        // So it is with how long they are.
         let texts = def.matchers.iter().flat_map(|one| [&one.name, &one.value]);
         let n_bytes: usize = texts.map(String::len).sum();
         if n_bytes > MATCHERS_BYTES_MAX {
@@ -318,6 +325,9 @@ mod tests {
         refused(def("x", 3_000, 2_000), "before");
         refused(def("x", 1, 500), "past");
         refused(def("", 1, 2_000), "empty string");
+        let mut large = def("\\pL{500}", 1, 2_000);
+        large.matchers[0].is_regex = true;
+        refused(large, "limit of 1048576 bytes");
         let mut broken = def("(", 1, 2_000);
         broken.matchers[0].is_regex = true;
         refused(broken, "error parsing regexp");

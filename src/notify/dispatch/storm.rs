@@ -12,7 +12,7 @@ use crate::notify::payload::{alert_order, fingerprint};
 use super::Notification;
 
 /// How long a receiver in a storm is left in peace between two messages.
-const PAUSE_MS: i64 = 60_000;
+pub(super) const PAUSE_MS: i64 = 60_000;
 
 /// How much is told one by one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +44,14 @@ impl Storm {
     pub(super) fn peace_until_ms(&self, receiver: &str, now_ms: i64) -> Option<i64> {
         let heard = self.by_receiver.get(receiver)?;
         (heard.peace_until_ms > now_ms).then_some(heard.peace_until_ms)
+    }
+
+    /// Moves along with a clock that has made a leap.
+    pub(super) fn leap(&mut self, by_ms: i64) {
+        for heard in self.by_receiver.values_mut() {
+            heard.peace_until_ms = heard.peace_until_ms.saturating_add(by_ms);
+            heard.at_ms.iter_mut().for_each(|at_ms| *at_ms = at_ms.saturating_add(by_ms));
+        }
     }
 
     /// Puts together what is too much.

@@ -386,6 +386,20 @@ fn past_the_most_groups_alerts_share_one_and_past_the_most_alerts_they_are_refus
 }
 
 #[test]
+fn views_end_behind_the_first_alert_that_is_too_much() {
+    let mut bench = Bench::new(plain());
+    bench.fire(&["n=1 g=a", "n=2 g=b", "n=3 g=c"]);
+    let view = |bytes_max: usize| {
+        let filter = AlertsFilter { bytes_max: Some(bytes_max), ..AlertsFilter::everything() };
+        let groups = bench.dispatcher.groups_view(&filter, &|_| true, 0);
+        let n_grouped: usize = groups.iter().map(|group| group.alerts.len()).sum();
+        (bench.dispatcher.alerts_view(&filter, &|_| true, 0).len(), n_grouped)
+    };
+
+    assert_eq!([view(0), view(1_000)], [(1, 1), (3, 3)]);
+}
+
+#[test]
 fn views_show_only_what_the_caller_may_see() {
     let mut bench = Bench::new(plain());
     bench.fire(&["n=1 g=a", "n=2 g=b"]);

@@ -40,6 +40,16 @@ pub struct AlertView {
     pub status: AlertStatus,
 }
 
+impl AlertView {
+    /// Returns how many bytes of text it has, which are fewer than it takes written down.
+    fn n_bytes(&self) -> usize {
+        let event = &self.event;
+        let labels = event.labels.iter().map(|(name, value)| name.len() + value.len());
+        let texts = event.annotations.iter().map(|(name, text)| name.len() + text.len());
+        labels.chain(texts).sum::<usize>() + event.generator_url.len()
+    }
+}
+
 /// A group as it stands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GroupView {
@@ -72,6 +82,8 @@ pub struct AlertsFilter {
     pub receiver: Option<regex::Regex>,
     /// All of them must hold for the receiver, whose one label is its `name`.
     pub receiver_matchers: Vec<Matcher>,
+    /// Text that is enough: of an alert behind the first that passes it nothing is told.
+    pub bytes_max: Option<usize>,
 }
 
 impl AlertsFilter {
@@ -83,6 +95,13 @@ impl AlertsFilter {
     fn wants_receiver(&self, name: &str) -> bool {
         self.receiver.as_ref().is_none_or(|pattern| pattern.is_match(name))
             && receiver_fits(&self.receiver_matchers, name)
+    }
+
+    /// Counts an alert; returns true when there was room for one more.
+    fn has_room(&self, n_bytes: &mut usize, alert: &AlertView) -> bool {
+        let had_room = self.bytes_max.is_none_or(|max| *n_bytes <= max);
+        *n_bytes = n_bytes.saturating_add(alert.n_bytes());
+        had_room
     }
 
     fn wants(&self, alert: &AlertView) -> bool {
@@ -113,7 +132,8 @@ impl Dispatcher {
         let wanted = alerts.filter(|alert| {
             filter.wants(alert) && alert.receivers.iter().any(|name| filter.wants_receiver(name))
         });
-        wanted.collect()
+        let mut n_bytes = 0;
+        wanted.take_while(|alert| filter.has_room(&mut n_bytes, alert)).collect()
     }
 
     fn alert_view(&self, fingerprint: u64, now_ms: i64) -> Option<AlertView> {
@@ -137,7 +157,7 @@ impl Dispatcher {
         sees: &dyn Fn(&Labels) -> bool,
         now_ms: i64,
     ) -> Vec<GroupView> {
-        let mut groups = Vec::new();
+        let (mut groups, mut n_bytes) = (Vec::new(), 0);
         for ((idx, _), group) in &self.groups {
             let route = &self.policy.routes[*idx];
             let muted_by = self.policy.muted_by(route, now_ms);
@@ -148,6 +168,7 @@ impl Dispatcher {
             let mut alerts: Vec<AlertView> = views
                 .filter(|alert| alert.event.ends_at_ms > now_ms && sees(&alert.event.labels))
                 .filter(|alert| filter.wants(alert))
+                .take_while(|alert| filter.has_room(&mut n_bytes, alert))
                 .collect();
             for alert in &mut alerts {
                 alert.status.muted_by.extend(muted_by.iter().cloned());

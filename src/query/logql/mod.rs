@@ -46,12 +46,13 @@ pub use detect::DetectedField;
 pub(super) use erase::LogsJudge;
 pub use error::{LogqlError, ParseError};
 pub use explore::{StreamUse, StreamsFound, StreamsWanted};
+pub use follow::{Bounds, newest};
 pub use metric::Steps;
 pub(super) use patterns::patterns;
 pub(super) use prune::of_regex;
 pub use scan::ScanStats;
 pub use select::{LogAnswer, LogLine, LogRange, Pairs};
-pub use syntax::{Expr, ParseLimits, parse, parse_log, parse_selector};
+pub use syntax::{Expr, ParseLimits, parse, parse_log, parse_selector, parse_selectors};
 pub use yields::{labels_yielded, lines_counted};
 
 use super::promql::{self, Budget};

@@ -52,7 +52,7 @@ pub struct LogLine {
 
 impl LogLine {
     /// Returns how much memory the line holds, about.
-    fn n_bytes(&self) -> usize {
+    pub(super) fn n_bytes(&self) -> usize {
         let pairs = [&self.stream, &self.metadata, &self.parsed];
         let pairs = pairs.into_iter().flatten().map(|(n, v)| n.len() + v.len() + 48);
         self.line.len() + pairs.sum::<usize>() + 96

@@ -21,6 +21,7 @@ use crate::storage::{self, Opened, Part, Progress, RealDisk, Storage};
 struct World {
     storage: Storage,
     engine: Arc<Engine>,
+    registry: Registry,
     _dir: tempfile::TempDir,
 }
 
@@ -55,7 +56,14 @@ impl World {
             metrics: Metrics::register(&mut registry),
             worker: test_worker(),
         });
-        Self { storage, engine, _dir: dir }
+        Self { storage, engine, registry, _dir: dir }
+    }
+
+    /// Returns what the room counts about itself under a name, as `/metrics` shows it.
+    fn counted(&self, name: &str) -> Vec<String> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        text.lines().filter(|line| line.starts_with(name)).map(str::to_owned).collect()
     }
 
     /// Stores one sample of `up`; `after_ms` counts from the start.
@@ -390,4 +398,31 @@ async fn wrong_promql_is_the_askers_mistake() {
     let refusal = session.promql_instant("up{", START_MS, Options::default()).await.unwrap_err();
 
     assert_eq!(refusal.kind(), Kind::BadInput);
+}
+
+#[tokio::test]
+async fn what_a_limit_refuses_before_it_has_a_turn_is_counted_too() {
+    let small = HumanSize(100);
+    let config = Config { logql_text_max: small, promql_text_max: small, ..Config::default() };
+    let world = World::with(config);
+    let grant = Grant::open();
+    let session = world.session(Role::Admin, ReadScope::All);
+    let deletions = Deletions::new(&grant, &world.storage, &world.engine).unwrap();
+    let long = "x".repeat(200);
+
+    let tail = session.follow(&format!("{{app=\"{long}\"}}"), 0).unwrap_err().to_string();
+    let doomed = Doomed::Series(vec![long]);
+    let deletion = deletions.delete(doomed, (0, 1)).await.unwrap_err().to_string();
+
+    assert!(tail.contains("query.logql_text_max"), "{tail}");
+    assert!(deletion.contains("query.promql_text_max"), "{deletion}");
+    let mut counted = world.counted("commonwatch_query_limited_total");
+    counted.sort();
+    assert_eq!(
+        counted,
+        [
+            "commonwatch_query_limited_total{limit=\"query.logql_text_max\"} 1",
+            "commonwatch_query_limited_total{limit=\"query.promql_text_max\"} 1",
+        ]
+    );
 }

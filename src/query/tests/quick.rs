@@ -21,10 +21,14 @@ async fn what_is_in_memory_is_answered_on_the_spot_and_everything_else_the_long_
     assert!(is_quick(), "the clock stands still");
     assert_eq!(ask(&world).await, in_head);
     assert!(is_quick(), "it was answered on the spot");
+    let counted = || world.counted("commonwatch_query_on_the_spot_total");
+    assert_eq!(counted(), ["commonwatch_query_on_the_spot_total{outcome=\"answered\"} 1"]);
 
     world.flush().await;
     assert_eq!(ask(&world).await, in_head);
     assert!(!is_quick(), "nobody has read that file yet");
+    let handed_on = "commonwatch_query_on_the_spot_total{outcome=\"handed_on\"} 1";
+    assert!(counted().iter().any(|line| line == handed_on), "{:?}", counted());
     for _ in 0..LONG_WAYS {
         assert_eq!(ask(&world).await, in_head);
     }

@@ -174,13 +174,7 @@ fn read_bytes(disk: &dyn Disk, entry: &FileEntry) -> Result<(), String> {
     if let Some(damage) = file.damage() {
         return Err(damage.to_owned());
     }
-    let mut at = 0;
-    while at < entry.size_bytes {
-        let left = usize::try_from(entry.size_bytes - at).unwrap_or(usize::MAX);
-        let piece = file.read_at(at, left.min(PIECE_BYTES)).map_err(|error| error.to_string())?;
-        at += piece.len() as u64;
-    }
-    Ok(())
+    file.read_through(entry.size_bytes).map_err(|error| error.to_string())
 }
 
 /// Decodes all rows, deleted ones included, and counts them.

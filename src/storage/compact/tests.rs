@@ -5,10 +5,12 @@ use crate::base::clock::ManualClock;
 use crate::model::{
     Commons, ExpHistogram, Labels, LogRow, LogsBuilder, ReadScope, SeriesMeta, Tags,
 };
+use crate::storage::disk::replace_file;
 use crate::storage::disk::sim::SimDisk;
 use crate::storage::engine::Engine;
-use crate::storage::files::held_rows;
-use crate::storage::files::read::MERGE_ROWS;
+use crate::storage::files::read::{MERGE_ROWS, footer_text};
+use crate::storage::files::write::MERGED_FROM;
+use crate::storage::files::{held_rows, path};
 use crate::storage::keeper::Asker;
 use crate::storage::{
     Config, Epoch, HeadFilter, Metrics, Part, Progress, SeriesRequest, Storage, flush, open,
@@ -264,6 +266,40 @@ fn a_damaged_file_is_left_alone_and_the_others_are_merged() {
     assert!(store.disk.files().iter().any(|(path, _)| *path == bad.path), "and on disk");
     assert!(store.shared.damaged.read().contains_key(&bad.path), "and every answer says so");
     assert!(manifest.files.len() < 9, "the others were merged: {:?}", manifest.files);
+}
+
+/// Returns a disk as a merge leaves it whose process died before the catalog knew of it, with the merged
+/// file and one of those that it was made of.
+fn cut_short() -> (SimDisk, String, String) {
+    let mut store = Store::open(&SimDisk::new());
+    for n in 0..9 {
+        store.flush(vec![logs(&[("fence", NOW_MS + n, "a line")])]);
+    }
+    let before = store.disk.kill();
+    assert!(store.merger.merge_next(&store.shared).unwrap());
+    let files = store.files(Signal::Logs);
+    let merged = files.iter().find(|file| path::is_merged(&file.path)).unwrap();
+    let after = &*store.shared.disk;
+    let inputs = footer_text(after, &merged.path, MERGED_FROM).unwrap();
+    let inputs: Vec<String> = serde_json::from_str(&inputs).unwrap();
+    replace_file(&before, &merged.path, &after.read(&merged.path).unwrap()).unwrap();
+    (before, merged.path.clone(), inputs[0].clone())
+}
+
+#[test]
+fn the_rest_of_a_merge_is_removed_only_while_what_it_was_made_of_is_whole() {
+    let (disk, merged, input) = cut_short();
+    let hurt = disk.kill();
+    hurt.flip_byte(&input, 100, 0x01);
+    let aside = format!("quarantine/{}", merged.replace('/', "%"));
+    let is_on = |disk: &SimDisk, wanted: &str| disk.files().iter().any(|(path, _)| path == wanted);
+    assert!(is_on(&disk, &merged) && is_on(&hurt, &merged));
+
+    Store::open(&disk);
+    Store::open(&hurt);
+
+    assert!(!is_on(&disk, &merged) && !is_on(&disk, &aside), "it has nothing of its own");
+    assert!(!is_on(&hurt, &merged) && is_on(&hurt, &aside), "it may be all that is left");
 }
 
 #[test]

@@ -27,6 +27,8 @@ use crate::storage::objects::Unreachable;
 
 /// The length of a block.
 pub const BLOCK_BYTES: usize = 64 << 10;
+/// Bytes that are read at a time where all of a file is: whole blocks.
+const PIECE_BYTES: usize = 16 * BLOCK_BYTES;
 /// What is kept of a file that is being read.
 const RECENT_BYTES_MAX: usize = 4 * BLOCK_BYTES;
 /// The footer's key of the blocks' checksums.
@@ -205,6 +207,16 @@ impl Checked {
     /// Keeps nothing of what is read, for whoever has many files open at once.
     pub fn forgetful(self) -> Self {
         Self { recent_bytes_max: 0, ..self }
+    }
+
+    /// Reads so many bytes piece by piece; fails at the first that are not what was written.
+    pub fn read_through(&self, n_bytes: u64) -> io::Result<()> {
+        let mut at = 0;
+        while at < n_bytes {
+            let left = usize::try_from(n_bytes - at).unwrap_or(usize::MAX);
+            at += self.read_at(at, left.min(PIECE_BYTES))?.len() as u64;
+        }
+        Ok(())
     }
 
     /// Returns what is wrong with the file, once that was met.

@@ -5,7 +5,6 @@
 //! once no reader holds a snapshot with it, or at the next start. It stays listed until it is gone from
 //! object storage too.
 
-mod age;
 mod rules;
 
 use std::collections::BTreeSet;
@@ -20,7 +19,6 @@ use super::catalog::{CatalogError, Manifest};
 use super::disk;
 use super::shared::{Shared, Version, files_of};
 
-pub use age::AgeClock;
 pub use rules::{KeepRule, Plan, plan};
 
 /// Takes files that are too old or too many off the catalog; returns how many.

@@ -25,13 +25,14 @@ impl StateStore {
         })
     }
 
-    /// Returns the last `n_max` keys and values of a half-open range of a subject's keys, sorted.
+    /// Returns the last keys and values of a half-open range of a subject's keys, sorted: at most `n_max`, and
+    /// none before the one by which the values have `bytes_max`.
     pub fn range(
         &self,
         subject: &str,
         start: &str,
         end: &str,
-        n_max: usize,
+        (n_max, bytes_max): (usize, usize),
     ) -> Result<Vec<(String, Vec<u8>)>, StateError> {
         self.with(|database| {
             let transaction = database.begin_read().map_err(fault("read"))?;
@@ -41,12 +42,16 @@ impl StateStore {
                 Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
                 Err(error) => return Err(fault("read")(error)),
             };
-            let mut found = Vec::new();
+            let (mut found, mut n_bytes) = (Vec::new(), 0);
             if start < end {
                 let range = table.range(start..end).map_err(fault("read"))?;
                 for entry in range.rev().take(n_max) {
                     let (key, value) = entry.map_err(fault("read"))?;
+                    n_bytes += value.value().len();
                     found.push((key.value().to_owned(), value.value().to_vec()));
+                    if n_bytes >= bytes_max {
+                        break;
+                    }
                 }
             }
             found.reverse();
@@ -77,15 +82,20 @@ mod tests {
         let change = |key: &str| ("ledger", key.to_owned(), Some(b"x".to_vec()));
         store.apply(&["a", "b", "c", "d"].map(change)).unwrap();
         let keys = |start: &str, end: &str, n_max| -> Vec<String> {
-            let found = store.range("ledger", start, end, n_max).unwrap();
+            let found = store.range("ledger", start, end, (n_max, 100)).unwrap();
             found.into_iter().map(|(key, _)| key).collect()
         };
 
         assert_eq!(keys("b", "d", 9), ["b", "c"]);
         assert_eq!(keys("a", "z", 2), ["c", "d"]);
         assert!(
-            keys("d", "a", 9).is_empty() && store.range("none", "a", "z", 9).unwrap().is_empty()
+            keys("d", "a", 9).is_empty()
+                && store.range("none", "a", "z", (9, 100)).unwrap().is_empty()
         );
+        for (bytes_max, n_wanted) in [(0, 1), (1, 1), (2, 2), (100, 4)] {
+            let found = store.range("ledger", "a", "z", (9, bytes_max)).unwrap();
+            assert_eq!((found.len(), found.last().unwrap().0.as_str()), (n_wanted, "d"));
+        }
         store.trim("ledger", "b", 2).unwrap();
         assert_eq!(keys("", "z", 9), ["c", "d"]);
         store.apply(&[("ledger", "c".to_owned(), None)]).unwrap();

@@ -1,40 +1,13 @@
 //! A clock that is set wrong removes nothing that a right one would keep.
 
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use super::*;
-use crate::base::clock::Clock;
+use crate::base::clock::SettableClock;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
-
-/// A clock that somebody may set; time passes by itself all the same.
-#[derive(Debug)]
-struct Settable {
-    passing: Arc<ManualClock>,
-    ahead_ns: AtomicI64,
-}
-
-impl Settable {
-    fn new() -> Arc<Self> {
-        Arc::new(Self { passing: ManualClock::at_ms(NOW_MS), ahead_ns: AtomicI64::new(0) })
-    }
-
-    fn set_ahead(&self, by: Duration) {
-        self.ahead_ns.store(i64::try_from(by.as_nanos()).unwrap(), Ordering::SeqCst);
-    }
-}
-
-impl Clock for Settable {
-    fn now_ns(&self) -> i64 {
-        self.passing.now_ns() + self.ahead_ns.load(Ordering::SeqCst)
-    }
-
-    fn monotonic_ns(&self) -> u64 {
-        self.passing.monotonic_ns()
-    }
-}
+const YEAR_MS: i64 = 365 * 86_400_000;
 
 /// Puts a sample of a commons into a file.
 fn write(store: &mut Store, commons_name: &str) {
@@ -46,22 +19,22 @@ fn write(store: &mut Store, commons_name: &str) {
 
 #[test]
 fn a_clock_that_leaps_removes_nothing_for_a_day() {
-    let (disk, clock) = (SimDisk::new(), Settable::new());
+    let (disk, clock) = (SimDisk::new(), SettableClock::at_ms(NOW_MS));
     let shared: SharedClock = Arc::clone(&clock) as _;
     let mut store = open_on(Arc::new(disk.clone()), (Config::default(), None), shared);
     write(&mut store, "heart");
     assert_eq!(store.keeper.tidy().unwrap(), 0);
     let doubted = store.shared.metrics.clock_doubted.clone();
 
-    clock.set_ahead(YEAR);
+    clock.set_ahead_ms(YEAR_MS);
     clock.passing.advance(HOUR);
     assert_eq!((store.keeper.tidy().unwrap(), store.read().len(), doubted.get()), (0, 1, 1));
-    clock.set_ahead(Duration::ZERO);
+    clock.set_ahead_ms(0);
     clock.passing.advance(HOUR);
     assert_eq!((store.keeper.tidy().unwrap(), store.read().len(), doubted.get()), (0, 1, 0));
 
     // Whoever insists for a day is believed.
-    clock.set_ahead(YEAR);
+    clock.set_ahead_ms(YEAR_MS);
     assert_eq!(store.keeper.tidy().unwrap(), 0);
     clock.passing.advance(24 * HOUR);
     assert_eq!((store.keeper.tidy().unwrap(), store.read().len(), doubted.get()), (1, 0, 0));

@@ -286,7 +286,8 @@ fn sql_bodies() -> Vec<Case> {
 
 fn paths() -> Vec<Case> {
     let get = |path: &str| {
-        let want = Want::Refused(&[404, 405], Dialect::Json);
+        let dialect = if path.starts_with("/loki/") { Dialect::Text } else { Dialect::Json };
+        let want = Want::Refused(&[404, 405], dialect);
         Case::request(format!("path: {path}"), Port::Http, Request::get(path), want)
     };
     [

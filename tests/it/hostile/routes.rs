@@ -35,9 +35,10 @@ pub(super) fn cases() -> Vec<Case> {
     let paths: BTreeSet<&str> = routes().map(|route| route.path).collect();
     cases.extend(paths.into_iter().map(|path| {
         let route = Route { method: "PATCH", path };
-        let want = Want::Refused(&[405], Dialect::Json);
+        let want = Want::Refused(&[405], route.dialect());
         Case { want, ..route.case("a method that it has not", route.request("x", "")) }
     }));
+    cases.extend(wrong_methods());
     cases.extend(other_paths());
     cases.extend(remote_write_2());
     cases.extend(tails());
@@ -190,6 +191,22 @@ fn filled(path: &str, place: &str) -> String {
         rest = after.split_once('}').map_or("", |(_, behind)| behind);
     }
     filled + rest
+}
+
+/// What takes telemetry, asked as if it were a page.
+fn wrong_methods() -> Vec<Case> {
+    let doors = [
+        ("/api/v1/write", Dialect::Text),
+        ("/loki/api/v1/push", Dialect::Text),
+        ("/v1/logs", Dialect::OtlpProtobuf),
+        ("/otlp/v1/traces", Dialect::OtlpProtobuf),
+        ("/api/v1/otlp/v1/metrics", Dialect::OtlpProtobuf),
+    ];
+    let case = |(path, dialect): (&str, Dialect)| {
+        let want = Want::Refused(&[405], dialect);
+        Case::request(format!("telemetry: GET {path}"), Port::Http, Request::get(path), want)
+    };
+    doors.map(case).into()
 }
 
 /// OTLP where others take it too.

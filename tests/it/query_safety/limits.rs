@@ -17,6 +17,11 @@ fn instant(query: &str) -> Request {
     Request::get(format!("/api/v1/query?{}", form(&[("query", query)])))
 }
 
+fn deletion(selector: &str) -> Request {
+    let selectors = form(&[("match[]", selector)]);
+    Request::post(format!("/api/v1/admin/tsdb/delete_series?{selectors}"), "")
+}
+
 fn range(query: &str, seconds: i64) -> Request {
     let end = now_ms() / 1_000;
     let (start, end) = ((end - seconds).to_string(), end.to_string());
@@ -79,6 +84,8 @@ fn limits_on_what_is_asked_are_keys_that_work() {
             case("query.regex_text_max", instant(&replaced), 400),
             case("query.regex_program_max", pattern("(a{100}){9}"), 400),
             case("query.sql_text_max", sql(&format!("SELECT '{}'", "x".repeat(5_000))), 400),
+            // What is no question has no turn either.
+            case("query.promql_text_max", deletion(&"n".repeat(2_000)), 400),
         ],
     );
 }
@@ -147,6 +154,7 @@ fn limits_on_what_is_held_answered_and_waited_for_are_keys_that_work() {
         large = format!("SELECT concat(v, v, v, v) AS v FROM ({large}) AS t{level}");
     }
     let large = format!("SELECT length(v) FROM ({large}) AS t");
+    let long_name = format!("SELECT 1 AS {}", "n".repeat(20_000));
 
     check(
         "memory = \"256KiB\"\nworker_memory = \"256MiB\"\n",
@@ -163,6 +171,8 @@ fn limits_on_what_is_held_answered_and_waited_for_are_keys_that_work() {
         vec![
             case("query.result_bytes_max", instant("n"), 422),
             case("query.result_bytes_max", Request::get("/api/v1/series?match[]=n"), 422),
+            // One row of eight bytes, and a name.
+            case("query.result_bytes_max", sql(&long_name), 422),
             case("query.timeout", sql(ENDLESS), 503),
         ],
     );

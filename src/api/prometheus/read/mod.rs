@@ -28,7 +28,9 @@ use super::super::ask::Listed;
 use super::super::error::{ApiError, answer, partial};
 use super::super::received::Whole;
 use crate::base::Kind;
-use crate::model::{Grant, Labels, MatchOp, Matcher, SeriesData};
+use crate::model::{
+    Grant, Labels, MatchOp, Matcher, REGEX_PROGRAM_BYTES_MAX, SeriesData, check_label_regex,
+};
 use crate::query::SampleQuery;
 use chunks::{chunks_of, histograms_of, message_of};
 use messages::{
@@ -43,6 +45,10 @@ const QUERIES_MAX: usize = 64;
 /// The longest text of a matcher, and the most matchers in a query.
 const MATCHER_BYTES_MAX: usize = 16 << 10;
 const MATCHERS_MAX: usize = 64;
+/// The most regular expressions in a request, as in a query, and the longest: each may compile to a
+/// megabyte, and is compiled before the question has a turn.
+const REGEXES_MAX: usize = 64;
+const REGEX_BYTES_MAX: usize = 4 << 10;
 /// A sample as a message: 18 bytes. In a chunk it has two or so; noise has more.
 const SAMPLE_BYTES: usize = 18;
 const STREAMED_SAMPLE_BYTES: usize = 4;
@@ -57,7 +63,10 @@ pub(super) async fn read(
     Extension(grant): Extension<Grant>,
     Whole(body): Whole,
 ) -> Result<Response, ApiError> {
-    let Asked { queries, is_streamed } = asked_of(&body)?;
+    // Patterns are no work for a thread that answers others meanwhile.
+    let asked = tokio::task::spawn_blocking(move || asked_of(&body)).await;
+    let panicked = |_| ApiError::new(Kind::Internal, "reading the request panicked");
+    let Asked { queries, is_streamed } = asked.map_err(panicked)??;
     let sample_bytes = if is_streamed { STREAMED_SAMPLE_BYTES } else { SAMPLE_BYTES };
     let Listed { list, warnings } = api.ask.samples(&grant, queries, sample_bytes).await?;
     // Millions of samples are no work for a thread that answers others meanwhile.
@@ -108,6 +117,13 @@ pub(in crate::api) fn asked_of(body: &[u8]) -> Result<Asked, ApiError> {
         let n = request.queries.len();
         return Err(bad(format!("the request has {n} queries of at most {QUERIES_MAX}")));
     }
+    let matchers = request.queries.iter().flat_map(|query| &query.matchers);
+    let n_regexes = matchers.filter(|matcher| matcher.r#type >= 2).count();
+    if n_regexes > REGEXES_MAX {
+        return Err(bad(format!(
+            "the request has {n_regexes} regular expressions of at most {REGEXES_MAX}"
+        )));
+    }
     // The first form of the list that is known; none named is the plain one.
     let is_streamed = request.accepted_response_types.iter().find(|form| (0..=1).contains(*form))
         == Some(&STREAMED);
@@ -137,7 +153,16 @@ fn matcher_of(matcher: &LabelMatcher) -> Result<Matcher, ApiError> {
     if n_bytes > MATCHER_BYTES_MAX {
         return Err(bad(format!("a matcher has {n_bytes} bytes of at most {MATCHER_BYTES_MAX}")));
     }
-    Matcher::new(&matcher.name, op, &matcher.value).map_err(|error| bad(error.to_string()))
+    let value = &matcher.value;
+    if matches!(op, MatchOp::Re | MatchOp::Nre) {
+        if value.len() > REGEX_BYTES_MAX {
+            let (n, max) = (value.len(), REGEX_BYTES_MAX);
+            return Err(bad(format!("a regular expression has {n} bytes of at most {max}")));
+        }
+        let checked = check_label_regex(value, REGEX_PROGRAM_BYTES_MAX);
+        checked.map_err(|error| bad(error.to_string()))?;
+    }
+    Matcher::new(&matcher.name, op, value).map_err(|error| bad(error.to_string()))
 }
 
 fn labels_of(labels: &Labels) -> Vec<Label> {

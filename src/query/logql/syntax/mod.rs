@@ -13,4 +13,4 @@ mod print;
 
 pub use ast::{Expr, LogExpr, MetricExpr};
 pub(super) use parser::DEPTH_MAX;
-pub use parser::{ParseLimits, parse, parse_log, parse_selector};
+pub use parser::{ParseLimits, parse, parse_log, parse_selector, parse_selectors};

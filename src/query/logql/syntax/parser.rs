@@ -20,6 +20,9 @@ pub struct ParseLimits {
     pub regex_program_bytes_max: usize,
 }
 
+/// The most regular expressions of one query: each may compile to a megabyte.
+const REGEXES_MAX: usize = 64;
+
 /// The deepest nesting that a stack of 2 MiB is known to bear.
 pub(in super::super) const DEPTH_MAX: usize = 64;
 
@@ -58,12 +61,32 @@ pub fn parse_selector(text: &str, limits: &ParseLimits) -> Result<Vec<Matcher>, 
     Ok(matchers)
 }
 
+/// Parses the selectors of one request, which share the limits of one query.
+pub fn parse_selectors(
+    texts: &[String],
+    limits: &ParseLimits,
+) -> Result<Vec<Vec<Matcher>>, LogqlError> {
+    let n_bytes: usize = texts.iter().map(String::len).sum();
+    if n_bytes > limits.text_bytes_max {
+        return Err(too_many("bytes of text", n_bytes, limits.text_bytes_max, KEY_TEXT));
+    }
+    let (mut sets, mut n_regexes) = (Vec::with_capacity(texts.len()), 0);
+    for text in texts {
+        let mut parser = Parser { n_regexes, ..Parser::new(text, limits)? };
+        sets.push(parser.selector()?);
+        parser.end()?;
+        n_regexes = parser.n_regexes;
+    }
+    Ok(sets)
+}
+
 pub(super) struct Parser<'a> {
     text: &'a str,
     tokens: Vec<Token>,
     at: usize,
     limits: &'a ParseLimits,
     n_levels: usize,
+    n_regexes: usize,
 }
 
 pub(super) type Parsed<T> = Result<T, LogqlError>;
@@ -78,7 +101,7 @@ impl<'a> Parser<'a> {
         if depth > limits.depth_max {
             return Err(too_many("levels of nesting", depth, limits.depth_max, KEY_DEPTH));
         }
-        Ok(Self { text, tokens, at: 0, limits, n_levels: 0 })
+        Ok(Self { text, tokens, at: 0, limits, n_levels: 0, n_regexes: 0 })
     }
 
     pub(super) fn peek(&self) -> &Tok {
@@ -261,15 +284,20 @@ impl<'a> Parser<'a> {
         self.matcher(&name, op, &value)
     }
 
-    pub(super) fn matcher(&self, name: &str, op: MatchOp, value: &str) -> Parsed<Matcher> {
+    pub(super) fn matcher(&mut self, name: &str, op: MatchOp, value: &str) -> Parsed<Matcher> {
         if matches!(op, MatchOp::Re | MatchOp::Nre) {
             self.check_regex(value)?;
         }
         Matcher::new(name, op, value).map_err(|error| self.wrong(error.to_string()))
     }
 
-    /// Fails when a regular expression is none, or larger than one may be.
-    pub(super) fn check_regex(&self, regex: &str) -> Parsed<()> {
+    /// Fails when a regular expression is none, larger than one may be, or one too many.
+    pub(super) fn check_regex(&mut self, regex: &str) -> Parsed<()> {
+        self.n_regexes += 1;
+        if self.n_regexes > REGEXES_MAX {
+            let what = format!("more than {REGEXES_MAX} regular expressions in one query");
+            return Err(self.wrong(what));
+        }
         let max = self.limits.regex_bytes_max;
         if regex.len() > max {
             return Err(too_many("bytes of regular expression", regex.len(), max, KEY_REGEX));
@@ -315,4 +343,30 @@ fn deepest(tokens: &[Token]) -> usize {
         max = max.max(depth);
     }
     max
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_too_many<T: std::fmt::Debug>(parsed: Result<T, LogqlError>) {
+        let error = parsed.unwrap_err().to_string();
+        assert!(error.contains("more than 64 regular expressions in one query"), "{error}");
+    }
+
+    #[test]
+    fn a_query_has_so_many_regular_expressions_and_so_have_all_selectors_of_a_request() {
+        let limits = ParseLimits::default();
+        let query = |n: usize| format!("{{a=\"b\"}}{}", " |~ \"x.y\"".repeat(n));
+        let selectors = |n: usize| vec!["{a=~\"x.y\", b!~\"z\"}".to_owned(); n];
+
+        assert!(parse(&query(64), &limits).is_ok());
+        check_too_many(parse(&query(65), &limits));
+        assert_eq!(parse_selectors(&selectors(32), &limits).unwrap().len(), 32);
+        check_too_many(parse_selectors(&selectors(33), &limits));
+        let long = vec!["{a=\"b\"}".to_owned(); 3_000];
+        let error = parse_selectors(&long, &limits).unwrap_err();
+        assert_eq!(error.limit(), Some(KEY_TEXT));
+    }
 }

@@ -137,7 +137,8 @@ impl Told<'_> {
             self.warn_of_kind("counter");
         }
         let (left, right) = self.edges(&points, reached, is_counter)?;
-        if !is_counter && !(is_gauge(&left) && is_gauge(&right)) {
+        let are_gauges = is_gauge(&left) && is_gauge(&right);
+        if !is_counter && !are_gauges {
             self.warn_of_kind("gauge");
         }
         let change = self.join(&right, &left, -1.0, "subtraction")?;

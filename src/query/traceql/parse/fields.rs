@@ -9,6 +9,9 @@ use super::{Parser, TIMES, negated};
 use crate::model::compile_label_regex;
 use crate::model::regexp::RegexpError;
 
+/// The most regular expressions of one query: each may compile to a megabyte.
+const REGEXES_MAX: usize = 64;
+
 impl Parser<'_> {
     pub(super) fn field(&mut self) -> Result<Field, TraceqlError> {
         self.nested(|parser| parser.field_of(0))
@@ -53,6 +56,11 @@ impl Parser<'_> {
     }
 
     fn pattern(&self, pattern: &str) -> Result<Pattern, TraceqlError> {
+        self.n_regexes.set(self.n_regexes.get() + 1);
+        if self.n_regexes.get() > REGEXES_MAX {
+            let what = format!("more than {REGEXES_MAX} regular expressions in one query");
+            return Err(TraceqlError::Invalid(what));
+        }
         let (n, max) = (pattern.len(), self.limits.regex_bytes_max);
         if n > max {
             let key = "query.regex_text_max";

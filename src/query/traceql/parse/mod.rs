@@ -15,6 +15,8 @@ mod math;
 mod metrics;
 mod scalars;
 
+use std::cell::Cell;
+
 use super::ast::{
     Compare, Math, Metrics, Query, SPANSET_OPS, Scalar, ScalarFilter, Spanset, SpansetOp, Stage,
 };
@@ -35,7 +37,8 @@ pub fn parse(text: &str, limits: &Limits) -> Result<Query, TraceqlError> {
         let key = "query.traceql_text_max";
         return Err(TraceqlError::Limit { what: "bytes of text", n, max, key });
     }
-    let mut parser = Parser { text, tokens: tokens(text)?, at: 0, limits, depth: 0, n_levels: 0 };
+    let (tokens, n_regexes) = (tokens(text)?, Cell::new(0));
+    let mut parser = Parser { text, tokens, at: 0, limits, depth: 0, n_levels: 0, n_regexes };
     let parsed = parser.pipeline()?;
     let hints = parser.hints()?;
     parser.expect_end()?;
@@ -62,6 +65,7 @@ struct Parser<'a> {
     limits: &'a Limits,
     depth: usize,
     n_levels: usize,
+    n_regexes: Cell<usize>,
 }
 
 /// A pipeline, and what it ends with.

@@ -180,6 +180,11 @@ fn a_regular_expression_has_limits_too() {
     let error = parse(&long, &Limits::default()).unwrap_err();
     assert_eq!(error.limit(), Some("query.regex_text_max"));
 
+    let many = |n: usize| format!("{{ {} }}", vec!["name=~\"a.b\""; n].join(" && "));
+    assert!(parse(&many(64), &Limits::default()).is_ok());
+    let error = parse(&many(65), &Limits::default()).unwrap_err().to_string();
+    assert!(error.contains("more than 64 regular expressions"), "{error}");
+
     let huge = "{ name =~ \"(((a{100}){100}){100})\" }";
     let error = parse(huge, &Limits::default()).unwrap_err().to_string();
     assert!(error.starts_with("invalid TraceQL query: invalid regex"), "{error}");

@@ -29,6 +29,22 @@ fn a_request_says_what_it_wants_and_in_which_form() {
     assert!(streamed.queries[0].matchers[0].matches("c"));
 }
 
+/// Returns a request of so many queries with two regular expressions each.
+fn many_regexes(n_queries: usize) -> Vec<u8> {
+    let matchers = vec![matcher(2, "a", "b.*"), matcher(3, "c", "d.*")];
+    let query = Query { start_timestamp_ms: 1, end_timestamp_ms: 9, matchers };
+    let queries = vec![query; n_queries];
+    let message = ReadRequest { queries, accepted_response_types: Vec::new() };
+    snap::raw::Encoder::new().compress_vec(&message.encode_to_vec()).unwrap()
+}
+
+#[test]
+fn all_queries_of_a_request_share_the_patterns_of_one() {
+    assert_eq!(asked_of(&many_regexes(32)).unwrap().queries.len(), 32);
+    let error = asked_of(&many_regexes(33)).unwrap_err();
+    assert_eq!(error.message, "the request has 66 regular expressions of at most 64");
+}
+
 #[test]
 fn what_is_no_request_is_refused() {
     let long = "a".repeat(MATCHER_BYTES_MAX + 1);
@@ -38,6 +54,10 @@ fn what_is_no_request_is_refused() {
         request(&[], vec![matcher(2, "a", "(")]),
         request(&[], vec![matcher(0, "a", &long)]),
         request(&[], vec![matcher(0, "a", "b"); MATCHERS_MAX + 1]),
+        request(&[], vec![matcher(2, "a", &"a".repeat(REGEX_BYTES_MAX + 1))]),
+        // Three megabytes of program, as a query may not have it either.
+        request(&[], vec![matcher(3, "a", "((a{100}){100}){10}")]),
+        many_regexes(33),
         snap::raw::Encoder::new().compress_vec(&vec![0; REQUEST_BYTES_MAX + 1]).unwrap(),
     ] {
         assert!(asked_of(&body).is_err(), "{} bytes", body.len());

@@ -1,10 +1,16 @@
-//! The time by which rows are too old: the machine's, unless it has made a leap.
+//! The time by which something is too old: the machine's, unless it has made a leap.
 //!
 //! A clock that is set wrong by a year makes everything too old at once, and what has been removed
 //! does not come back when the clock is set right. So a leap is not followed for a day; until then the
-//! time that passes is the monotonic clock's. At a start nobody knows what time it was, but our own
-//! metrics, which are stored four times a minute, say when the last process was there: one that begins
-//! more than a day later waits as well. What is really too old leaves a day later.
+//! time that passes is the monotonic clock's. At a start nobody knows what time it was, but what was
+//! stored last (of a store's files our own metrics, which are written four times a minute) says when the
+//! last process was there: one that begins more than a day later waits as well. What is really too old
+//! leaves a day later.
+//!
+//! What waits for a time (an alert for its end, a notification for its next attempt) is not to wait a year
+//! or no longer at all; it is moved by as much as the clock was ([`LeapWatch`]).
+
+use super::clock::Clock;
 
 const HOUR_NS: i64 = 3_600_000_000_000;
 /// How far the clock may run ahead of the time that has passed.
@@ -13,6 +19,27 @@ const LEAP_NS: i64 = HOUR_NS;
 const PAUSE_NS: i64 = 24 * HOUR_NS;
 /// How long a leap is not followed.
 const DOUBT_NS: i64 = 24 * HOUR_NS;
+
+/// What is less far is no leap for what waits: NTP moves a clock so, and nothing here waits for seconds.
+const LEAP_MS_MIN: u64 = 60_000;
+
+/// Finds leaps of the machine's clock, in both directions, by the monotonic one.
+#[derive(Debug, Default)]
+pub struct LeapWatch {
+    /// How far the machine's clock was ahead of the monotonic one at the last look.
+    ahead_ns: Option<i64>,
+}
+
+impl LeapWatch {
+    /// Returns by how many ms the clock has leapt since the last look; 0 when it has not.
+    pub fn look(&mut self, clock: &dyn Clock) -> i64 {
+        let monotonic_ns = i64::try_from(clock.monotonic_ns()).unwrap_or(i64::MAX);
+        let ahead_ns = clock.now_ns().saturating_sub(monotonic_ns);
+        let was_ns = self.ahead_ns.replace(ahead_ns).unwrap_or(ahead_ns);
+        let leap_ms = ahead_ns.saturating_sub(was_ns) / 1_000_000;
+        if leap_ms.unsigned_abs() < LEAP_MS_MIN { 0 } else { leap_ms }
+    }
+}
 
 /// The machine's clock, held against the monotonic one.
 #[derive(Debug, Default)]
@@ -60,7 +87,10 @@ impl AgeClock {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::base::clock::SettableClock;
 
     const START_NS: i64 = 1_790_000_000 * 1_000_000_000;
     const YEAR_NS: i64 = 365 * 24 * HOUR_NS;
@@ -76,6 +106,21 @@ mod tests {
 
         assert_eq!(told_ns - START_NS - passed_ns, want_ns, "after {hours} h, {leap_ns} ns ahead");
         assert_eq!(clock.is_doubted(), want_ns != leap_ns);
+    }
+
+    #[test]
+    fn a_leap_is_found_in_both_directions_and_only_once() {
+        let (clock, mut watch) = (SettableClock::at_ms(0), LeapWatch::default());
+        let hour_ms = HOUR_NS / 1_000_000;
+        assert_eq!(watch.look(&*clock), 0);
+
+        for (ahead_ms, leap_ms) in
+            [(0, 0), (30_000, 0), (hour_ms, hour_ms - 30_000), (hour_ms, 0), (0, -hour_ms)]
+        {
+            clock.passing.advance(Duration::from_secs(600));
+            clock.set_ahead_ms(ahead_ms);
+            assert_eq!(watch.look(&*clock), leap_ms, "{ahead_ms}");
+        }
     }
 
     #[test]
