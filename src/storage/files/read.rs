@@ -25,7 +25,7 @@ use parquet::file::statistics::Statistics;
 use super::checked::{Blocks, Checked};
 use super::deleted::kept_rows;
 use super::grams::section::Block;
-use super::group_series::{SeriesCache, Values, ValuesPlace};
+use super::group_series::{SeriesCache, Values};
 use super::of_groups::GroupCache;
 use super::sample_cache::SampleCache;
 use super::stream_rows::StreamRows;
@@ -49,7 +49,7 @@ pub struct Footers {
     by_path: Mutex<HashMap<String, (ArrowReaderMetadata, Blocks)>>,
     pub(super) grams: GroupCache<Arc<[Block]>>,
     pub(super) streams: GroupCache<Arc<StreamRows>>,
-    pub(super) values: GroupCache<Arc<Values>, ValuesPlace>,
+    pub(super) values: GroupCache<Arc<Values>, Arc<str>>,
     pub(in crate::storage) series: SeriesCache,
     pub(in crate::storage) samples: SampleCache,
 }
@@ -61,7 +61,7 @@ impl Footers {
         samples: SampleCache,
         grams: GroupCache<Arc<[Block]>>,
         streams: GroupCache<Arc<StreamRows>>,
-        values: GroupCache<Arc<Values>, ValuesPlace>,
+        values: GroupCache<Arc<Values>, Arc<str>>,
     ) -> Self {
         Self { series, samples, grams, streams, values, by_path: Mutex::default() }
     }

@@ -138,11 +138,10 @@ impl Snapshot {
                 return Ok(false);
             }
             let mut of_file = HashSet::new();
-            for values in self.in_file(commons, (&entry, range), |place| {
+            let values = self.in_file(commons, (&entry, range), |place| {
                 find_values(self.disk(), self.footers(), place, texts.menu)
-            })? {
-                texts.add_values(&values, range, &mut of_file);
-            }
+            })?;
+            texts.add_values(&values, range, &mut of_file);
             if !of_file.is_empty() {
                 unsure.push((entry, of_file));
             }

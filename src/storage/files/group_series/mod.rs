@@ -16,7 +16,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 pub use cache::SeriesCache;
-pub use values::{Menu, Place as ValuesPlace, Values};
+pub use values::{Menu, Values};
 
 use super::read::{Footers, Selection};
 use super::read_runs::Piece;
@@ -26,6 +26,7 @@ use crate::storage::disk::Disk;
 use crate::storage::selections::Selections;
 use crate::storage::{FileEntry, ReadError};
 use opened::each_group;
+use values::Gathered;
 
 type Fault = Box<dyn std::error::Error + Send + Sync>;
 
@@ -170,25 +171,27 @@ pub fn find_groups(
     Ok(found.into_iter().flatten().collect())
 }
 
-/// Returns what a menu lists of the row groups of a file that may have something in the time range; no
-/// condition is looked at.
+/// Returns what a menu lists of all series of a file; no condition is looked at.
 pub fn find_values(
     disk: &dyn Disk,
     footers: &Footers,
     place: &Place<'_>,
     menu: Menu<'_>,
-) -> Result<Vec<Arc<Values>>, ReadError> {
-    let path = &place.entry.path;
-    each_group(disk, footers, place, |opened, footer, group| {
-        let at = values::place(group.idx, menu);
-        if let Some(known) = footers.values.get(path, &at) {
-            return Ok(known);
-        }
+) -> Result<Arc<Values>, ReadError> {
+    let (path, name) = (&place.entry.path, menu.name());
+    if let Some(known) = footers.values.get(path, &name) {
+        return Ok(known);
+    }
+    let mut gathered = Gathered::default();
+    let whole = Selection { matchers: &[], start_ms: i64::MIN, end_ms: i64::MAX };
+    each_group(disk, footers, &Place { selection: whole, ..*place }, |opened, footer, group| {
         let series = opened.whole(footers, footer, (group.idx, place.known))?;
-        let found = Arc::new(Values::find(&series.runs, menu));
-        footers.values.put((path, at), Arc::clone(&found), found.n_bytes());
-        Ok(found)
-    })
+        gathered.add(&series.runs, menu);
+        Ok(())
+    })?;
+    let found = Arc::new(gathered.finish());
+    footers.values.put((path, name), Arc::clone(&found), found.n_bytes());
+    Ok(found)
 }
 
 /// Returns the metrics of which at least one is wanted, when they are few and known.

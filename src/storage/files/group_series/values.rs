@@ -1,10 +1,11 @@
-//! The values that a label has in a row group, for menus, which ask for the same again and again.
+//! The values that a label has in a file, for menus, which ask for the same again and again.
 //!
 //! They are texts that lie one behind the other, each with the times of its first and last sample: far
 //! less than what is known of the series, and so they are kept beside it, up to
 //! `storage.values_cache`. A menu of a commons whose series do not fit into `storage.series_cache` would
 //! otherwise read the labels of all of its files each time, and one whose series do would walk over
-//! labels that lie anywhere in memory.
+//! labels that lie anywhere in memory. They are of the whole file, because most values of a label are in
+//! most of its row groups.
 
 use std::sync::Arc;
 
@@ -32,7 +33,7 @@ impl Menu<'_> {
     }
 
     /// Returns what no other menu is called: no label has an empty name.
-    fn name(self) -> Arc<str> {
+    pub(super) fn name(self) -> Arc<str> {
         match self {
             Menu::Names => Arc::from(""),
             Menu::Values(name) => Arc::from(name),
@@ -40,15 +41,7 @@ impl Menu<'_> {
     }
 }
 
-/// Which texts of a file are kept: those of a row group, by the name of a menu.
-pub type Place = (u32, Arc<str>);
-
-/// Returns under what the texts of a row group are kept.
-pub(super) fn place(group_idx: u32, menu: Menu<'_>) -> Place {
-    (group_idx, menu.name())
-}
-
-/// The texts of a menu in one row group, each once.
+/// The texts of a menu in one file, each once.
 #[derive(Debug, Default)]
 pub struct Values {
     /// One text behind the other.
@@ -66,29 +59,6 @@ struct Value {
 }
 
 impl Values {
-    /// Gathers the texts of the series of a row group.
-    pub(super) fn find(runs: &[Run], menu: Menu<'_>) -> Self {
-        let mut seen: HashMap<&str, usize> = HashMap::new();
-        let mut found = Self::default();
-        for run in runs {
-            let times_ms = (run.min_ms, run.max_ms);
-            menu.of(&run.labels, &mut |text| found.add(&mut seen, text, times_ms));
-        }
-        found.all.shrink_to_fit();
-        found.each.shrink_to_fit();
-        found
-    }
-
-    fn add<'a>(&mut self, seen: &mut HashMap<&'a str, usize>, text: &'a str, times: (i64, i64)) {
-        let place = *seen.entry(text).or_insert(self.each.len());
-        if let Some(Value { times_ms, .. }) = self.each.get_mut(place) {
-            *times_ms = (times_ms.0.min(times.0), times_ms.1.max(times.1));
-            return;
-        }
-        self.all.push_str(text);
-        self.each.push(Value { end: self.all.len(), times_ms: times });
-    }
-
     /// Hands on each text and the times of its first and last sample, ms since 1970 UTC.
     pub fn each(&self, take: &mut dyn FnMut(&str, (i64, i64))) {
         let mut from = 0;
@@ -104,6 +74,41 @@ impl Values {
     }
 }
 
+/// The texts of some row groups so far.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    found: Values,
+    /// The place of each in them.
+    places: HashMap<String, usize>,
+}
+
+impl Gathered {
+    /// Adds the texts of the series of a row group.
+    pub(super) fn add(&mut self, runs: &[Run], menu: Menu<'_>) {
+        for run in runs {
+            menu.of(&run.labels, &mut |text| self.add_one(text, (run.min_ms, run.max_ms)));
+        }
+    }
+
+    fn add_one(&mut self, text: &str, (min_ms, max_ms): (i64, i64)) {
+        let Values { all, each } = &mut self.found;
+        let place = *self.places.entry_ref(text).or_insert(each.len());
+        if let Some(Value { times_ms, .. }) = each.get_mut(place) {
+            *times_ms = (times_ms.0.min(min_ms), times_ms.1.max(max_ms));
+            return;
+        }
+        all.push_str(text);
+        each.push(Value { end: all.len(), times_ms: (min_ms, max_ms) });
+    }
+
+    /// Returns all of them.
+    pub(super) fn finish(mut self) -> Values {
+        self.found.all.shrink_to_fit();
+        self.found.each.shrink_to_fit();
+        self.found
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,9 +118,10 @@ mod tests {
         Run { labels, id: 0, first_row: 0, n_rows: 1, min_ms, max_ms }
     }
 
-    fn found(runs: &[Run], menu: Menu<'_>) -> Vec<(String, (i64, i64))> {
-        let mut all = Vec::new();
-        Values::find(runs, menu).each(&mut |text, times_ms| all.push((text.to_owned(), times_ms)));
+    fn found(groups: &[&[Run]], menu: Menu<'_>) -> Vec<(String, (i64, i64))> {
+        let (mut gathered, mut all) = (Gathered::default(), Vec::new());
+        groups.iter().for_each(|runs| gathered.add(runs, menu));
+        gathered.finish().each(&mut |text, times_ms| all.push((text.to_owned(), times_ms)));
         all
     }
 
@@ -127,32 +133,15 @@ mod tests {
     fn each_value_comes_once_with_the_times_of_all_its_series() {
         let of = |pod: &str, times_ms| run(&[("__name__", "m"), ("pod", pod)], times_ms);
         let bare = run(&[("__name__", "m")], (1, 2));
-        let runs = [
-            of("b", (5, 6)),
-            of("a", (3, 3)),
-            bare,
-            of("b", (2, 5)),
-            of("ä", (7, 9)),
-            of("", (0, 99)),
-        ];
+        let one = [of("b", (5, 6)), of("a", (3, 3)), bare];
+        let other = [of("b", (2, 5)), of("ä", (7, 9)), of("", (0, 99))];
+        let groups: [&[Run]; 2] = [&one, &other];
 
         // A label without a text is none.
         let wanted = owned(&[("b", (2, 6)), ("a", (3, 3)), ("ä", (7, 9))]);
-        assert_eq!(found(&runs, Menu::Values("pod")), wanted);
-        assert_eq!(found(&runs, Menu::Values("__name__")), owned(&[("m", (0, 99))]));
-        assert_eq!(found(&runs, Menu::Names), owned(&[("__name__", (0, 99)), ("pod", (2, 9))]));
-        assert!(found(&runs, Menu::Values("zone")).is_empty());
-    }
-
-    #[test]
-    fn menus_have_places_of_their_own() {
-        let menus = [Menu::Names, Menu::Values("a"), Menu::Values("b")];
-        let mut places: Vec<Place> =
-            menus.iter().flat_map(|menu| [place(0, *menu), place(1, *menu)]).collect();
-
-        places.sort();
-        places.dedup();
-
-        assert_eq!(places.len(), 6);
+        assert_eq!(found(&groups, Menu::Values("pod")), wanted);
+        assert_eq!(found(&groups, Menu::Values("__name__")), owned(&[("m", (0, 99))]));
+        assert_eq!(found(&groups, Menu::Names), owned(&[("__name__", (0, 99)), ("pod", (2, 9))]));
+        assert!(found(&groups, Menu::Values("zone")).is_empty());
     }
 }
