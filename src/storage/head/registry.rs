@@ -67,6 +67,8 @@ pub struct Registry {
     n_alive: usize,
     /// Of them, those that stand for others that a limit refused.
     n_overflow: usize,
+    /// Of them, those with a label whose name comes before that of the metric.
+    n_before_metric: usize,
     n_label_bytes: usize,
     /// Left in this pass or the last; the first `n_purged` are out of the inverted index.
     limbo: Vec<u32>,
@@ -94,6 +96,7 @@ impl Default for Registry {
             more_keys: HashMap::new(),
             n_alive: 0,
             n_overflow: 0,
+            n_before_metric: 0,
             n_label_bytes: 0,
             limbo: Vec::new(),
             n_purged: 0,
@@ -121,6 +124,11 @@ impl Registry {
     /// Returns the number of series that stand for others that a limit refused.
     pub fn n_overflow(&self) -> usize {
         self.n_overflow
+    }
+
+    /// Returns true when the order by metric and labels is that of labels, whichever series it is of.
+    pub fn all_begin_with_metric(&self) -> bool {
+        self.n_before_metric == 0
     }
 
     /// Returns the number of series of a metric.
@@ -205,6 +213,7 @@ impl Registry {
         *self.n_of_metric.entry_ref(labels.metric()).or_default() += 1;
         self.n_alive += 1;
         self.n_overflow += usize::from(labels.get(OVERFLOW).is_some());
+        self.n_before_metric += usize::from(!labels.begins_with_metric());
         self.n_label_bytes += labels.packed().len();
         idx
     }
@@ -251,6 +260,7 @@ impl Registry {
         entry.expect("what is registered is in the table by labels").remove();
         let labels = &self.series[idx as usize].labels;
         self.n_overflow -= usize::from(labels.get(OVERFLOW).is_some());
+        self.n_before_metric -= usize::from(!labels.begins_with_metric());
         let metric = labels.metric();
         let n_left = self.n_of_metric.get_mut(metric).expect("it was counted when it came");
         *n_left -= 1;
@@ -425,6 +435,8 @@ impl Registry {
         assert_eq!(self.indexes().count(), self.len());
         assert_eq!(self.by_labels.len(), self.len());
         assert_eq!(self.n_of_metric, n_of_metric);
+        let all = self.indexes().all(|idx| self.series(idx).labels.begins_with_metric());
+        assert_eq!(self.all_begin_with_metric(), all);
         assert_eq!(self.len() + self.limbo.len() + self.free.len(), self.series.len());
     }
 

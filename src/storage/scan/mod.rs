@@ -8,6 +8,7 @@
 //! on how much it reads. Names alone ([`names`]) need no samples but where a file's first and last
 //! sample of a series lie around the range that is asked for.
 
+mod finder;
 mod histograms;
 mod names;
 mod plan;
@@ -308,8 +309,9 @@ impl UnderWay {
             fits
         };
         let n = self.series.as_slice().iter().enumerate().take_while(fits).count();
+        let registry = self.heads.first().map(|head| head.entry.registry.read());
         let some = self.series.by_ref().take(n.max(1));
-        some.map(|found| (found.series_idx, found.begin())).unzip()
+        some.map(|found| (found.series_idx, found.begin(registry.as_deref()))).unzip()
     }
 }
 

@@ -346,11 +346,12 @@ fn take_certain(of: &mut OfCommons, range: (i64, i64), found: &mut Vec<Labels>) 
     }
     of.files.retain(|(_, pieces)| !pieces.is_empty());
     let series = std::mem::take(&mut of.series);
-    for (one, is_left) in series.into_iter().zip(is_left) {
+    let registry = of.heads.first().map(|head| head.entry.registry.read());
+    for (mut one, is_left) in series.into_iter().zip(is_left) {
         if is_left {
             of.series.push(one);
         } else {
-            found.push(one.labels);
+            found.push(one.take_labels(registry.as_deref()));
         }
     }
 }
