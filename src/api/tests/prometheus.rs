@@ -472,12 +472,6 @@ fn cardinality_is_in_the_shape_of_mimir_with_the_day_before() {
         400,
         &bad("invalid parameter \\\"limit\\\": it must be at most 500"),
     );
-    check(
-        "/api/v1/status/tsdb",
-        "limit=10001",
-        400,
-        &bad("invalid parameter \\\"limit\\\": it must be at most 10000"),
-    );
 }
 
 #[tokio::test]

@@ -157,37 +157,20 @@ fn references_span(field: &Field) -> bool {
     }
 }
 
+/// Returns the type of a field; each part of it is looked at once, however deep they lie.
 fn type_of(field: &Field) -> Result<Type, TraceqlError> {
-    let wanted = |inner: &Field, wanted| match type_of(inner)? {
-        found if found == Type::Any || found == wanted => Ok(wanted),
-        _ => invalid(format!("illegal operation for the given type: {field}")),
-    };
+    let one = |inner: &Field, wanted| checked(field, type_of(inner)?, wanted);
     match field {
-        Field::Static(value) => Ok(match value {
-            Value::Nil => Type::Nil,
-            Value::Bool(_) => Type::Bool,
-            Value::Int(_) | Value::Float(_) | Value::Duration(_) => Type::Number,
-            Value::Status(_) => Type::Status,
-            Value::Kind(_) => Type::Kind,
-            _ => Type::Text,
-        }),
+        Field::Static(value) => Ok(type_of_value(value)),
         Field::Attribute(Attribute::Named { .. }) => Ok(Type::Any),
         Field::Attribute(Attribute::Intrinsic(intrinsic)) => Ok(type_of_intrinsic(*intrinsic)),
-        Field::Minus(inner) => wanted(inner, Type::Number),
-        Field::Not(inner) => wanted(inner, Type::Bool),
-        Field::Matches(inner, ..) => wanted(inner, Type::Text).map(|_| Type::Bool),
-        Field::Logic(_, a, b) => {
-            alike(field, a, b)?;
-            wanted(a, Type::Bool)?;
-            wanted(b, Type::Bool)
-        }
-        Field::Arithmetic(_, a, b) => {
-            alike(field, a, b)?;
-            wanted(a, Type::Number)?;
-            wanted(b, Type::Number)
-        }
+        Field::Minus(inner) => one(inner, Type::Number),
+        Field::Not(inner) => one(inner, Type::Bool),
+        Field::Matches(inner, ..) => one(inner, Type::Text).map(|_| Type::Bool),
+        Field::Logic(_, a, b) => both(field, (type_of(a)?, type_of(b)?), Type::Bool),
+        Field::Arithmetic(_, a, b) => both(field, (type_of(a)?, type_of(b)?), Type::Number),
         Field::Compare(op, a, b) => {
-            let found = alike(field, a, b)?;
+            let found = alike(field, (type_of(a)?, type_of(b)?))?;
             let has_order = matches!(found, Type::Any | Type::Number | Type::Text);
             if has_order || matches!(op, Compare::Equal | Compare::NotEqual) {
                 return Ok(Type::Bool);
@@ -197,9 +180,34 @@ fn type_of(field: &Field) -> Result<Type, TraceqlError> {
     }
 }
 
+fn type_of_value(value: &Value) -> Type {
+    match value {
+        Value::Nil => Type::Nil,
+        Value::Bool(_) => Type::Bool,
+        Value::Int(_) | Value::Float(_) | Value::Duration(_) => Type::Number,
+        Value::Status(_) => Type::Status,
+        Value::Kind(_) => Type::Kind,
+        _ => Type::Text,
+    }
+}
+
+/// Fails where a part of a field is known to be of another type than is wanted.
+fn checked(field: &Field, found: Type, wanted: Type) -> Result<Type, TraceqlError> {
+    if found == Type::Any || found == wanted {
+        return Ok(wanted);
+    }
+    invalid(format!("illegal operation for the given type: {field}"))
+}
+
+fn both(field: &Field, (a, b): (Type, Type), wanted: Type) -> Result<Type, TraceqlError> {
+    alike(field, (a, b))?;
+    checked(field, a, wanted)?;
+    checked(field, b, wanted)
+}
+
 /// Returns what two sides have in common.
-fn alike(field: &Field, a: &Field, b: &Field) -> Result<Type, TraceqlError> {
-    match (type_of(a)?, type_of(b)?) {
+fn alike(field: &Field, sides: (Type, Type)) -> Result<Type, TraceqlError> {
+    match sides {
         (Type::Any, other) | (other, Type::Any) => Ok(other),
         (Type::Nil, _) | (_, Type::Nil) => Ok(Type::Nil),
         (a, b) if a == b => Ok(a),
