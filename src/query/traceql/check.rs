@@ -180,7 +180,7 @@ fn type_of(field: &Field) -> Result<Type, TraceqlError> {
     }
 }
 
-fn type_of_value(value: &Value) -> Type {
+fn type_of_value(value: &Value<'_>) -> Type {
     match value {
         Value::Nil => Type::Nil,
         Value::Bool(_) => Type::Bool,
