@@ -94,16 +94,16 @@ fn sql() -> Vec<Case> {
 }
 
 fn unknown_paths() -> Vec<Case> {
-    let missing = |name, path: &str| Case {
+    let missing = |name, path: &str, dialect| Case {
         statuses: &[404],
-        ..case(name, Request::get(path), Dialect::Json)
+        ..case(name, Request::get(path), dialect)
     };
     vec![
-        missing("unknown: prometheus", "/api/v1/colours"),
-        missing("unknown: loki", "/loki/api/v1/colours"),
-        missing("unknown: tempo", "/tempo/api/colours"),
-        missing("unknown: alertmanager", "/am/api/v2/colours"),
-        missing("unknown: the other alertmanager", "/alertmanager/api/v2/status"),
-        missing("unknown: admin", "/api/v1/admin/colours"),
+        missing("unknown: prometheus", "/api/v1/colours", Dialect::Prometheus),
+        missing("unknown: loki", "/loki/api/v1/colours", Dialect::Text),
+        missing("unknown: tempo", "/tempo/api/colours", Dialect::Text),
+        missing("unknown: alertmanager", "/am/api/v2/colours", Dialect::Json),
+        missing("unknown: the other alertmanager", "/alertmanager/api/v2/status", Dialect::Json),
+        missing("unknown: admin", "/api/v1/admin/colours", Dialect::Prometheus),
     ]
 }
