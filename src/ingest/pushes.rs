@@ -15,6 +15,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
+use super::Encoding;
 use super::resolve::Sender;
 
 /// So many pushes fill a half: at 17 bytes each, some megabytes for both.
@@ -22,15 +23,25 @@ const HALF_MAX: usize = 64 << 10;
 /// A half is so old at most: Promtail and Alloy give up after about as long.
 const HALF_AGE: Duration = Duration::from_secs(600);
 
+/// How the bytes of a push are read.
+#[derive(Debug, Clone, Copy)]
+pub struct Reading {
+    /// As JSON, and else as protobuf.
+    pub is_json: bool,
+    /// How they are compressed.
+    pub compression: Encoding,
+}
+
 /// What tells a push from others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PushKey(u128);
 
 impl PushKey {
     /// Returns the key of a body as it came over the wire.
-    pub fn of(sender: &Sender<'_>, encoded: &[u8]) -> Self {
-        // Others may mean another commons by the same bytes.
-        let of_sender = format!("{}\0{}", sender.grant.name, sender.tenant.unwrap_or_default());
+    pub fn of(sender: &Sender<'_>, reading: Reading, encoded: &[u8]) -> Self {
+        // Others may mean another commons by the same bytes, and headers may make them unreadable.
+        let tenant = sender.tenant.unwrap_or_default();
+        let of_sender = format!("{}\0{tenant}\0{reading:?}", sender.grant.name);
         Self(xxh3_128_with_seed(encoded, xxh3_64(of_sender.as_bytes())))
     }
 }
@@ -110,14 +121,17 @@ mod tests {
     }
 
     #[test]
-    fn the_same_bytes_of_another_sender_are_another_push() {
+    fn the_same_bytes_of_another_sender_or_read_in_another_way_are_another_push() {
         let grant = crate::model::Grant::open();
-        let key = |tenant: Option<&str>, bytes: &[u8]| {
-            PushKey::of(&Sender { grant: &grant, tenant }, bytes)
+        let key = |tenant: Option<&str>, compression, bytes: &[u8]| {
+            let reading = Reading { is_json: true, compression };
+            PushKey::of(&Sender { grant: &grant, tenant }, reading, bytes)
         };
+        let plain = Encoding::Identity;
 
-        assert_eq!(key(None, b"a"), key(None, b"a"));
-        assert_ne!(key(None, b"a"), key(None, b"b"));
-        assert_ne!(key(None, b"a"), key(Some("heart"), b"a"));
+        assert_eq!(key(None, plain, b"a"), key(None, plain, b"a"));
+        assert_ne!(key(None, plain, b"a"), key(None, plain, b"b"));
+        assert_ne!(key(None, plain, b"a"), key(Some("heart"), plain, b"a"));
+        assert_ne!(key(None, plain, b"a"), key(None, Encoding::Gzip, b"a"), "read in another way");
     }
 }

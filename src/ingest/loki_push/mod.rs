@@ -25,6 +25,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::metrics::Lane;
 use super::otlp::tenant;
+use super::pushes::Reading;
 use super::records::{Context, Decode, Decoded, Delivery, deliver};
 use super::{Encoding, Ingest, IngestError, Outcome, Permit};
 use crate::model::Grant;
@@ -101,6 +102,10 @@ impl Decode for PushBody {
         // gzip around snappy: Loki takes the outer layer off, and the inner one as always.
         let inner = bodies.decompress(Encoding::Snappy, &body, permit)?;
         Ok((inner.len(), protobuf::decode(ctx, &inner)?))
+    }
+
+    fn reading(&self) -> Option<Reading> {
+        Some(Reading { is_json: self.is_json, compression: self.compression })
     }
 }
 

@@ -10,7 +10,7 @@ use super::context::Context;
 use super::decoded::{Decoded, LogRuns};
 use crate::derive::{Derive, ReadLine};
 use crate::ingest::metrics::Ending;
-use crate::ingest::pushes::PushKey;
+use crate::ingest::pushes::{PushKey, Reading};
 use crate::ingest::{Batch, Encoded, Ingest, IngestError, Lane, Outcome, Permit, Sender};
 use crate::model::{Commons, Grant, WriteScope};
 use crate::storage::Part;
@@ -43,6 +43,12 @@ pub(in crate::ingest) trait Decode: Send + Sync + 'static {
         encoded: &[u8],
         permit: &mut Permit,
     ) -> Result<(usize, Decoded), IngestError>;
+
+    /// Returns how a body is read, when the same bytes read in the same way mean the same rows; `None` when
+    /// they may be others.
+    fn reading(&self) -> Option<Reading> {
+        None
+    }
 }
 
 /// Takes a request all the way. The error is the whole request's; what is wrong with single items
@@ -95,11 +101,11 @@ async fn run<D: Decode>(
     Ok(Some(outcome))
 }
 
-impl<D> Delivery<D> {
+impl<D: Decode> Delivery<D> {
     /// Returns what a push is known by when it comes again; other requests are not.
     fn push_key(&self, encoded: &Encoded) -> Option<PushKey> {
         let sender = Sender { grant: &self.grant, tenant: self.tenant.as_deref() };
-        (self.lane == Lane::LOKI).then(|| PushKey::of(&sender, encoded))
+        self.decode.reading().map(|reading| PushKey::of(&sender, reading, encoded))
     }
 }
 
