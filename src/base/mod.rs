@@ -1,13 +1,14 @@
 //! Ground floor: things with no telemetry in them.
 //!
-//! Time, named tasks, error kinds, sizes and durations as people write them, the frame of a gRPC
-//! message. Nothing here knows what a commons or a metric is.
+//! Time, named tasks, error kinds, sizes, durations and quoted texts as people write them, the frame
+//! of a gRPC message. Nothing here knows what a commons or a metric is.
 
 pub mod age_clock;
 pub mod clock;
 pub mod cores;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+pub(crate) mod go_text;
 pub mod grpc;
 pub mod kind;
 pub mod shield;

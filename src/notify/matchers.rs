@@ -5,6 +5,7 @@
 //! anything as an unquoted value. A text that only one of them reads means what that one says; a text
 //! that both read differently means what it always did, the classic thing.
 
+use crate::base::go_text::{control, quoted};
 use crate::model::{MatchOp, Matcher, REGEX_PROGRAM_BYTES_MAX, check_label_regex};
 
 /// The most bytes of a text of matchers, and the most matchers in one.
@@ -79,11 +80,6 @@ fn shown(matcher: &Matcher) -> String {
         true => format!("{}{op}{value}", matcher.name),
         false => format!("{}{op}{value}", quoted(&matcher.name)),
     }
-}
-
-fn quoted(text: &str) -> String {
-    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-    format!("\"{escaped}\"")
 }
 
 pub(super) fn op_text(op: MatchOp) -> &'static str {
@@ -205,17 +201,10 @@ fn escape(chars: &mut std::str::CharIndices<'_>) -> Result<char, String> {
         let code = u32::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == n_digits);
         return code.and_then(char::from_u32).ok_or_else(|| format!("`\\{letter}{digits}`"));
     }
-    Ok(match letter {
-        'a' => '\u{7}',
-        'b' => '\u{8}',
-        'f' => '\u{c}',
-        'n' => '\n',
-        'r' => '\r',
-        't' => '\t',
-        'v' => '\u{b}',
-        '\\' | '"' | '\'' => letter,
-        other => return Err(format!("`\\{other}` means nothing")),
-    })
+    match letter {
+        '\\' | '"' | '\'' => Ok(letter),
+        other => control(other).ok_or_else(|| format!("`\\{other}` means nothing")),
+    }
 }
 
 /// Reads the classic notation.

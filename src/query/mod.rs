@@ -16,7 +16,6 @@ pub mod logql;
 pub mod answer;
 mod answer_samples;
 mod bounded_text;
-mod escapes;
 pub mod cardinality;
 pub mod limits;
 mod engine;

@@ -1,5 +1,7 @@
 //! Cuts a template into text and the tokens of its actions.
 
+use crate::base::go_text::control;
+
 /// The smallest pieces of an action.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Token {
@@ -220,18 +222,9 @@ fn escape(text: &str) -> Result<(char, &str), String> {
         'u' => 4,
         'U' => 8,
         _ => {
-            let c = match kind {
-                'n' => '\n',
-                't' => '\t',
-                'r' => '\r',
-                '\\' | '"' | '\'' => kind,
-                'a' => '\u{7}',
-                'b' => '\u{8}',
-                'f' => '\u{c}',
-                'v' => '\u{b}',
-                _ => return Err(wrong()),
-            };
-            return Ok((c, rest));
+            let is_itself = matches!(kind, '\\' | '"' | '\'');
+            let c = if is_itself { Some(kind) } else { control(kind) };
+            return Ok((c.ok_or_else(wrong)?, rest));
         }
     };
     let digits = rest.get(..n_digits).ok_or_else(wrong)?;

@@ -3,6 +3,8 @@
 //! Values are Go string literals: quoted with escapes, or raw between backticks. Only equality
 //! makes sense here, and each name may stand once.
 
+use crate::base::go_text::{BadEscape, push_char, unescape};
+
 /// Why a text is not a label set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("parse error at byte {byte_idx}: {message}")]
@@ -113,53 +115,25 @@ impl<'a> Parser<'a> {
                 '"' => return Ok(String::from_utf8_lossy(&value).into_owned()),
                 '\\' => self.escape(&mut value)?,
                 '\n' => return Err(self.error("a value has no end on its line")),
-                plain => value.extend_from_slice(plain.encode_utf8(&mut [0; 4]).as_bytes()),
+                plain => push_char(&mut value, plain),
             }
         }
     }
 
     /// Undoes one escape of Go's string literals.
     fn escape(&mut self, value: &mut Vec<u8>) -> Result<(), LabelsError> {
-        let byte = match self.next()? {
-            'a' => 0x07,
-            'b' => 0x08,
-            'f' => 0x0c,
-            'n' => b'\n',
-            'r' => b'\r',
-            't' => b'\t',
-            'v' => 0x0b,
-            '\\' => b'\\',
-            '"' => b'"',
-            '\'' => b'\'',
-            'x' => self.number(2, 16)?.to_le_bytes()[0],
-            'u' => return self.code_point(4, value),
-            'U' => return self.code_point(8, value),
-            '0'..='7' => {
-                self.idx -= 1;
-                let number = self.number(3, 8)?;
-                u8::try_from(number).map_err(|_| self.error("an octal escape is past \\377"))?
-            }
-            _ => return Err(self.error("unknown escape in a value")),
-        };
-        value.push(byte);
-        Ok(())
-    }
-
-    fn code_point(&mut self, n_digits: usize, value: &mut Vec<u8>) -> Result<(), LabelsError> {
-        let code = self.number(n_digits, 16)?;
-        let c = char::from_u32(code).ok_or_else(|| self.error("an escape is no character"))?;
-        value.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-        Ok(())
-    }
-
-    fn number(&mut self, n_digits: usize, radix: u32) -> Result<u32, LabelsError> {
-        let mut number: u32 = 0;
-        for _ in 0..n_digits {
-            let digit = self.next()?.to_digit(radix);
-            let digit = digit.ok_or_else(|| self.error("wanted a digit in an escape"))?;
-            number = number.wrapping_mul(radix).wrapping_add(digit);
-        }
-        Ok(number)
+        let mut rest = self.rest();
+        let undone = unescape(&mut rest, value);
+        self.idx = self.text.len() - rest.len();
+        undone.map_err(|bad| {
+            self.error(match bad {
+                BadEscape::Ended => "a value has no end",
+                BadEscape::Unknown => "unknown escape in a value",
+                BadEscape::NotADigit => "wanted a digit in an escape",
+                BadEscape::NotAByte => "an octal escape is past \\377",
+                BadEscape::NotACharacter => "an escape is no character",
+            })
+        })
     }
 }
 

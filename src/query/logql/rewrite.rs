@@ -8,6 +8,7 @@ use super::syntax::ast::{
     Binary, BinaryOp, Grouping, LabelReplace, RangeAggregation, RangeFunc, Stage,
     VectorAggregation, VectorOp,
 };
+use crate::base::go_text::quoted;
 use crate::base::units::format_duration_ms;
 use crate::model::MatchOp;
 use crate::query::promql::format_value;
@@ -214,19 +215,6 @@ fn number_text(number: f64) -> String {
         n if n == f64::NEG_INFINITY => "-Inf".to_owned(),
         n => format_value(n),
     }
-}
-
-fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            '\n' => out.push_str("\\n"),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use super::attribute::{Attribute, INTRINSICS, Intrinsic, Scope, is_name_letter};
 use super::error::TraceqlError;
 use super::value::{KINDS, STATUSES, Value};
+use crate::base::go_text::{push_char, unescape};
 use crate::base::units;
-use crate::query::escapes::{push_char, unescape};
 
 /// A token.
 #[derive(Debug, Clone, PartialEq)]
@@ -240,7 +240,8 @@ impl<'a> Lexer<'a> {
     }
 
     fn escape(&mut self, text: &mut Vec<u8>) -> Option<()> {
-        let rest = unescape(self.rest(), text)?;
+        let mut rest = self.rest();
+        unescape(&mut rest, text).ok()?;
         self.at = self.text.len() - rest.len();
         Some(())
     }

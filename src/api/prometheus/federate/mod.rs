@@ -26,6 +26,7 @@ use super::super::error::{ApiError, partial};
 use super::super::number::push_sample_value;
 use super::super::params::Params;
 use crate::base::Kind;
+use crate::base::go_text::quoted;
 use crate::model::labels::METRIC_NAME;
 use crate::model::metric::is_stale;
 use crate::model::{Description, Grant, Labels, MetricKind, NativeHistogram, SeriesData};
@@ -168,10 +169,4 @@ fn kind_of(kind: MetricKind) -> &'static str {
 
 fn name_of(name: &str) -> String {
     if is_plain(name) && !name.contains(':') { name.to_owned() } else { quoted(name) }
-}
-
-/// The text format knows three escapes.
-fn quoted(text: &str) -> String {
-    let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-    format!("\"{text}\"")
 }

@@ -5,8 +5,8 @@
 
 use super::super::error::ParseError;
 use super::super::units::{parse_bytes, parse_duration_ns};
+use crate::base::go_text::{push_char, unescape};
 use crate::base::units;
-use crate::query::escapes::{push_char, unescape};
 
 /// A token and the byte at which it begins.
 #[derive(Debug, Clone, PartialEq)]
@@ -254,8 +254,9 @@ impl<'a> Lexer<'a> {
 
     /// Undoes one escape of Go's string literals.
     fn escape(&mut self, text: &mut Vec<u8>) -> Result<(), ParseError> {
-        let rest = unescape(self.rest(), text);
-        let rest = rest.ok_or_else(|| self.error(self.at - 1, "invalid char escape"))?;
+        let mut rest = self.rest();
+        let undone = unescape(&mut rest, text);
+        undone.map_err(|_| self.error(self.at - 1, "invalid char escape"))?;
         self.at = self.text.len() - rest.len();
         Ok(())
     }

@@ -2,7 +2,7 @@
 //!
 //! Escapes are bytes (`\\xc3\\xa9` is one letter), and what is written is always read back.
 
-use crate::query::escapes::{push_char, unescape};
+use crate::base::go_text::{push_char, unescape};
 
 /// Returns the text of a literal, quotes included in `literal`; `None` when it is not one.
 pub(in super::super) fn unquote(literal: &str) -> Option<String> {
@@ -22,7 +22,7 @@ pub(in super::super) fn unquote(literal: &str) -> Option<String> {
         match c {
             // Of the quotes only its own may be escaped.
             '\\' if rest.starts_with(['\'', '"']) && !rest.starts_with(quote) => return None,
-            '\\' => rest = unescape(rest, &mut bytes)?,
+            '\\' => unescape(&mut rest, &mut bytes).ok()?,
             '\n' => return None,
             c if c == quote => return None,
             c => push_char(&mut bytes, c),
