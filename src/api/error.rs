@@ -9,6 +9,7 @@ use super::ask::AskError;
 use crate::auth::AuthError;
 use crate::base::Kind;
 use crate::base::units::HumanDuration;
+use crate::base::varint::push_varint;
 use crate::model::json::push_string;
 
 /// How a client expects to be told of an error.
@@ -289,12 +290,7 @@ fn grpc_code(kind: Kind) -> u8 {
 /// Returns `google.rpc.Status { code = 1, message = 2 }`: two fields are not worth a generated type.
 fn status_protobuf(code: u8, message: &str) -> Vec<u8> {
     let mut bytes = vec![0x08, code, 0x12];
-    let mut rest = message.len();
-    while rest >= 0x80 {
-        bytes.push(u8::try_from(rest & 0x7f).expect("seven bits fit") | 0x80);
-        rest >>= 7;
-    }
-    bytes.push(u8::try_from(rest).expect("less than 0x80"));
+    push_varint(&mut bytes, message.len() as u64);
     bytes.extend_from_slice(message.as_bytes());
     bytes
 }

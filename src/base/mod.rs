@@ -1,7 +1,7 @@
 //! Ground floor: things with no telemetry in them.
 //!
 //! Time, named tasks, error kinds, sizes, durations and quoted texts as people write them, the frame
-//! of a gRPC message. Nothing here knows what a commons or a metric is.
+//! of a gRPC message, numbers of varying length. Nothing here knows what a commons or a metric is.
 
 pub mod age_clock;
 pub mod clock;
@@ -14,6 +14,7 @@ pub mod kind;
 pub mod shield;
 pub mod tasks;
 pub mod units;
+pub(crate) mod varint;
 
 pub use age_clock::{AgeClock, LeapWatch};
 pub use clock::{Clock, HurryingClock, ManualClock, SystemClock};

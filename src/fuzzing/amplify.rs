@@ -10,6 +10,7 @@ use super::{
     otlp_traces_json, otlp_traces_pb, rw1_walk,
 };
 use crate::base::fuzzing::Choices;
+use crate::base::varint::push_varint;
 
 /// The largest body that a recipe makes.
 const BODY_BYTES_MAX: usize = 1 << 20;
@@ -74,12 +75,4 @@ fn numbered(body: &[u8], n: usize) -> Vec<u8> {
         rest /= 64;
     }
     numbered
-}
-
-fn push_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value.to_le_bytes()[0] | 0x80);
-        value >>= 7;
-    }
-    out.push(value.to_le_bytes()[0]);
 }

@@ -14,6 +14,7 @@ use std::collections::HashMap;
 
 use crc32c::{crc32c, crc32c_append};
 
+use crate::base::varint::push_varint;
 use crate::storage::files::deleted::DeletedRows;
 
 /// The folder of all deletions' rows.
@@ -64,8 +65,8 @@ fn body(path: &str, rows: &DeletedRows) -> Vec<u8> {
     body.extend(n_ranges.to_le_bytes());
     let mut at = 0;
     for range in rows.ranges() {
-        push_varint(&mut body, range.start - at);
-        push_varint(&mut body, range.len());
+        push_varint(&mut body, (range.start - at) as u64);
+        push_varint(&mut body, range.len() as u64);
         at = range.end;
     }
     body
@@ -73,15 +74,6 @@ fn body(path: &str, rows: &DeletedRows) -> Vec<u8> {
 
 fn crc(id: u64, body: &[u8]) -> u32 {
     crc32c_append(crc32c(&id.to_le_bytes()), body)
-}
-
-fn push_varint(out: &mut Vec<u8>, number: usize) {
-    let mut rest = number;
-    while rest >= 0x80 {
-        out.push(u8::try_from(rest & 0x7f).expect("seven bits") | 0x80);
-        rest >>= 7;
-    }
-    out.push(u8::try_from(rest).expect("seven bits"));
 }
 
 /// Reads what is whole; entries that are damaged are left out.

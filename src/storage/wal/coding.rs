@@ -1,6 +1,9 @@
 //! How numbers, texts and lists are written in the log, and in the few files that are like it: varints,
 //! zigzag for what may be negative, doubles bit for bit, a count before each list.
 
+pub(in crate::storage) use crate::base::varint::push_varint;
+use crate::base::varint::zigzag;
+
 /// A payload with a good checksum that does not make sense: written by a newer version, or a bug.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("log frame holds {0}")]
@@ -93,18 +96,9 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Appends a number, seven bits a byte.
-pub(in crate::storage) fn push_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push((value & 0x7f) as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push((value & 0x7f) as u8);
-}
-
 /// Appends a signed number.
 pub(in crate::storage) fn push_zigzag(out: &mut Vec<u8>, value: i64) {
-    push_varint(out, ((value << 1) ^ (value >> 63)).cast_unsigned());
+    push_varint(out, zigzag(value));
 }
 
 /// Appends a length and the bytes.

@@ -95,20 +95,6 @@ pub(super) fn fits(value: i64, n: u32) -> bool {
     n >= 64 || (-((1_i64 << (n - 1)) - 1)..=1 << (n - 1)).contains(&value)
 }
 
-/// Returns a number so that those near zero are small.
-pub(super) fn zigzag(value: i64) -> u64 {
-    ((value << 1) ^ (value >> 63)).cast_unsigned()
-}
-
-/// Appends a number, seven bits a byte, the lowest first.
-pub(super) fn push_uvarint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push((value & 0x7f) as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push((value & 0x7f) as u8);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -28,6 +28,7 @@ use super::super::ask::Listed;
 use super::super::error::{ApiError, answer, partial};
 use super::super::received::Whole;
 use crate::base::Kind;
+use crate::base::varint::push_varint;
 use crate::model::{
     Grant, Labels, MatchOp, Matcher, REGEX_PROGRAM_BYTES_MAX, SeriesData, check_label_regex,
 };
@@ -214,7 +215,7 @@ fn push_frame(out: &mut Vec<u8>, query_index: i64, labels: &[Label], chunks: Vec
     let series = ChunkedSeries { labels: labels.to_vec(), chunks };
     let message = ChunkedReadResponse { chunked_series: vec![series], query_index };
     let bytes = message.encode_to_vec();
-    bits::push_uvarint(out, bytes.len() as u64);
+    push_varint(out, bytes.len() as u64);
     out.extend_from_slice(&crc32c::crc32c(&bytes).to_be_bytes());
     out.extend_from_slice(&bytes);
 }

@@ -8,7 +8,8 @@
 //! window of the one before, else `11`, 5 bits of leading zeros, 6 of length (0 is 64) and the bits.
 //! Source: prometheus/prometheus `tsdb/chunkenc/xor.go`.
 
-use super::bits::{Bits, fits, push_uvarint, zigzag};
+use super::bits::{Bits, fits};
+use crate::base::varint::{push_varint, zigzag};
 
 /// Prometheus' number of this encoding.
 pub(super) const ENCODING: i32 = 1;
@@ -26,12 +27,12 @@ pub(super) fn encode(times_ms: &[i64], values: &[f64]) -> Vec<u8> {
         match idx {
             0 => {
                 let mut varint = Vec::new();
-                push_uvarint(&mut varint, zigzag(*time_ms));
+                push_varint(&mut varint, zigzag(*time_ms));
                 bits.push_bytes(&varint);
             }
             1 => {
                 let mut varint = Vec::new();
-                push_uvarint(&mut varint, delta.cast_unsigned());
+                push_varint(&mut varint, delta.cast_unsigned());
                 bits.push_bytes(&varint);
             }
             _ => push_delta(&mut bits, delta.wrapping_sub(last_delta)),

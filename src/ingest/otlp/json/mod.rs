@@ -12,6 +12,7 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
+use crate::base::varint::{push_varint, zigzag};
 use crate::ingest::records::{JsonError, Next, Parser};
 use crate::model::Signal;
 
@@ -121,7 +122,7 @@ fn push_scalar(parser: &mut Parser<'_>, kind: &Kind, out: &mut Vec<u8>) -> Resul
         Kind::Uint32 => push_varint(out, u64::from(integer::<u32>(parser)?)),
         Kind::Sint32 => {
             let number: i32 = integer(parser)?;
-            push_varint(out, u64::from(((number << 1) ^ (number >> 31)).cast_unsigned()));
+            push_varint(out, zigzag(i64::from(number)));
         }
         Kind::Int64 => push_varint(out, integer::<i64>(parser)?.cast_unsigned()),
         Kind::Uint64 => push_varint(out, integer(parser)?),
@@ -204,14 +205,6 @@ fn cut(text: &str) -> &str {
 
 fn push_tag(out: &mut Vec<u8>, number: u32, wire_type: u32) {
     push_varint(out, u64::from((number << 3) | wire_type));
-}
-
-fn push_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value.to_le_bytes()[0] | 0x80);
-        value >>= 7;
-    }
-    out.push(value.to_le_bytes()[0]);
 }
 
 fn push_bytes(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {

@@ -7,7 +7,7 @@
 //! A miniblock holds what its differences are more than the block's least, packed. Differences wrap,
 //! as the format has it, so every number fits.
 
-use super::hybrid::varint;
+use crate::base::varint::{push_varint, zigzag};
 
 /// Numbers in a block.
 const BLOCK: usize = 128;
@@ -16,10 +16,10 @@ const MINIBLOCK: usize = 32;
 
 /// Appends the encoded numbers to `out`.
 pub(super) fn encode(numbers: &[i64], out: &mut Vec<u8>) {
-    varint(out, BLOCK as u64);
-    varint(out, (BLOCK / MINIBLOCK) as u64);
-    varint(out, numbers.len() as u64);
-    varint(out, zigzag(numbers.first().copied().unwrap_or(0)));
+    push_varint(out, BLOCK as u64);
+    push_varint(out, (BLOCK / MINIBLOCK) as u64);
+    push_varint(out, numbers.len() as u64);
+    push_varint(out, zigzag(numbers.first().copied().unwrap_or(0)));
     let mut deltas = [0; BLOCK];
     let mut last = numbers.first().copied().unwrap_or(0);
     for block in numbers.get(1..).unwrap_or_default().chunks(BLOCK) {
@@ -33,7 +33,7 @@ pub(super) fn encode(numbers: &[i64], out: &mut Vec<u8>) {
 
 fn push_block(deltas: &[i64], out: &mut Vec<u8>) {
     let least = deltas.iter().copied().min().unwrap_or(0);
-    varint(out, zigzag(least));
+    push_varint(out, zigzag(least));
     let above = |delta: &i64| delta.wrapping_sub(least).cast_unsigned();
     let mut widths = [0; BLOCK / MINIBLOCK];
     for (width, miniblock) in widths.iter_mut().zip(deltas.chunks(MINIBLOCK)) {
@@ -66,10 +66,6 @@ fn pack(numbers: impl Iterator<Item = u64>, width: u32, out: &mut Vec<u8>) {
 
 fn low64(bits: u128) -> u64 {
     u64::try_from(bits & u128::from(u64::MAX)).expect("the upper half is cut off")
-}
-
-fn zigzag(number: i64) -> u64 {
-    ((number << 1) ^ (number >> 63)).cast_unsigned()
 }
 
 #[cfg(test)]

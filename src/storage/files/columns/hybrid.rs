@@ -6,6 +6,8 @@
 //! ```
 //! Eight or more equal values become a run; what lies between runs is packed.
 
+use crate::base::varint::push_varint;
+
 /// Values in a packed group.
 const GROUP: usize = 8;
 
@@ -42,7 +44,7 @@ impl Hybrid {
         }
         if n > 0 {
             self.end_packed();
-            varint(&mut self.out, u64::from(n) << 1);
+            push_varint(&mut self.out, u64::from(n) << 1);
             let n_bytes = self.width.div_ceil(8) as usize;
             self.out.extend_from_slice(&value.to_le_bytes()[..n_bytes]);
         }
@@ -65,7 +67,7 @@ impl Hybrid {
 
     fn end_packed(&mut self) {
         if self.n_groups > 0 {
-            varint(&mut self.out, u64::from(self.n_groups) << 1 | 1);
+            push_varint(&mut self.out, u64::from(self.n_groups) << 1 | 1);
             self.out.append(&mut self.packed);
             self.n_groups = 0;
         }
@@ -86,15 +88,6 @@ impl Hybrid {
 /// Returns the bits that numbers below `n` need.
 pub(super) fn width_below(n: usize) -> u32 {
     usize::BITS - n.saturating_sub(1).leading_zeros()
-}
-
-/// Appends a number, seven bits a byte, the lowest first.
-pub(super) fn varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push((value & 0x7f) as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push((value & 0x7f) as u8);
 }
 
 #[cfg(test)]
