@@ -83,6 +83,52 @@ pub fn format_duration_ms(duration_ms: i64) -> String {
     text
 }
 
+/// Writes a duration as Go does: `1h2m3.5s`, `1.5ms`, `0s`.
+pub fn format_duration_ns(duration_ns: i64) -> String {
+    let sign = if duration_ns < 0 { "-" } else { "" };
+    let ns = duration_ns.unsigned_abs();
+    let text = match ns {
+        0 => "0s".to_owned(),
+        1..1_000 => format!("{ns}ns"),
+        1_000..1_000_000 => decimal(ns, 1_000, "µs"),
+        1_000_000..1_000_000_000 => decimal(ns, 1_000_000, "ms"),
+        _ => {
+            let minutes = ns / 60_000_000_000;
+            let seconds = decimal(ns % 60_000_000_000, 1_000_000_000, "s");
+            match (minutes / 60, minutes % 60) {
+                (0, 0) => seconds,
+                (0, minutes) => format!("{minutes}m{seconds}"),
+                (hours, minutes) => format!("{hours}h{minutes}m{seconds}"),
+            }
+        }
+    };
+    format!("{sign}{text}")
+}
+
+fn decimal(ns: u64, unit_ns: u64, unit: &str) -> String {
+    let n_digits = unit_ns.ilog10() as usize;
+    let fraction = format!("{:0n_digits$}", ns % unit_ns);
+    let fraction = fraction.trim_end_matches('0');
+    let dot = if fraction.is_empty() { "" } else { "." };
+    format!("{}{dot}{fraction}{unit}", ns / unit_ns)
+}
+
+/// Returns the ns of a unit of Go's durations, or of Prometheus' longer ones.
+pub fn unit_ns(unit: &str) -> Option<f64> {
+    Some(match unit {
+        "ns" => 1.0,
+        "us" | "µs" | "μs" => 1e3,
+        "ms" => 1e6,
+        "s" => 1e9,
+        "m" => 60e9,
+        "h" => 3_600e9,
+        "d" => 86_400e9,
+        "w" => 7.0 * 86_400e9,
+        "y" => 365.0 * 86_400e9,
+        _ => return None,
+    })
+}
+
 /// Reads a size: digits and an optional unit, `B`, `KiB`, `MiB`, `GiB`, `TiB`, `kB`, `MB`, `GB`.
 pub fn parse_size_bytes(text: &str) -> Result<u64, UnitError> {
     let wrong = || UnitError { text: text.to_owned(), wanted: "size such as 64KiB, 16MiB or 2GiB" };
@@ -203,6 +249,22 @@ mod tests {
         assert_eq!(format_duration_ms(90 * 86_400_000), "90d");
         assert_eq!(format_duration_ms(14 * 86_400_000), "2w");
         assert_eq!(format_duration_ms(1_500), "1s500ms");
+    }
+
+    #[test]
+    fn durations_of_go_are_written_as_go_writes_them() {
+        for (ns, want) in [
+            (0, "0s"),
+            (1, "1ns"),
+            (1_500, "1.5µs"),
+            (250_000_000, "250ms"),
+            (1_000_000_001, "1.000000001s"),
+            (3_600_000_000_000, "1h0m0s"),
+            (-90_500_000_000, "-1m30.5s"),
+            (i64::MIN, "-2562047h47m16.854775808s"),
+        ] {
+            assert_eq!(format_duration_ns(ns), want);
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Timelike};
 
 use super::Value;
+use crate::base::units::format_duration_ns;
 
 /// The most bytes that one `printf` may write, and the widest field.
 const PRINTF_BYTES_MAX: usize = 64 << 10;
@@ -42,7 +43,7 @@ pub(crate) fn print(value: &Value) -> String {
         Value::Zoned(ns, zone) => {
             super::dates::format("2006-01-02 15:04:05.999999999 -0700 MST", *ns, *zone)
         }
-        Value::Duration(ns) => duration(*ns),
+        Value::Duration(ns) => format_duration_ns(*ns),
     }
 }
 
@@ -104,42 +105,6 @@ pub(super) fn time(ns: i64) -> String {
     let fraction = fraction.trim_end_matches('0');
     let dot = if fraction.is_empty() { "" } else { "." };
     format!("{}{dot}{fraction} +0000 UTC", time.format("%Y-%m-%d %H:%M:%S"))
-}
-
-/// Writes a duration as Go does: `1h2m3.5s`, `1.5ms`, `0s`.
-pub(super) fn duration(ns: i64) -> String {
-    let sign = if ns < 0 { "-" } else { "" };
-    let size = ns.unsigned_abs();
-    let scaled = |unit_ns: u64, unit: &str| {
-        let fraction = format!("{:0width$}", size % unit_ns, width = unit_ns.ilog10() as usize);
-        let fraction = fraction.trim_end_matches('0');
-        let dot = if fraction.is_empty() || unit_ns == 1 { "" } else { "." };
-        let fraction = if unit_ns == 1 { "" } else { fraction };
-        format!("{}{dot}{fraction}{unit}", size / unit_ns)
-    };
-    match size {
-        0 => "0s".to_owned(),
-        1..1_000 => format!("{sign}{size}ns"),
-        1_000..1_000_000 => format!("{sign}{}", scaled(1_000, "µs")),
-        1_000_000..1_000_000_000 => format!("{sign}{}", scaled(1_000_000, "ms")),
-        _ => {
-            let minutes = size / 60_000_000_000;
-            let secs_ns = size % 60_000_000_000;
-            let secs = duration_secs(secs_ns);
-            match (minutes / 60, minutes % 60) {
-                (0, 0) => format!("{sign}{secs}"),
-                (0, minutes) => format!("{sign}{minutes}m{secs}"),
-                (hours, minutes) => format!("{sign}{hours}h{minutes}m{secs}"),
-            }
-        }
-    }
-}
-
-fn duration_secs(ns: u64) -> String {
-    let fraction = format!("{:09}", ns % 1_000_000_000);
-    let fraction = fraction.trim_end_matches('0');
-    let dot = if fraction.is_empty() { "" } else { "." };
-    format!("{}{dot}{fraction}s", ns / 1_000_000_000)
 }
 
 /// What stands between `%` and the verb.

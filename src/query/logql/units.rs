@@ -1,4 +1,6 @@
-//! Durations and sizes as Go and its `humanize` write them: `1h2m3.5s`, `1.5 MiB`.
+//! Durations and sizes as people write them for Go and its `humanize`: `1h2m3.5s`, `1.5 MiB`.
+
+use crate::base::units::unit_ns;
 
 /// Reads a duration into ns: Prometheus' `1d2h`, or Go's `1.5h`, `-3µs`.
 pub(super) fn parse_duration_ns(text: &str) -> Option<i64> {
@@ -23,7 +25,7 @@ fn parse_parts(mut rest: &str) -> Option<i128> {
         let number: f64 = rest[..n_digits].parse().ok()?;
         rest = &rest[n_digits..];
         let n_unit = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
-        let ns = (number * ns_of_unit(&rest[..n_unit])?).round();
+        let ns = (number * unit_ns(&rest[..n_unit])?).round();
         #[expect(
             clippy::cast_possible_truncation,
             reason = "a cast saturates, and too much is refused"
@@ -33,22 +35,6 @@ fn parse_parts(mut rest: &str) -> Option<i128> {
         rest = &rest[n_unit..];
     }
     Some(total)
-}
-
-fn ns_of_unit(unit: &str) -> Option<f64> {
-    const SECOND: f64 = 1e9;
-    Some(match unit {
-        "ns" => 1.0,
-        "us" | "µs" | "μs" => 1e3,
-        "ms" => 1e6,
-        "s" => SECOND,
-        "m" => 60.0 * SECOND,
-        "h" => 3_600.0 * SECOND,
-        "d" => 86_400.0 * SECOND,
-        "w" => 7.0 * 86_400.0 * SECOND,
-        "y" => 365.0 * 86_400.0 * SECOND,
-        _ => return None,
-    })
 }
 
 /// Reads a size into bytes: `512`, `42MB`, `1.5 KiB`.
@@ -76,36 +62,6 @@ pub(super) fn parse_bytes(text: &str) -> Option<u64> {
     (0.0..1.8e19).contains(&bytes).then_some(bytes as u64)
 }
 
-/// Writes a duration as Go's `String` does: `1h0m3.5s`.
-pub(super) fn format_duration_ns(ns: i64) -> String {
-    let magnitude = ns.unsigned_abs();
-    let sign = if ns < 0 { "-" } else { "" };
-    let decimal = |value: u64, per: u64, unit: &str| {
-        let whole = value / per;
-        let digits = per.to_string().len() - 1;
-        let fraction = format!("{:0digits$}", value % per);
-        let fraction = fraction.trim_end_matches('0');
-        let dot = if fraction.is_empty() { "" } else { "." };
-        format!("{whole}{dot}{fraction}{unit}")
-    };
-    let text = match magnitude {
-        0 => "0s".to_owned(),
-        1..1_000 => format!("{magnitude}ns"),
-        1_000..1_000_000 => decimal(magnitude, 1_000, "µs"),
-        1_000_000..1_000_000_000 => decimal(magnitude, 1_000_000, "ms"),
-        _ => {
-            let minutes = magnitude / 60_000_000_000;
-            let seconds = decimal(magnitude % 60_000_000_000, 1_000_000_000, "s");
-            match (minutes / 60, minutes % 60) {
-                (0, 0) => seconds,
-                (0, minutes) => format!("{minutes}m{seconds}"),
-                (hours, minutes) => format!("{hours}h{minutes}m{seconds}"),
-            }
-        }
-    };
-    format!("{sign}{text}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,19 +82,6 @@ mod tests {
             ("1000y", None),
         ] {
             assert_eq!(parse_duration_ns(text), want, "{text}");
-        }
-    }
-
-    #[test]
-    fn durations_print_as_in_go() {
-        for (ns, want) in [
-            (0, "0s"),
-            (250_000_000, "250ms"),
-            (1_500, "1.5µs"),
-            (3_600_000_000_000, "1h0m0s"),
-            (-90_500_000_000, "-1m30.5s"),
-        ] {
-            assert_eq!(format_duration_ns(ns), want);
         }
     }
 

@@ -298,24 +298,9 @@ pub(super) fn duration_ns(text: &str) -> Option<i64> {
         let number: f64 = rest[..end].parse().ok()?;
         rest = &rest[end..];
         let end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
-        sum += number * unit_ns(&rest[..end])?;
+        sum += number * units::unit_ns(&rest[..end])?;
         rest = &rest[end..];
     }
     #[expect(clippy::cast_possible_truncation, reason = "compared with the ends of the range")]
     (sum.abs() < 9.2e18).then_some(sum.round() as i64)
-}
-
-fn unit_ns(unit: &str) -> Option<f64> {
-    Some(match unit {
-        "ns" => 1.0,
-        "us" | "µs" | "μs" => 1e3,
-        "ms" => 1e6,
-        "s" => 1e9,
-        "m" => 60e9,
-        "h" => 3600e9,
-        "d" => 86_400e9,
-        "w" => 7.0 * 86_400e9,
-        "y" => 365.0 * 86_400e9,
-        _ => return None,
-    })
 }

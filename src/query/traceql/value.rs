@@ -10,6 +10,7 @@ use std::fmt;
 use regex::Regex;
 
 use super::ast::Compare;
+use crate::base::units::format_duration_ns;
 use crate::model::json_read::{Json, elements};
 
 /// A value.
@@ -184,7 +185,7 @@ impl fmt::Display for Value<'_> {
             Value::Bool(value) => write!(f, "{value}"),
             Value::Int(value) => write!(f, "{value}"),
             Value::Float(value) => write!(f, "{}", Decimal(*value)),
-            Value::Duration(ns) => f.write_str(&duration_text(*ns)),
+            Value::Duration(ns) => f.write_str(&format_duration_ns(*ns)),
             Value::Text(text) => f.write_str(&quoted(text)),
             Value::Status(value) => f.write_str(STATUSES[usize::from(*value).min(2)]),
             Value::Kind(value) => f.write_str(KINDS[usize::from(*value).min(5)]),
@@ -222,41 +223,4 @@ pub(super) fn quoted(text: &str) -> String {
     }
     out.push('"');
     out
-}
-
-/// Writes ns as Go writes a duration: `1h2m3.5s`, `150ms`, `1.5µs`, `0s`.
-pub(super) fn duration_text(ns: i64) -> String {
-    let sign = if ns < 0 { "-" } else { "" };
-    let ns = ns.unsigned_abs();
-    let with_unit = |unit_ns: u64, unit: &str| {
-        let (whole, rest) = (ns / unit_ns, ns % unit_ns);
-        format!("{sign}{whole}{}{unit}", fraction(rest, unit_ns))
-    };
-    match ns {
-        0 => "0s".to_owned(),
-        1..=999 => format!("{sign}{ns}ns"),
-        1_000..=999_999 => with_unit(1_000, "µs"),
-        1_000_000..=999_999_999 => with_unit(1_000_000, "ms"),
-        _ => {
-            let (minutes, rest_ns) = (ns / 60_000_000_000, ns % 60_000_000_000);
-            let seconds = format!(
-                "{}{}s",
-                rest_ns / 1_000_000_000,
-                fraction(rest_ns % 1_000_000_000, 1_000_000_000)
-            );
-            match (minutes / 60, minutes % 60) {
-                (0, 0) => format!("{sign}{seconds}"),
-                (0, minutes) => format!("{sign}{minutes}m{seconds}"),
-                (hours, minutes) => format!("{sign}{hours}h{minutes}m{seconds}"),
-            }
-        }
-    }
-}
-
-fn fraction(rest: u64, unit: u64) -> String {
-    if rest == 0 {
-        return String::new();
-    }
-    let width = unit.ilog10() as usize;
-    format!(".{rest:0width$}").trim_end_matches('0').to_owned()
 }

@@ -2,13 +2,12 @@
 
 use std::fmt::{Display, Formatter, Result, Write as _};
 
-use super::super::units::format_duration_ns;
 use super::ast::{
     Binary, BinaryOp, Conversion, Expr, Extraction, FormatSource, Grouping, LabelFilter,
     LineFilter, LogExpr, MetricExpr, NameOrMatcher, Quantity, RangeAggregation, Stage,
     VectorAggregation,
 };
-use crate::base::units::format_duration_ms;
+use crate::base::units::{format_duration_ms, format_duration_ns};
 use crate::model::{MatchOp, Matcher};
 use crate::query::promql::format_value;
 

@@ -6,6 +6,7 @@ use super::super::error::PromqlError;
 use super::super::grid::to_i64;
 use super::super::value::format_value;
 use super::ast::Op;
+use crate::base::units::format_duration_ms;
 
 /// The longest duration: what 63 bits of nanoseconds hold.
 pub(super) const SECONDS_MAX: f64 = 9_223_372_036.854_775;
@@ -125,31 +126,7 @@ pub(super) fn format_seconds(seconds: f64) -> String {
         return seconds.to_string();
     }
     let sign = if ms < 0.0 { "-" } else { "" };
-    format!("{sign}{}", format_ms(to_i64(ms.abs()).unsigned_abs()))
-}
-
-/// Prints ms as Prometheus prints durations: `1h30m`, years and weeks only where nothing is left.
-fn format_ms(ms: u64) -> String {
-    const UNITS: [(&str, u64, bool); 7] = [
-        ("y", 365 * 86_400_000, true),
-        ("w", 7 * 86_400_000, true),
-        ("d", 86_400_000, false),
-        ("h", 3_600_000, false),
-        ("m", 60_000, false),
-        ("s", 1_000, false),
-        ("ms", 1, false),
-    ];
-    if ms == 0 {
-        return "0s".to_owned();
-    }
-    let (mut out, mut left) = (String::new(), ms);
-    for (unit, unit_ms, is_exact) in UNITS {
-        if left >= unit_ms && (!is_exact || left.is_multiple_of(unit_ms)) {
-            out.push_str(&format!("{}{unit}", left / unit_ms));
-            left %= unit_ms;
-        }
-    }
-    out
+    format!("{sign}{}", format_duration_ms(to_i64(ms.abs())))
 }
 
 /// Reads a duration literal: units from years to ms, each at most once.
