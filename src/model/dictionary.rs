@@ -5,13 +5,22 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, DictionaryArray, Int32Array, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, Int32Array, StringArray};
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer};
 use arrow::datatypes::Int32Type;
 use hashbrown::HashMap;
 
 /// The key of a row without a text.
 const NULL: i32 = -1;
+
+/// Returns a row's text of a column of texts, whether each stands once in it or not; empty for null.
+pub fn text_at(column: &dyn Array, row: usize) -> &str {
+    if let Some(texts) = column.as_string_opt::<i32>() {
+        return if texts.is_null(row) { "" } else { texts.value(row) };
+    }
+    let dictionary = column.as_dictionary::<Int32Type>();
+    dictionary.key(row).map_or("", |key| dictionary.values().as_string::<i32>().value(key))
+}
 
 /// Collects a dictionary column; empty ones take no memory.
 #[derive(Debug, Default)]
@@ -101,7 +110,6 @@ impl DictionaryColumn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{Array, AsArray};
 
     fn texts(column: &ArrayRef) -> Vec<Option<&str>> {
         let column = column.as_dictionary::<Int32Type>();
@@ -125,6 +133,21 @@ mod tests {
         assert_eq!(texts(&finished), want);
         assert_eq!(finished.as_dictionary::<Int32Type>().values().len(), 3);
         assert_eq!(column.finish().len(), 0);
+    }
+
+    #[test]
+    fn a_row_has_its_text_in_either_kind_of_column() {
+        let mut column = DictionaryColumn::default();
+        for text in [Some("a"), None, Some("b"), Some("a")] {
+            column.push(text);
+        }
+        let keyed = column.finish();
+        let plain: ArrayRef =
+            Arc::new(StringArray::from(vec![Some("a"), None, Some("b"), Some("a")]));
+
+        for column in [keyed, plain] {
+            assert_eq!([0, 1, 2, 3].map(|row| text_at(&column, row)), ["a", "", "b", "a"]);
+        }
     }
 
     #[test]

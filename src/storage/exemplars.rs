@@ -10,6 +10,7 @@ use super::files::read::AllRows;
 use super::head::rows::times_ns;
 use super::snapshot::Snapshot;
 use super::{HeadFilter, ReadError};
+use crate::model::dictionary::text_at;
 use crate::model::exemplar::{self, Exemplar, SPAN_ID, SeriesExemplars, TRACE_ID};
 use crate::model::{Commons, Labels, LabelsBuilder, Matcher, Signal};
 
@@ -169,14 +170,8 @@ impl<'a> Columns<'a> {
         self.batch.column_by_name(name).expect("it was checked to have the schema").as_ref()
     }
 
-    fn keyed(&self, name: &str, row: usize) -> &'a str {
-        let dictionary = self.column(name).as_dictionary::<Int32Type>();
-        dictionary.key(row).map_or("", |key| dictionary.values().as_string::<i32>().value(key))
-    }
-
     fn text(&self, name: &str, row: usize) -> &'a str {
-        let texts = self.column(name).as_string::<i32>();
-        if texts.is_valid(row) { texts.value(row) } else { "" }
+        text_at(self.column(name), row)
     }
 
     /// Tells rows of different series of one batch apart: by the keys of their texts.
@@ -187,10 +182,10 @@ impl<'a> Columns<'a> {
 
     /// Returns the labels of a row's series.
     pub(super) fn series(&self, row: usize, commons: &Commons) -> Labels {
-        let mut labels = json_labels(self.keyed("labels", row));
-        labels.set("__name__", self.keyed("metric", row));
+        let mut labels = json_labels(self.text("labels", row));
+        labels.set("__name__", self.text("metric", row));
         for name in ["service", "env", "cluster"] {
-            labels.set(name, self.keyed(name, row));
+            labels.set(name, self.text(name, row));
         }
         if !commons.is_unassigned() {
             labels.set("commons", commons.as_str());

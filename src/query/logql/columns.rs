@@ -4,11 +4,12 @@
 use arrow::array::{Array, AsArray, BooleanArray, Int32Array, RecordBatch, StringArray};
 use arrow::buffer::NullBuffer;
 use arrow::compute::is_not_null;
-use arrow::datatypes::{DataType, Int32Type, TimestampNanosecondType};
+use arrow::datatypes::{Int32Type, TimestampNanosecondType};
 
 use super::pipeline::Metadata;
 use super::stream::{Parts, Stream};
 use crate::model::Commons;
+use crate::model::dictionary::text_at;
 use crate::model::level::LEVELS;
 
 /// Columns that say which stream and time a row is of; the time is the first.
@@ -54,7 +55,7 @@ impl<'b> Keys<'b> {
 
     /// Returns what the store keeps of a row's stream.
     pub(super) fn parts(&self, row: usize, commons: &'b Commons) -> Parts<'b> {
-        let [service, env, cluster, resource] = self.columns.map(|column| text(column, row));
+        let [service, env, cluster, resource] = self.columns.map(|column| text_at(column, row));
         Parts { commons, service, env, cluster, resource }
     }
 }
@@ -111,7 +112,7 @@ impl<'b> Lines<'b> {
     /// Returns what a row has beside its line.
     pub(super) fn metadata<'l>(&'l self, row: usize, stream: &'l Stream) -> Metadata<'l> {
         let [attributes, trace_id, span_id, severity_text, scope_name, level] =
-            self.columns.map(|column| column.map_or("", |column| text(column, row)));
+            self.columns.map(|column| column.map_or("", |column| text_at(column, row)));
         Metadata {
             attributes,
             trace_id,
@@ -129,7 +130,8 @@ impl<'b> Lines<'b> {
     /// if nothing else tells the row from others of its stream: it has no line and no attributes.
     pub(super) fn level_alone(&self, row: usize) -> Option<u8> {
         let [attributes, ..] = self.columns;
-        if self.bodies.is_some() || attributes.is_some_and(|column| text(column, row).len() > 2) {
+        let has_some = |column: &dyn Array| text_at(column, row).len() > 2;
+        if self.bodies.is_some() || attributes.is_some_and(has_some) {
             return None;
         }
         let Some(column) = self.columns[5] else { return Some(NO_LEVEL) };
@@ -153,18 +155,6 @@ pub(super) fn rows_with_level(batch: &RecordBatch, is_asked: bool) -> Option<Boo
 /// Returns a column that was asked for.
 pub(super) fn column<'b>(batch: &'b RecordBatch, name: &str) -> &'b dyn Array {
     batch.column_by_name(name).expect("the column was asked for").as_ref()
-}
-
-/// Returns a text of a column, empty for null.
-fn text(column: &dyn Array, row: usize) -> &str {
-    match column.data_type() {
-        DataType::Dictionary(..) => {
-            let dictionary = column.as_dictionary::<Int32Type>();
-            dictionary.key(row).map_or("", |key| dictionary.values().as_string::<i32>().value(key))
-        }
-        _ if column.is_null(row) => "",
-        _ => column.as_string::<i32>().value(row),
-    }
 }
 
 /// Takes a batch of the head apart for a follower of the log: its streams and lines.

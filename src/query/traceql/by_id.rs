@@ -4,7 +4,7 @@
 //! nothing for whoever looks at a trace that went wrong. A span that a sender sent twice is given
 //! once; as in Tempo, spans are the same when id and kind are.
 
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::Int32Type;
 use hashbrown::HashSet;
@@ -12,6 +12,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::Limits;
 use crate::base::units::HumanSize;
+use crate::model::dictionary::text_at;
 use crate::query::QueryError;
 use crate::query::promql::Budget;
 use crate::storage::{HeadBatch, ReadError, Snapshot, TraceRequest};
@@ -176,11 +177,7 @@ impl<'a> Rows<'a> {
 
     fn text(&self, name: &str, row: usize) -> &'a str {
         let column = self.batch.column_by_name(name).expect("the spans' schema has it");
-        if let Some(texts) = column.as_string_opt::<i32>() {
-            return if texts.is_null(row) { "" } else { texts.value(row) };
-        }
-        let dictionary = column.as_dictionary::<Int32Type>();
-        dictionary.key(row).map_or("", |key| dictionary.values().as_string::<i32>().value(key))
+        text_at(column, row)
     }
 
     fn key(&self, row: usize) -> (String, String) {

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Int32Type};
+use arrow::array::RecordBatch;
 
 use super::Judge;
+use crate::model::dictionary::text_at;
 use crate::model::labels::METRIC_NAME;
 use crate::model::point::PointKind;
 use crate::model::{Commons, Labels, Matcher, Signal};
@@ -76,7 +76,7 @@ impl Judge for SeriesJudge {
         let mut decided: HashMap<([Option<usize>; 5], &str), bool> = HashMap::new();
         let mut last = None;
         for (row, mark) in marks.iter_mut().enumerate() {
-            let kind = kinds.map_or("", |kinds| text(kinds, row));
+            let kind = kinds.map_or("", |kinds| text_at(kinds, row));
             let key = (columns.series_key(row), kind);
             *mark = match last {
                 Some((last_key, is_meant)) if last_key == key => is_meant,
@@ -141,7 +141,7 @@ impl Judge for SpansJudge {
 
     fn mark(&mut self, commons: &Commons, _: Signal, batch: &RecordBatch, marks: &mut [bool]) {
         let fits = |matcher: &Matcher, row: usize| match batch.column_by_name(&matcher.name) {
-            Some(column) => matcher.matches(text(column, row)),
+            Some(column) => matcher.matches(text_at(column, row)),
             None => matcher.matches(label_of(commons)),
         };
         for (row, mark) in marks.iter_mut().enumerate() {
@@ -157,18 +157,6 @@ fn may_mean(sets: &[Vec<Matcher>], commons: &Commons) -> bool {
 
 fn label_of(commons: &Commons) -> &str {
     if commons.is_unassigned() { "" } else { commons.as_str() }
-}
-
-/// Returns a text of a column, empty for null.
-fn text(column: &dyn Array, row: usize) -> &str {
-    match column.data_type() {
-        DataType::Dictionary(..) => {
-            let dictionary = column.as_dictionary::<Int32Type>();
-            dictionary.key(row).map_or("", |key| dictionary.values().as_string::<i32>().value(key))
-        }
-        _ if column.is_null(row) => "",
-        _ => column.as_string::<i32>().value(row),
-    }
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ use super::of_groups::GroupCache;
 use super::sample_cache::SampleCache;
 use super::stream_rows::StreamRows;
 use crate::base::shield::shield;
+use crate::model::dictionary::text_at;
 use crate::model::upgrade::{can_upgrade, upgrade};
 use crate::model::{Labels, LabelsBuilder, Matcher, decimal};
 use crate::storage::disk::{Disk, DiskRead};
@@ -414,8 +415,7 @@ impl<'a> Columns<'a> {
 
     /// Returns a text of a dictionary column, empty for null.
     pub fn text(&self, name: &str, row: usize) -> &'a str {
-        let dictionary: &DictionaryArray<Int32Type> = column(self.batch, name).as_dictionary();
-        dictionary.key(row).map_or("", |key| dictionary.values().as_string::<i32>().value(key))
+        text_at(column(self.batch, name), row)
     }
 
     /// Returns the labels of a row's series.
