@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 
 use super::super::Api;
 use super::super::error::ApiError;
+use super::super::json::answer_value;
 use super::super::params::Params;
 use super::super::received::InPath;
-use super::explore::{newest, pairs, plain, streams};
+use super::explore::{newest, pairs, streams};
 use super::{Answered, params};
 use crate::model::Grant;
 use crate::query::logql::LogRange;
@@ -31,7 +32,7 @@ pub(super) async fn labels(
     }
     values.retain(|name, values| ALWAYS.contains(name) || says_something(values));
     let labels = values.iter().map(|(name, v)| json!({ "label": name, "cardinality": v.len() }));
-    Ok(plain(&json!({ "detectedLabels": labels.collect::<Vec<_>>() })))
+    Ok(answer_value(&json!({ "detectedLabels": labels.collect::<Vec<_>>() })))
 }
 
 /// A label whose every value is a number or an id tells nothing apart; `0` and `1` alone are yes and no.
@@ -82,7 +83,7 @@ pub(super) async fn fields(
             shown
         })
         .collect();
-    Ok(plain(&json!({ "fields": fields, "limit": n_max })))
+    Ok(answer_value(&json!({ "fields": fields, "limit": n_max })))
 }
 
 pub(super) async fn values(
@@ -96,7 +97,7 @@ pub(super) async fn values(
     let field = found.into_iter().find(|field| field.name == name);
     let values = field.into_iter().flat_map(|field| field.values).take(n_max);
     let values: Vec<String> = values.collect();
-    Ok(plain(&json!({ "values": values, "limit": n_max })))
+    Ok(answer_value(&json!({ "values": values, "limit": n_max })))
 }
 
 #[cfg(test)]

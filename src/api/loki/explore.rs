@@ -3,15 +3,12 @@
 use std::collections::BTreeMap;
 
 use axum::Extension;
-use axum::body::Body;
 use axum::extract::State;
-use axum::response::Response;
-use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::super::Api;
-use super::super::error::{ApiError, answer};
-use super::super::json::{push_list, push_strings, success, success_value};
+use super::super::error::ApiError;
+use super::super::json::{answer_value, push_list, push_strings, success, success_value};
 use super::super::number::push_sample_value;
 use super::super::params::Params;
 use super::super::prometheus::escape::unescape;
@@ -20,10 +17,6 @@ use super::ask::LogStreams;
 use super::{Answered, params, render};
 use crate::model::Grant;
 use crate::query::logql::{self, LogRange, Pairs, ParseLimits, StreamUse, StreamsFound};
-
-pub(super) fn plain(value: &Value) -> Response {
-    answer(StatusCode::OK, "application/json", Body::from(value.to_string()))
-}
 
 /// Grafana asks with `{}` when nothing is chosen yet: that means every stream.
 fn selectors_of(asked: &Params) -> Vec<String> {
@@ -106,7 +99,7 @@ pub(super) async fn stats(
     let (found, _) = streams(&api, &grant, &asked, None).await?;
     let n_bytes: f64 = found.streams.iter().map(|stream| stream.n_bytes).sum();
     let n_lines: u64 = found.streams.iter().map(|stream| stream.n_lines).sum();
-    Ok(plain(&json!({
+    Ok(answer_value(&json!({
         "streams": found.streams.len(),
         "chunks": found.n_pieces,
         "bytes": whole(n_bytes),

@@ -3,7 +3,6 @@
 use arrow::array::{Array, ArrowPrimitiveType, AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampNanosecondType, UInt64Type};
 use hashbrown::HashMap;
-use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::Buckets;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::summary_data_point::ValueAtQuantile;
@@ -12,9 +11,8 @@ use opentelemetry_proto::tonic::metrics::v1::{
     HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, Summary,
     SummaryDataPoint, exemplar, number_data_point,
 };
-use opentelemetry_proto::tonic::resource::v1::Resource;
 
-use crate::api::tempo::any_value::Values;
+use crate::api::tempo::any_value::{Values, id_bytes, resource_of, scope_of, text_of};
 use crate::model::json_read::{Json, elements, get};
 use crate::model::point::PointKind;
 use crate::model::point_rest::PointRest;
@@ -76,13 +74,8 @@ impl Groups {
         let text = row.text("resource");
         let list = &mut self.list;
         *self.resources.entry((text.to_owned(), rest.resource.clone())).or_insert_with(|| {
-            let resource = Resource {
-                attributes: Values::new(&rest.resource).attributes(text),
-                dropped_attributes_count: rest.resource.dropped,
-                ..Resource::default()
-            };
             list.push(ResourceMetrics {
-                resource: Some(resource),
+                resource: Some(resource_of(text, &rest.resource)),
                 schema_url: rest.resource.schema_url.clone(),
                 ..ResourceMetrics::default()
             });
@@ -95,15 +88,8 @@ impl Groups {
         let list = &mut self.list[resource].scope_metrics;
         let key = (resource, texts.map(str::to_owned), rest.scope.clone());
         *self.scopes.entry(key).or_insert_with(|| {
-            let [name, version, attributes] = texts;
-            let scope = InstrumentationScope {
-                name: name.to_owned(),
-                version: version.to_owned(),
-                attributes: Values::new(&rest.scope).attributes(attributes),
-                dropped_attributes_count: rest.scope.dropped,
-            };
             list.push(ScopeMetrics {
-                scope: Some(scope),
+                scope: Some(scope_of(texts, &rest.scope)),
                 schema_url: rest.scope.schema_url.clone(),
                 ..ScopeMetrics::default()
             });
@@ -306,8 +292,8 @@ impl<'a> Row<'a> {
         let exemplars = elements(self.text("exemplars")).map(|one| Exemplar {
             filtered_attributes: values.attributes(get(one, "attributes").unwrap_or("")),
             time_unix_nano: text_of(one, "time_unix_nano").parse().unwrap_or(0),
-            span_id: bytes_of(&text_of(one, "span_id")),
-            trace_id: bytes_of(&text_of(one, "trace_id")),
+            span_id: id_bytes(&text_of(one, "span_id")),
+            trace_id: id_bytes(&text_of(one, "trace_id")),
             value: exemplar_value(one),
         });
         exemplars.collect()
@@ -333,18 +319,4 @@ fn exemplar_value(one: &str) -> Option<exemplar::Value> {
 
 fn unquoted(text: &str) -> &str {
     text.trim_matches('"')
-}
-
-fn text_of(object: &str, name: &str) -> String {
-    match get(object, name).map(Json::of) {
-        Some(Json::Text(text)) => text.into_owned(),
-        _ => String::new(),
-    }
-}
-
-fn bytes_of(hex: &str) -> Vec<u8> {
-    let pair = |pair: &[u8]| {
-        std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok())
-    };
-    hex.as_bytes().chunks(2).map_while(pair).collect()
 }

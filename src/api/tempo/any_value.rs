@@ -1,15 +1,54 @@
-//! From the JSON of a column back to OTLP's values.
+//! From what columns hold back to OTLP's values, and to the resources and scopes that have them.
 //!
-//! Whole numbers are ints and those with a point or an exponent doubles, as they were written;
+//! Attributes are JSON. Whole numbers are ints and those with a point or an exponent doubles, as they were written;
 //! which strings are bytes or unwritable doubles says the span's rest, by their places.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, KeyValueList};
+use opentelemetry_proto::tonic::common::v1::{
+    AnyValue, ArrayValue, InstrumentationScope, KeyValue, KeyValueList,
+};
+use opentelemetry_proto::tonic::resource::v1::Resource;
 
-use crate::model::json_read::{Json, elements, members};
+use crate::model::json_read::{Json, elements, get, members};
 use crate::model::span_rest::ColumnRest;
+
+/// Returns a resource with the attributes of its column.
+pub(in crate::api) fn resource_of(attributes: &str, rest: &ColumnRest) -> Resource {
+    Resource {
+        attributes: Values::new(rest).attributes(attributes),
+        dropped_attributes_count: rest.dropped,
+        ..Resource::default()
+    }
+}
+
+/// Returns a scope from its name, its version and its attributes.
+pub(in crate::api) fn scope_of(texts: [&str; 3], rest: &ColumnRest) -> InstrumentationScope {
+    let [name, version, attributes] = texts;
+    InstrumentationScope {
+        name: name.to_owned(),
+        version: version.to_owned(),
+        attributes: Values::new(rest).attributes(attributes),
+        dropped_attributes_count: rest.dropped,
+    }
+}
+
+/// Returns the text of a member of an object; empty where there is none.
+pub(in crate::api) fn text_of(object: &str, name: &str) -> String {
+    match get(object, name).map(Json::of) {
+        Some(Json::Text(text)) => text.into_owned(),
+        _ => String::new(),
+    }
+}
+
+/// Returns the bytes of an id in hex; of an empty one, none.
+pub(in crate::api) fn id_bytes(hex: &str) -> Vec<u8> {
+    let pair = |pair: &[u8]| {
+        std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok())
+    };
+    hex.as_bytes().chunks(2).map_while(pair).collect()
+}
 
 /// Reads the values of one column, counting the strings it meets.
 #[derive(Debug)]

@@ -6,13 +6,11 @@
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{Int32Type, TimestampNanosecondType};
 use hashbrown::HashMap;
-use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
-use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 
-use super::any_value::Values;
-use crate::model::json_read::{Json, elements, get};
+use super::any_value::{Values, id_bytes, resource_of, scope_of, text_of};
+use crate::model::json_read::{elements, get};
 use crate::model::span_rest::{ColumnRest, SpanRest};
 
 /// Returns the spans of a trace, grouped by resource and scope in the order they are met.
@@ -50,13 +48,8 @@ impl Groups {
         let key = (text.to_owned(), rest.resource.clone());
         let list = &mut self.list;
         *self.resources.entry(key).or_insert_with(|| {
-            let resource = Resource {
-                attributes: Values::new(&rest.resource).attributes(text),
-                dropped_attributes_count: rest.resource.dropped,
-                ..Resource::default()
-            };
             list.push(ResourceSpans {
-                resource: Some(resource),
+                resource: Some(resource_of(text, &rest.resource)),
                 schema_url: rest.resource.schema_url.clone(),
                 ..ResourceSpans::default()
             });
@@ -71,19 +64,13 @@ impl Groups {
         row: usize,
         rest: &SpanRest,
     ) -> usize {
-        let (name, version) = (columns.scope_name.text(row), columns.scope_version.text(row));
-        let attributes = columns.scope_attributes.text(row);
-        let texts = [name, version, attributes].map(str::to_owned);
+        let Columns { scope_name, scope_version, scope_attributes, .. } = columns;
+        let texts = [scope_name, scope_version, scope_attributes].map(|texts| texts.text(row));
         let list = &mut self.list[resource].scope_spans;
-        *self.scopes.entry((resource, texts, rest.scope.clone())).or_insert_with(|| {
-            let scope = InstrumentationScope {
-                name: name.to_owned(),
-                version: version.to_owned(),
-                attributes: Values::new(&rest.scope).attributes(attributes),
-                dropped_attributes_count: rest.scope.dropped,
-            };
+        let key = (resource, texts.map(str::to_owned), rest.scope.clone());
+        *self.scopes.entry(key).or_insert_with(|| {
             list.push(ScopeSpans {
-                scope: Some(scope),
+                scope: Some(scope_of(texts, &rest.scope)),
                 schema_url: rest.scope.schema_url.clone(),
                 ..ScopeSpans::default()
             });
@@ -141,23 +128,8 @@ fn links(array: &str, rest: &SpanRest) -> Vec<Link> {
     links.collect()
 }
 
-fn text_of(object: &str, name: &str) -> String {
-    match get(object, name).map(Json::of) {
-        Some(Json::Text(text)) => text.into_owned(),
-        _ => String::new(),
-    }
-}
-
 fn number_of(object: &str, name: &str) -> u32 {
     get(object, name).and_then(|number| number.parse().ok()).unwrap_or(0)
-}
-
-/// Returns the bytes of an id in hex; of an empty one, none.
-fn id_bytes(hex: &str) -> Vec<u8> {
-    let pair = |pair: &[u8]| {
-        std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok())
-    };
-    hex.as_bytes().chunks(2).map_while(pair).collect()
 }
 
 fn kind_number(kind: &str) -> i32 {
