@@ -104,6 +104,11 @@ pub struct SampleCounts {
     pub n_peak: usize,
 }
 
+/// Prints a number without an exponent, as `count_values` does and as literals are written.
+pub(super) fn format_number(value: f64) -> String {
+    if value.is_finite() { value.to_string() } else { format_value(value) }
+}
+
 /// Prints a value as Prometheus' API does: `1`, `0.25`, `1e+21`, `NaN`, `+Inf`.
 pub fn format_value(value: f64) -> String {
     if value.is_nan() {

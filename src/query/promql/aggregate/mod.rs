@@ -17,7 +17,7 @@ use super::parse::place::Place;
 use super::plan::{Aggregate, AggregateOp, Grouping, ScalarNode, is_identity};
 use super::range::quantile;
 use super::table::{RowRef, SAME_LABELSET, Table};
-use super::value::format_value;
+use super::value::format_number;
 
 impl Eval<'_> {
     pub(super) fn aggregate(
@@ -110,14 +110,9 @@ impl Eval<'_> {
     fn text_of(&self, value: f64) -> String {
         match self.pool.get(value) {
             Some(histogram) => histogram.to_string(),
-            None => format_plain(value),
+            None => format_number(value),
         }
     }
-}
-
-/// Prints a value without an exponent, as `count_values` has it.
-fn format_plain(value: f64) -> String {
-    if value.is_finite() { value.to_string() } else { format_value(value) }
 }
 
 /// The groups of one aggregation, numbered in order of appearance.

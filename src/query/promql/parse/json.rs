@@ -4,10 +4,10 @@ use serde_json::{Map, Value, json};
 
 use crate::model::{MatchOp, Matcher};
 
+use super::super::value::format_number;
 use super::ast::{Aggregator, At, Binary, Card, Edges, Node, NodeExpr, Selector, Type, When};
 use super::functions::{Function, functions};
 use super::lengths::Length;
-use super::print::format_number;
 
 /// Returns a tree as JSON.
 pub(super) fn to_json(node: &Node) -> Value {

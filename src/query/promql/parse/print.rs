@@ -5,7 +5,7 @@ use std::fmt;
 use crate::model::labels::METRIC_NAME;
 use crate::model::{MatchOp, Matcher};
 
-use super::super::value::format_value;
+use super::super::value::{format_number, format_value};
 use super::ast::{Aggregate, At, Binary, Card, Edges, Node, NodeExpr, Selector, When};
 use super::lengths::format_seconds;
 use super::quoting::quoted;
@@ -49,11 +49,6 @@ impl fmt::Display for Node {
 
 fn joined(args: &[Node]) -> String {
     args.iter().map(Node::to_string).collect::<Vec<_>>().join(", ")
-}
-
-/// Prints a number without an exponent.
-pub(super) fn format_number(value: f64) -> String {
-    if value.is_finite() { value.to_string() } else { format_value(value) }
 }
 
 fn operator(binary: &Binary) -> String {
