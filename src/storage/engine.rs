@@ -9,9 +9,8 @@ use std::sync::atomic::Ordering;
 use arrow::array::RecordBatch;
 
 use super::Part;
-use super::deltas::{Adding, State, Summed, Total};
-use super::descriptions::Described;
-use super::head::metrics::MetricsHead;
+use super::apply::{Rows, apply};
+use super::deltas::{Adding, Delta, LeftOut};
 use super::head::{CommonsHead, Generation};
 use super::retire::{self, Retirement};
 use super::shared::{Shared, Version};
@@ -19,7 +18,6 @@ use super::wal::frame::push_frame;
 use super::wal::packed::Packer;
 use super::wal::payload;
 use super::wal::segment::{Segment, WalError};
-use crate::model::metric::stale_marker;
 use crate::model::{Commons, ExpHistogram, Signal};
 
 /// Room for frames that is kept from group to group.
@@ -41,14 +39,6 @@ pub struct Engine {
 struct Framed {
     head: Arc<CommonsHead>,
     rows: Rows,
-}
-
-enum Rows {
-    Samples(Vec<u32>, Vec<i64>, Vec<f64>, Vec<i64>),
-    Totals(Vec<(u32, Summed)>),
-    ExpHistograms(Vec<(u32, i64, ExpHistogram)>),
-    Of(Signal, RecordBatch),
-    Descriptions(Vec<Described>),
 }
 
 impl Engine {
@@ -137,6 +127,8 @@ impl Engine {
     }
 
     fn frame(&mut self, generation: &Generation, part: Part) -> Framed {
+        let shared = Arc::clone(&self.shared);
+        let head = |commons_idx| generation.commons(&shared.commons, commons_idx);
         match part {
             Part::Samples {
                 commons_idx,
@@ -146,47 +138,14 @@ impl Engine {
                 values,
                 starts_ns,
             } => {
-                let head = generation.commons(&self.shared.commons, commons_idx);
-                let slots = self.slots(&head, series_idx);
-                push_frame(&mut self.frames, self.next_group, |out| {
-                    let (commons, samples) = (&head.entry.name, (&*timestamps_ms, &*values));
-                    if starts_ns.is_empty() {
-                        payload::push_samples(out, commons, &slots, samples.0, samples.1);
-                    } else {
-                        payload::push_started_samples(out, commons, &slots, samples, &starts_ns);
-                    }
-                });
-                Framed { head, rows: Rows::Samples(slots, timestamps_ms, values, starts_ns) }
+                let columns = (timestamps_ms, values, starts_ns);
+                self.frame_samples(head(commons_idx), series_idx, columns)
             }
             Part::Deltas { commons_idx, epoch: _, deltas, left_out } => {
-                let head = generation.commons(&self.shared.commons, commons_idx);
-                let of = (commons_idx, &*head.entry);
-                let summed = self.adding.add_up(&self.shared, of, deltas, &left_out);
-                let slots = self.slots(&head, summed.iter().map(|(idx, _)| *idx).collect());
-                let totals: Vec<_> =
-                    slots.into_iter().zip(summed).map(|(slot, (_, one))| (slot, one)).collect();
-                if !totals.is_empty() {
-                    push_frame(&mut self.frames, self.next_group, |out| {
-                        payload::push_totals(out, &head.entry.name, &totals);
-                    });
-                }
-                Framed { head, rows: Rows::Totals(totals) }
+                self.frame_totals(head(commons_idx), commons_idx, deltas, &left_out)
             }
             Part::ExpHistograms { commons_idx, epoch: _, points } => {
-                let head = generation.commons(&self.shared.commons, commons_idx);
-                let slots =
-                    self.slots(&head, points.iter().map(|(series_idx, ..)| *series_idx).collect());
-                let points: Vec<_> = slots
-                    .into_iter()
-                    .zip(points)
-                    .map(|(slot, (_, ms, histogram))| (slot, ms, histogram))
-                    .collect();
-                push_frame(&mut self.frames, self.next_group, |out| {
-                    let points: Vec<_> =
-                        points.iter().map(|(slot, ms, h)| (*slot, *ms, h)).collect();
-                    payload::push_exp_histograms(out, &head.entry.name, &points);
-                });
-                Framed { head, rows: Rows::ExpHistograms(points) }
+                self.frame_exp_histograms(head(commons_idx), points)
             }
             Part::Logs { commons, batch } => {
                 self.frame_rows(generation, &commons, Signal::Logs, batch)
@@ -205,10 +164,63 @@ impl Engine {
                 push_frame(&mut self.frames, self.next_group, |out| {
                     payload::push_descriptions(out, &commons, &described);
                 });
-                let head = generation.commons(&self.shared.commons, idx);
-                Framed { head, rows: Rows::Descriptions(described) }
+                Framed { head: head(idx), rows: Rows::Descriptions(described) }
             }
         }
+    }
+
+    fn frame_samples(
+        &mut self,
+        head: Arc<CommonsHead>,
+        series_idx: Vec<u32>,
+        (timestamps_ms, values, starts_ns): (Vec<i64>, Vec<f64>, Vec<i64>),
+    ) -> Framed {
+        let slots = self.slots(&head, series_idx);
+        push_frame(&mut self.frames, self.next_group, |out| {
+            let (commons, samples) = (&head.entry.name, (&*timestamps_ms, &*values));
+            if starts_ns.is_empty() {
+                payload::push_samples(out, commons, &slots, samples.0, samples.1);
+            } else {
+                payload::push_started_samples(out, commons, &slots, samples, &starts_ns);
+            }
+        });
+        Framed { head, rows: Rows::Samples(slots, timestamps_ms, values, starts_ns) }
+    }
+
+    fn frame_totals(
+        &mut self,
+        head: Arc<CommonsHead>,
+        commons_idx: u32,
+        deltas: Vec<Delta>,
+        left_out: &LeftOut,
+    ) -> Framed {
+        let of = (commons_idx, &*head.entry);
+        let summed = self.adding.add_up(&self.shared, of, deltas, left_out);
+        let slots = self.slots(&head, summed.iter().map(|(idx, _)| *idx).collect());
+        let totals: Vec<_> =
+            slots.into_iter().zip(summed).map(|(slot, (_, one))| (slot, one)).collect();
+        if !totals.is_empty() {
+            push_frame(&mut self.frames, self.next_group, |out| {
+                payload::push_totals(out, &head.entry.name, &totals);
+            });
+        }
+        Framed { head, rows: Rows::Totals(totals) }
+    }
+
+    fn frame_exp_histograms(
+        &mut self,
+        head: Arc<CommonsHead>,
+        points: Vec<(u32, i64, ExpHistogram)>,
+    ) -> Framed {
+        let slots = self.slots(&head, points.iter().map(|(series_idx, ..)| *series_idx).collect());
+        let points = slots.into_iter().zip(points);
+        let points: Vec<_> =
+            points.map(|(slot, (_, ms, histogram))| (slot, ms, histogram)).collect();
+        push_frame(&mut self.frames, self.next_group, |out| {
+            let points: Vec<_> = points.iter().map(|(slot, ms, h)| (*slot, *ms, h)).collect();
+            payload::push_exp_histograms(out, &head.entry.name, &points);
+        });
+        Framed { head, rows: Rows::ExpHistograms(points) }
     }
 
     fn frame_rows(
@@ -297,166 +309,4 @@ impl Engine {
         *version = Version { files: Arc::clone(&version.files), sealed, open: next };
         Ok(())
     }
-}
-
-fn apply(shared: &Shared, generation: &Generation, head: &CommonsHead, rows: Rows) {
-    match rows {
-        Rows::Samples(slots, timestamps_ms, values, starts_ns) => {
-            let mut metrics = head.metrics.write();
-            if starts_ns.is_empty() && !metrics.has_starts() {
-                for ((slot, ms), value) in slots.into_iter().zip(timestamps_ms).zip(values) {
-                    metrics.append(slot, ms, value);
-                }
-            } else {
-                let starts = starts_ns.into_iter().chain(std::iter::repeat(0));
-                let samples = slots.into_iter().zip(timestamps_ms).zip(values).zip(starts);
-                for (((slot, ms), value), start_ns) in samples {
-                    metrics.append_started(slot, ms, value, start_ns);
-                }
-            }
-        }
-        Rows::Totals(totals) => {
-            let mut metrics = head.metrics.write();
-            totals.into_iter().for_each(|(slot, one)| append_total(&mut metrics, slot, one));
-        }
-        Rows::ExpHistograms(points) => {
-            let mut metrics = head.metrics.write();
-            for (slot, ms, histogram) in points {
-                metrics.append_exp(slot, ms, histogram);
-            }
-        }
-        Rows::Of(signal, batch) => head.rows(signal).write().append(batch),
-        Rows::Descriptions(described) => shared.describe(&head.entry.name, described),
-    }
-    head.count_bytes(generation);
-}
-
-fn append_total(metrics: &mut MetricsHead, slot: u32, summed: Summed) {
-    let ms = summed.time_ms();
-    match summed {
-        Summed::End(_) => metrics.append_started(slot, ms, stale_marker(), 0),
-        Summed::Total(State { start_ns, total, .. }) => match total {
-            Total::Number(number) => metrics.append_started(slot, ms, number, start_ns),
-            Total::Histogram(histogram) => metrics.append_exp(slot, ms, *histogram),
-        },
-    }
-}
-
-/// Puts a payload read from the log into a generation; samples of slots whose definition was lost
-/// are left out, and their number returned.
-pub fn apply_replayed(
-    shared: &Shared,
-    generation: &Generation,
-    commons: &Commons,
-    payload: payload::Payload,
-) -> usize {
-    let idx = shared.commons.index_of(commons);
-    let head = generation.commons(&shared.commons, idx);
-    let n_lost = match payload {
-        payload::Payload::Series(series) => {
-            define(&head, series, retire::seconds(shared.clock.monotonic_ns()));
-            0
-        }
-        payload::Payload::Samples(slots, timestamps_ms, values, starts_ns) => {
-            let mut metrics = head.metrics.write();
-            let mut n_lost = 0;
-            let starts = starts_ns.into_iter().chain(std::iter::repeat(0));
-            let samples = slots.into_iter().zip(timestamps_ms).zip(values).zip(starts);
-            for (((slot, ms), value), start_ns) in samples {
-                if metrics.is_defined(slot) {
-                    metrics.append_started(slot, ms, value, start_ns);
-                } else {
-                    n_lost += 1;
-                }
-            }
-            n_lost
-        }
-        payload::Payload::Totals(totals) => {
-            shared.totals_changed.store(true, Ordering::Release);
-            replay_totals(&head, totals)
-        }
-        payload::Payload::ExpHistograms(points) => {
-            let mut metrics = head.metrics.write();
-            let n_points = points.len();
-            let defined: Vec<_> =
-                points.into_iter().filter(|(slot, ..)| metrics.is_defined(*slot)).collect();
-            let n_lost = n_points - defined.len();
-            defined
-                .into_iter()
-                .for_each(|(slot, ms, histogram)| metrics.append_exp(slot, ms, histogram));
-            n_lost
-        }
-        payload::Payload::Logs(batch) => {
-            head.logs.write().append(batch);
-            0
-        }
-        payload::Payload::Spans(batch) => {
-            head.spans.write().append(batch);
-            0
-        }
-        payload::Payload::Exemplars(batch) => {
-            head.exemplars.write().append(batch);
-            0
-        }
-        payload::Payload::Points(batch) => {
-            head.points.write().append(batch);
-            0
-        }
-        payload::Payload::Descriptions(described) => {
-            shared.describe(commons, described);
-            0
-        }
-    };
-    head.count_bytes(generation);
-    n_lost
-}
-
-/// Puts totals read from the log into a generation, and goes on counting from them.
-fn replay_totals(head: &CommonsHead, replayed: Vec<(u32, Summed)>) -> usize {
-    let registry = head.entry.registry.read();
-    let mut metrics = head.metrics.write();
-    let mut totals = head.entry.totals.lock();
-    let mut n_lost = 0;
-    for (slot, summed) in replayed {
-        if !metrics.is_defined(slot) {
-            n_lost += 1;
-            continue;
-        }
-        if let Summed::Total(state) = &summed {
-            let series_idx = metrics.series_of(slot);
-            totals.restore(series_idx, registry.series(series_idx).id, state.clone());
-        }
-        append_total(&mut metrics, slot, summed);
-    }
-    n_lost
-}
-
-/// The most series that one frame can define, rounded up: each takes more than 16 of its bytes.
-const SLOT_GAP_MAX: u32 = 1 << 24;
-
-fn define(
-    head: &CommonsHead,
-    series: Vec<(u32, crate::model::Labels, crate::model::SeriesMeta)>,
-    now_s: u32,
-) {
-    let mut registry = head.entry.registry.write();
-    let mut metrics = head.metrics.write();
-    for (slot, labels, meta) in series {
-        // Slots are dense, so only as many can be missing as a lost frame can define; memory is not
-        // taken for a number that no writer has written.
-        if slot >= metrics.n_defined.saturating_add(SLOT_GAP_MAX) {
-            tracing::warn!(
-                slot,
-                n_defined = metrics.n_defined,
-                "a definition names a slot that cannot be"
-            );
-            continue;
-        }
-        let series_idx = registry.find(&labels);
-        let series_idx = series_idx.unwrap_or_else(|| registry.insert(&labels, &meta, now_s));
-        metrics.define(slot, series_idx);
-        metrics.n_defined = metrics.n_defined.max(slot + 1);
-        metrics.n_framed = metrics.n_defined;
-    }
-    head.entry.note_len(&registry);
 }

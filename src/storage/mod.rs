@@ -10,6 +10,7 @@
 //! the files and generations of one moment, so a row is seen exactly once. Series live longer than
 //! generations, and leave once they have been idle (`retire`).
 
+mod apply;
 pub mod backup;
 pub mod catalog;
 pub mod compact;

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
 use super::FileEntry;
+use super::apply::apply_replayed;
 use super::backup;
 use super::catalog::{self, CatalogError, Manifest, Standing, Wrong};
 use super::config::Config;
@@ -16,7 +17,7 @@ use super::deletion;
 use super::deltas;
 use super::descriptions::{self, Descriptions};
 use super::disk::{self, Disk};
-use super::engine::{Engine, apply_replayed};
+use super::engine::Engine;
 use super::files::checked::Checked;
 use super::files::group_series::SeriesCache;
 use super::files::of_groups::{Counted, GroupCache};
