@@ -7,10 +7,10 @@ use hashbrown::{HashMap, HashSet};
 use crate::model::labels::METRIC_NAME;
 use crate::model::{Labels, Matcher};
 
-use super::binary::all_labels;
 use super::error::PromqlError;
 use super::eval::{Eval, Wanted, Work};
 use super::grid::{ABSENT, Grid, is_absent, to_i64};
+use super::matching::all_labels;
 use super::plan::InfoCall;
 use super::table::{Row, SAME_LABELSET, Table};
 

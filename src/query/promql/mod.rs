@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! text -> parse (limits, tokens, tree, types) -> plan (times, which windows to read)
-//! -> eval: fetch -> window/range -> elements, binary, aggregate -> Answer
+//! -> eval: fetch -> window/range -> elements, binary, matching, aggregate -> Answer
 //! ```
 //!
 //! Reading samples is left to a [`SeriesSource`],
@@ -38,6 +38,7 @@ mod info;
 mod kahan;
 mod native;
 mod labelling;
+mod matching;
 mod range;
 mod sets;
 mod table;

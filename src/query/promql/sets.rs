@@ -1,9 +1,9 @@
 //! `and`, `or`, `unless`: which series are there at a step, whatever their values.
 
-use super::binary::Signatures;
 use super::error::PromqlError;
 use super::eval::{Eval, Work};
 use super::grid::{ABSENT, Grid, is_absent};
+use super::matching::Signatures;
 use super::plan::{Matching, SetOp};
 use super::table::{Row, SAME_LABELSET, Table};
 
