@@ -14,6 +14,7 @@ mod build;
 mod call;
 mod functions;
 mod unique;
+mod windows;
 
 use super::parse::ast::Edges;
 pub(super) use super::parse::ast::{Op, SetOp};
