@@ -15,6 +15,7 @@ pub mod metrics_rows;
 pub mod of_groups;
 pub mod page_prune;
 pub mod path;
+mod properties;
 pub mod read;
 pub mod read_columns;
 pub mod read_histograms;

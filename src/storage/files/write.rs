@@ -5,16 +5,13 @@ use std::io;
 
 use arrow::array::{Array, RecordBatch, TimestampMillisecondArray};
 use arrow::datatypes::SchemaRef;
-use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::KeyValue;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::ColumnPath;
 
 use super::checked::Summing;
 use super::columns::RowGroups;
 use super::deleted::Live;
 use super::path;
+use super::properties::properties;
 use crate::model::{Commons, Signal, decimal};
 use crate::storage::FileEntry;
 use crate::storage::disk::{self, Disk};
@@ -242,125 +239,4 @@ fn range_ns(signal: Signal, batch: &RecordBatch) -> (i64, i64) {
     let (min_ms, max_ms) =
         fold(column.expect("the metrics schema begins with the timestamp").values());
     (min_ms.saturating_mul(1_000_000), max_ms.saturating_mul(1_000_000).saturating_add(999_999))
-}
-
-fn footer_texts(target: &Target) -> Vec<KeyValue> {
-    let commons = target.commons.to_string();
-    let mut texts = vec![KeyValue::new("commonwatch.commons".to_owned(), commons)];
-    if let Origin::Merge { inputs } = &target.origin {
-        let inputs = serde_json::to_string(inputs).expect("paths are texts");
-        texts.push(KeyValue::new(MERGED_FROM.to_owned(), inputs));
-    }
-    texts
-}
-
-/// Rows in a page of spans.
-const SPAN_PAGE_ROWS: usize = 4_096;
-
-fn properties(target: &Target, row_group_rows: usize) -> WriterProperties {
-    let column = |name: &str| ColumnPath::from(name);
-    let zstd = |level| Compression::ZSTD(ZstdLevel::try_new(level).expect("1 to 22 are levels"));
-    // A merged file is written seldom and kept long.
-    let level = if matches!(target.origin, Origin::Merge { .. }) { 3 } else { 1 };
-    let common = WriterProperties::builder()
-        .set_created_by(concat!("commonwatch ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_key_value_metadata(Some(footer_texts(target)))
-        .set_compression(zstd(level))
-        .set_max_row_group_row_count(Some(row_group_rows))
-        .set_statistics_enabled(EnabledStatistics::Page);
-    let builder = match target.signal {
-        // Timestamps repeat from series to series, so their differences compress to almost nothing;
-        // a dictionary of doubles only gets in the way of zstd.
-        Signal::Metrics => common
-            // A label set a series: with short runs the dictionary is most of the file.
-            .set_dictionary_page_size_limit(64 << 20)
-            .set_column_dictionary_enabled(column("timestamp"), false)
-            .set_column_encoding(column("timestamp"), Encoding::DELTA_BINARY_PACKED)
-            .set_column_dictionary_enabled(column(decimal::DOUBLE), false)
-            .set_column_encoding(column(decimal::DOUBLE), Encoding::PLAIN)
-            .set_column_compression(column(decimal::DOUBLE), zstd(3))
-            .set_column_statistics_enabled(column(decimal::DOUBLE), EnabledStatistics::Chunk),
-        Signal::Logs => common
-            .set_column_dictionary_enabled(column("timestamp"), false)
-            .set_column_encoding(column("timestamp"), Encoding::DELTA_BINARY_PACKED)
-            .set_column_dictionary_enabled(column("body"), false)
-            .set_column_dictionary_enabled(column("span_id"), false)
-            .set_column_bloom_filter_enabled(column("trace_id"), true),
-        // What differs from span to span has no dictionary: to find out that a text is new costs more
-        // than writing it, and zstd finds the trace ids that repeat, which stand together.
-        Signal::Spans => common
-            // A trace is a few rows: the less stands around them, the sooner it is read.
-            .set_data_page_row_count_limit(SPAN_PAGE_ROWS)
-            .set_column_dictionary_enabled(column("start_time"), false)
-            .set_column_dictionary_enabled(column("end_time"), false)
-            .set_column_dictionary_enabled(column("duration_ns"), false)
-            .set_column_dictionary_enabled(column("trace_id"), false)
-            .set_column_dictionary_enabled(column("span_id"), false)
-            .set_column_dictionary_enabled(column("parent_span_id"), false)
-            .set_column_dictionary_enabled(column("attributes"), false)
-            .set_column_bloom_filter_enabled(column("trace_id"), true),
-        Signal::Exemplars => common
-            .set_column_dictionary_enabled(column("timestamp"), false)
-            .set_column_dictionary_enabled(column("value"), false)
-            .set_column_dictionary_enabled(column("trace_id"), false)
-            .set_column_dictionary_enabled(column("span_id"), false)
-            .set_column_bloom_filter_enabled(column("trace_id"), true),
-        Signal::Points => common
-            .set_column_dictionary_enabled(column("timestamp"), false)
-            .set_column_encoding(column("timestamp"), Encoding::DELTA_BINARY_PACKED)
-            .set_column_dictionary_enabled(column("value"), false)
-            .set_column_dictionary_enabled(column("sum"), false),
-    };
-    let builder = without_bounds(target.signal).iter().fold(builder, |builder, name| {
-        builder.set_column_statistics_enabled(column(name), EnabledStatistics::None)
-    });
-    builder.build()
-}
-
-/// Returns the columns whose smallest and largest value say nothing about a page: they differ from
-/// row to row without an order, or hardly at all. To keep the bounds costs two comparisons a row.
-fn without_bounds(signal: Signal) -> &'static [&'static str] {
-    match signal {
-        Signal::Metrics => &["labels", "kind", "unit", "temporality", "tag_rule"],
-        Signal::Logs => &[
-            "body",
-            "attributes",
-            "resource",
-            "scope_name",
-            "span_id",
-            "flags",
-            "tag_rule",
-            "http_size_bytes",
-        ],
-        Signal::Points => &[
-            "labels",
-            "kind",
-            "unit",
-            "description",
-            "temporality",
-            "attributes",
-            "resource",
-            "scope_name",
-            "scope_version",
-            "scope_attributes",
-            "exemplars",
-            "otlp_rest",
-            "tag_rule",
-        ],
-        Signal::Exemplars => &["span_id", "exemplar_labels", "labels", "tag_rule"],
-        Signal::Spans => &[
-            "span_id",
-            "parent_span_id",
-            "kind",
-            "status_message",
-            "attributes",
-            "resource",
-            "scope_name",
-            "trace_state",
-            "flags",
-            "events",
-            "links",
-            "tag_rule",
-        ],
-    }
 }
