@@ -277,39 +277,66 @@ fn open(
     let groups = footer.metadata().row_groups().iter().enumerate();
     let groups: Vec<usize> =
         groups.filter(|(_, group)| time_may_be(group, range)).map(|(idx, _)| idx).collect();
+    let builder = match &range.traces {
+        None => of_any_trace(&file, footer, (entry, groups), range)?,
+        Some(traces) => of_traces(&file, &footer, (entry, groups), range, traces)?,
+    };
+    Ok(builder.map(Builder::build).transpose()?)
+}
+
+type Builder = ParquetRecordBatchReaderBuilder<Reader>;
+
+fn builder(
+    file: &Reader,
+    footer: ArrowReaderMetadata,
+    groups: Vec<usize>,
+    range: &SpanRange,
+) -> Builder {
     let mask = ProjectionMask::columns(footer.parquet_schema(), range.columns.iter().copied());
-    let reader = |groups, footer| {
-        ParquetRecordBatchReaderBuilder::new_with_metadata(file.clone(), footer)
-            .with_row_groups(groups)
-            .with_projection(mask)
-            .with_batch_size(BATCH_ROWS)
-    };
-    let Some(traces) = &range.traces else {
-        if groups.is_empty() {
-            return Ok(None);
+    ParquetRecordBatchReaderBuilder::new_with_metadata(file.clone(), footer)
+        .with_row_groups(groups)
+        .with_projection(mask)
+        .with_batch_size(BATCH_ROWS)
+}
+
+fn of_any_trace(
+    file: &Reader,
+    footer: ArrowReaderMetadata,
+    (entry, groups): (&FileEntry, Vec<usize>),
+    range: &SpanRange,
+) -> Result<Option<Builder>, Fault> {
+    if groups.is_empty() {
+        return Ok(None);
+    }
+    let kept = kept_rows(entry, footer.metadata(), &groups);
+    let reader = match &range.sift {
+        Some(sift) => {
+            let footer = with_page_index(&footer, file, &groups)?;
+            let filter = sift_filter(&footer, sift);
+            builder(file, footer, (0..groups.len()).collect(), range).with_row_filter(filter)
         }
-        let kept = kept_rows(entry, footer.metadata(), &groups);
-        let reader = match &range.sift {
-            Some(sift) => {
-                let footer = with_page_index(&footer, &file, &groups)?;
-                let filter = sift_filter(&footer, sift);
-                reader((0..groups.len()).collect(), footer).with_row_filter(filter)
-            }
-            None => reader(groups, footer),
-        };
-        let reader = match kept {
-            Some(kept) => reader.with_row_selection(kept),
-            None => reader,
-        };
-        return Ok(Some(reader.build()?));
+        None => builder(file, footer, groups, range),
     };
-    let column = column_of(&footer, TRACE_ID)?;
+    Ok(Some(match kept {
+        Some(kept) => reader.with_row_selection(kept),
+        None => reader,
+    }))
+}
+
+fn of_traces(
+    file: &Reader,
+    footer: &ArrowReaderMetadata,
+    (entry, groups): (&FileEntry, Vec<usize>),
+    range: &SpanRange,
+    traces: &Arc<BTreeSet<String>>,
+) -> Result<Option<Builder>, Fault> {
+    let column = column_of(footer, TRACE_ID)?;
     let (mut left, mut wanted) = (Vec::new(), BTreeSet::new());
     for group in groups {
         if !one_may_be(footer.metadata().row_group(group), column, traces) {
             continue;
         }
-        let of_group = passing_bloom(&file, &footer, group, column, traces)?;
+        let of_group = passing_bloom(file, footer, group, column, traces)?;
         if !of_group.is_empty() {
             left.push(group);
             wanted.extend(of_group);
@@ -318,7 +345,7 @@ fn open(
     if left.is_empty() {
         return Ok(None);
     }
-    let paged = with_page_index(&footer, &file, &left)?;
+    let paged = with_page_index(footer, file, &left)?;
     let rows = rows_of_any(paged.metadata(), column, &wanted)?;
     let rows = match kept_rows(entry, footer.metadata(), &left) {
         Some(kept) => rows.intersection(&kept),
@@ -326,8 +353,8 @@ fn open(
     };
     let filter = traces_filter(&paged, Arc::clone(traces));
     let groups = (0..left.len()).collect();
-    let reader = reader(groups, paged).with_row_selection(rows).with_row_filter(filter);
-    Ok(Some(reader.build()?))
+    let reader = builder(file, paged, groups, range);
+    Ok(Some(reader.with_row_selection(rows).with_row_filter(filter)))
 }
 
 fn one_may_be(group: &RowGroupMetaData, column: usize, traces: &BTreeSet<String>) -> bool {
