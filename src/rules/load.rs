@@ -126,6 +126,18 @@ struct Speech {
     range_ms: i64,
 }
 
+/// What a rule says beside its name; what could not be read is not there.
+struct Said {
+    asked: Option<Asked>,
+    /// The expression, formatted.
+    query: Option<String>,
+    threshold: Option<Threshold>,
+    hold_ms: Option<i64>,
+    keep_firing_ms: Option<i64>,
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
+}
+
 impl Reader<'_> {
     pub(super) fn mistake(&mut self, place: &Place, message: impl Into<String>) {
         self.mistakes.push(Mistake {
@@ -227,11 +239,38 @@ impl Reader<'_> {
     fn rule(
         &mut self,
         place: &Place,
-        raw: RawRule,
+        mut raw: RawRule,
         shared: &BTreeMap<String, String>,
         speech: Speech,
     ) -> Option<RuleDef> {
         self.unknown(place, &raw.unknown, RawRule::KEYS);
+        let names = (raw.alert.take(), raw.record.take());
+        let said = self.said(place, raw, shared, speech);
+        match names {
+            (Some(name), None) if !name.is_empty() => {
+                self.alert(place, name, said).map(RuleDef::Alert)
+            }
+            (None, Some(name)) if !name.is_empty() => {
+                self.record(place, name, said).map(RuleDef::Record)
+            }
+            (Some(_), Some(_)) => {
+                self.mistake(place, "a rule has `record` or `alert`, not both");
+                None
+            }
+            _ => {
+                self.mistake(place, "a rule needs `record` or `alert`");
+                None
+            }
+        }
+    }
+
+    fn said(
+        &mut self,
+        place: &Place,
+        raw: RawRule,
+        shared: &BTreeMap<String, String>,
+        speech: Speech,
+    ) -> Said {
         let mut labels = shared.clone();
         self.label_names(place, "label", raw.labels.iter().flat_map(BTreeMap::keys));
         labels.extend(raw.labels.unwrap_or_default());
@@ -244,45 +283,35 @@ impl Reader<'_> {
         let keep_firing_ms = self.duration(place, "keep_firing_for", raw.keep_firing.as_deref());
         let annotations = raw.annotations.unwrap_or_default();
         self.label_names(place, "annotation", annotations.keys());
-        match (raw.alert, raw.record) {
-            (Some(name), None) if !name.is_empty() => {
-                let labels = self.templates(place, &name, "label", labels);
-                let annotations = self.templates(place, &name, "annotation", annotations);
-                Some(RuleDef::Alert(AlertDef {
-                    name,
-                    asked: asked?,
-                    query: with_threshold(query?, threshold),
-                    threshold,
-                    overrides: Overrides::default(),
-                    hold_ms: hold_ms.unwrap_or(0),
-                    keep_firing_ms: keep_firing_ms.unwrap_or(0),
-                    labels,
-                    annotations,
-                }))
-            }
-            (None, Some(name)) if !name.is_empty() => {
-                self.record_only(
-                    place,
-                    &name,
-                    [
-                        ("for", hold_ms.is_some()),
-                        ("keep_firing_for", keep_firing_ms.is_some()),
-                        ("annotations", !annotations.is_empty()),
-                        ("threshold", threshold.is_some()),
-                    ],
-                );
-                let labels = labels.into_iter().collect();
-                Some(RuleDef::Record(RecordDef { name, asked: asked?, query: query?, labels }))
-            }
-            (Some(_), Some(_)) => {
-                self.mistake(place, "a rule has `record` or `alert`, not both");
-                None
-            }
-            _ => {
-                self.mistake(place, "a rule needs `record` or `alert`");
-                None
-            }
-        }
+        Said { asked, query, threshold, hold_ms, keep_firing_ms, labels, annotations }
+    }
+
+    fn alert(&mut self, place: &Place, name: String, said: Said) -> Option<AlertDef> {
+        let labels = self.templates(place, &name, "label", said.labels);
+        let annotations = self.templates(place, &name, "annotation", said.annotations);
+        Some(AlertDef {
+            name,
+            asked: said.asked?,
+            query: with_threshold(said.query?, said.threshold),
+            threshold: said.threshold,
+            overrides: Overrides::default(),
+            hold_ms: said.hold_ms.unwrap_or(0),
+            keep_firing_ms: said.keep_firing_ms.unwrap_or(0),
+            labels,
+            annotations,
+        })
+    }
+
+    fn record(&mut self, place: &Place, name: String, said: Said) -> Option<RecordDef> {
+        let of_alerts = [
+            ("for", said.hold_ms.is_some()),
+            ("keep_firing_for", said.keep_firing_ms.is_some()),
+            ("annotations", !said.annotations.is_empty()),
+            ("threshold", said.threshold.is_some()),
+        ];
+        self.record_only(place, &name, of_alerts);
+        let labels = said.labels.into_iter().collect();
+        Some(RecordDef { name, asked: said.asked?, query: said.query?, labels })
     }
 
     fn record_only(&mut self, place: &Place, name: &str, alert_keys: [(&str, bool); 4]) {
