@@ -27,6 +27,18 @@ pub enum MatchOp {
     Nre,
 }
 
+impl MatchOp {
+    /// Returns how it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            MatchOp::Eq => "=",
+            MatchOp::Ne => "!=",
+            MatchOp::Re => "=~",
+            MatchOp::Nre => "!~",
+        }
+    }
+}
+
 /// The largest compiled pattern, in bytes, unless a query's limits say otherwise; the crate's own
 /// default refuses `(a{1000}){1000}` too late.
 pub const REGEX_PROGRAM_BYTES_MAX: usize = 1 << 20;
@@ -164,13 +176,7 @@ impl PartialEq for Matcher {
 
 impl std::fmt::Display for Matcher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let op = match self.op {
-            MatchOp::Eq => "=",
-            MatchOp::Ne => "!=",
-            MatchOp::Re => "=~",
-            MatchOp::Nre => "!~",
-        };
-        write!(f, "{}{op}{:?}", self.name, self.value)
+        write!(f, "{}{}{:?}", self.name, self.op.as_str(), self.value)
     }
 }
 

@@ -74,20 +74,11 @@ pub(super) fn braces(matchers: &[Matcher]) -> String {
 
 /// Writes one matcher; a name beyond Prometheus' letters is quoted.
 fn shown(matcher: &Matcher) -> String {
-    let op = op_text(matcher.op);
+    let op = matcher.op.as_str();
     let value = quoted(&matcher.value);
     match is_classic_name(&matcher.name) {
         true => format!("{}{op}{value}", matcher.name),
         false => format!("{}{op}{value}", quoted(&matcher.name)),
-    }
-}
-
-pub(super) fn op_text(op: MatchOp) -> &'static str {
-    match op {
-        MatchOp::Eq => "=",
-        MatchOp::Ne => "!=",
-        MatchOp::Re => "=~",
-        MatchOp::Nre => "!~",
     }
 }
 

@@ -8,7 +8,7 @@ use super::ast::{
     VectorAggregation,
 };
 use crate::base::units::{format_duration_ms, format_duration_ns};
-use crate::model::{MatchOp, Matcher};
+use crate::model::Matcher;
 use crate::query::promql::format_value;
 
 impl Display for Expr {
@@ -37,19 +37,13 @@ fn push_selector(f: &mut Formatter<'_>, matchers: &[Matcher]) -> Result {
 }
 
 fn push_matcher(f: &mut Formatter<'_>, matcher: &Matcher) -> Result {
-    let op = match matcher.op {
-        MatchOp::Eq => "=",
-        MatchOp::Ne => "!=",
-        MatchOp::Re => "=~",
-        MatchOp::Nre => "!~",
-    };
     let is_plain = |c: char| c.is_alphanumeric() || c == '_';
     if matcher.name.chars().all(is_plain) && !matcher.name.starts_with(|c: char| c.is_numeric()) {
         f.write_str(&matcher.name)?;
     } else {
         push_text(f, &matcher.name)?;
     }
-    f.write_str(op)?;
+    f.write_str(matcher.op.as_str())?;
     push_text(f, &matcher.value)
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::model::{MatchOp, Matcher};
+use crate::model::Matcher;
 
 use super::super::value::format_number;
 use super::ast::{Aggregator, At, Binary, Card, Edges, Node, NodeExpr, Selector, Type, When};
@@ -105,13 +105,7 @@ fn selector_of(kind: &str, selector: &Selector) -> Value {
 }
 
 fn matcher_of(matcher: &Matcher) -> Value {
-    let op = match matcher.op {
-        MatchOp::Eq => "=",
-        MatchOp::Ne => "!=",
-        MatchOp::Re => "=~",
-        MatchOp::Nre => "!~",
-    };
-    json!({ "name": matcher.name, "value": matcher.value, "type": op })
+    json!({ "name": matcher.name, "value": matcher.value, "type": matcher.op.as_str() })
 }
 
 /// What depends on the query has no ms yet: 0, as in Prometheus.

@@ -104,13 +104,7 @@ fn name_of(label: &str) -> String {
 }
 
 fn matcher_of(matcher: &Matcher) -> String {
-    let op = match matcher.op {
-        MatchOp::Eq => "=",
-        MatchOp::Ne => "!=",
-        MatchOp::Re => "=~",
-        MatchOp::Nre => "!~",
-    };
-    format!("{}{op}{}", name_of(&matcher.name), quoted(&matcher.value))
+    format!("{}{}{}", name_of(&matcher.name), matcher.op.as_str(), quoted(&matcher.value))
 }
 
 /// Prints a selector without what stands after it.
