@@ -18,6 +18,7 @@ pub mod level;
 pub mod log;
 pub mod matcher;
 pub mod metric;
+pub mod names;
 pub mod native;
 pub mod notation;
 pub mod point;

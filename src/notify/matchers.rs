@@ -6,6 +6,7 @@
 //! that both read differently means what it always did, the classic thing.
 
 use crate::base::go_text::{control, quoted};
+use crate::model::names::is_metric_name;
 use crate::model::{MatchOp, Matcher, REGEX_PROGRAM_BYTES_MAX, check_label_regex};
 
 /// The most bytes of a text of matchers, and the most matchers in one.
@@ -76,7 +77,7 @@ pub(super) fn braces(matchers: &[Matcher]) -> String {
 fn shown(matcher: &Matcher) -> String {
     let op = matcher.op.as_str();
     let value = quoted(&matcher.value);
-    match is_classic_name(&matcher.name) {
+    match is_metric_name(&matcher.name) {
         true => format!("{}{op}{value}", matcher.name),
         false => format!("{}{op}{value}", quoted(&matcher.name)),
     }
@@ -227,19 +228,13 @@ fn split_outside_quotes(text: &str) -> Vec<String> {
 fn classic_matcher(text: &str) -> Result<Part, String> {
     let n = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':');
     let (name, rest) = text.split_at(n.unwrap_or(text.len()));
-    if !is_classic_name(name) {
+    if !is_metric_name(name) {
         return Err(format!("`{name}` is not a label's name"));
     }
     let mut scanner = Scanner { rest: rest.trim_start() };
     let op =
         scanner.op().ok_or_else(|| format!("after `{name}` one of =, !=, =~, !~ must come"))?;
     Ok((name.to_owned(), op, classic_value(scanner.rest.trim())?))
-}
-
-fn is_classic_name(name: &str) -> bool {
-    !name.is_empty()
-        && !name.starts_with(|c: char| c.is_ascii_digit())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == ':')
 }
 
 fn classic_value(text: &str) -> Result<String, String> {

@@ -9,6 +9,7 @@ use std::path::Path;
 use serde_saphyr::Spanned;
 
 use crate::base::units;
+use crate::model::names::{is_label_name, is_metric_name};
 
 use super::RulesError;
 use super::def::{AlertDef, CheckExpr, Defaults, GroupDef, Mistake, RecordDef, RuleDef, RuleFile};
@@ -422,17 +423,4 @@ fn with_threshold(query: String, threshold: Option<Threshold>) -> String {
         Some(threshold) => format!("({query}) {threshold}"),
         None => query,
     }
-}
-
-fn is_label_name(name: &str) -> bool {
-    let mut bytes = name.bytes();
-    let starts_well = bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
-    starts_well && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
-}
-
-fn is_metric_name(name: &str) -> bool {
-    let mut bytes = name.bytes();
-    let starts_well =
-        bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || matches!(b, b'_' | b':'));
-    starts_well && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b':'))
 }

@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use crate::model::names::is_metric_name;
+
 /// What becomes of a name that has other characters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Escaping {
@@ -40,7 +42,7 @@ impl Escaping {
 
     /// Returns a name of a metric or label as it is given out.
     pub(super) fn name(self, name: &str) -> Cow<'_, str> {
-        if self == Escaping::AllowUtf8 || is_plain(name) {
+        if self == Escaping::AllowUtf8 || is_metric_name(name) {
             return Cow::Borrowed(name);
         }
         let mut out = String::from(if self == Escaping::Values { "U__" } else { "" });
@@ -56,11 +58,6 @@ impl Escaping {
         }
         Cow::Owned(out)
     }
-}
-
-/// Returns true when every scraper can read a name.
-pub(super) fn is_plain(name: &str) -> bool {
-    !name.is_empty() && name.chars().enumerate().all(|(idx, letter)| is_plain_at(idx, letter))
 }
 
 fn is_plain_at(idx: usize, letter: char) -> bool {

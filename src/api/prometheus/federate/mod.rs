@@ -29,10 +29,11 @@ use crate::base::Kind;
 use crate::base::go_text::quoted;
 use crate::model::labels::METRIC_NAME;
 use crate::model::metric::is_stale;
+use crate::model::names::{is_label_name, is_metric_name};
 use crate::model::{Description, Grant, Labels, MetricKind, NativeHistogram, SeriesData};
 use crate::query::SampleQuery;
 use accept::Form;
-use escaping::{Escaping, is_plain};
+use escaping::Escaping;
 
 /// How old a sample may be, as the lookback of a query.
 const LOOKBACK_MS: i64 = 300_000;
@@ -140,7 +141,7 @@ fn text_of(newest: &Newest, kind: impl Fn(&str) -> MetricKind, escaping: Escapin
         }
         let name = escaping.name(metric);
         // A name that is no plain one stands among the labels.
-        let (before, within) = match is_plain(&name) {
+        let (before, within) = match is_metric_name(&name) {
             true => (&*name, None),
             false => ("", Some(quoted(&name))),
         };
@@ -168,5 +169,5 @@ fn kind_of(kind: MetricKind) -> &'static str {
 }
 
 fn name_of(name: &str) -> String {
-    if is_plain(name) && !name.contains(':') { name.to_owned() } else { quoted(name) }
+    if is_label_name(name) { name.to_owned() } else { quoted(name) }
 }

@@ -1,5 +1,7 @@
 //! `| pattern` and `|>`: texts with holes, `<ip> - <_> "<method> <path>"`.
 
+use crate::model::names::is_label_name;
+
 /// A piece of a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Piece {
@@ -151,9 +153,7 @@ fn hole(text: &str) -> Option<(Option<&str>, usize)> {
     let inside = text.strip_prefix('<')?;
     let end = inside.find('>')?;
     let name = &inside[..end];
-    let begins_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    let is_name = begins_well && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    is_name.then_some(((name != "_").then_some(name), end + 2))
+    is_label_name(name).then_some(((name != "_").then_some(name), end + 2))
 }
 
 #[cfg(test)]

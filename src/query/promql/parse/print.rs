@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::model::labels::METRIC_NAME;
+use crate::model::names::is_label_name;
 use crate::model::{MatchOp, Matcher};
 
 use super::super::value::{format_number, format_value};
@@ -98,9 +99,7 @@ fn names(labels: &[String]) -> String {
 
 /// Quotes a label's name unless it can stand as it is.
 fn name_of(label: &str) -> String {
-    let is_plain = label.starts_with(|c: char| c == '_' || c.is_ascii_alphabetic())
-        && label.chars().all(|c| c == '_' || c.is_ascii_alphanumeric());
-    if is_plain { label.to_owned() } else { quoted(label) }
+    if is_label_name(label) { label.to_owned() } else { quoted(label) }
 }
 
 fn matcher_of(matcher: &Matcher) -> String {
