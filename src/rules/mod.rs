@@ -22,6 +22,7 @@ mod overrides;
 mod overrides_load;
 mod point;
 mod record;
+mod rule_load;
 mod schedule;
 mod set;
 mod state;
