@@ -3,7 +3,7 @@
 //! A trace is what the spans with one trace id say, wherever they lie: in several files, in the head,
 //! sent by several commons. So the sources, each sorted by trace id, are merged, and what a query
 //! sees is one whole trace after the other; nothing is kept of a trace that does not match.
-
+//!
 //! Text becomes a [`Query`] (`lex`, `parse`, `check`), which names what it asks of spans (`needs`); a
 //! trace is a set of rows (`batch`, `trace`) that a pipeline makes spansets of (`eval`). A search
 //! shows them, metrics count them over time, the menus list what there is; what each span answers by
