@@ -10,8 +10,10 @@
 //! the files and generations of one moment, so a row is seen exactly once. Series live longer than
 //! generations, and leave once they have been idle (`retire`).
 
+mod append;
 mod apply;
 pub mod backup;
+mod by_keeper;
 pub mod catalog;
 pub mod compact;
 pub mod config;
@@ -35,6 +37,7 @@ pub mod open;
 pub mod retain;
 pub mod retire;
 mod selections;
+mod series;
 mod scan;
 pub mod shared;
 pub mod snapshot;
@@ -48,13 +51,10 @@ pub mod writer;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use crate::base::clock::SharedClock;
-use crate::model::labels::OVERFLOW;
-use crate::model::{
-    Commons, Description, ExpHistogram, Labels, Matcher, ReadScope, SeriesMeta, Signal,
-};
+use crate::model::{Commons, Description, ExpHistogram, Matcher, ReadScope, Signal};
 
 pub use backup::{BackupError, Taken};
 pub use config::Config;
@@ -83,7 +83,6 @@ pub use state::{StateChange, StateError, StateMetrics, StateStore};
 pub use stop::Stop;
 pub use writer::{Fatal, Flusher, Writer};
 
-use head::registry::Registry;
 use shared::Shared;
 use writer::Request;
 
@@ -315,239 +314,14 @@ impl Storage {
         self.shared.commons.admits(commons, max)
     }
 
-    /// Looks up series by the hash of their raw bytes; `out` gets one entry a key. The epoch goes
-    /// with the parts made of them, and of what is registered after.
-    pub fn lookup(&self, keys: &[u128], out: &mut Vec<Option<SeriesRef>>) -> Epoch {
-        let raw_keys = self.shared.raw_keys.read();
-        out.extend(keys.iter().map(|&key| raw_keys.get(key)));
-        raw_keys.epoch()
-    }
-
-    /// Returns the labels of a series that was looked up in an epoch, and the rule that placed it;
-    /// `None` when it has left.
-    pub fn labels_of(&self, series: SeriesRef, epoch: Epoch) -> Option<(Labels, Arc<str>)> {
-        let entry = self.shared.commons.get(series.commons_idx);
-        let registry = entry.registry.read();
-        registry.is_valid(series.series_idx, epoch).then(|| {
-            let labels = registry.series(series.series_idx).labels.clone();
-            (labels, Arc::clone(&registry.meta(series.series_idx).tag_rule))
-        })
-    }
-
     /// Returns true when this is not what is known of a metric already.
     pub fn is_news(&self, commons: &Commons, metric: &str, description: &Description) -> bool {
         self.shared.descriptions.is_news(commons, metric, description)
     }
 
-    /// Returns the commons that have an active series of one of these metrics.
-    pub fn commons_with(&self, metrics: &[String]) -> Vec<Commons> {
-        let all = self.shared.commons.all();
-        let has_one = |entry: &&Arc<head::CommonsEntry>| {
-            let registry = entry.registry.read();
-            metrics.iter().any(|metric| registry.n_of_metric(metric) > 0)
-        };
-        all.iter().filter(has_one).map(|entry| entry.name.clone()).collect()
-    }
-
     /// Returns what is known of a metric of a commons.
     pub fn description(&self, commons: &Commons, metric: &str) -> Option<Description> {
         self.shared.descriptions.get(commons, metric)
-    }
-
-    /// Registers a series under its raw hash, or returns the one that has these labels already.
-    pub fn register(
-        &self,
-        key: u128,
-        commons: &Commons,
-        labels: &Labels,
-        meta: &SeriesMeta,
-    ) -> Result<SeriesRef, RegisterError> {
-        let commons_idx = self.shared.commons.index_of(commons);
-        let entry = self.shared.commons.get(commons_idx);
-        let now_s = retire::seconds(self.shared.clock.monotonic_ns());
-        {
-            // Most that are refused are refused here, where they keep nobody waiting.
-            let registry = entry.registry.read();
-            if self.is_full(&registry, labels) && registry.find(labels).is_none() {
-                return Err(self.refuse(&registry, commons, labels.metric()));
-            }
-        }
-        let mut registry = entry.registry.write();
-        let series_idx = match registry.find(labels) {
-            Some(series_idx) => {
-                registry.touch(series_idx, now_s);
-                series_idx
-            }
-            None if self.is_full(&registry, labels) => {
-                return Err(self.refuse(&registry, commons, labels.metric()));
-            }
-            None => {
-                let series_idx = registry.insert(labels, meta, now_s);
-                entry.note_len(&registry);
-                series_idx
-            }
-        };
-        let series = SeriesRef { commons_idx, series_idx };
-        // Under the registry's lock, so that the series cannot leave in between.
-        let mut raw_keys = self.shared.raw_keys.write();
-        if raw_keys.insert(key, series)
-            && let Some(forgotten) = registry.add_key(series_idx, key)
-        {
-            raw_keys.remove(forgotten, series);
-        }
-        Ok(series)
-    }
-
-    fn is_full(&self, registry: &Registry, labels: &Labels) -> bool {
-        let config = &self.shared.config;
-        let metric = labels.metric();
-        if labels.get(OVERFLOW).is_some() {
-            // It stands for those that found no room.
-            return registry.n_overflow() >= OVERFLOW_SERIES_MAX;
-        }
-        let is_full = registry.n_places() >= config.series_per_commons
-            || registry.n_places_of_metric(metric) >= config.series_per_metric;
-        is_full && !registry.is_held(labels)
-    }
-
-    fn refuse(&self, registry: &Registry, commons: &Commons, metric: &str) -> RegisterError {
-        let config = &self.shared.config;
-        let (commons, max) = (commons.clone(), config.series_per_commons);
-        let error = if registry.n_places() >= max {
-            RegisterError::TooManySeries { commons, max }
-        } else {
-            let (metric, max) = (metric.to_owned(), config.series_per_metric);
-            RegisterError::TooManyOfMetric { commons, metric, max }
-        };
-        self.shared.metrics.refused_series(error.commons(), error.limit()).inc();
-        error
-    }
-
-    /// Stores the parts of one request: when this returns `Ok` they are synced and visible.
-    ///
-    /// Past the firm mark this waits a little for memory; past the hard one it refuses at once.
-    pub async fn append(&self, parts: Vec<Part>) -> Result<(), AppendError> {
-        if parts.is_empty() {
-            return Ok(());
-        }
-        self.wait_for_memory().await?;
-        let (done, answer) = oneshot::channel();
-        self.shared.metrics.queue_requests.inc();
-        let sent = self.requests.send(Request::Append { parts, done }).await;
-        let answer = if sent.is_ok() { answer.await } else { Ok(Err(AppendError::Stopping)) };
-        self.shared.metrics.queue_requests.dec();
-        // A writer that is gone has not acknowledged, so neither do we.
-        answer.unwrap_or(Err(AppendError::Stopping))
-    }
-
-    async fn wait_for_memory(&self) -> Result<(), AppendError> {
-        let config = &self.shared.config;
-        let flushed = self.shared.flushed.notified();
-        let used_bytes = self.shared.version.read().head_bytes();
-        if used_bytes < config.head_firm.0 {
-            return Ok(());
-        }
-        let refuse = |used_bytes, mark: &str| {
-            self.shared.metrics.pressure.get_or_create(&[("mark", mark.to_owned())]).inc();
-            AppendError::Overloaded {
-                used_bytes,
-                max_bytes: config.head_hard.0,
-                retry_after_s: RETRY_AFTER_S,
-            }
-        };
-        if used_bytes >= config.head_hard.0 {
-            return Err(refuse(used_bytes, "hard"));
-        }
-        self.shared.metrics.pressure.get_or_create(&[("mark", "firm".to_owned())]).inc();
-        // Whether or not a flush has ended by then, memory below the hard mark is there to be used.
-        drop(tokio::time::timeout(config.firm_wait.0, flushed).await);
-        let used_bytes = self.shared.version.read().head_bytes();
-        if used_bytes >= config.head_hard.0 { Err(refuse(used_bytes, "hard")) } else { Ok(()) }
-    }
-
-    /// Seals what is in memory and waits until it is in files, or until `deadline`.
-    pub async fn flush(&self, deadline: std::time::Duration) -> bool {
-        let (done, sealed) = oneshot::channel();
-        let flush = async {
-            if self.requests.send(Request::Seal { done }).await.is_err() || sealed.await.is_err() {
-                return false;
-            }
-            // Under load there is always a generation on its way; what matters are those of before.
-            let next = self.shared.version.read().open.number;
-            loop {
-                let flushed = self.shared.flushed.notified();
-                if self.shared.version.read().sealed.iter().all(|one| one.number >= next) {
-                    return true;
-                }
-                flushed.await;
-            }
-        };
-        tokio::time::timeout(deadline, flush).await.unwrap_or(false)
-    }
-
-    /// Takes rows out of all answers, of the commons in the scope; what is in memory goes to files
-    /// first, so that what was acknowledged before is found.
-    pub async fn delete(
-        &self,
-        scope: &ReadScope,
-        request: DeleteRequest,
-    ) -> Result<Receipt, DeleteError> {
-        if !self.flush(KEEPER_FLUSH).await {
-            return Err(DeleteError::Unflushed);
-        }
-        let scope = scope.clone();
-        self.keeper.ask(move |shared| deletion::delete(shared, &scope, request)).await?
-    }
-
-    /// Returns the receipts of deletions that a caller of this scope may know of, oldest first.
-    pub fn deletions(&self, scope: &ReadScope) -> Vec<Receipt> {
-        let manifest = self.shared.manifest.lock();
-        let known = manifest.deletions.iter().filter(|r| deletion::may_know(scope, r));
-        known.cloned().collect()
-    }
-
-    /// Takes a deletion back.
-    pub async fn cancel_deletion(
-        &self,
-        scope: &ReadScope,
-        id: u64,
-        by: &str,
-    ) -> Result<Receipt, DeleteError> {
-        let (scope, by) = (scope.clone(), by.to_owned());
-        self.keeper.ask(move |shared| deletion::cancel(shared, &scope, id, &by)).await?
-    }
-
-    /// Lets the bytes of all deletions in the scope go at once; returns when the files were written
-    /// anew without them.
-    pub async fn erase_deleted(&self, scope: &ReadScope) -> Result<(), DeleteError> {
-        let scope = scope.clone();
-        self.keeper.ask(move |shared| deletion::ripen(shared, &scope)).await??;
-        // The keeper writes a file at least before it does what it is asked next. One that it cannot
-        // write stays, and the receipt says so.
-        let mut n_left = usize::MAX;
-        loop {
-            let n_now = self.keeper.ask(|shared| Ok(deletion::n_to_write_anew(shared))).await?;
-            if n_now == 0 || n_now >= n_left {
-                return Ok(());
-            }
-            n_left = n_now;
-        }
-    }
-
-    /// Links all live files into `snapshots/<name>`; what is in memory goes to files first. When this is
-    /// dropped before its end, nothing stays there. See [`backup::is_name`] for the name.
-    pub async fn take_snapshot(&self, name: &str) -> Result<Taken, BackupError> {
-        if !self.flush(KEEPER_FLUSH).await {
-            return Err(BackupError::Unflushed);
-        }
-        let name = name.to_owned();
-        let asked = Arc::new(());
-        let asking = Arc::downgrade(&asked);
-        let is_wanted = move || asking.strong_count() > 0;
-        let taken =
-            self.keeper.ask(move |shared| Ok(backup::take(shared, &name, &is_wanted))).await;
-        drop(asked);
-        taken?
     }
 
     /// Says that the process is stopping: a failing flush is not tried again.
@@ -565,46 +339,15 @@ impl Storage {
         Arc::clone(&self.shared.disk)
     }
 
-    /// Returns how many series each commons has of each value of a label.
-    pub fn series_by(&self, label: &str) -> Vec<(Commons, String, usize)> {
-        let mut all = Vec::new();
-        for entry in self.shared.commons.all() {
-            let registry = entry.registry.read();
-            let counts = registry.counts(label);
-            all.extend(counts.map(|(value, n)| (entry.name.clone(), value.to_owned(), n)));
-        }
-        all
-    }
-
     /// Has merging give way for a moment: senders are told to come back.
     pub fn give_way(&self) {
         let until_ns = self.shared.clock.monotonic_ns().saturating_add(GIVE_WAY_NS);
         self.shared.give_way_until_ns.store(until_ns, std::sync::atomic::Ordering::Relaxed);
     }
-
-    /// Refreshes the gauges of the memory that series take, and of differences; called now and then.
-    pub fn note_series(&self) {
-        let mut n_bytes = self.shared.raw_keys.read().size_bytes();
-        for entry in self.shared.commons.all() {
-            n_bytes += entry.registry.read().size_bytes();
-        }
-        self.shared.metrics.series_bytes.set(i64::try_from(n_bytes).unwrap_or(i64::MAX));
-        let n_totals: usize = self.shared.commons.all().iter().map(|e| e.totals.lock().len()).sum();
-        self.shared.metrics.delta_series.set(i64::try_from(n_totals).unwrap_or(i64::MAX));
-    }
 }
 
 /// For how long merging gives way after the last time that it was asked to.
 const GIVE_WAY_NS: u64 = 2_000_000_000;
-
-/// The most series of a commons that stand for others, one a metric.
-const OVERFLOW_SERIES_MAX: usize = 1_000;
-
-/// How long a deletion or a snapshot waits until what is in memory is in files.
-const KEEPER_FLUSH: std::time::Duration = std::time::Duration::from_secs(120);
-
-/// When a sender that was refused for memory should come back.
-const RETRY_AFTER_S: u32 = 5;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
