@@ -68,21 +68,12 @@ pub(super) async fn converse(
     loop {
         let frame = Frame::receive(from_worker, bytes_max.min(FRAME_BYTES_MAX)).await?;
         match frame.kind {
-            Kind::HeadOpen => {
-                if scans.len() >= SCANS_MAX {
-                    return Err(wrong("more scans at once than any plan has"));
-                }
-                let request = frame.parse::<HeadRequest>()?;
-                scans.insert(frame.id, Scan::open(Arc::clone(head), request).await?);
-            }
-            Kind::PromqlOpen => {
+            Kind::HeadOpen | Kind::PromqlOpen => {
                 if scans.len() >= SCANS_MAX {
                     return Err(wrong("more scans at once than any plan has"));
                 }
                 let n_held = scans.values().map(|scan| scan.n_bytes).sum();
-                let memory_max = question.limits.memory_bytes;
-                let request = frame.parse::<PromqlRequest>()?;
-                let scan = Scan::ask(Arc::clone(head), request, n_held, memory_max).await?;
+                let scan = open(&frame, head, n_held, question.limits.memory_bytes).await?;
                 scans.insert(frame.id, scan);
             }
             Kind::HeadNext => {
@@ -98,16 +89,7 @@ pub(super) async fn converse(
                 let ranges = blocking(move || head.metric_ranges()).await?;
                 Frame::json(Kind::HeadRanges, frame.id, &ranges)?.send(to_worker).await?;
             }
-            Kind::FileRead => {
-                let (request, head) = (frame.parse::<FileRequest>()?, Arc::clone(head));
-                // One that an earlier question left behind is told that there is no such file.
-                let read = blocking(move || head.file_bytes(&request)).await?;
-                let answer = match read {
-                    Ok(bytes) => Frame::about(Kind::FileBytes, frame.id, bytes),
-                    Err(failure) => Frame::json(Kind::FileFailed, frame.id, &failure)?,
-                };
-                answer.send(to_worker).await?;
-            }
+            Kind::FileRead => file_bytes(&frame, head).await?.send(to_worker).await?,
             Kind::Answer => answer.take(&frame)?,
             Kind::Done => {
                 let bytes_max = question.limits.result_bytes_max;
@@ -126,6 +108,30 @@ pub(super) async fn converse(
             }
         }
     }
+}
+
+/// Opens what a frame asks for: rows of the head, or of what PromQL answers.
+async fn open(
+    frame: &Frame,
+    head: &Arc<dyn HeadSource>,
+    n_held: u64,
+    memory_max: u64,
+) -> io::Result<Scan> {
+    let head = Arc::clone(head);
+    match frame.kind {
+        Kind::HeadOpen => Scan::open(head, frame.parse()?).await,
+        _ => Scan::ask(head, frame.parse()?, n_held, memory_max).await,
+    }
+}
+
+/// Returns the answer to a frame that asks for bytes of a file; one that an earlier question left behind
+/// is told that there is no such file.
+async fn file_bytes(frame: &Frame, head: &Arc<dyn HeadSource>) -> io::Result<Frame> {
+    let (request, head) = (frame.parse::<FileRequest>()?, Arc::clone(head));
+    Ok(match blocking(move || head.file_bytes(&request)).await? {
+        Ok(bytes) => Frame::about(Kind::FileBytes, frame.id, bytes),
+        Err(failure) => Frame::json(Kind::FileFailed, frame.id, &failure)?,
+    })
 }
 
 fn wrong(what: &str) -> io::Error {
