@@ -4,21 +4,19 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use crate::model::{Labels, SeriesData};
+use crate::model::Labels;
 
 use super::error::PromqlError;
 use super::fetch::Fetches;
-use super::grid::{ABSENT, Grid, is_absent, seconds};
+use super::grid::Grid;
 use super::limits::Budget;
-use super::native::{Pool, has_float};
-use super::parse::ast::Edges;
+use super::native::Pool;
 use super::parse::place::Place;
-use super::plan::{Op, RangeCall, RangeOf, RangeSource, ScalarNode, Selector, SortBy, VectorNode};
-use super::table::{Column, Meter, RowRef, SAME_LABELSET, Sink, Table};
-use super::tally::{self, Tally};
-use super::threads::{self, Task};
-use super::window::{Samples, Windows, newest};
-use super::{binary, elements, labelling, range};
+use super::plan::{Op, SortBy, VectorNode};
+use super::select::Wanted;
+use super::table::{Meter, RowRef, SAME_LABELSET, Sink, Table};
+use super::tally::Tally;
+use super::{binary, labelling};
 
 /// What the user should know about a result.
 #[derive(Debug, Default)]
@@ -40,9 +38,6 @@ pub(super) struct Eval<'q> {
     /// How long it took to put the result in order.
     pub(super) sorted_ns: Cell<u64>,
 }
-
-/// Takes the column of one series.
-type HandOn<'a> = dyn FnMut(&Labels, &[f64]) -> Result<(), PromqlError> + 'a;
 
 impl<'q> Eval<'q> {
     pub(super) fn new(
@@ -73,62 +68,6 @@ impl<'q> Eval<'q> {
     /// Adds an info about what stands at a place in the query.
     pub(super) fn inform(&self, place: Place, text: &str) {
         self.notes.borrow_mut().infos.insert(format!("PromQL info: {text} ({place})"));
-    }
-
-    /// Returns a scalar's value at every step.
-    pub(super) fn scalar(&self, node: &ScalarNode, grid: &Grid) -> Result<Column, PromqlError> {
-        self.budget.check()?;
-        Ok(match node {
-            ScalarNode::Number(number) => Column::filled(&self.meter, grid.n, *number)?,
-            ScalarNode::Time => {
-                let mut column = Column::room(&self.meter, grid.n)?;
-                column.extend((0..grid.n).map(|step| seconds(grid.at(step))));
-                column
-            }
-            ScalarNode::Negate(inner) => {
-                let mut column = self.scalar(inner, grid)?;
-                column.iter_mut().for_each(|value| *value = -*value);
-                column
-            }
-            ScalarNode::Binary(op, left, right) => {
-                self.pairs(left, right, grid, |a, b| binary::apply_bool(*op, a, b))?
-            }
-            ScalarNode::MinOf(left, right) => self.pairs(left, right, grid, elements::min)?,
-            ScalarNode::MaxOf(left, right) => self.pairs(left, right, grid, elements::max)?,
-            ScalarNode::Of(inner) => self.scalar_of(inner, grid)?,
-        })
-    }
-
-    fn pairs(
-        &self,
-        left: &ScalarNode,
-        right: &ScalarNode,
-        grid: &Grid,
-        apply: impl Fn(f64, f64) -> f64,
-    ) -> Result<Column, PromqlError> {
-        let mut column = self.scalar(left, grid)?;
-        for (left, right) in column.iter_mut().zip(self.scalar(right, grid)?.iter()) {
-            *left = apply(*left, *right);
-        }
-        Ok(column)
-    }
-
-    /// `scalar(v)`: the value where there is exactly one series, else NaN.
-    fn scalar_of(&self, inner: &VectorNode, grid: &Grid) -> Result<Column, PromqlError> {
-        let mut column = Column::filled(&self.meter, grid.n, ABSENT)?;
-        self.feed(inner, grid, &mut |row| {
-            for (seen, value) in column.iter_mut().zip(row.values) {
-                let value = &self.pool.float(*value);
-                if !is_absent(*value) {
-                    *seen = if is_absent(*seen) { *value } else { f64::NAN };
-                }
-            }
-            Ok(())
-        })?;
-        for value in column.iter_mut().filter(|value| is_absent(**value)) {
-            *value = f64::NAN;
-        }
-        Ok(column)
     }
 
     /// Evaluates a node and keeps its rows, no two with equal labels.
@@ -222,210 +161,6 @@ impl<'q> Eval<'q> {
         table.rows.iter().try_for_each(|row| sink(row.as_ref()))
     }
 
-    pub(super) fn select(
-        &self,
-        selector: &Selector,
-        grid: &Grid,
-        wanted: Wanted,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), PromqlError> {
-        let windows = Windows::new(*grid, selector.shift, self.lookback_ms);
-        let mut column = Column::room(&self.meter, grid.n)?;
-        let mut work = Work::new(self.budget);
-        self.fetches.each_block(selector.fetch_idx, &mut |series| {
-            for one in series {
-                work.spend(grid.n + one.values.len())?;
-                let samples = Samples { timestamps_ms: &one.timestamps_ms, values: &one.values };
-                let has_value = newest(samples, &windows, &mut column, |idx| match wanted {
-                    Wanted::Value => one.values[idx],
-                    Wanted::NumberTime if self.pool.is_one(one.values[idx]) => one.values[idx],
-                    Wanted::Time | Wanted::NumberTime => seconds(one.timestamps_ms[idx]),
-                    Wanted::Start => seconds(start_ms(one, idx)),
-                });
-                if has_value {
-                    self.tally.newest(&column);
-                    let is_nameless = wanted != Wanted::Value;
-                    sink(RowRef { labels: &one.labels, is_nameless, values: &column })?;
-                }
-            }
-            Ok(())
-        })
-    }
-
-    /// The value at each step, on the line between the samples around it.
-    fn smoothed(
-        &self,
-        selector: &Selector,
-        place: Place,
-        grid: &Grid,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), PromqlError> {
-        let lookback_ms = self.lookback_ms;
-        let mut column = Column::room(&self.meter, grid.n)?;
-        let mut work = Work::new(self.budget);
-        let mut each = |labels: &Labels, samples: Samples<'_>| {
-            work.spend(grid.n + samples.values.len())?;
-            column.clear();
-            let has_natives = self.pool.has_one(samples.values);
-            for step in 0..grid.n {
-                let at_ms = selector.shift.apply(grid.at(step));
-                let around = (at_ms.saturating_sub(lookback_ms), at_ms.saturating_add(lookback_ms));
-                let around = samples.within(around);
-                if has_natives {
-                    work.spend(8 * around.values.len())?;
-                    column.push(self.native_smoothed_at((labels, around), place, at_ms)?);
-                } else {
-                    column.push(range::smoothed_at(around, at_ms).unwrap_or(ABSENT));
-                }
-            }
-            if column.iter().all(|value| is_absent(*value)) {
-                return Ok(());
-            }
-            self.tally.newest(&column);
-            sink(RowRef { labels, is_nameless: false, values: &column })
-        };
-        self.fetches.each_block(selector.fetch_idx, &mut |series| {
-            series.iter().try_for_each(|one| each_fresh(one, &mut each))
-        })
-    }
-
-    /// Calls `each` with every series of a range vector, stale markers taken out. `inside` says what
-    /// the samples of a sub-query are to the query.
-    pub(super) fn each_series(
-        &self,
-        source: &RangeSource,
-        inside: tally::Place,
-        each: &mut dyn FnMut(&Labels, Samples<'_>) -> Result<(), PromqlError>,
-    ) -> Result<(), PromqlError> {
-        match &source.of {
-            RangeOf::Selector(selector) => {
-                self.fetches.each_block(selector.fetch_idx, &mut |series| {
-                    series.iter().try_for_each(|one| each_fresh(one, each))
-                })
-            }
-            RangeOf::Subquery { inner, grid } => {
-                // The times, and one row's samples.
-                let mut share = self.meter.share();
-                share.grow::<i64>(grid.n.saturating_mul(3))?;
-                let times: Vec<i64> = (0..grid.n).map(|step| grid.at(step)).collect();
-                let outside = self.tally.enter(inside);
-                self.feed(inner, grid, &mut |row| {
-                    let present = times.iter().zip(row.values).filter(|(_, v)| !is_absent(**v));
-                    let (timestamps_ms, values): (Vec<i64>, Vec<f64>) = present.unzip();
-                    let samples = Samples { timestamps_ms: &timestamps_ms, values: &values };
-                    let inside = self.tally.enter(outside);
-                    let taken = each(&row.owned_labels(), samples);
-                    self.tally.enter(inside);
-                    taken
-                })?;
-                self.tally.enter(outside);
-                Ok(())
-            }
-        }
-    }
-
-    fn range_call(
-        &self,
-        call: &RangeCall,
-        grid: &Grid,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), PromqlError> {
-        let params = call.params.iter().map(|param| self.scalar(param, grid));
-        let params = params.collect::<Result<Vec<_>, _>>()?;
-        self.check_params(call, &params)?;
-        let windows = Windows {
-            edges: call.edges,
-            reach_ms: self.lookback_ms,
-            ..Windows::new(*grid, call.source.shift, call.source.range_ms)
-        };
-        let params: Vec<&[f64]> = params.iter().map(|column| column.as_slice()).collect();
-        let is_nameless = !call.func.keeps_name();
-        let mut hand_on = |labels: &Labels, column: &[f64]| {
-            if column.iter().all(|value| is_absent(*value)) {
-                return Ok(());
-            }
-            if self.pool.is_empty() || has_float(&self.pool, column) {
-                self.inform_of_gauge(call, labels);
-            }
-            sink(RowRef { labels, is_nameless, values: column })
-        };
-        let RangeOf::Selector(selector) = &call.source.of else {
-            let mut column = Column::room(&self.meter, grid.n)?;
-            let mut work = Work::new(self.budget);
-            let inside = tally::Place::Argument;
-            return self.each_series(&call.source, inside, &mut |labels, samples| {
-                self.tally.windows(samples, &windows);
-                self.range_of_one(
-                    call,
-                    &params,
-                    (labels, samples),
-                    &windows,
-                    (&mut column, &mut work),
-                )?;
-                hand_on(labels, &column)
-            });
-        };
-        self.fetches.each_block(selector.fetch_idx, &mut |series| {
-            self.range_of_block(call, &params, series, &windows, &mut hand_on)
-        })
-    }
-
-    /// Computes a block of series, on several threads unless there are histograms among them.
-    fn range_of_block(
-        &self,
-        call: &RangeCall,
-        params: &[&[f64]],
-        series: &[SeriesData],
-        windows: &Windows,
-        hand_on: &mut HandOn<'_>,
-    ) -> Result<(), PromqlError> {
-        let n_steps = windows.grid.n;
-        self.tally.block(series, windows)?;
-        // Whether there are histograms is known once the series are read.
-        if !self.pool.is_empty() {
-            let mut column = Column::room(&self.meter, n_steps)?;
-            let mut work = Work::new(self.budget);
-            return series.iter().try_for_each(|one| {
-                each_fresh(one, &mut |labels, samples| {
-                    let out = (&mut column, &mut work);
-                    self.range_of_one(call, params, (labels, samples), windows, out)?;
-                    hand_on(labels, &column)
-                })
-            });
-        }
-        let mut share = self.meter.share();
-        // Where memory is short, a block is small.
-        let n_fit = self.meter.left_bytes() / 4 / size_of::<f64>() / n_steps.max(1);
-        let n_block = n_fit.min(series.len()).clamp(1, threads::SERIES_A_BLOCK);
-        share.grow::<f64>(n_steps.saturating_mul(n_block))?;
-        let task = Task { func: call.func, params, windows, budget: self.budget };
-        for block in series.chunks(n_block) {
-            let columns = threads::columns(block, task)?;
-            for (one, column) in block.iter().zip(&columns) {
-                hand_on(&one.labels, column)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Computes one series: of what a subquery yields, and what may be histograms.
-    fn range_of_one(
-        &self,
-        call: &RangeCall,
-        params: &[&[f64]],
-        (labels, samples): (&Labels, Samples<'_>),
-        windows: &Windows,
-        (column, work): (&mut Column, &mut Work<'_>),
-    ) -> Result<(), PromqlError> {
-        if self.pool.has_one(samples.values) && windows.edges != Edges::Extrapolated {
-            self.native_reach(call, (labels, samples), windows, column)
-        } else if self.pool.has_one(samples.values) {
-            self.native_range(call, params, (labels, samples), windows, column)
-        } else {
-            range::column(call.func, params, samples, windows, column, work)
-        }
-    }
-
     fn sort(&self, by: &SortBy, inner: &VectorNode, grid: &Grid) -> Result<Table, PromqlError> {
         let mut table = self.rows(inner, grid)?;
         if let SortBy::Value { .. } = by {
@@ -438,21 +173,6 @@ impl<'q> Eval<'q> {
         }
         Ok(table)
     }
-}
-
-/// What of the newest sample is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wanted {
-    Value,
-    Time,
-    /// The time of a number, and a histogram as it is.
-    NumberTime,
-    Start,
-}
-
-/// Returns since when a sample counts, 0 where nobody says.
-fn start_ms(series: &SeriesData, idx: usize) -> i64 {
-    series.starts_ns.get(idx).map_or(0, |start_ns| start_ns.div_euclid(1_000_000))
 }
 
 /// Returns true when a node's rows lose their metric name there.
@@ -469,21 +189,6 @@ fn drops_name(node: &VectorNode) -> bool {
 /// comparison lets pass nor what a trim leaves is.
 pub(super) fn loses_name(op: Op, is_bool: bool) -> bool {
     is_bool || !(op.is_comparison() || op.is_trim())
-}
-
-pub(super) fn each_fresh(
-    one: &SeriesData,
-    each: &mut dyn FnMut(&Labels, Samples<'_>) -> Result<(), PromqlError>,
-) -> Result<(), PromqlError> {
-    // Without an exit between a few values, which are then looked at together.
-    let has_absent = |some: &[f64]| some.iter().fold(false, |has, value| has | is_absent(*value));
-    if !one.values.chunks(64).any(has_absent) {
-        let samples = Samples { timestamps_ms: &one.timestamps_ms, values: &one.values };
-        return each(&one.labels, samples);
-    }
-    let fresh = one.timestamps_ms.iter().zip(&one.values).filter(|(_, value)| !is_absent(**value));
-    let (timestamps_ms, values): (Vec<i64>, Vec<f64>) = fresh.unzip();
-    each(&one.labels, Samples { timestamps_ms: &timestamps_ms, values: &values })
 }
 
 /// Looks at the clock once in a while, by work done and not by rows, which can be long or short.

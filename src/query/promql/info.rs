@@ -8,10 +8,11 @@ use crate::model::labels::METRIC_NAME;
 use crate::model::{Labels, Matcher};
 
 use super::error::PromqlError;
-use super::eval::{Eval, Wanted, Work};
+use super::eval::{Eval, Work};
 use super::grid::{ABSENT, Grid, is_absent, to_i64};
 use super::matching::all_labels;
 use super::plan::InfoCall;
+use super::select::Wanted;
 use super::table::{Row, SAME_LABELSET, Table};
 
 /// The labels that say which target an info series is about.

@@ -14,8 +14,8 @@ use std::cell::{Cell, RefCell};
 use crate::model::SeriesData;
 
 use super::error::PromqlError;
-use super::eval::each_fresh;
 use super::grid::{Grid, is_absent};
+use super::range_call::each_fresh;
 use super::value::SampleCounts;
 use super::window::{Samples, Windows};
 

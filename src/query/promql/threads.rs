@@ -6,10 +6,11 @@ use crate::base::n_cores;
 use crate::model::SeriesData;
 
 use super::error::PromqlError;
-use super::eval::{Work, each_fresh};
+use super::eval::Work;
 use super::limits::Budget;
 use super::plan::RangeFn;
 use super::range;
+use super::range_call::each_fresh;
 use super::window::Windows;
 
 /// The most series whose columns are made before the first of them is handed on.
