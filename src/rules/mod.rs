@@ -16,6 +16,7 @@ mod def;
 mod dialect;
 mod group;
 mod load;
+mod member;
 mod metrics;
 mod objectives;
 mod overrides;
