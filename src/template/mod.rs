@@ -4,14 +4,15 @@
 //! it: it knows functions beside Go's own, methods of values, and what the dot is. Every run has fuel
 //! and a largest output, since a template is code that others wrote; a host says how much.
 //!
-//! `lex` cuts the text into tokens, `parse` makes the tree and refuses unknown names, `run` walks it;
-//! `builtin` holds Go's functions, `texts` those that Prometheus and Alertmanager share, `format` how Go
-//! writes values.
+//! `lex` cuts the text into tokens, `parse` makes the tree and refuses unknown names, `run` walks it,
+//! `evaluate` says what expressions yield; `builtin` holds Go's functions, `texts` those that Prometheus
+//! and Alertmanager share, `format` how Go writes values.
 //!
 //! When you add a function to a host, add it to its [`Kind`] too, or no template may name it.
 
 mod builtin;
 pub(crate) mod dates;
+mod evaluate;
 mod format;
 mod humanize;
 mod lex;
