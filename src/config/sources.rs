@@ -112,11 +112,8 @@ impl Merged {
                 continue;
             };
             if keys::of_section(section.get_ref()).is_empty() {
-                self.fault(
-                    at(section.span().start),
-                    section.get_ref(),
-                    no_section(section.get_ref()),
-                );
+                let name = section.get_ref();
+                self.fault(at(section.span().start), name, no_section(name));
                 continue;
             }
             for (key, value_span) in keys {
@@ -125,21 +122,22 @@ impl Merged {
                 if let Some(elements) = value_span.get_ref().as_array() {
                     for (idx, element) in elements.iter().enumerate() {
                         let element_key = format!("{full}[{idx}]");
-                        for inner in element.get_ref().as_table().into_iter().flat_map(|t| t.keys())
-                        {
-                            let inner_key = format!("{element_key}.{}", inner.get_ref());
-                            self.origins.insert(inner_key, at(inner.span().start));
-                        }
+                        self.note_keys(&element_key, element.get_ref().as_table(), &at);
                         self.origins.insert(element_key, at(element.span().start));
                     }
                 }
-                for inner in value_span.get_ref().as_table().into_iter().flat_map(|t| t.keys()) {
-                    let inner_key = format!("{full}.{}", inner.get_ref());
-                    self.origins.insert(inner_key, at(inner.span().start));
-                }
+                self.note_keys(&full, value_span.get_ref().as_table(), &at);
                 let origin = at(key.span().start);
                 self.add(section.get_ref(), key.get_ref(), std::slice::from_ref(value), origin);
             }
+        }
+    }
+
+    /// Notes where the keys inside of a value were set.
+    fn note_keys(&mut self, full: &str, table: Option<&DeTable<'_>>, at: &dyn Fn(usize) -> Origin) {
+        for inner in table.into_iter().flat_map(|table| table.keys()) {
+            let inner_key = format!("{full}.{}", inner.get_ref());
+            self.origins.insert(inner_key, at(inner.span().start));
         }
     }
 

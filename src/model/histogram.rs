@@ -211,20 +211,7 @@ impl Histogram {
         let coarser = if is_custom { 0 } else { (stored.scale - SCHEMA_MAX).max(0) };
         // OTLP's index is one less.
         let up = i32::from(!is_custom);
-        let side = |offset: i32, indexes: &[i32], counts: &[u64], floats: Option<&Vec<f64>>| {
-            let n = floats.map_or(counts.len(), Vec::len);
-            let index = |at: usize| match indexes.get(at) {
-                Some(index) => *index,
-                None => offset.saturating_add(i32::try_from(at).unwrap_or(i32::MAX)),
-            };
-            let count = |at: usize| match floats {
-                Some(floats) => floats[at],
-                None => as_f64(counts[at]),
-            };
-            let at_scale = |index: i32| (index >> coarser.min(31)).saturating_add(up);
-            let pairs = (0..n).map(|at| (at_scale(index(at)), count(at)));
-            pairs.filter(|(_, count)| *count != 0.0).collect::<Buckets>()
-        };
+        let at_scale = |index: i32| (index >> coarser.min(31)).saturating_add(up);
         let float = native.float.as_ref();
         Some(Self {
             schema: stored.scale - coarser,
@@ -236,22 +223,40 @@ impl Histogram {
             zero_count: float.map_or(as_f64(stored.zero_count), |float| float.zero_count),
             count: float.map_or(as_f64(stored.count), |float| float.count),
             sum: stored.sum.unwrap_or(f64::NAN),
-            positive: side(
-                stored.positive_offset,
-                &native.positive_indexes,
-                &stored.positive_counts,
-                float.map(|float| &float.positive),
+            positive: buckets_of(
+                (stored.positive_offset, &native.positive_indexes),
+                (&stored.positive_counts, float.map(|float| &*float.positive)),
+                at_scale,
             ),
-            negative: side(
-                stored.negative_offset,
-                &native.negative_indexes,
-                &stored.negative_counts,
-                float.map(|float| &float.negative),
+            negative: buckets_of(
+                (stored.negative_offset, &native.negative_indexes),
+                (&stored.negative_counts, float.map(|float| &*float.negative)),
+                at_scale,
             ),
             custom_bounds: Arc::from(native.custom_bounds.as_slice()),
             reset_hint: native.reset_hint,
         })
     }
+}
+
+/// Returns the buckets of one side that have something. Where they do not say their indexes, they follow
+/// one another from the offset; where they are not whole numbers, `floats` are the counts.
+fn buckets_of(
+    (offset, indexes): (i32, &[i32]),
+    (counts, floats): (&[u64], Option<&[f64]>),
+    at_scale: impl Fn(i32) -> i32,
+) -> Buckets {
+    let n = floats.map_or(counts.len(), <[f64]>::len);
+    let index = |at: usize| match indexes.get(at) {
+        Some(index) => *index,
+        None => offset.saturating_add(i32::try_from(at).unwrap_or(i32::MAX)),
+    };
+    let count = |at: usize| match floats {
+        Some(floats) => floats[at],
+        None => as_f64(counts[at]),
+    };
+    let pairs = (0..n).map(|at| (at_scale(index(at)), count(at)));
+    pairs.filter(|(_, count)| *count != 0.0).collect()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "what a double can hold of a count is what is kept")]

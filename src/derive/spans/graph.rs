@@ -159,13 +159,7 @@ impl Graph {
         match self.waiting.entry(key_of(span.trace_id, call)) {
             Entry::Occupied(other) if other.get().side != side => {
                 let other = other.remove();
-                let this = half(party, span, side, outcome);
-                let (client, server) =
-                    if side == Side::Client { (this, other) } else { (other, this) };
-                let is_messaging = client.is_messaging || server.is_messaging;
-                let connection = if is_messaging { MESSAGING } else { "" };
-                let called = Called::of(&server);
-                count(book, (&client.party, client.outcome), &called, connection);
+                meet(book, half(party, span, side, outcome), other);
             }
             // The same span once more, or a second one that answers the same call.
             Entry::Occupied(_) => {}
@@ -211,6 +205,17 @@ impl Graph {
 /// Returns the hash of the ids that both halves of a call know it by.
 fn key_of(trace_id: &str, call: &str) -> u128 {
     xxh3_128_with_seed(call.as_bytes(), xxh3_64(trace_id.as_bytes()))
+}
+
+/// Counts the call whose halves these are.
+fn meet(book: &mut Book, this: Half, other: Half) {
+    let (client, server) = match this.side {
+        Side::Client => (this, other),
+        Side::Server => (other, this),
+    };
+    let is_messaging = client.is_messaging || server.is_messaging;
+    let connection = if is_messaging { MESSAGING } else { "" };
+    count(book, (&client.party, client.outcome), &Called::of(&server), connection);
 }
 
 fn half(party: &Arc<Party>, span: &Span<'_>, side: Side, outcome: Outcome) -> Half {

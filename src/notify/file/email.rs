@@ -126,25 +126,7 @@ fn relay(fields: &Fields<'_, '_>, global: &Smtp) -> Option<Relay> {
     for key in ["auth_secret", "auth_secret_file"] {
         fields.refuse(key, "CRAM-MD5 is not spoken: use auth_password, which goes over TLS");
     }
-    let user = fields.text("auth_username").map(str::to_owned).or(global.username.clone());
-    let password = fields.text_or_file("auth_password", "auth_password_file");
-    let password = password.or(global.password.clone());
-    let identity = fields.text("auth_identity").map(str::to_owned).or(global.identity.clone());
-    let login = match (user, password) {
-        (Some(user), Some(password)) => {
-            let password = SecretText::new(password);
-            Some(Login { identity: identity.unwrap_or_default(), user, password })
-        }
-        (None, None) => None,
-        (Some(_), None) => {
-            fields.wrong("auth_username", "is given without auth_password");
-            None
-        }
-        (None, Some(_)) => {
-            fields.wrong("auth_password", "is given without auth_username");
-            None
-        }
-    };
+    let login = login(fields, global);
     let needs_tls = fields.bool("require_tls", global.needs_tls.unwrap_or(true));
     let is_implicit =
         fields.bool("force_implicit_tls", global.is_implicit.unwrap_or(port == Some(465)));
@@ -159,4 +141,26 @@ fn relay(fields: &Fields<'_, '_>, global: &Smtp) -> Option<Relay> {
         is_implicit,
         tls,
     })
+}
+
+fn login(fields: &Fields<'_, '_>, global: &Smtp) -> Option<Login> {
+    let user = fields.text("auth_username").map(str::to_owned).or(global.username.clone());
+    let password = fields.text_or_file("auth_password", "auth_password_file");
+    let password = password.or(global.password.clone());
+    let identity = fields.text("auth_identity").map(str::to_owned).or(global.identity.clone());
+    match (user, password) {
+        (Some(user), Some(password)) => {
+            let password = SecretText::new(password);
+            Some(Login { identity: identity.unwrap_or_default(), user, password })
+        }
+        (None, None) => None,
+        (Some(_), None) => {
+            fields.wrong("auth_username", "is given without auth_password");
+            None
+        }
+        (None, Some(_)) => {
+            fields.wrong("auth_password", "is given without auth_username");
+            None
+        }
+    }
 }
