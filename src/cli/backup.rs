@@ -61,21 +61,7 @@ pub(super) fn back_up(args: &BackupArgs, out: &mut dyn Write) -> Result<(), CliE
         return Err(CliError::usage(message));
     }
     let taken = block_on(take_snapshot(args))?;
-    let name = taken["name"].as_str().unwrap_or_default();
-    if !backup::is_name(name) {
-        return Err(CliError::failed("the server named no snapshot"));
-    }
-    let folder = args.data_dir.join(backup::DIR).join(name);
-    if !folder.is_dir() {
-        let message = format!(
-            "{} is not there: is {} the data directory of the server that was asked? Remove the \
-             snapshot {name} from that server's {}: it keeps the bytes of what is removed",
-            folder.display(),
-            args.data_dir.display(),
-            backup::DIR
-        );
-        return Err(CliError::failed(message));
-    }
+    let folder = folder_of(args, &taken)?;
     let copied = copy(&folder, &args.to);
     // The links would keep the bytes of what is removed or deleted from now on.
     let removed = std::fs::remove_dir_all(&folder);
@@ -92,6 +78,26 @@ pub(super) fn back_up(args: &BackupArgs, out: &mut dyn Write) -> Result<(), CliE
         return Ok(());
     }
     let message = format!("the backup lacks damaged files: {}", left_out.join(", "));
+    Err(CliError::failed(message))
+}
+
+/// Returns where the snapshot is that the server says it has taken.
+fn folder_of(args: &BackupArgs, taken: &Value) -> Result<PathBuf, CliError> {
+    let name = taken["name"].as_str().unwrap_or_default();
+    if !backup::is_name(name) {
+        return Err(CliError::failed("the server named no snapshot"));
+    }
+    let folder = args.data_dir.join(backup::DIR).join(name);
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    let message = format!(
+        "{} is not there: is {} the data directory of the server that was asked? Remove the \
+         snapshot {name} from that server's {}: it keeps the bytes of what is removed",
+        folder.display(),
+        args.data_dir.display(),
+        backup::DIR
+    );
     Err(CliError::failed(message))
 }
 

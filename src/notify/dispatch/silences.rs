@@ -142,22 +142,7 @@ impl Silences {
         now_ms: i64,
         silences_max: usize,
     ) -> Result<(String, Vec<String>), NotifyError> {
-        // Not where silences are restored: one of before stays.
-        for matcher in def.matchers.iter().take(MATCHERS_MAX) {
-            check_pattern(matcher.op(), &matcher.value).map_err(NotifyError::Silence)?;
-        }
-        let matchers = check(&def)?;
-        if def.ends_at_ms <= now_ms {
-            return Err(NotifyError::Silence("it ends in the past".to_owned()));
-        }
-        // So it is with how long they are.
-        let texts = def.matchers.iter().flat_map(|one| [&one.name, &one.value]);
-        let n_bytes: usize = texts.map(String::len).sum();
-        if n_bytes > MATCHERS_BYTES_MAX {
-            let message =
-                format!("its matchers have {n_bytes} bytes of at most {MATCHERS_BYTES_MAX}");
-            return Err(NotifyError::Silence(message));
-        }
+        let matchers = check_new(&def, now_ms)?;
         let mut changed = Vec::new();
         if let Some(id) = id {
             let old = self.get(id).ok_or_else(|| NotifyError::NoSilence(id.to_owned()))?;
@@ -214,6 +199,25 @@ fn may_become(old: &Silence, new: &SilenceDef, now_ms: i64) -> bool {
             SilenceState::Active => old.def.starts_at_ms == new.starts_at_ms,
             SilenceState::Pending => new.starts_at_ms >= now_ms,
         }
+}
+
+/// Checks what somebody sets, which is more than where silences are restored: one of before stays, whatever
+/// its patterns are and however long.
+fn check_new(def: &SilenceDef, now_ms: i64) -> Result<Vec<Matcher>, NotifyError> {
+    for matcher in def.matchers.iter().take(MATCHERS_MAX) {
+        check_pattern(matcher.op(), &matcher.value).map_err(NotifyError::Silence)?;
+    }
+    let matchers = check(def)?;
+    if def.ends_at_ms <= now_ms {
+        return Err(NotifyError::Silence("it ends in the past".to_owned()));
+    }
+    let texts = def.matchers.iter().flat_map(|one| [&one.name, &one.value]);
+    let n_bytes: usize = texts.map(String::len).sum();
+    if n_bytes > MATCHERS_BYTES_MAX {
+        let message = format!("its matchers have {n_bytes} bytes of at most {MATCHERS_BYTES_MAX}");
+        return Err(NotifyError::Silence(message));
+    }
+    Ok(matchers)
 }
 
 fn check(def: &SilenceDef) -> Result<Vec<Matcher>, NotifyError> {

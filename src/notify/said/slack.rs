@@ -78,6 +78,25 @@ fn texts(all: &[(&'static str, Said)], words: &Words<'_>) -> Map<String, Value> 
 
 impl Slack {
     pub(in crate::notify) fn message(&self, words: &Words<'_>) -> Message {
+        let attachment = self.attachment(words);
+        let mut body = Map::new();
+        let mut optional = |name: &str, value: String| {
+            if !value.is_empty() {
+                body.insert(name.to_owned(), Value::String(value));
+            }
+        };
+        optional("channel", or(&self.channel, words, String::new));
+        optional("username", or(&self.username, words, || "Alertmanager".to_owned()));
+        optional("icon_emoji", or(&self.icon_emoji, words, String::new));
+        optional("icon_url", or(&self.icon_url, words, String::new));
+        if self.link_names {
+            body.insert("link_names".to_owned(), Value::Bool(true));
+        }
+        body.insert("attachments".to_owned(), json!([attachment]));
+        Message::here(Value::Object(body).to_string())
+    }
+
+    fn attachment(&self, words: &Words<'_>) -> Map<String, Value> {
         let color = || words.color().to_owned();
         let (subject, url) = (words.subject(), words.url());
         let title = cut(prose(&self.title, words, || subject.clone()), TITLE_CHARS_MAX);
@@ -109,20 +128,6 @@ impl Slack {
             false => json!(self.markup_in),
         };
         attachment.insert("mrkdwn_in".to_owned(), markup_in);
-        let mut body = Map::new();
-        let mut optional = |name: &str, value: String| {
-            if !value.is_empty() {
-                body.insert(name.to_owned(), Value::String(value));
-            }
-        };
-        optional("channel", or(&self.channel, words, String::new));
-        optional("username", or(&self.username, words, || "Alertmanager".to_owned()));
-        optional("icon_emoji", or(&self.icon_emoji, words, String::new));
-        optional("icon_url", or(&self.icon_url, words, String::new));
-        if self.link_names {
-            body.insert("link_names".to_owned(), Value::Bool(true));
-        }
-        body.insert("attachments".to_owned(), json!([attachment]));
-        Message::here(Value::Object(body).to_string())
+        attachment
     }
 }

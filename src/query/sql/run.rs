@@ -253,7 +253,12 @@ fn failure(error: DataFusionError) -> Failure {
     {
         return failure.clone();
     }
-    let kind = match error.find_root() {
+    let root = error.find_root();
+    Failure { kind: kind_of(root), message: message_of(root) }
+}
+
+fn kind_of(root: &DataFusionError) -> FailureKind {
+    match root {
         DataFusionError::ResourcesExhausted(_) => FailureKind::Memory,
         DataFusionError::SQL(..)
         | DataFusionError::Plan(_)
@@ -272,8 +277,11 @@ fn failure(error: DataFusionError) -> Failure {
         // Functions wrap what they do not like in these; a fault of the scope is ours.
         DataFusionError::External(error) if error.is::<ScopeFault>() => FailureKind::Internal,
         _ => FailureKind::Execution,
-    };
-    let message = match error.find_root() {
+    }
+}
+
+fn message_of(root: &DataFusionError) -> String {
+    match root {
         DataFusionError::Internal(message) => {
             // Its text asks people to write to DataFusion.
             let text = message.lines().next().unwrap_or_default();
@@ -288,6 +296,5 @@ fn failure(error: DataFusionError) -> Failure {
             "the query is nested too deeply: about 45 levels are read".to_owned()
         }
         root => root.strip_backtrace(),
-    };
-    Failure { kind, message }
+    }
 }
