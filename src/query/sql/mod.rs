@@ -3,9 +3,8 @@
 //! Everything here runs inside a worker process (see [`super::worker`]); the server only passes the
 //! question on. Three gates stand before anything runs: `tokens` counts the text, `statements`
 //! lets queries through, `plan` walks the logical plan against an allow-list of operators, tables and
-//! functions. `table` shows a
-//! snapshot's files and head rows as tables; `lines` leaves out rows
-//! whose text cannot be what is asked for; `dedupe` lets a sample through once; `json_get` is
+//! functions. `table` shows a snapshot's files and head rows as tables, with the columns of `layout`; `lines`
+//! leaves out rows whose text cannot be what is asked for; `dedupe` lets a sample through once; `json_get` is
 //! `attributes['key']`; `promql` is the one table function, whose rows the server makes.
 
 mod tokens;
@@ -18,6 +17,7 @@ mod json_get;
 mod promql;
 mod plan;
 mod table;
+mod layout;
 mod filter;
 mod lines;
 mod overlap;

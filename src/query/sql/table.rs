@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue};
 use datafusion::config::TableParquetOptions;
@@ -19,7 +19,6 @@ use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::ParquetRowSelection;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
-use datafusion::datasource::table_schema::TableSchema;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
@@ -33,17 +32,16 @@ use datafusion::physical_plan::union::UnionExec;
 use super::dedupe::{DedupeExec, KeyPlaces};
 use super::filter::Bounds;
 use super::heads::{HeadRange, HeadRequest, HeadScan, Heads};
+use super::layout::{COMMONS, Layout};
 use super::lines::need_of;
 use super::overlap::{self, Range};
 use super::store::ReadOnlyStore;
 use super::values;
-use crate::model::{Signal, exemplar, log, metric, point, span};
+use crate::model::Signal;
 use crate::storage::{FileEntry, LineNeed};
 
 /// Where the one object store is registered.
 const STORE_URL: &str = "commonwatch://files";
-/// The column that is not in the files.
-const COMMONS: &str = "commons";
 /// Metrics columns that follow from (commons, series, timestamp), so that a condition on them drops
 /// either both of two equal samples or none.
 const KEY_COLUMNS: &[&str] =
@@ -79,69 +77,6 @@ pub(super) struct ScopedTable {
     store: Arc<ReadOnlyStore>,
     heads: Arc<dyn Heads>,
     layout: Layout,
-}
-
-/// The table's columns, in the order people see and in the order scans know.
-#[derive(Debug, Clone)]
-struct Layout {
-    /// What files have, then the commons.
-    in_files: TableSchema,
-    /// The rows' columns, then the commons.
-    scanned: SchemaRef,
-    /// With the commons in front of the service.
-    shown: SchemaRef,
-    /// Index in `scanned` of each column of `shown`.
-    places: Vec<usize>,
-}
-
-impl Layout {
-    fn of(signal: Signal) -> Self {
-        let rows = match signal {
-            Signal::Metrics => metric::exp_schema(),
-            Signal::Logs => log::schema(),
-            Signal::Spans => span::schema(),
-            Signal::Exemplars => exemplar::schema(),
-            Signal::Points => point::schema(),
-        };
-        let commons = Arc::new(Field::new(COMMONS, metric::dictionary_utf8(), false));
-        let with_commons = |columns: SchemaRef| {
-            let commons = vec![Arc::clone(&commons)];
-            TableSchema::builder(columns).with_table_partition_cols(commons).build()
-        };
-        let all = Arc::clone(with_commons(Arc::clone(&rows)).table_schema());
-        let in_files = match signal {
-            Signal::Metrics => values::in_files(&rows),
-            _ => rows,
-        };
-        let last = all.fields().len() - 1;
-        let mut places: Vec<usize> = (0..last).collect();
-        places.insert(all.index_of("service").unwrap_or(last), last);
-        let shown =
-            Schema::new(places.iter().map(|&idx| all.field(idx).clone()).collect::<Vec<_>>());
-        let in_files = with_commons(in_files);
-        Self { shown: Arc::new(shown), places, in_files, scanned: all }
-    }
-
-    /// Returns the names of columns of scans.
-    fn names(&self, columns: &[usize]) -> impl Iterator<Item = &str> {
-        columns.iter().map(|&idx| self.scanned.field(idx).name().as_str())
-    }
-
-    /// Returns the scan's places of the columns a plan wants.
-    fn wanted(&self, projection: Option<&Vec<usize>>) -> Vec<usize> {
-        match projection {
-            Some(shown) => shown.iter().map(|&idx| self.places[idx]).collect(),
-            None => self.places.clone(),
-        }
-    }
-
-    fn project(&self, columns: &[usize]) -> Result<SchemaRef> {
-        Ok(Arc::new(self.scanned.project(columns)?))
-    }
-
-    fn index_of(&self, name: &str) -> Result<usize> {
-        Ok(self.scanned.index_of(name)?)
-    }
 }
 
 impl ScopedTable {
