@@ -11,6 +11,7 @@ pub mod group_series;
 #[cfg(test)]
 pub(in crate::storage) mod held_rows;
 pub mod deleted;
+mod footers;
 pub mod metrics_rows;
 pub mod of_groups;
 pub mod page_prune;

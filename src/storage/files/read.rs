@@ -2,125 +2,37 @@
 //! columns needed, labels taken apart once a series. Plain samples are read by way of `group_series`.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
 
 use arrow::array::{
     Array, AsArray, BooleanArray, DictionaryArray, PrimitiveArray, RecordBatch, RecordBatchReader,
 };
 use arrow::datatypes::{Float64Type, Int32Type, SchemaRef, TimestampMillisecondType, UInt64Type};
-use bytes::Bytes;
 use hashbrown::HashMap;
-use parking_lot::Mutex;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+    ArrowPredicateFn, ArrowReaderMetadata, ParquetRecordBatchReader,
     ParquetRecordBatchReaderBuilder, RowFilter,
 };
-use parquet::errors::ParquetError;
-use parquet::file::metadata::{PageIndexPolicy, RowGroupMetaData};
-use parquet::file::reader::{ChunkReader, Length};
+use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::statistics::Statistics;
 
-use super::checked::{Blocks, Checked};
+use super::checked::Checked;
 use super::deleted::kept_rows;
-use super::grams::section::Block;
-use super::group_series::{SeriesCache, Values};
-use super::of_groups::GroupCache;
-use super::sample_cache::SampleCache;
-use super::stream_rows::StreamRows;
 use crate::base::shield::shield;
 use crate::model::dictionary::text_at;
 use crate::model::upgrade::{can_upgrade, upgrade};
 use crate::model::{Labels, LabelsBuilder, Matcher, decimal};
-use crate::storage::disk::{Disk, DiskRead};
+use crate::storage::disk::Disk;
 use crate::storage::{FileEntry, ReadError};
+
+pub use super::footers::Footers;
+pub(super) use super::footers::Reader;
 
 /// Rows decoded at a time.
 const BATCH_ROWS: usize = 16_384;
 /// Rows of each file in memory while files are merged.
 pub(in crate::storage) const MERGE_ROWS: usize = 4096;
-/// Footers kept; a footer is a few KiB.
-const FOOTERS_MAX: usize = 4096;
-
-/// Footers of files read lately, with the checksums they hold, by path; a path is never used for
-/// two contents.
-#[derive(Debug, Default)]
-pub struct Footers {
-    by_path: Mutex<HashMap<String, (ArrowReaderMetadata, Blocks)>>,
-    pub(super) grams: GroupCache<Arc<[Block]>>,
-    pub(super) streams: GroupCache<Arc<StreamRows>>,
-    pub(super) values: GroupCache<Arc<Values>, Arc<str>>,
-    pub(in crate::storage) series: SeriesCache,
-    pub(in crate::storage) samples: SampleCache,
-}
-
-impl Footers {
-    /// Returns an empty cache that keeps these beside the footers.
-    pub fn new(
-        series: SeriesCache,
-        samples: SampleCache,
-        grams: GroupCache<Arc<[Block]>>,
-        streams: GroupCache<Arc<StreamRows>>,
-        values: GroupCache<Arc<Values>, Arc<str>>,
-    ) -> Self {
-        Self { series, samples, grams, streams, values, by_path: Mutex::default() }
-    }
-
-    /// Returns a footer that is here.
-    pub(super) fn known(&self, path: &str) -> Option<ArrowReaderMetadata> {
-        self.by_path.lock().get(path).map(|(footer, _)| footer.clone())
-    }
-
-    /// Returns a footer with the places of the file's pages, without what is in them.
-    pub(super) fn with_places(
-        &self,
-        path: &str,
-        file: &Reader,
-    ) -> Result<ArrowReaderMetadata, ParquetError> {
-        let options = ArrowReaderOptions::default();
-        self.load(path, file, options.with_offset_index_policy(PageIndexPolicy::Optional))
-    }
-
-    pub(super) fn get(
-        &self,
-        path: &str,
-        file: &Reader,
-    ) -> Result<ArrowReaderMetadata, ParquetError> {
-        self.load(path, file, ArrowReaderOptions::default())
-    }
-
-    /// Returns a footer with the index of the file's pages.
-    pub(super) fn with_pages(
-        &self,
-        path: &str,
-        file: &Reader,
-    ) -> Result<ArrowReaderMetadata, ParquetError> {
-        let options = ArrowReaderOptions::default();
-        self.load(path, file, options.with_page_index_policy(PageIndexPolicy::Optional))
-    }
-
-    fn load(
-        &self,
-        path: &str,
-        file: &Reader,
-        options: ArrowReaderOptions,
-    ) -> Result<ArrowReaderMetadata, ParquetError> {
-        if let Some((footer, blocks)) = self.by_path.lock().get(path) {
-            file.0.set_blocks(Arc::clone(blocks));
-            return Ok(footer.clone());
-        }
-        let footer = ArrowReaderMetadata::load(file, options)?;
-        let blocks = file.0.learn(footer.metadata())?;
-        file.0.set_blocks(Arc::clone(&blocks));
-        let mut by_path = self.by_path.lock();
-        if by_path.len() >= FOOTERS_MAX {
-            by_path.clear();
-        }
-        by_path.insert(path.to_owned(), (footer.clone(), blocks));
-        Ok(footer)
-    }
-}
 
 /// All rows of a file that are not deleted, with all columns, a batch at a time, each byte checked.
 pub struct AllRows {
@@ -439,42 +351,4 @@ impl<'a> Columns<'a> {
 
 fn column<'a>(batch: &'a RecordBatch, name: &str) -> &'a dyn Array {
     batch.column_by_name(name).expect("the projection names it").as_ref()
-}
-
-/// A file of ours as the Parquet crate reads it.
-#[derive(Debug, Clone)]
-pub(super) struct Reader(pub(super) Arc<Checked>);
-
-impl Length for Reader {
-    fn len(&self) -> u64 {
-        self.0.size_bytes()
-    }
-}
-
-impl ChunkReader for Reader {
-    type T = SequentialRead;
-
-    fn get_read(&self, start: u64) -> parquet::errors::Result<SequentialRead> {
-        Ok(SequentialRead { file: Arc::clone(&self.0), at: start })
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
-        Ok(self.0.read_at(start, length)?)
-    }
-}
-
-pub(super) struct SequentialRead {
-    file: Arc<Checked>,
-    at: u64,
-}
-
-impl io::Read for SequentialRead {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let left =
-            usize::try_from(self.file.size_bytes().saturating_sub(self.at)).unwrap_or(usize::MAX);
-        let n = out.len().min(left);
-        out[..n].copy_from_slice(&self.file.read_at(self.at, n)?);
-        self.at += n as u64;
-        Ok(n)
-    }
 }
