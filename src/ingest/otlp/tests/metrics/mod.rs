@@ -298,12 +298,17 @@ async fn differences_are_handed_on_to_be_added_up() {
 async fn differences_past_a_limit_of_series_are_added_up_as_what_they_are() {
     let rig = Rig::new();
     rig.store.limit_series(1);
-    for _ in 0..2 {
+    for after_ns in [0, 1_000_000] {
         let mut delta = sum(true, 1);
         let Some(Data::Sum(data)) = delta.data.as_mut() else { unreachable!("it is a sum") };
-        data.data_points = (0..3).map(|n| number(4.0, &[("n", &n.to_string())])).collect();
+        let point = |n: i32| NumberDataPoint {
+            time_unix_nano: NOW_NS + after_ns,
+            ..number(4.0, &[("n", &n.to_string())])
+        };
+        data.data_points = (0..3).map(point).collect();
         let body = request(vec![delta]).encode_to_vec();
-        decode(&rig, decode_metrics, &body).unwrap();
+        // The answer may have been lost: what comes again counts once.
+        (0..2).for_each(|_| drop(decode(&rig, decode_metrics, &body).unwrap()));
     }
 
     let derived = rig.ingest.derive.collect();
