@@ -133,9 +133,8 @@ impl Sample<'_> {
             None if is_stale(self.value) => Difference::End,
             None => Difference::Number(self.value),
         };
-        let Self { start_ns, time_ns, shape, .. } = *self;
-        let is_point = matches!(self.part, Part::Value | Part::Count);
-        Delta { series_idx, start_ns, time_ns, shape, difference, is_point }
+        let Self { start_ns, time_ns, shape, point_no, .. } = *self;
+        Delta { series_idx, start_ns, time_ns, shape, difference, point_no }
     }
 
     fn time_ms(&self) -> i64 {
