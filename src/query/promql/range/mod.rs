@@ -20,6 +20,7 @@ use super::parse::place::Place;
 use super::parse::quoting::quoted;
 use super::plan::{RangeCall, RangeFn};
 use super::table::Column;
+use super::value::format_g;
 use super::window::{Samples, Window, Windows, slide};
 
 pub(super) use extrapolate::stretch;
@@ -217,11 +218,13 @@ impl Eval<'_> {
         Ok(())
     }
 
-    /// Warns of quantiles outside of 0 to 1, whose result is an infinity.
+    /// Warns of each quantile outside of 0 to 1, whose result is an infinity.
     pub(super) fn warn_of_quantiles(&self, quantiles: &[f64], place: Place) {
-        let mut bad = quantiles.iter().filter(|q| !(0.0..=1.0).contains(*q));
-        if let Some(first) = bad.next() {
-            let number = super::value::format_value(*first);
+        let bad = quantiles.iter().copied().filter(|q| !(0.0..=1.0).contains(q));
+        let mut bad: Vec<f64> = bad.collect();
+        bad.dedup_by_key(|q| q.to_bits());
+        for quantile in bad {
+            let number = format_g(quantile, None);
             self.warn(place, &format!("quantile value should be between 0 and 1, got {number}"));
         }
     }
