@@ -142,7 +142,7 @@ pub(super) fn format_g(value: f64, n_digits: Option<u8>) -> String {
     let rounded = n_digits.map(|n| format!("{value:.*e}", usize::from(n.saturating_sub(1))));
     let rounded = rounded.and_then(|text| text.parse().ok()).unwrap_or(value);
     let text = format!("{rounded:e}");
-    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let (digits, exponent) = text.split_once('e').unwrap_or((text.as_str(), "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
     if (-4..i32::from(n_digits.unwrap_or(6))).contains(&exponent) {
         return rounded.to_string();
