@@ -389,15 +389,15 @@ fn inside(buckets: &[Bucket], rank: f64) -> f64 {
         + (upper - below.upper) * ((rank - below.count) / (buckets[idx].count - below.count))
 }
 
-/// Returns which part of the observations lies between two values.
+/// Returns which part of the observations lies between two values. As in Prometheus, counts are taken as
+/// they are: no bucket is searched for here.
 fn bucket_fraction(lower: f64, upper: f64, buckets: &mut Vec<Bucket>) -> f64 {
     if buckets[buckets.len() - 1].upper != f64::INFINITY {
         return f64::NAN;
     }
     coalesce(buckets);
-    make_monotonic(buckets);
     let n_observations = buckets[buckets.len() - 1].count;
-    if buckets.len() < 2 || n_observations == 0.0 || lower.is_nan() || upper.is_nan() {
+    if n_observations == 0.0 || lower.is_nan() || upper.is_nan() {
         return f64::NAN;
     }
     if lower >= upper {
@@ -425,8 +425,8 @@ fn rank_of(value: f64, buckets: &[Bucket]) -> f64 {
             if below.upper.is_infinite() {
                 return bucket.count;
             }
-            let share = (value - below.upper) / (bucket.upper - below.upper);
-            return below.count + (bucket.count - below.count) * share;
+            let within = (bucket.count - below.count) * (value - below.upper);
+            return below.count + within / (bucket.upper - below.upper);
         }
         below = *bucket;
     }
