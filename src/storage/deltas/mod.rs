@@ -222,6 +222,9 @@ impl Adding {
             n_first: n_first.entry(commons_idx).or_default(),
             max: shared.config.delta_series_per_commons,
         };
+        // A collector puts together what came to it in any order. The parts of a point stay together, as
+        // the sort is a stable one.
+        deltas.sort_by_key(|delta| delta.time_ns);
         let mut summed = Vec::with_capacity(deltas.len());
         for point in deltas.chunk_by_mut(|a, b| a.point_no == b.point_no) {
             let n_before = summed.len();

@@ -336,6 +336,19 @@ fn a_data_point_is_added_whole_or_not_at_all() {
 }
 
 #[test]
+fn points_of_one_request_are_added_in_the_order_of_their_times() {
+    let disk = SimDisk::new();
+    let mut store = open_at(&disk, Config::default(), ManualClock::at_ms(NOW_MS));
+    let later_first = |deltas: &mut [Delta]| {
+        (deltas[1].time_ns, deltas[1].point_no) = ((NOW_MS + 1) * 1_000_000, 1);
+    };
+
+    assert_eq!(send_point(&mut store, ["a", "a"], later_first), []);
+
+    assert_eq!(last_totals(&store), BTreeMap::from([(("heart", "a"), (NOW_MS + 2, 8))]));
+}
+
+#[test]
 fn a_sum_that_is_nan_leaves_the_other_parts() {
     let disk = SimDisk::new();
     let mut store = open_at(&disk, Config::default(), ManualClock::at_ms(NOW_MS));
