@@ -365,16 +365,31 @@ fn bucket_quantile(q: f64, buckets: &mut Vec<Bucket>) -> (f64, Option<Repair>) {
     let repair = make_monotonic(buckets);
     let last = buckets.len() - 1;
     let n_observations = buckets[last].count;
-    if last == 0 || n_observations == 0.0 || n_observations.is_nan() {
+    if last == 0 || n_observations == 0.0 {
         return (f64::NAN, repair);
     }
     (inside(buckets, q * n_observations), repair)
 }
 
+/// Returns the index of the first bucket with a count of at least `rank`, or their number. Of counts that
+/// are NaN none is, and the search goes on above them, step by step as Go's does.
+fn first_with(buckets: &[Bucket], rank: f64) -> usize {
+    let (mut low, mut high) = (0, buckets.len());
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if buckets[middle].count >= rank {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    low
+}
+
 /// Returns the value below which `rank` observations lie.
 fn inside(buckets: &[Bucket], rank: f64) -> f64 {
     let last = buckets.len() - 1;
-    let idx = buckets[..last].partition_point(|bucket| bucket.count < rank);
+    let idx = first_with(&buckets[..last], rank);
     if idx == last {
         // The bucket without an upper end: its lower end is the best guess.
         return buckets[last - 1].upper;
