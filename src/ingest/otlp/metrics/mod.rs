@@ -134,9 +134,8 @@ impl Sample<'_> {
             None if is_stale(self.value) => Difference::End,
             None => Difference::Number(self.value),
         };
-        let Self { start_ns, time_ns, shape, .. } = *self;
-        let is_point = matches!(self.part, Part::Value | Part::Count);
-        Delta { series_idx, start_ns, time_ns, shape, difference, is_point }
+        let Self { start_ns, time_ns, shape, point_no, .. } = *self;
+        Delta { series_idx, start_ns, time_ns, shape, difference, point_no }
     }
 
     /// Returns the sample as it is added up with those of others.

@@ -71,6 +71,7 @@ pub(super) enum VectorNode {
     },
     Sort {
         by: SortBy,
+        place: Place,
         inner: Box<VectorNode>,
     },
     Relabel {
