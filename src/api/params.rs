@@ -69,12 +69,14 @@ impl Params {
 
     /// Returns a time, ms since 1970 UTC, or `default_ms`.
     pub(super) fn time_ms(&self, name: &str, default_ms: i64) -> Result<i64, ApiError> {
-        self.get(name).map_or(Ok(default_ms), |text| parse_time(name, text))
+        let parse = |text| time::parse_ms(text).ok_or_else(|| optional_time(name, text));
+        self.get(name).map_or(Ok(default_ms), parse)
     }
 
     /// Returns a time that must be there, ms since 1970 UTC.
     pub(super) fn required_time_ms(&self, name: &str) -> Result<i64, ApiError> {
-        parse_time(name, self.required(name)?)
+        let text = self.required(name)?;
+        time::parse_ms(text).ok_or_else(|| ApiError::parameter(name, no_time(text)))
     }
 
     /// Returns a duration in ms.
@@ -104,13 +106,11 @@ impl Params {
     }
 }
 
-fn parse_time(name: &str, text: &str) -> Result<i64, ApiError> {
-    time::parse_ms(text).ok_or_else(|| {
-        ApiError::parameter(
-            name,
-            format!(
-                "cannot parse \"{text}\" to a valid timestamp: wanted seconds since 1970 or RFC 3339"
-            ),
-        )
-    })
+/// Prometheus says more where a time need not be given.
+fn optional_time(name: &str, text: &str) -> ApiError {
+    ApiError::parameter(name, format!("invalid time value for '{name}': {}", no_time(text)))
+}
+
+fn no_time(text: &str) -> String {
+    format!("cannot parse \"{text}\" to a valid timestamp: wanted seconds since 1970 or RFC 3339")
 }

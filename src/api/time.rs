@@ -6,13 +6,26 @@ use crate::base::units;
 
 /// The times that fit into ns; Prometheus takes more, but nothing can be stored there.
 const MS_MAX: f64 = 9.2e15;
+/// The times that fit into ms: an end that lies further out than [`MS_MAX`] is open.
+const MS_SAID_MAX: f64 = 9.3e18;
+/// [`MS_MAX`] in seconds.
+const OPEN_S: f64 = 9.2e12;
+/// The ends of time as Prometheus writes them, and with it whoever leaves an end open. Of RFC 3339 they
+/// are not, which ends with the year 9999.
+const FIRST: &str = "-292273086-05-16T16:47:06Z";
+const LAST: &str = "292277025-08-18T07:12:54.999999999Z";
 
 /// Reads seconds since 1970 (`1435781451.781`, `4`, `1e9`) or RFC 3339 into ms since 1970 UTC.
 pub(super) fn parse_ms(text: &str) -> Option<i64> {
     if let Some(seconds) = parse_number(text) {
-        return seconds_to_ms(seconds);
+        let is_said = (seconds * 1_000.0).abs() <= MS_SAID_MAX;
+        return seconds_to_ms(if is_said { seconds.clamp(-OPEN_S, OPEN_S) } else { seconds });
     }
-    DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp_millis())
+    match text {
+        FIRST => seconds_to_ms(-OPEN_S),
+        LAST => seconds_to_ms(OPEN_S),
+        text => DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp_millis()),
+    }
 }
 
 /// Reads seconds (`15`, `0.5`) or a duration (`15s`, `1h30m`) into ms.
@@ -59,6 +72,17 @@ mod tests {
         check("2015-07-01T20:10:51.781Z", Some(1_435_781_451_781));
         check("2015-07-01T22:10:51.781+02:00", Some(1_435_781_451_781));
         check("1763700000000", Some(1_763_700_000_000_000)); // Grafana's probe sends ms.
+    }
+
+    #[test]
+    fn ends_that_are_open_are_the_furthest_there_are() {
+        let (first, last) = (Some(-9_200_000_000_000_000), Some(9_200_000_000_000_000));
+        check(FIRST, first);
+        check(LAST, last);
+        // The same of Prometheus' Go client.
+        check("-9223309901257974", first);
+        check("9223309901257974", last);
+        check("-62135596800", Some(-62_135_596_800_000)); // Go's zero time.
     }
 
     #[test]

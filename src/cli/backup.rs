@@ -1,6 +1,8 @@
 //! `commonwatch backup`, `restore` and `check`: a store copied, put back, and looked through.
 
-use std::io::Write;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -14,6 +16,12 @@ use crate::base::units::HumanSize;
 use crate::storage::RealDisk;
 use crate::storage::backup::{self, BackupError, Checks, Finding};
 use crate::storage::state;
+
+/// Where a store lies until it is whole, below its data directory: that may be the root of a volume, which
+/// has no other name, and beside which nothing can be written.
+const STAGING: &str = "restoring";
+/// The file whose lock a store has.
+const LOCK: &str = "lock";
 
 #[derive(Debug, Args)]
 pub(super) struct BackupArgs {
@@ -64,7 +72,7 @@ pub(super) fn back_up(args: &BackupArgs, out: &mut dyn Write) -> Result<(), CliE
     let folder = folder_of(args, &taken)?;
     let copied = copy(&folder, &args.to);
     // The links would keep the bytes of what is removed or deleted from now on.
-    let removed = std::fs::remove_dir_all(&folder);
+    let removed = fs::remove_dir_all(&folder);
     let copied = copied?;
     let size = HumanSize(copied.n_bytes);
     writeln!(out, "backed up {} files, {size}, to {}", copied.n_files, args.to.display())?;
@@ -121,7 +129,7 @@ fn copy(from: &Path, to: &Path) -> Result<backup::Copied, CliError> {
     let copied = backup::back_up(&RealDisk::open_read_only(from), &disk, made_at);
     drop(disk);
     // It kept others out of the folder; a backup has no use for it.
-    drop(std::fs::remove_file(to.join("lock")));
+    drop(fs::remove_file(to.join(LOCK)));
     copied.map_err(|error| failed(&error))
 }
 
@@ -130,33 +138,58 @@ pub(super) fn restore(args: &RestoreArgs, out: &mut dyn Write) -> Result<(), Cli
     if !args.from.is_dir() {
         return Err(CliError::failed(format!("there is no backup {}", args.from.display())));
     }
-    // Under another name until it is whole: a server that starts on half a store would take the
-    // files that are there for strays.
-    let mut name = args.data_dir.file_name().unwrap_or_default().to_owned();
-    name.push(".restoring");
-    let temporary = args.data_dir.with_file_name(name);
-    must_be_new(&temporary, "what an earlier restore left behind")?;
-    let disk =
-        RealDisk::open(&temporary).map_err(|error| cannot("write to", &temporary, &error))?;
-    let restored = backup::restore(&RealDisk::open_foreign(&args.from), &disk);
-    let restored = restored.map_err(|error| failed(&error));
+    let was_there = args.data_dir.is_dir();
+    // Its lock keeps servers out: one that starts on half a store takes what is there for strays.
+    let disk = RealDisk::open(&args.data_dir);
+    let disk = disk.map_err(|error| cannot("write to", &args.data_dir, &error))?;
+    let restored = restore_into(&args.from, &args.data_dir);
     if restored.is_err() {
-        drop(disk);
-        drop(std::fs::remove_dir_all(&temporary));
+        drop(fs::remove_dir_all(args.data_dir.join(STAGING)));
+        drop(fs::remove_file(args.data_dir.join(LOCK)));
+        if !was_there {
+            drop(fs::remove_dir(&args.data_dir));
+        }
     }
+    drop(disk);
     let restored = restored?;
-    drop(std::fs::remove_dir(&args.data_dir));
-    std::fs::rename(&temporary, &args.data_dir)
-        .map_err(|error| cannot("give the restored store the name", &args.data_dir, &error))?;
     let size = HumanSize(restored.n_bytes);
     let to = args.data_dir.display();
     writeln!(out, "restored {} files, {size}, to {to}", restored.n_files)?;
     Ok(())
 }
 
+/// Restores below the data directory, and moves what is whole up.
+fn restore_into(from: &Path, data_dir: &Path) -> Result<backup::Copied, CliError> {
+    let staging = data_dir.join(STAGING);
+    let disk = RealDisk::open(&staging).map_err(|error| cannot("write to", &staging, &error))?;
+    let restored = backup::restore(&RealDisk::open_foreign(from), &disk);
+    let restored = restored.map_err(|error| failed(&error))?;
+    drop(disk);
+    move_up(&staging, data_dir)
+        .map_err(|error| cannot("move the restored store into", data_dir, &error))?;
+    Ok(restored)
+}
+
+/// Moves all there is one folder up. The files of data are the last: without them there is no store yet.
+fn move_up(staging: &Path, data_dir: &Path) -> io::Result<()> {
+    fs::remove_file(staging.join(LOCK))?;
+    let names = fs::read_dir(staging)?.map(|entry| Ok(entry?.file_name()));
+    let mut names: Vec<OsString> = names.collect::<io::Result<_>>()?;
+    names.sort_by_key(|name| name == "parquet");
+    for name in names {
+        fs::rename(staging.join(&name), data_dir.join(&name))?;
+    }
+    fs::remove_dir(staging)?;
+    File::open(data_dir)?.sync_all()
+}
+
 fn must_be_new(folder: &Path, what: &str) -> Result<(), CliError> {
-    match std::fs::read_dir(folder) {
-        Ok(mut entries) => match entries.next() {
+    // A volume of its own has this from the start.
+    let is_something = |entry: &io::Result<fs::DirEntry>| {
+        !entry.as_ref().is_ok_and(|entry| entry.file_name() == "lost+found")
+    };
+    match fs::read_dir(folder) {
+        Ok(mut entries) => match entries.find(is_something) {
             None => Ok(()),
             Some(_) => {
                 let message =
@@ -164,7 +197,7 @@ fn must_be_new(folder: &Path, what: &str) -> Result<(), CliError> {
                 Err(CliError::usage(message))
             }
         },
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(cannot("look into", folder, &error)),
     }
 }
@@ -221,7 +254,7 @@ fn as_json(checks: &Checks) -> Value {
     })
 }
 
-fn cannot(action: &str, folder: &Path, error: &std::io::Error) -> CliError {
+fn cannot(action: &str, folder: &Path, error: &io::Error) -> CliError {
     CliError::failed(format!("cannot {action} {}: {error}", folder.display()))
 }
 

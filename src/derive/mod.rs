@@ -48,7 +48,7 @@ use parking_lot::{Mutex, RwLock};
 
 pub use config::Config;
 pub use examples::Example;
-pub use fold::Folding;
+pub use fold::{FoldedSample, Folding};
 pub use lines::ReadLine;
 pub use metrics::Metrics;
 
@@ -181,9 +181,8 @@ impl Derive {
         state.spans.get_or_insert_with(new).observe_batch(commons, batch, now_ns);
     }
 
-    /// Adds up a sample of a series that `Tagger::tag_series` folded. `wire_id` tells the sender's
-    /// series apart.
-    pub fn fold(&self, commons: &Commons, series: &Folding<'_>, wire_id: u128, value: f64) {
+    /// Adds up a sample of a series that `Tagger::tag_series` folded, or that a limit refused.
+    pub fn fold(&self, commons: &Commons, series: &Folding<'_>, sample: FoldedSample) {
         // Also when nothing is derived: nobody else has these samples.
         let Some(state) = self.any_state_of(commons) else { return };
         let Shared { config, tagger, clock, metrics, .. } = &*self.shared;
@@ -194,7 +193,7 @@ impl Derive {
             Folds::new(now_ns, warm_up_ns, config.folded_per_commons_max)
         });
         let rule_of = |metric: &str| tagger.counter_rule(metric).filter(|_| config.enabled);
-        if !folds.add(series, rule_of, wire_id, value, now_ns) {
+        if !folds.add(series, rule_of, sample, now_ns) {
             metrics.overflowed("senders", 1);
         }
     }

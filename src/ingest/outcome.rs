@@ -143,6 +143,11 @@ impl Refusal {
         Self::new(Reason::Policy(rule), "")
     }
 
+    /// Returns the refusal of what is added up with others.
+    pub fn folded() -> Self {
+        Self::policy("folded")
+    }
+
     /// Returns a refusal.
     pub fn new(reason: Reason, message: impl Into<Arc<str>>) -> Self {
         Self { reason, message: message.into(), overflow: None }

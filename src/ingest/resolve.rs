@@ -14,7 +14,7 @@ use super::Ingest;
 use super::outcome::{Overflow, Reason, Refusal};
 use super::remembered::{Folded, Recalled, Verdict};
 use crate::base::tasks::work_apart;
-use crate::derive::Folding;
+use crate::derive::{FoldedSample, Folding};
 use crate::model::labels::{METRIC_NAME, OVERFLOW};
 use crate::model::{
     Commons, ExpHistogram, Grant, Labels, LabelsBuilder, MetricKind, ResetHint, SeriesMeta, Tags,
@@ -213,26 +213,24 @@ impl Ingest {
         Err(Refusal::new(Reason::CommonsLimit, message))
     }
 
-    /// Adds samples of a series that a limit refused to the one of its metric that stands for all such:
-    /// they are refused, and the sum is not lost.
-    pub fn overflow(&self, refusal: &Refusal, key: u128, values: &[f64], is_difference: bool) {
+    /// Adds a sample of a series that a limit refused to the one of its metric that stands for all such: it
+    /// is refused, and the sum is not lost.
+    pub fn overflow(&self, refusal: &Refusal, sample: FoldedSample) {
         let Some(overflow) = &refusal.overflow else { return };
         if overflow.meta.kind == MetricKind::ExpHistogram {
             return; // The end of a series, or the count that `overflow_histogram` gets.
         }
         let Overflow { commons, labels, meta } = &**overflow;
-        let series = Folding { labels, meta, observed: None, is_difference };
-        values.iter().for_each(|&value| self.derive.fold(commons, &series, key, value));
+        self.derive.fold(commons, &Folding { labels, meta, observed: None }, sample);
     }
 
-    /// The same of a native histogram: its count and its sum go on, as those of a classic one, in
-    /// `<metric>_count` and `<metric>_sum`.
+    /// The same of a native histogram, of which `count` is the count: it and the sum go on, as those of a
+    /// classic one, in `<metric>_count` and `<metric>_sum`.
     pub fn overflow_histogram(
         &self,
         refusal: &Refusal,
-        key: u128,
         histogram: &ExpHistogram,
-        is_difference: bool,
+        count: FoldedSample,
     ) {
         let Some(overflow) = &refusal.overflow else { return };
         let Overflow { commons, labels, meta } = &**overflow;
@@ -240,27 +238,23 @@ impl Ingest {
         let is_gauge = meta.kind == MetricKind::GaugeHistogram || hint == Some(ResetHint::Gauge);
         let kind = if is_gauge { MetricKind::Gauge } else { MetricKind::Histogram };
         let meta = SeriesMeta { kind, ..meta.clone() };
-        let parts = [("_count", Some(histogram.value())), ("_sum", histogram.sum)];
+        let parts = [("_count", Some(count.value)), ("_sum", histogram.sum)];
         for (salt, (suffix, value)) in (1..).zip(parts) {
             let Some(value) = value else { continue };
             let mut part = labels.to_builder();
             part.set(METRIC_NAME, &format!("{}{suffix}", labels.metric()));
-            let labels = &part.build();
-            let series = Folding { labels, meta: &meta, observed: None, is_difference };
-            self.derive.fold(commons, &series, key ^ salt, value);
+            let series = Folding { labels: &part.build(), meta: &meta, observed: None };
+            let sample = FoldedSample { wire_id: count.wire_id ^ salt, value, ..count };
+            self.derive.fold(commons, &series, sample);
         }
     }
 
-    /// Adds samples of a folded series to what `derive` gives out under its remaining labels. They
-    /// count as refused by policy: what is stored of them is a derived sample, on a timer.
-    pub fn fold(&self, folded: &Folded, values: &[f64], is_difference: bool) -> Refusal {
-        for &value in values {
-            let Folded { labels, meta, observed, .. } = folded;
-            let observed = observed.as_ref();
-            let series = Folding { labels, meta, observed, is_difference };
-            self.derive.fold(&folded.commons, &series, folded.key, value);
-        }
-        Refusal::policy("folded")
+    /// Adds a sample of a folded series to what `derive` gives out under its remaining labels. It
+    /// counts as refused by policy: what is stored of it is a derived sample, on a timer.
+    pub fn fold(&self, folded: &Folded, sample: FoldedSample) {
+        let Folded { labels, meta, observed, .. } = folded;
+        let series = Folding { labels, meta, observed: observed.as_ref() };
+        self.derive.fold(&folded.commons, &series, sample);
     }
 }
 

@@ -136,7 +136,11 @@ fn what_is_damaged_is_named_and_not_restored() {
     must_fail(&restore, 1, "no file of a store");
     assert!(!Path::new(&back).exists(), "nothing was left behind");
     fs::write(backup.join("backup.json"), &listing).unwrap();
+    // The root of a volume: it is there, is not quite empty, and can have no other name.
+    fs::create_dir_all(Path::new(&back).join("lost+found")).unwrap();
     must(&restore);
+    assert!(!Path::new(&back).join("restoring").exists());
+    must(&["check", &back]);
 
     // In the data directory itself.
     let live = setup.data_dir().join(name);

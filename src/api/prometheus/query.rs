@@ -12,6 +12,7 @@ use super::super::json::{push_answer, push_labels, push_list, success, success_v
 use super::super::params::Params;
 use super::super::{Api, number};
 use super::{FOREVER_MS, truncate};
+use crate::base::Kind;
 use crate::model::Grant;
 use crate::model::exemplar::SeriesExemplars;
 use crate::query::promql::{Answer, Timings, Value};
@@ -165,7 +166,8 @@ pub(super) async fn exemplars(
     let start_ms = params.time_ms("start", 0)?;
     let end_ms = params.time_ms("end", FOREVER_MS.max(start_ms))?;
     if end_ms < start_ms {
-        return Err(ApiError::parameter("end", "end timestamp must not be before start timestamp"));
+        let message = "end timestamp must not be before start timestamp";
+        return Err(ApiError::new(Kind::BadInput, message));
     }
     let Listed { list, warnings } = api.ask.exemplars(&grant, query, (start_ms, end_ms)).await?;
     Ok(success(&warnings, &[], 256 * list.len(), |out| push_list(out, &list, push_exemplars)))

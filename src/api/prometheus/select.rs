@@ -14,6 +14,7 @@ use super::super::params::Params;
 use super::super::received::InPath;
 use super::escape::unescape;
 use super::{FOREVER_MS, truncate};
+use crate::base::Kind;
 use crate::model::json::push_string;
 use crate::model::{Description, Grant};
 
@@ -34,7 +35,7 @@ pub(super) async fn series(
 ) -> Result<Response, ApiError> {
     let wanted = selection_of(&params)?;
     if wanted.selectors.is_empty() {
-        return Err(ApiError::parameter("match[]", "no match[] parameter provided"));
+        return Err(ApiError::new(Kind::BadInput, "no match[] parameter provided"));
     }
     let Listed { list: mut found, mut warnings } = api.ask.series(&grant, &wanted).await?;
     warnings.extend(truncate(&mut found, wanted.limit));
@@ -59,7 +60,7 @@ pub(super) async fn label_values(
 ) -> Result<Response, ApiError> {
     let name = unescape(&name);
     if name.is_empty() {
-        return Err(ApiError::parameter("name", "invalid label name: \"\""));
+        return Err(ApiError::new(Kind::BadInput, "invalid label name: \"\""));
     }
     let wanted = selection_of(&params)?;
     let values = api.ask.label_values(&grant, &name, &wanted).await?;

@@ -137,8 +137,8 @@ fn wrong_parameters_are_told_by_name() {
         query,
         "query=up&time=noon",
         400,
-        &bad("invalid parameter \\\"time\\\": cannot parse \\\"noon\\\" to a valid timestamp: \
-             wanted seconds since 1970 or RFC 3339"),
+        &bad("invalid parameter \\\"time\\\": invalid time value for 'time': cannot parse \
+             \\\"noon\\\" to a valid timestamp: wanted seconds since 1970 or RFC 3339"),
     );
     check(
         query,
@@ -153,17 +153,18 @@ fn wrong_parameters_are_told_by_name() {
         &bad("invalid parameter \\\"timeout\\\": cannot parse \\\"-1s\\\" to a valid duration: \
              wanted 15s, 1h30m or seconds"),
     );
-    check(
-        "/api/v1/series",
-        "start=1",
-        400,
-        &bad("invalid parameter \\\"match[]\\\": no match[] parameter provided"),
-    );
+    check("/api/v1/series", "start=1", 400, &bad("no match[] parameter provided"));
     check(
         "/api/v1/labels",
         "start=2&end=1",
         400,
         &bad("invalid parameter \\\"end\\\": end timestamp must not be before start time"),
+    );
+    check(
+        "/api/v1/query_exemplars",
+        "query=up&start=2&end=1",
+        400,
+        &bad("end timestamp must not be before start timestamp"),
     );
 }
 
@@ -409,7 +410,7 @@ fn a_query_becomes_its_tree() {
         "/api/v1/parse_query",
         "query=-a",
         200,
-        r#"{"status":"success","data":{"type":"unaryExpr","op":"-","expr":{"type":"vectorSelector","name":"a","matchers":[{"name":"__name__","value":"a","type":"="}],"offset":0,"timestamp":null,"startOrEnd":null,"anchored":false,"smoothed":false}}}"#,
+        r#"{"status":"success","data":{"type":"unaryExpr","op":"-","expr":{"type":"vectorSelector","name":"a","matchers":[{"name":"__name__","value":"a","type":"="}],"offset":0,"offsetExpr":null,"timestamp":null,"startOrEnd":null,"anchored":false,"smoothed":false}}}"#,
     );
     check(
         "/api/v1/parse_query",

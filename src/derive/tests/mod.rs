@@ -441,13 +441,9 @@ fn folded(metric: &str, enabled: bool) -> Vec<DerivedSample> {
     let derive = derive_with(Config { enabled, fold_warm_up, ..Config::default() });
     let labels = Labels::from_pairs([("__name__", metric), ("idp", "google")]);
     let send = |wire_id, value| {
-        let series = Folding {
-            labels: &labels,
-            meta: &SeriesMeta::default(),
-            observed: None,
-            is_difference: false,
-        };
-        derive.fold(&tags("x").commons, &series, wire_id, value);
+        let series = Folding { labels: &labels, meta: &SeriesMeta::default(), observed: None };
+        let sample = FoldedSample { wire_id, time_ns: NOW_NS, value, is_difference: false };
+        derive.fold(&tags("x").commons, &series, sample);
     };
 
     send(1, 2.0);

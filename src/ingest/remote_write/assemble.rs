@@ -49,15 +49,15 @@ pub(super) fn assemble(
     let (epoch, series) = ingest.resolve(sender, &columns.keys, dialect.describe, |idx, why| {
         let refusal = match why {
             NotStored::Refused(refusal) => {
-                let values = &columns.values[columns.samples_of(idx)];
-                ingest.overflow(&refusal, columns.keys[idx], values, false);
-                for (_, _, histogram) in &columns.histograms[columns.histograms_of(idx)] {
-                    ingest.overflow_histogram(&refusal, columns.keys[idx], histogram, false);
+                columns.to_fold(idx).for_each(|sample| ingest.overflow(&refusal, sample));
+                for (histogram, count) in columns.histograms_to_fold(idx) {
+                    ingest.overflow_histogram(&refusal, histogram, count);
                 }
                 refusal
             }
             NotStored::Folded(folded) => {
-                ingest.fold(&folded, &columns.values[columns.samples_of(idx)], false)
+                columns.to_fold(idx).for_each(|sample| ingest.fold(&folded, sample));
+                Refusal::folded()
             }
         };
         rejected.add_refusal(refusal, n_items(columns.n_items_of(idx)));

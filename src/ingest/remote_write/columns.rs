@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use crate::derive::FoldedSample;
 use crate::ingest::IngestError;
 use crate::ingest::limits::{Limits, OutOfBounds, TimeBounds};
 use crate::ingest::outcome::{Reason, Rejected};
@@ -74,6 +75,29 @@ impl Columns<'_> {
     pub fn samples_of(&self, idx: usize) -> Range<usize> {
         let start = idx.checked_sub(1).map_or(0, |before| self.sample_ends[before]);
         start..self.sample_ends[idx]
+    }
+
+    /// Returns the samples of one series as they are added up with those of others.
+    pub(super) fn to_fold(&self, idx: usize) -> impl Iterator<Item = FoldedSample> {
+        let samples = self.samples_of(idx);
+        let times = self.timestamps_ms[samples.clone()].iter();
+        let pairs = times.zip(&self.values[samples]);
+        pairs.map(move |(ms, value)| self.folded(idx, *ms, *value))
+    }
+
+    /// Returns the native histograms of one series, and the count of each.
+    pub(super) fn histograms_to_fold(
+        &self,
+        idx: usize,
+    ) -> impl Iterator<Item = (&ExpHistogram, FoldedSample)> {
+        let histograms = self.histograms[self.histograms_of(idx)].iter();
+        histograms
+            .map(move |(_, ms, histogram)| (histogram, self.folded(idx, *ms, histogram.value())))
+    }
+
+    fn folded(&self, idx: usize, ms: i64, value: f64) -> FoldedSample {
+        let time_ns = ms.saturating_mul(1_000_000);
+        FoldedSample { wire_id: self.keys[idx], time_ns, value, is_difference: false }
     }
 
     /// Returns how many samples, histograms and exemplars one series has.

@@ -175,11 +175,11 @@ impl Engine {
 }
 
 fn answer_of(value: Value, eval: Eval<'_>, grid: &Grid) -> Answer {
-    let notes = eval.notes.into_inner();
+    let (warnings, infos) = eval.notes.into_inner().told();
     Answer {
         value,
-        warnings: capped(notes.warnings, "warning"),
-        infos: capped(notes.infos, "info"),
+        warnings: capped(warnings, "warning"),
+        infos: capped(infos, "info"),
         n_samples: eval.fetches.n_samples(),
         counts: eval.tally.told(grid, eval.meter.n_peak_samples()),
         timings: Timings::default(),

@@ -1,7 +1,7 @@
 //! The evaluator: walks the plan and hands rows from node to node.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::model::Labels;
@@ -9,6 +9,7 @@ use crate::model::Labels;
 use super::error::PromqlError;
 use super::fetch::Fetches;
 use super::grid::Grid;
+use super::histogram::Repairs;
 use super::limits::Budget;
 use super::native::Pool;
 use super::parse::place::Place;
@@ -23,6 +24,19 @@ use super::{binary, labelling};
 pub(super) struct Notes {
     pub(super) warnings: BTreeSet<String>,
     pub(super) infos: BTreeSet<String>,
+    /// By the name and the place of the histograms.
+    pub(super) repairs: BTreeMap<(String, Place), Repairs>,
+}
+
+impl Notes {
+    /// Returns the warnings and the infos.
+    pub(super) fn told(self) -> (BTreeSet<String>, BTreeSet<String>) {
+        let Self { warnings, mut infos, repairs } = self;
+        for ((of_metric, place), repairs) in repairs {
+            infos.insert(format!("PromQL info: {} ({place})", repairs.told(&of_metric)));
+        }
+        (warnings, infos)
+    }
 }
 
 /// One evaluation of one plan.
@@ -135,7 +149,7 @@ impl<'q> Eval<'q> {
                 let labels = Labels::empty();
                 return sink(RowRef { labels: &labels, is_nameless: false, values: &values });
             }
-            VectorNode::Sort { by, inner } => self.sort(by, inner, grid)?,
+            VectorNode::Sort { by, place, inner } => self.sort(by, *place, inner, grid)?,
             VectorNode::Relabel { how, inner } => self.relabel(how, inner, grid)?,
             VectorNode::Absent { labels, inner } => self.absent(labels, inner, grid)?,
             VectorNode::AbsentOverTime { labels, source } => {
@@ -161,7 +175,13 @@ impl<'q> Eval<'q> {
         table.rows.iter().try_for_each(|row| sink(row.as_ref()))
     }
 
-    fn sort(&self, by: &SortBy, inner: &VectorNode, grid: &Grid) -> Result<Table, PromqlError> {
+    fn sort(
+        &self,
+        by: &SortBy,
+        place: Place,
+        inner: &VectorNode,
+        grid: &Grid,
+    ) -> Result<Table, PromqlError> {
         let mut table = self.rows(inner, grid)?;
         if let SortBy::Value { .. } = by {
             // Histograms have no order.
@@ -170,6 +190,11 @@ impl<'q> Eval<'q> {
         // A range answer is sorted by labels whatever the query says.
         if grid.n == 1 {
             labelling::sort(&mut table.rows, by);
+        } else {
+            self.warn(
+                place,
+                "sort is ineffective for range queries since results are always ordered by labels",
+            );
         }
         Ok(table)
     }

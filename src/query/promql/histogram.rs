@@ -3,6 +3,8 @@
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, SecondsFormat};
+
 use crate::model::Labels;
 
 use super::error::PromqlError;
@@ -12,7 +14,7 @@ use super::parse::place::Place;
 use super::parse::quoting::quoted;
 use super::plan::{ScalarNode, VectorNode, is_identity};
 use super::table::{Row, SAME_LABELSET, Table};
-use super::value::format_value;
+use super::value::{format_g, format_value};
 
 /// The label that holds a bucket's upper bound.
 const BUCKET_LABEL: &str = "le";
@@ -24,6 +26,56 @@ const TOLERANCE: f64 = 1e-12;
 struct Bucket {
     upper: f64,
     count: f64,
+}
+
+/// The counts that were lifted at one step: of which buckets, and by how much at most.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Repair {
+    lowest: f64,
+    highest: f64,
+    most: f64,
+}
+
+/// What was repaired of the histograms of one name, at all steps.
+#[derive(Debug, Default)]
+pub(super) struct Repairs {
+    all: Option<Repair>,
+    n: u64,
+    first_ms: i64,
+    last_ms: i64,
+}
+
+impl Repairs {
+    fn add(&mut self, one: Repair, at_ms: i64) {
+        if self.n == 0 {
+            (self.first_ms, self.last_ms) = (at_ms, at_ms);
+        }
+        self.n += 1;
+        (self.first_ms, self.last_ms) = (self.first_ms.min(at_ms), self.last_ms.max(at_ms));
+        let all = self.all.get_or_insert(one);
+        all.lowest = all.lowest.min(one.lowest);
+        all.highest = all.highest.max(one.highest);
+        all.most = all.most.max(one.most);
+    }
+
+    /// Returns what the user is told, in Prometheus' words (3.13).
+    pub(super) fn told(&self, of_metric: &str) -> String {
+        let Repair { lowest, highest, most } =
+            self.all.unwrap_or(Repair { lowest: 0.0, highest: 0.0, most: 0.0 });
+        let (lowest, highest) = (format_g(lowest, None), format_g(highest, None));
+        let most = format_g(most, Some(2));
+        let (first, last) = (to_the_second(self.first_ms), to_the_second(self.last_ms));
+        let n = self.n;
+        format!(
+            "input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile){of_metric}, from buckets {lowest} to {highest}, with a max diff of {most}, over {n} samples from {first} to {last}"
+        )
+    }
+}
+
+/// Writes ms since 1970 UTC as RFC 3339, without the part below a second.
+fn to_the_second(ms: i64) -> String {
+    let time = DateTime::from_timestamp(ms / 1_000, 0).unwrap_or_default();
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// The bucket series of one histogram.
@@ -80,10 +132,11 @@ impl Eval<'_> {
         grid: &Grid,
     ) -> Result<Table, PromqlError> {
         self.each_histogram(inner, grid, |step, buckets, metric| {
-            let (value, was_repaired) = bucket_quantile(quantiles[step], buckets);
-            if was_repaired {
-                let of_metric = of_metric(metric);
-                self.inform(place, &format!("input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile){of_metric}"));
+            let (value, repair) = bucket_quantile(quantiles[step], buckets);
+            if let Some(repair) = repair {
+                let mut notes = self.notes.borrow_mut();
+                let repairs = notes.repairs.entry((of_metric(metric), place)).or_default();
+                repairs.add(repair, grid.at(step));
             }
             value
         })
@@ -261,22 +314,25 @@ fn coalesce(buckets: &mut Vec<Bucket>) {
     });
 }
 
-/// Lifts counts that are below the count of a lower bound; returns true when one was, by more than
+/// Lifts counts that are below the count of a lower bound; returns those that were by more than
 /// rounding.
-fn make_monotonic(buckets: &mut [Bucket]) -> bool {
-    let mut was_repaired = false;
+fn make_monotonic(buckets: &mut [Bucket]) -> Option<Repair> {
+    let mut repair: Option<Repair> = None;
     let mut before = buckets[0].count;
     for bucket in &mut buckets[1..] {
         if nearly_equal(before, bucket.count) {
             bucket.count = before;
         } else if bucket.count < before {
+            let first = Repair { lowest: bucket.upper, highest: bucket.upper, most: 0.0 };
+            let repair = repair.get_or_insert(first);
+            repair.highest = bucket.upper;
+            repair.most = repair.most.max(before - bucket.count);
             bucket.count = before;
-            was_repaired = true;
         } else {
             before = bucket.count;
         }
     }
-    was_repaired
+    repair
 }
 
 fn nearly_equal(left: f64, right: f64) -> bool {
@@ -290,35 +346,50 @@ fn nearly_equal(left: f64, right: f64) -> bool {
     difference / sum.min(f64::MAX) < TOLERANCE
 }
 
-/// Returns the quantile, linear inside its bucket, and whether counts had to be repaired. The
-/// buckets are sorted and not empty.
-fn bucket_quantile(q: f64, buckets: &mut Vec<Bucket>) -> (f64, bool) {
+/// Returns the quantile, linear inside its bucket, and which counts had to be repaired. The buckets
+/// are sorted and not empty.
+fn bucket_quantile(q: f64, buckets: &mut Vec<Bucket>) -> (f64, Option<Repair>) {
     if q.is_nan() {
-        return (f64::NAN, false);
+        return (f64::NAN, None);
     }
     if q < 0.0 {
-        return (f64::NEG_INFINITY, false);
+        return (f64::NEG_INFINITY, None);
     }
     if q > 1.0 {
-        return (f64::INFINITY, false);
+        return (f64::INFINITY, None);
     }
     if buckets[buckets.len() - 1].upper != f64::INFINITY {
-        return (f64::NAN, false);
+        return (f64::NAN, None);
     }
     coalesce(buckets);
-    let was_repaired = make_monotonic(buckets);
+    let repair = make_monotonic(buckets);
     let last = buckets.len() - 1;
     let n_observations = buckets[last].count;
-    if last == 0 || n_observations == 0.0 || n_observations.is_nan() {
-        return (f64::NAN, was_repaired);
+    if last == 0 || n_observations == 0.0 {
+        return (f64::NAN, repair);
     }
-    (inside(buckets, q * n_observations), was_repaired)
+    (inside(buckets, q * n_observations), repair)
+}
+
+/// Returns the index of the first bucket with a count of at least `rank`, or their number. Of counts that
+/// are NaN none is, and the search goes on above them, step by step as Go's does.
+fn first_with(buckets: &[Bucket], rank: f64) -> usize {
+    let (mut low, mut high) = (0, buckets.len());
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if buckets[middle].count >= rank {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    low
 }
 
 /// Returns the value below which `rank` observations lie.
 fn inside(buckets: &[Bucket], rank: f64) -> f64 {
     let last = buckets.len() - 1;
-    let idx = buckets[..last].partition_point(|bucket| bucket.count < rank);
+    let idx = first_with(&buckets[..last], rank);
     if idx == last {
         // The bucket without an upper end: its lower end is the best guess.
         return buckets[last - 1].upper;
@@ -333,15 +404,15 @@ fn inside(buckets: &[Bucket], rank: f64) -> f64 {
         + (upper - below.upper) * ((rank - below.count) / (buckets[idx].count - below.count))
 }
 
-/// Returns which part of the observations lies between two values.
+/// Returns which part of the observations lies between two values. As in Prometheus, counts are taken as
+/// they are: no bucket is searched for here.
 fn bucket_fraction(lower: f64, upper: f64, buckets: &mut Vec<Bucket>) -> f64 {
     if buckets[buckets.len() - 1].upper != f64::INFINITY {
         return f64::NAN;
     }
     coalesce(buckets);
-    make_monotonic(buckets);
     let n_observations = buckets[buckets.len() - 1].count;
-    if buckets.len() < 2 || n_observations == 0.0 || lower.is_nan() || upper.is_nan() {
+    if n_observations == 0.0 || lower.is_nan() || upper.is_nan() {
         return f64::NAN;
     }
     if lower >= upper {
@@ -369,8 +440,8 @@ fn rank_of(value: f64, buckets: &[Bucket]) -> f64 {
             if below.upper.is_infinite() {
                 return bucket.count;
             }
-            let share = (value - below.upper) / (bucket.upper - below.upper);
-            return below.count + (bucket.count - below.count) * share;
+            let within = (bucket.count - below.count) * (value - below.upper);
+            return below.count + within / (bucket.upper - below.upper);
         }
         below = *bucket;
     }

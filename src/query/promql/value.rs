@@ -139,9 +139,49 @@ pub fn format_value(value: f64) -> String {
     format!("{digits}e{sign}{exponent:0>2}")
 }
 
+/// Prints a number as Go's `%g` does, or with `Some(2)` as `%.2g`: `0.25`, `1e+06`, `NaN`, `+Inf`.
+pub(super) fn format_g(value: f64, n_digits: Option<u8>) -> String {
+    if !value.is_finite() {
+        return format_value(value);
+    }
+    let rounded = n_digits.map(|n| format!("{value:.*e}", usize::from(n.saturating_sub(1))));
+    let rounded = rounded.and_then(|text| text.parse().ok()).unwrap_or(value);
+    let text = format!("{rounded:e}");
+    let (digits, exponent) = text.split_once('e').unwrap_or((text.as_str(), "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if (-4..i32::from(n_digits.unwrap_or(6))).contains(&exponent) {
+        return rounded.to_string();
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{digits}e{sign}{:02}", exponent.unsigned_abs())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_in_warnings_print_as_in_go() {
+        let cases = [
+            (1.0, "1"),
+            (-0.25, "-0.25"),
+            (123_456.0, "123456"),
+            (1e6, "1e+06"),
+            (1.5e20, "1.5e+20"),
+            (1e-4, "0.0001"),
+            (2.5e-5, "2.5e-05"),
+            (f64::NAN, "NaN"),
+            (f64::INFINITY, "+Inf"),
+        ];
+        for (value, want) in cases {
+            assert_eq!(format_g(value, None), want);
+        }
+        for (value, want) in
+            [(5.0, "5"), (5.55, "5.5"), (15.7, "16"), (99.9, "1e+02"), (0.01, "0.01")]
+        {
+            assert_eq!(format_g(value, Some(2)), want);
+        }
+    }
 
     #[test]
     fn values_print_as_in_the_prometheus_api() {

@@ -31,6 +31,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::model::ExpHistogram;
 
 use super::head::CommonsEntry;
+use super::head::registry::Registry;
 use super::shared::Shared;
 pub use sum::Why;
 
@@ -47,8 +48,9 @@ pub struct Delta {
     pub shape: u64,
     /// How much.
     pub difference: Difference,
-    /// Whether it stands for its data point: of the parts of a histogram, one does.
-    pub is_point: bool,
+    /// Which data point of its request it is of: the parts of a histogram follow one another, and have
+    /// the same number.
+    pub point_no: u64,
 }
 
 /// How much a difference is.
@@ -201,49 +203,38 @@ pub struct Adding {
 }
 
 impl Adding {
-    /// Adds differences of series of one commons up; those that cannot be are counted.
+    /// Adds differences of series of one commons up; the data points that cannot be are counted.
     pub fn add_up(
         &mut self,
         shared: &Shared,
         (commons_idx, entry): (u32, &CommonsEntry),
-        deltas: Vec<Delta>,
+        mut deltas: Vec<Delta>,
         left_out: &LeftOut,
     ) -> Vec<(u32, Summed)> {
         let registry = entry.registry.read();
         let mut totals = entry.totals.lock();
         let Self { staged, n_first } = self;
-        let n_first = n_first.entry(commons_idx).or_default();
-        let max = shared.config.delta_series_per_commons;
+        let mut known = Known {
+            commons_idx,
+            registry: &registry,
+            totals: &mut totals,
+            staged,
+            n_first: n_first.entry(commons_idx).or_default(),
+            max: shared.config.delta_series_per_commons,
+        };
+        // A collector puts together what came to it in any order. The parts of a point stay together, as
+        // the sort is a stable one.
+        deltas.sort_by_key(|delta| delta.time_ns);
         let mut summed = Vec::with_capacity(deltas.len());
-        for delta in deltas {
-            let series_idx = delta.series_idx;
-            let Delta { is_point, time_ns, .. } = delta;
-            if delta.difference == Difference::End {
-                summed.push((series_idx, Summed::End(time_ns)));
-                continue;
-            }
-            // Most of the group are totals that are kept already, and these take no room.
-            let has_room = totals.len() + *n_first < max;
-            let before = match staged.get(&(commons_idx, series_idx)) {
-                Some(staged) => Some(staged),
-                None => totals.get(series_idx, || registry.series(series_idx).id),
-            };
-            let is_first = before.is_none();
-            let added = match before {
-                None if !has_room => Err(Why::NoRoom),
-                before => sum::add(before, delta),
-            };
-            match added {
-                Ok(state) => {
-                    *n_first += usize::from(is_first);
-                    staged.insert((commons_idx, series_idx), state.clone());
-                    summed.push((series_idx, Summed::Total(state)));
-                }
-                Err(why) if is_point => {
+        for point in deltas.chunk_by_mut(|a, b| a.point_no == b.point_no) {
+            let n_before = summed.len();
+            match known.add_point(point, &mut summed) {
+                Ok(n_first) => known.stage(&summed[n_before..], n_first),
+                Err(why) => {
+                    summed.truncate(n_before);
                     left_out.note(why);
                     shared.metrics.left_out_deltas(why).inc();
                 }
-                Err(_) => {}
             }
         }
         summed
@@ -265,6 +256,80 @@ impl Adding {
     pub fn forget(&mut self) {
         self.n_first.clear();
         self.staged.clear();
+    }
+}
+
+/// What there is of one commons while its differences are added up.
+struct Known<'a> {
+    commons_idx: u32,
+    registry: &'a Registry,
+    totals: &'a mut Totals,
+    staged: &'a mut HashMap<(u32, u32), State>,
+    /// How many of the staged are the first of their series.
+    n_first: &'a mut usize,
+    /// The most totals of the commons.
+    max: usize,
+}
+
+impl Known<'_> {
+    /// Adds the parts of one data point up, all of them or none: a histogram that has some of its buckets
+    /// only would be another one. Returns how many are the first of their series.
+    fn add_point(
+        &mut self,
+        point: &mut [Delta],
+        summed: &mut Vec<(u32, Summed)>,
+    ) -> Result<usize, Why> {
+        let (mut n_first, is_alone) = (0, point.len() == 1);
+        for delta in point {
+            let (series_idx, time_ns) = (delta.series_idx, delta.time_ns);
+            let difference = std::mem::replace(&mut delta.difference, Difference::End);
+            if matches!(difference, Difference::End) {
+                summed.push((series_idx, Summed::End(time_ns)));
+                continue;
+            }
+            match self.add_part(Delta { difference, ..*delta }, n_first) {
+                Ok((state, is_first)) => {
+                    n_first += usize::from(is_first);
+                    summed.push((series_idx, Summed::Total(state)));
+                }
+                // What a histogram counts is right also where one value made its sum a NaN.
+                Err(Why::NotFinite) if !is_alone => {}
+                Err(why) => return Err(why),
+            }
+        }
+        Ok(n_first)
+    }
+
+    /// Adds one part up; `n_first` parts of its point are the first of their series. Returns whether it is
+    /// one too.
+    fn add_part(&mut self, delta: Delta, n_first: usize) -> Result<(State, bool), Why> {
+        // Most of a group are totals that are kept already, and these take no room.
+        let has_room = self.totals.len() + *self.n_first + n_first < self.max;
+        let before = self.before(delta.series_idx);
+        let is_first = before.is_none();
+        if is_first && !has_room {
+            return Err(Why::NoRoom);
+        }
+        Ok((sum::add(before, delta)?, is_first))
+    }
+
+    /// Returns what a series has come to, the group under way included.
+    fn before(&mut self, series_idx: u32) -> Option<&State> {
+        let registry = self.registry;
+        match self.staged.get(&(self.commons_idx, series_idx)) {
+            Some(staged) => Some(staged),
+            None => self.totals.get(series_idx, || registry.series(series_idx).id),
+        }
+    }
+
+    /// Takes the totals of a data point into the group.
+    fn stage(&mut self, point: &[(u32, Summed)], n_first: usize) {
+        *self.n_first += n_first;
+        for (series_idx, summed) in point {
+            if let Summed::Total(state) = summed {
+                self.staged.insert((self.commons_idx, *series_idx), state.clone());
+            }
+        }
     }
 }
 

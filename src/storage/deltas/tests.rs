@@ -18,7 +18,7 @@ use crate::storage::{Config, Part, SeriesRequest, flush};
 
 fn delta(start_ns: i64, time_ns: i64, number: f64) -> Delta {
     let difference = Difference::Number(number);
-    Delta { series_idx: 0, start_ns, time_ns, shape: 0, difference, is_point: true }
+    Delta { series_idx: 0, start_ns, time_ns, shape: 0, difference, point_no: 0 }
 }
 
 fn total(start_ns: i64, time_ns: i64, number: f64) -> State {
@@ -191,7 +191,7 @@ fn part(
         time_ns: end_ms * 1_000_000,
         shape: 0,
         difference,
-        is_point: true,
+        point_no: 0,
     };
     let (commons_idx, deltas) = (series.commons_idx, vec![delta]);
     (Part::Deltas { commons_idx, epoch, deltas, left_out: Arc::clone(&left_out) }, left_out)
@@ -296,6 +296,67 @@ fn a_commons_has_no_more_totals_than_it_may() {
 
     let want = BTreeMap::from([(("heart", "a"), (NOW_MS + 2, 7))]);
     assert_eq!(last_totals(&store), want);
+}
+
+/// Stores one data point that is of several series; returns whether it was left out.
+fn send_point(
+    store: &mut Store,
+    metrics: [&'static str; 2],
+    edit: impl Fn(&mut [Delta]),
+) -> Vec<(Why, u64)> {
+    let mut all = Vec::new();
+    let mut of = None;
+    for metric in metrics {
+        let (one, left_out) = part(store, ("heart", metric), (NOW_MS, NOW_MS + 2), 4);
+        let Part::Deltas { commons_idx, epoch, deltas, .. } = one else { panic!("not of deltas") };
+        all.extend(deltas);
+        of = Some((commons_idx, epoch, left_out));
+    }
+    edit(&mut all);
+    let (commons_idx, epoch, left_out) = of.unwrap();
+    let told = Arc::clone(&left_out);
+    let whole = Part::Deltas { commons_idx, epoch, deltas: all, left_out };
+    store.engine.commit(vec![whole]).unwrap();
+    told.counts().collect()
+}
+
+#[test]
+fn a_data_point_is_added_whole_or_not_at_all() {
+    let disk = SimDisk::new();
+    let config = Config { delta_series_per_commons: 2, ..Config::default() };
+    let mut store = open_at(&disk, config, ManualClock::at_ms(NOW_MS));
+    send(&mut store, "a", (NOW_MS, NOW_MS + 1), 3);
+
+    assert_eq!(send_point(&mut store, ["b", "h"], |_| ()), [(Why::NoRoom, 1)]);
+    assert_eq!(last_totals(&store), BTreeMap::from([(("heart", "a"), (NOW_MS + 1, 3))]));
+    assert_eq!(send_point(&mut store, ["b", "a"], |_| ()), []);
+
+    let (a, b) = ((NOW_MS + 2, 7), (NOW_MS + 2, 4));
+    assert_eq!(last_totals(&store), BTreeMap::from([(("heart", "a"), a), (("heart", "b"), b)]));
+}
+
+#[test]
+fn points_of_one_request_are_added_in_the_order_of_their_times() {
+    let disk = SimDisk::new();
+    let mut store = open_at(&disk, Config::default(), ManualClock::at_ms(NOW_MS));
+    let later_first = |deltas: &mut [Delta]| {
+        (deltas[1].time_ns, deltas[1].point_no) = ((NOW_MS + 1) * 1_000_000, 1);
+    };
+
+    assert_eq!(send_point(&mut store, ["a", "a"], later_first), []);
+
+    assert_eq!(last_totals(&store), BTreeMap::from([(("heart", "a"), (NOW_MS + 2, 8))]));
+}
+
+#[test]
+fn a_sum_that_is_nan_leaves_the_other_parts() {
+    let disk = SimDisk::new();
+    let mut store = open_at(&disk, Config::default(), ManualClock::at_ms(NOW_MS));
+    let with_nan = |deltas: &mut [Delta]| deltas[0].difference = Difference::Number(f64::NAN);
+
+    assert_eq!(send_point(&mut store, ["a", "b"], with_nan), []);
+
+    assert_eq!(last_totals(&store), BTreeMap::from([(("heart", "b"), (NOW_MS + 2, 4))]));
 }
 
 #[test]

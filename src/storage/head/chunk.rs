@@ -64,6 +64,16 @@ impl Arena {
         &mut self.pages[idx as usize / PAGE_BLOCKS][idx as usize % PAGE_BLOCKS].0
     }
 
+    /// Goes through some lists of blocks side by side, each from its first block on.
+    pub fn warm(&self, mut blocks: Vec<u32>) {
+        while !blocks.is_empty() {
+            blocks.retain_mut(|idx| {
+                *idx = next_of(self.block(*idx));
+                *idx != NONE
+            });
+        }
+    }
+
     /// Returns the memory held.
     pub fn size_bytes(&self) -> usize {
         let of_first = self.pages.first().map_or(0, Vec::capacity);
@@ -170,6 +180,16 @@ impl Chunk {
         self.last_ms
     }
 
+    /// Returns true when no sample can be as late as that.
+    pub fn is_before(&self, start_ms: i64) -> bool {
+        self.is_ascending && self.last_ms < start_ms
+    }
+
+    /// Returns the block that the samples begin in.
+    pub fn first_block(&self) -> Option<u32> {
+        (self.first_block != NONE).then_some(self.first_block)
+    }
+
     /// Hands every sample to `visit` in arrival order.
     pub fn for_each(&self, arena: &Arena, mut visit: impl FnMut(i64, f64)) {
         let (mut ms, mut step, mut bits) = (0_i64, 0_i64, 0_u64);
@@ -190,10 +210,13 @@ impl Chunk {
                 n_left -= 1;
                 visit(ms, f64::from_bits(bits));
             }
-            let next = &block[BLOCK_DATA_BYTES..];
-            block_idx = u32::from_le_bytes(next.try_into().expect("four bytes"));
+            block_idx = next_of(block);
         }
     }
+}
+
+fn next_of(block: &[u8; BLOCK_BYTES]) -> u32 {
+    u32::from_le_bytes(block[BLOCK_DATA_BYTES..].try_into().expect("four bytes"))
 }
 
 /// A tag byte whose time half no sample has.

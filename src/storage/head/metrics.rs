@@ -143,10 +143,18 @@ impl MetricsHead {
         &self.chunks[slot as usize]
     }
 
+    /// Loads what [`MetricsHead::read`] walks through for some slots, all of them side by side: read one
+    /// after the other, each block is waited for alone.
+    pub fn warm(&self, slots: impl Iterator<Item = u32>, start_ms: i64) {
+        let chunks = slots.map(|slot| &self.chunks[slot as usize]);
+        let wanted = chunks.filter(|chunk| !chunk.is_before(start_ms));
+        self.arena.warm(wanted.filter_map(Chunk::first_block).collect());
+    }
+
     /// Hands each sample of a slot in `[start_ms, end_ms]` to `visit`, in arrival order.
     pub fn read(&self, slot: u32, start_ms: i64, end_ms: i64, mut visit: impl FnMut(i64, f64)) {
         let chunk = &self.chunks[slot as usize];
-        if chunk.is_ascending() && chunk.last_ms() < start_ms {
+        if chunk.is_before(start_ms) {
             return;
         }
         chunk.for_each(&self.arena, |ms, value| {

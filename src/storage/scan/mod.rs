@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use super::files::read_runs::{Rows, RunReader, Wants};
 use super::head::CommonsHead;
-use super::head::metrics::sort_first_wins;
+use super::head::metrics::{MetricsHead, sort_first_wins};
 use super::snapshot::Snapshot;
 use super::{ReadError, SeriesRequest};
 use crate::model::{Commons, SeriesData};
@@ -30,6 +30,9 @@ pub use histograms::stored_samples;
 
 /// Series read under one hold of the head's lock, so that writers are never kept waiting long.
 const SERIES_PER_LOCK: usize = 256;
+/// Series whose labels and samples are loaded at once: as many as the processor can wait for, and few enough
+/// that they are still near when it comes to them.
+const SIDE_BY_SIDE: usize = 32;
 /// The key of the most series whose samples are read.
 const SERIES_LIMIT: &str = "query.series_max";
 /// A histogram counts for as many samples as it takes memory.
@@ -310,8 +313,20 @@ impl UnderWay {
         };
         let n = self.series.as_slice().iter().enumerate().take_while(fits).count();
         let registry = self.heads.first().map(|head| head.entry.registry.read());
-        let some = self.series.by_ref().take(n.max(1));
-        some.map(|found| (found.series_idx, found.begin(registry.as_deref()))).unzip()
+        let registry = registry.as_deref();
+        let mut n_left = n.max(1).min(self.series.len());
+        let mut taken = (Vec::with_capacity(n_left), Vec::with_capacity(n_left));
+        while n_left > 0 {
+            let n_some = n_left.min(SIDE_BY_SIDE);
+            n_left -= n_some;
+            if let Some(registry) = registry {
+                let some = self.series.as_slice()[..n_some].iter();
+                registry.warm(some.filter_map(Found::of_heads_alone));
+            }
+            let some = self.series.by_ref().take(n_some);
+            taken.extend(some.map(|found| (found.series_idx, found.begin(registry))));
+        }
+        taken
     }
 }
 
@@ -362,36 +377,51 @@ impl Taking<'_> {
         in_heads: &[Option<u32>],
         block: &mut [SeriesData],
     ) -> Result<(), ReadError> {
-        let (start_ms, end_ms) = self.range;
         let metrics = head.metrics.read();
-        for (series_idx, series) in in_heads.iter().zip(block) {
-            let slot = series_idx.and_then(|series_idx| metrics.find(series_idx));
-            let Some(slot) = slot else { continue };
-            let SeriesData { timestamps_ms, values, starts_ns, .. } = series;
-            let n_before = values.len();
-            if self.wants_starts {
-                metrics.read_started(slot, start_ms, end_ms, |ms, value, start_ns| {
-                    timestamps_ms.push(ms);
-                    values.push(value);
-                    starts_ns.push(start_ns);
-                });
-            } else {
-                metrics.read(slot, start_ms, end_ms, |ms, value| {
-                    timestamps_ms.push(ms);
-                    values.push(value);
-                });
-            }
-            self.count(values.len() - n_before)?;
-            let mut taken = Taken::default();
-            for (ms, histogram) in metrics.exp_of(slot) {
-                let is_in = start_ms <= ms && ms <= end_ms;
-                if let Some(n) = is_in.then(|| taken.push(self.form, ms, histogram)).flatten() {
-                    self.count(n)?;
+        for (in_heads, block) in in_heads.chunks(SIDE_BY_SIDE).zip(block.chunks_mut(SIDE_BY_SIDE)) {
+            let slot = |series_idx: &Option<u32>| metrics.find((*series_idx)?);
+            let slots: Vec<Option<u32>> = in_heads.iter().map(slot).collect();
+            metrics.warm(slots.iter().flatten().copied(), self.range.0);
+            for (slot, series) in slots.into_iter().zip(block) {
+                if let Some(slot) = slot {
+                    self.slot(&metrics, slot, series)?;
                 }
             }
-            series.histograms.append(&mut taken.seen);
-            series.stored.append(&mut taken.stored);
         }
+        Ok(())
+    }
+
+    fn slot(
+        &mut self,
+        metrics: &MetricsHead,
+        slot: u32,
+        series: &mut SeriesData,
+    ) -> Result<(), ReadError> {
+        let (start_ms, end_ms) = self.range;
+        let SeriesData { timestamps_ms, values, starts_ns, .. } = series;
+        let n_before = values.len();
+        if self.wants_starts {
+            metrics.read_started(slot, start_ms, end_ms, |ms, value, start_ns| {
+                timestamps_ms.push(ms);
+                values.push(value);
+                starts_ns.push(start_ns);
+            });
+        } else {
+            metrics.read(slot, start_ms, end_ms, |ms, value| {
+                timestamps_ms.push(ms);
+                values.push(value);
+            });
+        }
+        self.count(values.len() - n_before)?;
+        let mut taken = Taken::default();
+        for (ms, histogram) in metrics.exp_of(slot) {
+            let is_in = start_ms <= ms && ms <= end_ms;
+            if let Some(n) = is_in.then(|| taken.push(self.form, ms, histogram)).flatten() {
+                self.count(n)?;
+            }
+        }
+        series.histograms.append(&mut taken.seen);
+        series.stored.append(&mut taken.stored);
         Ok(())
     }
 

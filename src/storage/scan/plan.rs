@@ -69,6 +69,11 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// Returns the index of a series whose labels only the heads have.
+    pub(super) fn of_heads_alone(&self) -> Option<u32> {
+        self.series_idx.filter(|_| self.labels.is_none())
+    }
+
     /// Takes the labels; `registry` is that of the heads, where there are any.
     pub(super) fn take_labels(&mut self, registry: Option<&Registry>) -> Labels {
         let of_heads = || Some(registry?.series(self.series_idx?).labels.clone());

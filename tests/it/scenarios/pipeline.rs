@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use commonwatch::base::{Clock, ManualClock};
 use commonwatch::demo::{self, Shipment};
-use commonwatch::derive::{self, Derive, Folding};
+use commonwatch::derive::{self, Derive, FoldedSample, Folding};
 use commonwatch::model::{
     AlertEvent, Commons, Grant, Labels, LabelsBuilder, SeriesMeta, Signal, Tags,
 };
@@ -206,13 +206,10 @@ impl Tagging {
                 Series::Folded(folded) => {
                     let Folded { labels, commons, observed, key } = &**folded;
                     let meta = SeriesMeta::default();
-                    let series = Folding {
-                        labels,
-                        meta: &meta,
-                        observed: observed.as_ref(),
-                        is_difference: false,
-                    };
-                    derive.fold(commons, &series, *key, value);
+                    let series = Folding { labels, meta: &meta, observed: observed.as_ref() };
+                    let (wire_id, time_ns) = (*key, at_ms * 1_000_000);
+                    let sample = FoldedSample { wire_id, time_ns, value, is_difference: false };
+                    derive.fold(commons, &series, sample);
                     commons
                 }
                 Series::Dropped => continue,

@@ -30,6 +30,7 @@ use std::sync::Arc;
 use super::logs::find;
 use super::resource::{Resource, ResourceCache};
 use super::scope::{apart, schema_url};
+use crate::derive::FoldedSample;
 use crate::ingest::outcome::{Reason, Refusal};
 use crate::ingest::records::{Context, Decoded, RowError};
 use crate::ingest::remote_write::metadata::News;
@@ -133,9 +134,13 @@ impl Sample<'_> {
             None if is_stale(self.value) => Difference::End,
             None => Difference::Number(self.value),
         };
-        let Self { start_ns, time_ns, shape, .. } = *self;
-        let is_point = matches!(self.part, Part::Value | Part::Count);
-        Delta { series_idx, start_ns, time_ns, shape, difference, is_point }
+        let Self { start_ns, time_ns, shape, point_no, .. } = *self;
+        Delta { series_idx, start_ns, time_ns, shape, difference, point_no }
+    }
+
+    /// Returns the sample as it is added up with those of others.
+    fn folded(&self, wire_id: u128, is_difference: bool) -> FoldedSample {
+        FoldedSample { wire_id, time_ns: self.time_ns, value: self.value, is_difference }
     }
 
     fn time_ms(&self) -> i64 {
@@ -491,25 +496,23 @@ impl<'c, 'a> Walk<'c, 'a> {
                 metrics[sample.metric_idx].describe(ctx, sample.point, sample.part)
             },
             |idx, why| {
+                let sample = &waiting[idx];
+                let is_difference = metrics[sample.metric_idx].is_delta();
+                let to_fold = sample.folded(keys[idx], is_difference);
                 let refusal = match why {
                     NotStored::Refused(refusal) => {
-                        let sample = &waiting[idx];
-                        let is_delta = metrics[sample.metric_idx].is_delta();
-                        match sample.exp.checked_sub(1) {
-                            Some(exp) => {
-                                let histogram = &exp_waiting[exp];
-                                ctx.ingest
-                                    .overflow_histogram(&refusal, keys[idx], histogram, is_delta);
-                            }
-                            None => {
-                                ctx.ingest.overflow(&refusal, keys[idx], &[sample.value], is_delta);
+                        match sample.exp.checked_sub(1).map(|exp| &exp_waiting[exp]) {
+                            None => ctx.ingest.overflow(&refusal, to_fold),
+                            Some(histogram) => {
+                                let count = FoldedSample { value: histogram.value(), ..to_fold };
+                                ctx.ingest.overflow_histogram(&refusal, histogram, count);
                             }
                         }
                         refusal
                     }
                     NotStored::Folded(folded) => {
-                        let is_delta = metrics[waiting[idx].metric_idx].is_delta();
-                        ctx.ingest.fold(&folded, &[waiting[idx].value], is_delta)
+                        ctx.ingest.fold(&folded, to_fold);
+                        Refusal::folded()
                     }
                 };
                 refusals.push((waiting[idx].point_no, refusal));

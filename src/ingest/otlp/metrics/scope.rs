@@ -28,17 +28,19 @@ impl Scope<'_> {
         }
     }
 
-    /// Returns the labels of a scope, by their OpenTelemetry names.
+    /// Returns the labels of a scope, by their OpenTelemetry names: its attributes, then what none of
+    /// them can take the place of. As in Prometheus, a scope without a name has none.
     pub(super) fn read(&self, rules: &Rules<'_>) -> Result<Vec<(String, String)>, Refusal> {
         let mut pairs = Vec::new();
+        let (mut name, mut version) = (String::new(), String::new());
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let mut scratch = JsonText::default();
         let mut reader = Reader::new(self.message);
         let mut read = || -> Result<(), RowError> {
             while let Some(field) = reader.next_field()? {
                 match field.number {
-                    1 => pairs.push(("otel_scope_name".to_owned(), text(field.bytes()?))),
-                    2 => pairs.push(("otel_scope_version".to_owned(), text(field.bytes()?))),
+                    1 => name = text(field.bytes()?),
+                    2 => version = text(field.bytes()?),
                     3 if pairs.len() <= rules.limits.attributes_per_record => {
                         let (key, value) = label_pair(&field, &mut scratch, rules)?;
                         pairs.push((format!("otel_scope_{key}"), value));
@@ -56,7 +58,11 @@ impl Scope<'_> {
                 return Err(Refusal::new(Reason::InvalidLabels, message));
             }
         }
-        pairs.push(("otel_scope_schema_url".to_owned(), text(self.schema_url)));
+        if name.is_empty() {
+            return Ok(Vec::new());
+        }
+        let own = [("name", name), ("version", version), ("schema_url", text(self.schema_url))];
+        pairs.extend(own.map(|(key, value)| (format!("otel_scope_{key}"), value)));
         Ok(pairs)
     }
 }

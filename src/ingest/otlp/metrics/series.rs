@@ -200,9 +200,9 @@ impl<'a> Metric<'a> {
             }
         }
         if config.promote_scope_metadata {
-            let of_scope = self.scope.read(rules)?;
-            for (key, value) in of_scope.iter().filter(|(_, value)| !value.is_empty()) {
-                set(labels, &name_of(key, strategy)?, value, rules)?;
+            // What the scope leaves empty the point does not have either.
+            for (key, value) in self.scope.read(rules)? {
+                set(labels, &name_of(&key, strategy)?, &value, rules)?;
             }
         }
         check_number(labels.iter().count(), rules)

@@ -42,7 +42,10 @@ impl Eval<'_> {
         grid: &Grid,
     ) -> Result<Table, PromqlError> {
         let quantiles = self.scalar(param, grid)?;
-        self.warn_of_quantiles(&quantiles, place);
+        // Of an aggregation's, Prometheus tells only how far they go.
+        let (least, most) = extremes(&quantiles);
+        let past_the_ends = [most.clamp(0.0, f64::INFINITY), least.clamp(f64::NEG_INFINITY, 1.0)];
+        self.warn_of_quantiles(&past_the_ends, place);
         let mut rows = self.rows(&aggregate.inner, grid)?;
         self.only_floats(&mut rows, "quantile", aggregate.place);
         let (groups, members) = members_of(&rows, &aggregate.grouping);
@@ -113,6 +116,15 @@ impl Eval<'_> {
             None => format_number(value),
         }
     }
+}
+
+/// Returns the least and the greatest of a parameter's values; both are NaN where one is.
+fn extremes(params: &[f64]) -> (f64, f64) {
+    let none_yet = (f64::INFINITY, f64::NEG_INFINITY);
+    params.iter().fold(none_yet, |(least, most), param| {
+        let is_nan = param.is_nan() || least.is_nan();
+        if is_nan { (f64::NAN, f64::NAN) } else { (least.min(*param), most.max(*param)) }
+    })
 }
 
 /// The groups of one aggregation, numbered in order of appearance.

@@ -9,8 +9,8 @@ use super::super::labelling::order_of_values;
 use super::super::parse::place::Place;
 use super::super::plan::{Aggregate, PickOp, ScalarNode};
 use super::super::table::{Row, Table};
-use super::super::value::format_value;
-use super::members_of;
+use super::super::value::format_g;
+use super::{extremes, members_of};
 
 impl Eval<'_> {
     pub(super) fn pick(
@@ -60,13 +60,16 @@ impl Eval<'_> {
     }
 
     fn check_pick(&self, op: PickOp, params: &[f64], place: Place) -> Result<(), PromqlError> {
-        if params.iter().any(|param| param.is_nan()) {
+        let (least, most) = extremes(params);
+        if least.is_nan() {
             let what = if op == PickOp::LimitRatio { "Ratio" } else { "Parameter" };
             return Err(PromqlError::execution(format!("{what} value is NaN")));
         }
         if op == PickOp::LimitRatio {
-            if let Some(ratio) = params.iter().find(|ratio| ratio.abs() > 1.0) {
-                let (got, capped) = (format_value(*ratio), format_value(ratio.clamp(-1.0, 1.0)));
+            let past_the_ends =
+                [most.clamp(-1.0, f64::INFINITY), least.clamp(f64::NEG_INFINITY, 1.0)];
+            for ratio in past_the_ends.into_iter().filter(|ratio| ratio.abs() > 1.0) {
+                let (got, capped) = (format_g(ratio, None), ratio.clamp(-1.0, 1.0));
                 self.warn(
                     place,
                     &format!(
@@ -74,12 +77,23 @@ impl Eval<'_> {
                     ),
                 );
             }
-        } else if let Some(k) = params.iter().find(|k| k.abs() >= 9.2e18) {
-            let k = format_value(*k);
-            return Err(PromqlError::execution(format!("Scalar value {k} overflows int64")));
+        } else if most >= 1.0 {
+            check_fits(least, most)?;
         }
         Ok(())
     }
+}
+
+/// Refuses what is no number of series. The bounds are Prometheus', of which the upper is the greatest
+/// double below 2^63.
+fn check_fits(least: f64, most: f64) -> Result<(), PromqlError> {
+    let (bad, what) = match (least, most) {
+        (least, _) if least <= -9_223_372_036_854_775_808.0 => (least, "underflows"),
+        (_, most) if most >= 9_223_372_036_854_774_784.0 => (most, "overflows"),
+        _ => return Ok(()),
+    };
+    let bad = format_g(bad, None);
+    Err(PromqlError::execution(format!("Scalar value {bad} {what} int64")))
 }
 
 /// Rows of which single steps are taken over.

@@ -72,6 +72,16 @@ pub(super) struct Item {
     pub(super) span: Span,
 }
 
+/// Returns whether a word means the longer of two durations and not the shorter, if it means one of them.
+/// Before Prometheus 3.13 they were called like the aggregations.
+pub(super) fn extreme_of(word: &str) -> Option<bool> {
+    let is_any = |words: [&str; 2]| words.iter().any(|known| word.eq_ignore_ascii_case(known));
+    if is_any(["max_of", "max"]) {
+        return Some(true);
+    }
+    is_any(["min_of", "min"]).then_some(false)
+}
+
 /// Returns the meaning of a word outside of braces.
 pub(super) fn kind_of_word(word: &str) -> Kind {
     let lower = word.to_ascii_lowercase();

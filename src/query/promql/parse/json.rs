@@ -47,14 +47,18 @@ pub(super) fn to_json(node: &Node) -> Value {
         NodeExpr::Matrix { selector, range } => {
             let mut value = selector_of("matrixSelector", selector);
             value["range"] = ms_of(Some(range));
+            value["rangeExpr"] = arithmetic_of(Some(range));
             value
         }
         NodeExpr::Subquery(subquery) => json!({
             "type": "subquery",
             "expr": to_json(&subquery.inner),
             "range": ms_of(Some(&subquery.range)),
+            "rangeExpr": arithmetic_of(Some(&subquery.range)),
             "step": ms_of(subquery.step.as_ref()),
+            "stepExpr": arithmetic_of(subquery.step.as_ref()),
             "offset": ms_of(subquery.when.offset.as_ref()),
+            "offsetExpr": arithmetic_of(subquery.when.offset.as_ref()),
             "timestamp": timestamp_of(&subquery.when),
             "startOrEnd": edge_of(&subquery.when),
         }),
@@ -97,6 +101,7 @@ fn selector_of(kind: &str, selector: &Selector) -> Value {
         "name": selector.name,
         "matchers": selector.matchers.iter().map(matcher_of).collect::<Vec<_>>(),
         "offset": ms_of(selector.when.offset.as_ref()),
+        "offsetExpr": arithmetic_of(selector.when.offset.as_ref()),
         "timestamp": timestamp_of(&selector.when),
         "startOrEnd": edge_of(&selector.when),
         "anchored": selector.edges == Edges::Anchored,
@@ -111,6 +116,46 @@ fn matcher_of(matcher: &Matcher) -> Value {
 /// What depends on the query has no ms yet: 0, as in Prometheus.
 fn ms_of(length: Option<&Length>) -> Value {
     json!(length.and_then(Length::constant_ms).unwrap_or(0))
+}
+
+/// A duration that is more than a number; those are told in ms alone.
+fn arithmetic_of(length: Option<&Length>) -> Value {
+    let length = length.filter(|length| length.literal().is_none());
+    length.map_or(Value::Null, length_of)
+}
+
+fn length_of(length: &Length) -> Value {
+    let node = |op: &str, lhs: Option<&Length>, rhs: Option<&Length>| {
+        json!({
+            "type": "durationExpr",
+            "op": op,
+            "lhs": lhs.map(length_of),
+            "rhs": rhs.map(length_of),
+            "wrapped": false,
+        })
+    };
+    if let Some((seconds, is_duration)) = length.literal() {
+        let val = format_number(seconds);
+        return json!({ "type": "numberLiteral", "val": val, "duration": is_duration });
+    }
+    match length {
+        Length::Number { .. } => unreachable!("a number is a literal"),
+        Length::Step => node("step", None, None),
+        Length::Range => node("range", None, None),
+        Length::Negate(inner) => node("-", None, Some(inner.as_ref())),
+        Length::Binary(op, left, right) => {
+            node(op.as_str(), Some(left.as_ref()), Some(right.as_ref()))
+        }
+        Length::Extreme { is_max, left, right } => {
+            let op = if *is_max { "max_of" } else { "min_of" };
+            node(op, Some(left.as_ref()), Some(right.as_ref()))
+        }
+        Length::Wrapped(inner) => {
+            let mut value = length_of(inner);
+            value["wrapped"] = Value::from(true);
+            value
+        }
+    }
 }
 
 fn timestamp_of(when: &When) -> Value {

@@ -24,7 +24,7 @@ pub(in super::super) enum Length {
     Range,
     Negate(Box<Length>),
     Binary(Op, Box<Length>, Box<Length>),
-    /// `min(a, b)` or `max(a, b)`
+    /// `min_of(a, b)` or `max_of(a, b)`
     Extreme {
         is_max: bool,
         left: Box<Length>,
@@ -62,11 +62,23 @@ impl Length {
         }
     }
 
+    /// Returns the seconds of a number, and whether it was written as a duration; in parentheses or with
+    /// a sign it is still one.
+    pub(super) fn literal(&self) -> Option<(f64, bool)> {
+        match self {
+            Length::Number { seconds, is_duration } => Some((*seconds, *is_duration)),
+            Length::Wrapped(inner) => inner.literal(),
+            Length::Negate(inner) => {
+                inner.literal().map(|(seconds, is_duration)| (-seconds, is_duration))
+            }
+            _ => None,
+        }
+    }
+
     /// Returns the ms when they do not depend on the query.
     pub(super) fn constant_ms(&self) -> Option<i64> {
-        let is_literal = matches!(self, Length::Number { .. });
         let never = QueryTimes { step_ms: 0, range_ms: 0 };
-        if is_literal { self.ms(never).ok() } else { None }
+        self.literal().and_then(|_| self.ms(never).ok())
     }
 
     fn seconds(&self, times: QueryTimes) -> Result<f64, PromqlError> {
@@ -101,7 +113,7 @@ impl fmt::Display for Length {
             Length::Negate(inner) => write!(f, "-{inner}"),
             Length::Wrapped(inner) => write!(f, "({inner})"),
             Length::Extreme { is_max, left, right } => {
-                write!(f, "{}({left}, {right})", if *is_max { "max" } else { "min" })
+                write!(f, "{}({left}, {right})", if *is_max { "max_of" } else { "min_of" })
             }
             Length::Binary(op, left, right) => {
                 // Factors of a product stay numbers.

@@ -1,13 +1,13 @@
 //! Text to tokens, within the limits on both: one walk of the text, no recursion.
 //!
 //! A `{` changes what a word is (every one is a label's name), a `[` what a letter may be (only
-//! `step`, `range`, `min` and `max`). What cannot be read ends the tokens with [`Kind::Error`], so
+//! `step`, `range`, `min_of` and `max_of`). What cannot be read ends the tokens with [`Kind::Error`], so
 //! that a mistake before it is reported first.
 
 use super::super::error::{KEY_DEPTH, KEY_TEXT, KEY_TOKENS, PromqlError};
 use super::super::limits::ParseLimits;
 use super::ast::{BinaryOp, Op, Span};
-use super::item::{Edge, Item, Kind, kind_of_word};
+use super::item::{Edge, Item, Kind, extreme_of, kind_of_word};
 use super::quoting::quoted;
 
 /// The tokens of a text, the last one [`Kind::Eof`] or [`Kind::Error`].
@@ -227,8 +227,7 @@ impl Lexer<'_> {
         let kind = kind_of_word(&self.text[start..self.pos]);
         let is_of_durations = match kind {
             Kind::Edge(edge) => matches!(edge, Edge::Step | Edge::Range),
-            Kind::Aggregator(op) => matches!(op.as_str(), "min" | "max"),
-            _ => false,
+            _ => extreme_of(&self.text[start..self.pos]).is_some(),
         };
         if is_of_durations {
             return Ok(kind);

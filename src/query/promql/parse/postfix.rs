@@ -6,7 +6,7 @@ use super::ast::{
     At, BinaryOp, Edges, Node, NodeExpr, Op, Selector, Span, Subquery, TIGHTEST, Type, When,
 };
 use super::grammar::{Parsed, Parser};
-use super::item::{Edge, Item, Keyword, Kind};
+use super::item::{Edge, Item, Keyword, Kind, extreme_of};
 use super::lengths::{Length, SECONDS_MAX};
 
 const WANTED: &str = "number, duration, step(), or range()";
@@ -129,7 +129,7 @@ impl Parser<'_> {
             return Err(self.unexpected(context, WANTED));
         }
         let length = self.length(1, level)?;
-        if matches!(length, Length::Number { seconds, .. } if seconds <= 0.0) {
+        if length.literal().is_some_and(|(seconds, _)| seconds <= 0.0) {
             return Err(self.error(start, "duration must be greater than 0"));
         }
         Ok(length)
@@ -139,9 +139,16 @@ impl Parser<'_> {
         match self.kind() {
             Kind::Number | Kind::Duration | Kind::LeftParen => true,
             Kind::Edge(edge) => matches!(edge, Edge::Step | Edge::Range),
-            Kind::Aggregator(op) => matches!(op.as_str(), "min" | "max"),
             Kind::Op(BinaryOp::Number(op)) => matches!(op, Op::Add | Op::Sub),
-            _ => false,
+            _ => self.extreme().is_some(),
+        }
+    }
+
+    /// Returns whether the token is `max_of` and not `min_of`, if it is one of them.
+    fn extreme(&self) -> Option<bool> {
+        match self.kind() {
+            Kind::Name | Kind::Aggregator(_) => extreme_of(self.text_of(self.item())),
+            _ => None,
         }
     }
 
@@ -194,7 +201,21 @@ impl Parser<'_> {
         Ok(is_minus)
     }
 
+    /// Reads what stands behind `min_of` or `max_of`.
+    fn extreme_operand(&mut self, is_max: bool, level: usize) -> Parsed<Length> {
+        self.take();
+        self.expect(Kind::LeftParen, "duration", "\"(\"")?;
+        let left = Box::new(self.length(1, level + 1)?);
+        self.expect(Kind::Comma, "duration", "\",\"")?;
+        let right = Box::new(self.length(1, level + 1)?);
+        self.expect(Kind::RightParen, "duration", "\")\"")?;
+        Ok(Length::Extreme { is_max, left, right })
+    }
+
     fn length_operand(&mut self, level: usize) -> Parsed<Length> {
+        if let Some(is_max) = self.extreme() {
+            return self.extreme_operand(is_max, level);
+        }
         let item = self.item();
         match item.kind {
             Kind::Number | Kind::Duration => {
@@ -210,15 +231,6 @@ impl Parser<'_> {
                 self.expect(Kind::LeftParen, "duration", "\"(\"")?;
                 self.expect(Kind::RightParen, "duration", "\")\"")?;
                 Ok(if edge == Edge::Step { Length::Step } else { Length::Range })
-            }
-            Kind::Aggregator(op) if matches!(op.as_str(), "min" | "max") => {
-                self.take();
-                self.expect(Kind::LeftParen, "duration", "\"(\"")?;
-                let left = Box::new(self.length(1, level + 1)?);
-                self.expect(Kind::Comma, "duration", "\",\"")?;
-                let right = Box::new(self.length(1, level + 1)?);
-                self.expect(Kind::RightParen, "duration", "\")\"")?;
-                Ok(Length::Extreme { is_max: op.as_str() == "max", left, right })
             }
             Kind::LeftParen => {
                 self.take();

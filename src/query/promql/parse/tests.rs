@@ -1,5 +1,7 @@
 //! Errors with their places, printing, and the tree as JSON.
 
+use serde_json::{Value, json};
+
 use super::super::limits::ParseLimits;
 use super::{expr_to_json, features, format_expr, parse};
 
@@ -196,7 +198,11 @@ fn what_is_printed_is_what_was_read() {
     check_print("a>bool fill(-1)b", "a > bool fill (-1) b");
     check_print("x[90m:5m]@start()offset -1w", "x[1h30m:5m] @ start() offset -1w");
     check_print("x[300]", "x[5m]");
-    check_print("x[step() * 2 + min(1m, range())]", "x[step() * 2 + min(1m, range())]");
+    check_print("x[step() * 2 + min_of(1m, range())]", "x[step() * 2 + min_of(1m, range())]");
+    check_print(
+        "x[max(1m, step())] offset MIN_OF(1m, 5)",
+        "x[max_of(1m, step())] offset min_of(1m, 5s)",
+    );
     check_print("x[(1m + 2m) * 3]", "x[(1m + 2m) * 3]");
     check_print("x[5m] smoothed @ 10.5 offset 1m", "x[5m] smoothed @ 10.500 offset 1m");
     check_print("x offset -(step() * 2)", "x offset -(step() * 2)");
@@ -269,6 +275,32 @@ fn the_tree_is_prometheus_json() {
             { "name": "__name__", "value": "x", "type": "=" },
         ])
     );
+}
+
+fn node(op: &str, lhs: Option<&Value>, rhs: Option<&Value>, is_wrapped: bool) -> Value {
+    json!({ "type": "durationExpr", "op": op, "lhs": lhs, "rhs": rhs, "wrapped": is_wrapped })
+}
+
+#[test]
+fn durations_that_are_arithmetic_are_in_the_tree() {
+    let json = |text: &str| expr_to_json(&parse(text, &ParseLimits::default()).unwrap());
+    let number = |val: &str, is_duration: bool| json!({ "type": "numberLiteral", "val": val, "duration": is_duration });
+    let step = node("step", None, None, false);
+
+    let plain = json("x[(5m)] offset -(1m)");
+    assert_eq!((&plain["range"], &plain["rangeExpr"]), (&300_000.into(), &Value::Null));
+    assert_eq!((&plain["offset"], &plain["offsetExpr"]), (&(-60_000).into(), &Value::Null));
+
+    let matrix = json("x[max_of(5m, step())] offset -(step() * 2)");
+    let longer = node("max_of", Some(&number("300", true)), Some(&step), false);
+    assert_eq!((&matrix["range"], &matrix["rangeExpr"]), (&0.into(), &longer));
+    let twice = node("*", Some(&step), Some(&number("2", false)), true);
+    assert_eq!(matrix["offsetExpr"], node("-", None, Some(&twice), false));
+
+    let subquery = json("x[1h:range() / 10]");
+    assert_eq!(subquery["rangeExpr"], Value::Null);
+    assert_eq!((&subquery["stepExpr"]["op"], &subquery["step"]), (&"/".into(), &0.into()));
+    assert_eq!(subquery["stepExpr"]["lhs"]["op"], "range");
 }
 
 #[test]

@@ -101,7 +101,7 @@ impl<'q> Planner<'q> {
             }),
             NodeExpr::Binary(binary) => self.binary(binary, grid),
             NodeExpr::Aggregate(aggregate) => self.aggregate(aggregate, grid),
-            NodeExpr::Call { func, args } => self.vector_call(func, args, grid),
+            NodeExpr::Call { func, args } => self.vector_call(func, args, self.place(node), grid),
             _ => Err(wrong_type("instant vector", node)),
         }
     }

@@ -9,6 +9,7 @@ use super::super::grid::{Grid, seconds};
 use super::super::limits::ParseLimits;
 use super::super::parse::ast::{Edges, Node, NodeExpr, Type, When};
 use super::super::parse::functions::Function;
+use super::super::parse::place::Place;
 use super::super::parse::too_long_regex;
 use super::build::{text_of, wrong_type};
 use super::{
@@ -60,6 +61,7 @@ impl Planner<'_> {
         &mut self,
         func: &Function,
         args: &[Node],
+        place: Place,
         grid: &Grid,
     ) -> Result<VectorNode, PromqlError> {
         let name = func.name;
@@ -73,12 +75,12 @@ impl Planner<'_> {
             "vector" => Ok(VectorNode::Constant(self.scalar(arg(args, 0)?, grid)?)),
             "sort" | "sort_desc" => {
                 let by = SortBy::Value { is_descending: name == "sort_desc" };
-                Ok(VectorNode::Sort { by, inner: self.boxed(args, 0, grid)? })
+                Ok(VectorNode::Sort { by, place, inner: self.boxed(args, 0, grid)? })
             }
             "sort_by_label" | "sort_by_label_desc" => {
                 let names = texts(args, 1)?;
                 let by = SortBy::Labels { names, is_descending: name == "sort_by_label_desc" };
-                Ok(VectorNode::Sort { by, inner: self.boxed(args, 0, grid)? })
+                Ok(VectorNode::Sort { by, place, inner: self.boxed(args, 0, grid)? })
             }
             "label_replace" => {
                 let how = replace_of(args, &self.limits.parse)?;

@@ -72,6 +72,7 @@ pub(super) enum VectorNode {
     },
     Sort {
         by: SortBy,
+        place: Place,
         inner: Box<VectorNode>,
     },
     Relabel {

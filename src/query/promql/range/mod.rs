@@ -20,11 +20,16 @@ use super::parse::place::Place;
 use super::parse::quoting::quoted;
 use super::plan::{RangeCall, RangeFn};
 use super::table::Column;
+use super::value::format_g;
 use super::window::{Samples, Window, Windows, slide};
 
 pub(super) use extrapolate::stretch;
 pub(super) use reach::{Reached, smoothed_at};
 pub(super) use spread::quantile;
+
+/// The most quantiles that one call warns of: a query may have millions of steps, and its answer tells of
+/// ten.
+const QUANTILES_TOLD_MAX: usize = 100;
 
 /// Writes the function's value at every step, absent where it has none.
 pub(super) fn column(
@@ -217,11 +222,17 @@ impl Eval<'_> {
         Ok(())
     }
 
-    /// Warns of quantiles outside of 0 to 1, whose result is an infinity.
+    /// Warns of each quantile outside of 0 to 1, whose result is an infinity.
     pub(super) fn warn_of_quantiles(&self, quantiles: &[f64], place: Place) {
-        let mut bad = quantiles.iter().filter(|q| !(0.0..=1.0).contains(*q));
-        if let Some(first) = bad.next() {
-            let number = super::value::format_value(*first);
+        let mut bad: Vec<f64> = Vec::new();
+        for quantile in quantiles.iter().copied().filter(|q| !(0.0..=1.0).contains(q)) {
+            let is_new = bad.last().is_none_or(|last| last.to_bits() != quantile.to_bits());
+            if is_new && bad.len() < QUANTILES_TOLD_MAX {
+                bad.push(quantile);
+            }
+        }
+        for quantile in bad {
+            let number = format_g(quantile, None);
             self.warn(place, &format!("quantile value should be between 0 and 1, got {number}"));
         }
     }

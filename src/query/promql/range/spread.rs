@@ -43,8 +43,11 @@ pub(super) fn variance(values: &[f64]) -> f64 {
     (squares.sum + squares.compensation) / values.len() as f64
 }
 
-/// Returns the median of the distances from the median.
+/// Returns the median of the distances from the median; what has a NaN has none.
 pub(super) fn median_deviation(values: &[f64], scratch: &mut Vec<f64>) -> f64 {
+    if values.iter().any(|value| value.is_nan()) {
+        return f64::NAN;
+    }
     let median = quantile_of(0.5, values, scratch);
     scratch.clear();
     scratch.extend(values.iter().map(|value| (value - median).abs()));

@@ -86,6 +86,27 @@ async fn a_promoted_attribute_gives_way_to_the_label_that_its_name_becomes() {
     }
 }
 
+/// Returns the labels of a gauge of a scope, which says other things of its scope itself.
+async fn of_scope(scope: InstrumentationScope) -> String {
+    let rig = promoting(|config| config.promote_scope_metadata = true);
+    let own = [("otel_scope_version", "own"), ("route", "/")];
+    let mut request = request(vec![gauge("up", vec![number(1.0, &own)])]);
+    request.resource_metrics[0].scope_metrics[0].scope = Some(scope);
+    stored(&rig, &request).await.remove(0).0
+}
+
+#[tokio::test]
+async fn a_promoted_scope_is_what_it_says_of_itself_first() {
+    let attributes = vec![pair("name", text("other")), pair("kind", text("k"))];
+    let scope = InstrumentationScope { attributes, ..scope("lib").unwrap() };
+
+    let named = of_scope(scope.clone()).await;
+    let unnamed = of_scope(InstrumentationScope { name: String::new(), ..scope }).await;
+
+    assert_eq!(named, r#"up{otel_scope_kind="k", otel_scope_name="lib", route="/"}"#);
+    assert_eq!(unnamed, r#"up{otel_scope_version="own", route="/"}"#);
+}
+
 #[tokio::test]
 async fn all_attributes_of_a_resource_are_promoted_but_those_that_are_ignored() {
     let all_but_one = promoting(|config| {
