@@ -44,8 +44,8 @@ pub(in crate::ingest) trait Decode: Send + Sync + 'static {
         permit: &mut Permit,
     ) -> Result<(usize, Decoded), IngestError>;
 
-    /// Returns how a body is read, when the same bytes read in the same way mean the same rows; `None` when
-    /// they may be others.
+    /// Returns how a body is read, when the same bytes read in the same way mean the same rows (where these
+    /// have times of their own); `None` when they need not be known again.
     fn reading(&self) -> Option<Reading> {
         None
     }
@@ -61,8 +61,7 @@ pub(in crate::ingest) async fn deliver<D: Decode>(
     let start_ns = ingest.clock.monotonic_ns();
     let result = run(Arc::new(delivery), body).await;
     let ending = match &result {
-        Ok(Some(outcome)) => outcome.ending(),
-        Ok(None) => Ending::Repeated,
+        Ok((_, ending)) => *ending,
         Err(error) if error.kind().is_retryable() => Ending::Deferred,
         Err(_) => Ending::Refused,
     };
@@ -70,15 +69,14 @@ pub(in crate::ingest) async fn deliver<D: Decode>(
         ingest.metrics.refused_request(lane, error.reason());
     }
     ingest.metrics.request(lane, ending, ingest.clock.monotonic_ns().saturating_sub(start_ns));
-    // What came before is stored: its sender hears the same again.
-    result.map(Option::unwrap_or_default)
+    result.map(|(outcome, _)| outcome)
 }
 
-/// Returns `None` when the same was stored before.
+/// Stores a request, unless it was stored before: then its sender hears the same again.
 async fn run<D: Decode>(
     delivery: Arc<Delivery<D>>,
     body: Body,
-) -> Result<Option<Outcome>, IngestError> {
+) -> Result<(Outcome, Ending), IngestError> {
     if delivery.grant.write == WriteScope::Nothing {
         return Err(IngestError::Forbidden { credential: delivery.grant.name.to_string() });
     }
@@ -89,24 +87,30 @@ async fn run<D: Decode>(
     let _turn = delivery.ingest.queue.enter()?;
     let key = delivery.push_key(&encoded);
     let (pushes, clock) = (&delivery.ingest.pushes, &delivery.ingest.clock);
-    if key.is_some_and(|key| pushes.has(key, clock.monotonic_ns())) {
-        return Ok(None);
+    if let Some(known) = key.and_then(|key| pushes.get(key, clock.monotonic_ns())) {
+        return Ok((known, Ending::Repeated));
     }
-    let outcome = store(&delivery, encoded, permit).await?;
-    if let Some(key) = key
-        && outcome.ending() == Ending::Stored
-    {
-        pushes.insert(key, clock.monotonic_ns());
+    let Stored { outcome, times_are_ours } = store(&delivery, encoded, permit).await?;
+    if let Some(key) = key.filter(|_| !times_are_ours) {
+        pushes.insert(key, &outcome, clock.monotonic_ns());
     }
-    Ok(Some(outcome))
+    let ending = outcome.ending();
+    Ok((outcome, ending))
 }
 
 impl<D: Decode> Delivery<D> {
     /// Returns what a push is known by when it comes again; other requests are not.
     fn push_key(&self, encoded: &Encoded) -> Option<PushKey> {
         let sender = Sender { grant: &self.grant, tenant: self.tenant.as_deref() };
-        self.decode.reading().map(|reading| PushKey::of(&sender, reading, encoded))
+        self.decode.reading().map(|reading| PushKey::of(&sender, self.lane, reading, encoded))
     }
+}
+
+/// What became of a request that was decoded.
+struct Stored {
+    outcome: Outcome,
+    /// See [`Decoded`].
+    times_are_ours: bool,
 }
 
 /// Decodes a body, stores its rows and shows them to `derive`.
@@ -114,7 +118,7 @@ async fn store<D: Decode>(
     delivery: &Arc<Delivery<D>>,
     encoded: Arc<Encoded>,
     mut permit: Permit,
-) -> Result<Outcome, IngestError> {
+) -> Result<Stored, IngestError> {
     let n_bytes = encoded.len().saturating_mul(BYTE_WEIGHT);
     let (decoded, mut permit) = delivery
         .ingest
@@ -124,6 +128,7 @@ async fn store<D: Decode>(
             move || decode(&delivery, &encoded, &mut permit).map(|decoded| (decoded, permit))
         })
         .await??;
+    let times_are_ours = decoded.times_are_ours;
     let (batch, logs, commons) = take_apart(decoded);
     let spans = spans_of(&batch);
     // The rows in their columns stay, until they are synced, and what was read of lines until they
@@ -144,7 +149,7 @@ async fn store<D: Decode>(
         };
         ingest.decoding.run(n_bytes, observe_all).await?;
     }
-    Ok(outcome)
+    Ok(Stored { outcome, times_are_ours })
 }
 
 /// Returns the span batches of a request; cloning one copies no rows.
