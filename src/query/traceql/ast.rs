@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use regex::Regex;
 
 use super::attribute::Attribute;
+use super::networks::Networks;
 use super::value::Value;
 
 /// A query: spansets through a pipeline, perhaps counted over time.
@@ -170,6 +171,8 @@ pub enum Field {
     Compare(Compare, Box<Field>, Box<Field>),
     /// `a =~ "b"`; true for `!~`.
     Matches(Box<Field>, Pattern, bool),
+    /// `cidr(a, "10.0.0.0/8")`
+    Cidr(Box<Field>, Networks),
     /// `a + b`
     Arithmetic(Arithmetic, Box<Field>, Box<Field>),
 }
