@@ -33,6 +33,8 @@ pub(super) struct Eval<'q> {
     pub(super) budget: &'q Budget,
     pub(super) meter: Rc<Meter>,
     pub(super) lookback_ms: i64,
+    /// What the engine says of it.
+    pub(super) zero_is_no_divisor: bool,
     pub(super) notes: RefCell<Notes>,
     /// The native histograms of the query.
     pub(super) pool: Rc<Pool>,
@@ -53,8 +55,17 @@ impl<'q> Eval<'q> {
     ) -> Self {
         let meter = Rc::clone(&fetches.meter);
         let pool = Rc::clone(&fetches.pool);
-        let (notes, sorted_ns) = (RefCell::default(), Cell::default());
-        Self { fetches, budget, meter, lookback_ms, notes, pool, tally, sorted_ns }
+        Self {
+            fetches,
+            budget,
+            meter,
+            lookback_ms,
+            zero_is_no_divisor: false,
+            notes: RefCell::default(),
+            pool,
+            tally,
+            sorted_ns: Cell::default(),
+        }
     }
 
     /// Sorts a result by labels, and notes how long that took.
@@ -90,9 +101,9 @@ impl<'q> Eval<'q> {
                 column.iter_mut().for_each(|value| *value = -*value);
                 column
             }
-            ScalarNode::Binary(op, left, right) => {
-                self.pairs(left, right, grid, |a, b| binary::apply_bool(*op, a, b))?
-            }
+            ScalarNode::Binary(op, left, right) => self.pairs(left, right, grid, |a, b| {
+                binary::apply_bool(*op, a, self.divisor(*op, b))
+            })?,
             ScalarNode::MinOf(left, right) => self.pairs(left, right, grid, elements::min)?,
             ScalarNode::MaxOf(left, right) => self.pairs(left, right, grid, elements::max)?,
             ScalarNode::Of(inner) => self.scalar_of(inner, grid)?,
