@@ -65,7 +65,9 @@ impl<'a> Metadata<'a> {
                 }
                 let name = fields.extracted_name(name);
                 if wants(&name) {
-                    fields.add_metadata(name, value.into_label());
+                    let value = value.into_label();
+                    let value = if name == LEVEL { level::meant(value) } else { value };
+                    fields.add_metadata(name, value);
                 }
                 Flow::On
             });
