@@ -7,11 +7,12 @@
 //! time and every span its ids, so two requests with the same bytes never mean different ones. Two of
 //! OTLP's records may, where they leave their times out: such requests are not remembered.
 //!
-//! A request some of which was refused is answered with the same words again. The memory has two
-//! halves and forgets the older one when the younger is full or old. What is forgotten, by a restart
-//! too, is stored again.
+//! A request some of which was refused is answered with the same words again, and one that comes while
+//! the first is still under way is told to come back. The memory has two halves and forgets the older
+//! one when the younger is full or old. What is forgotten, by a restart too, is stored again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -52,9 +53,25 @@ impl PushKey {
     }
 }
 
-/// The pushes that were stored lately.
+/// The pushes that were stored lately, and those under way.
 #[derive(Debug, Default)]
-pub struct Pushes(Mutex<Halves>);
+pub struct Pushes {
+    halves: Mutex<Halves>,
+    under_way: Mutex<HashSet<PushKey>>,
+}
+
+/// A push that is under way until this is dropped.
+#[derive(Debug)]
+pub struct UnderWay {
+    pushes: Arc<Pushes>,
+    key: PushKey,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.pushes.under_way.lock().remove(&self.key);
+    }
+}
 
 #[derive(Debug, Default)]
 struct Halves {
@@ -72,9 +89,15 @@ struct Half {
 }
 
 impl Pushes {
+    /// Begins a push, or returns `None` while the same one is under way.
+    pub fn begin(self: &Arc<Self>, key: PushKey) -> Option<UnderWay> {
+        let is_first = self.under_way.lock().insert(key);
+        is_first.then(|| UnderWay { pushes: Arc::clone(self), key })
+    }
+
     /// Returns what became of a push that was stored lately.
     pub fn get(&self, key: PushKey, now_ns: u64) -> Option<Outcome> {
-        let mut halves = self.0.lock();
+        let mut halves = self.halves.lock();
         halves.turn(now_ns);
         let told = halves.young.told.get(&key).or_else(|| halves.old.told.get(&key))?;
         Some(told.as_deref().cloned().unwrap_or_default())
@@ -82,7 +105,7 @@ impl Pushes {
 
     /// Remembers a push, unless nothing of it was stored.
     pub fn insert(&self, key: PushKey, outcome: &Outcome, now_ns: u64) {
-        let mut halves = self.0.lock();
+        let mut halves = self.halves.lock();
         halves.turn(now_ns);
         let half = &mut halves.young;
         match outcome.ending() {
@@ -154,7 +177,7 @@ mod tests {
 
         assert!(pushes.get(PushKey(n - 1), 0).is_some());
         assert!(pushes.get(PushKey(0), 0).is_none());
-        let halves = pushes.0.lock();
+        let halves = pushes.halves.lock();
         assert!(halves.young.told.len() + halves.old.told.len() <= 2 * HALF_MAX);
     }
 
@@ -167,6 +190,17 @@ mod tests {
 
         assert_eq!(pushes.get(PushKey(1), 0), Some(partial("ahead")));
         assert_eq!(pushes.get(PushKey(2), 0), None);
+    }
+
+    #[test]
+    fn the_same_push_is_under_way_once() {
+        let pushes = Arc::new(Pushes::default());
+        let first = pushes.begin(PushKey(1));
+
+        assert!(first.is_some() && pushes.begin(PushKey(2)).is_some());
+        assert!(pushes.begin(PushKey(1)).is_none());
+        drop(first);
+        assert!(pushes.begin(PushKey(1)).is_some());
     }
 
     #[test]

@@ -8,12 +8,13 @@ use axum::body::Body;
 
 use super::context::Context;
 use super::decoded::{Decoded, LogRuns};
+use crate::base::tasks::spawn_joined;
 use crate::derive::{Derive, ReadLine};
 use crate::ingest::metrics::Ending;
 use crate::ingest::pushes::{PushKey, Reading};
 use crate::ingest::{Batch, Encoded, Ingest, IngestError, Lane, Outcome, Permit, Sender};
 use crate::model::{Commons, Grant, WriteScope};
-use crate::storage::Part;
+use crate::storage::{AppendError, Part};
 
 /// How much longer a byte of records takes than a byte of remote write, by which `Decoding`
 /// measures: records are copied into columns, and JSON is read a byte at a time.
@@ -84,18 +85,40 @@ async fn run<D: Decode>(
     delivery.ingest.queue.check()?;
     let mut permit = delivery.ingest.admit.enter(&delivery.grant.name);
     let encoded = Arc::new(delivery.ingest.bodies.read(body, &mut permit).await?);
-    let _turn = delivery.ingest.queue.enter()?;
-    let key = delivery.push_key(&encoded);
-    let (pushes, clock) = (&delivery.ingest.pushes, &delivery.ingest.clock);
-    if let Some(known) = key.and_then(|key| pushes.get(key, clock.monotonic_ns())) {
+    let turn = delivery.ingest.queue.enter()?;
+    let Some(key) = delivery.push_key(&encoded) else {
+        return store(&delivery, encoded, permit).await.map(Stored::ended);
+    };
+    let ingest = &delivery.ingest;
+    let under_way = ingest.pushes.begin(key).ok_or(IngestError::UnderWay)?;
+    if let Some(known) = ingest.pushes.get(key, ingest.clock.monotonic_ns()) {
         return Ok((known, Ending::Repeated));
     }
-    let Stored { outcome, times_are_ours } = store(&delivery, encoded, permit).await?;
-    if let Some(key) = key.filter(|_| !times_are_ours) {
-        pushes.insert(key, &outcome, clock.monotonic_ns());
+    to_the_end(async move {
+        let _held = (turn, under_way);
+        let stored = store(&delivery, encoded, permit).await?;
+        if !stored.times_are_ours {
+            let Ingest { pushes, clock, .. } = &delivery.ingest;
+            pushes.insert(key, &stored.outcome, clock.monotonic_ns());
+        }
+        Ok(stored.ended())
+    })
+    .await
+}
+
+/// Does work to its end also when the one who waits goes away: what is stored is derived from then, and
+/// known when it comes again.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, IngestError>> + Send + 'static,
+) -> Result<T, IngestError> {
+    match spawn_joined(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            // A panic costs the request it happened in, wherever it ran.
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(IngestError::Append(AppendError::Stopping)),
+        },
     }
-    let ending = outcome.ending();
-    Ok((outcome, ending))
 }
 
 impl<D: Decode> Delivery<D> {
@@ -111,6 +134,13 @@ struct Stored {
     outcome: Outcome,
     /// See [`Decoded`].
     times_are_ours: bool,
+}
+
+impl Stored {
+    fn ended(self) -> (Outcome, Ending) {
+        let ending = self.outcome.ending();
+        (self.outcome, ending)
+    }
 }
 
 /// Decodes a body, stores its rows and shows them to `derive`.

@@ -1,4 +1,5 @@
 use std::io::Write as _;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::{Extension, Router};
@@ -154,6 +155,29 @@ async fn spans_that_come_again_are_stored_once() {
     assert_eq!(rig.store.n_appends(), 1);
     assert_eq!(n_requests(&rig, "spans", "stored"), 1);
     assert_eq!(n_requests(&rig, "spans", "repeated"), 2);
+}
+
+#[tokio::test]
+async fn a_request_whose_sender_breaks_off_is_stored_once_when_it_comes_again() {
+    let rig = Rig::new();
+    let spans = spans::request(vec![spans::span()]).encode_to_vec();
+    let send = || post(&rig, "/v1/traces", PROTOBUF, spans.clone());
+    let gate = rig.store.hold();
+
+    let broken_off = tokio::time::timeout(Duration::from_millis(20), send()).await;
+    let meanwhile = send().await;
+    gate.add_permits(1);
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await; // The first goes on by itself.
+    }
+    assert_eq!(rig.store.n_appends(), 1);
+    let after = send().await;
+
+    assert!(broken_off.is_err(), "it waits for the store");
+    let retry_after = meanwhile.header("retry-after");
+    assert_eq!((meanwhile.status, retry_after), (StatusCode::TOO_MANY_REQUESTS, "1"));
+    assert_eq!((after.status, rig.store.n_appends()), (StatusCode::OK, 1));
+    assert_eq!(n_requests(&rig, "spans", "repeated"), 1);
 }
 
 #[tokio::test]
