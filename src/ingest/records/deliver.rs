@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::{Int32Type, TimestampNanosecondType};
 use axum::body::Body;
+use tokio::task::JoinHandle;
 
 use super::context::Context;
 use super::decoded::{Decoded, LogRuns};
@@ -94,7 +95,9 @@ async fn run<D: Decode>(
     if let Some(known) = ingest.pushes.get(key, ingest.clock.monotonic_ns()) {
         return Ok((known, Ending::Repeated));
     }
-    to_the_end(async move {
+    // It is done to its end also when the one who waits goes away: what is stored is derived from then,
+    // and known when it comes again.
+    end_of(spawn_joined(async move {
         let _held = (turn, under_way);
         let stored = store(&delivery, encoded, permit).await?;
         if !stored.times_are_ours {
@@ -102,16 +105,12 @@ async fn run<D: Decode>(
             pushes.insert(key, &stored.outcome, clock.monotonic_ns());
         }
         Ok(stored.ended())
-    })
+    }))
     .await
 }
 
-/// Does work to its end also when the one who waits goes away: what is stored is derived from then, and
-/// known when it comes again.
-async fn to_the_end<T: Send + 'static>(
-    work: impl Future<Output = Result<T, IngestError>> + Send + 'static,
-) -> Result<T, IngestError> {
-    match spawn_joined(work).await {
+async fn end_of<T>(work: JoinHandle<Result<T, IngestError>>) -> Result<T, IngestError> {
+    match work.await {
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {
             // A panic costs the request it happened in, wherever it ran.
