@@ -213,6 +213,12 @@ impl Rejected {
         self.counts.iter().filter(|(reason, _)| reason.is_told()).map(|(_, n)| n).sum()
     }
 
+    /// Returns about how much memory it takes.
+    pub fn n_bytes(&self) -> usize {
+        let n_first = self.first.as_ref().map_or(0, String::len);
+        size_of::<Self>() + size_of_val(self.counts.as_slice()) + n_first
+    }
+
     /// Returns the text for the sender, or `None` when there is nothing to tell:
     /// `3 of 2000 samples refused (future 2, native_histogram 1); the first: …`.
     pub fn message(&self, n_received: u64, items: &str) -> Option<String> {

@@ -1,25 +1,32 @@
-//! Which Loki pushes were stored lately.
+//! Which Loki pushes, and which OTLP requests of records and spans, were stored lately.
 //!
 //! A sender whose answer was lost sends the same bytes again, and Loki keeps an entry of one stream,
 //! time and line once. To compare lines would cost every line that comes, or every count over lines
 //! that is asked for; a push that comes again has the same bytes, so it is known by their hash and
-//! not even decoded. Every entry of a push brings its own time, so two pushes with the same bytes
-//! never mean different entries, as two of OTLP might whose records leave theirs out.
+//! not even decoded: it is neither stored nor derived from twice. Every entry of a push brings its own
+//! time and every span its ids, so two requests with the same bytes never mean different ones. Two of
+//! OTLP's records may, where they leave their times out: such requests are not remembered.
 //!
-//! The memory has two halves and forgets the older one when the younger is full or old. What is
-//! forgotten, by a restart too, is stored again.
+//! A request some of which was refused is answered with the same words again, and one that comes while
+//! the first is still under way is told to come back. The memory has two halves and forgets the older
+//! one when the younger is full or old. What is forgotten, by a restart too, is stored again.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
-use super::Encoding;
+use super::metrics::Ending;
 use super::resolve::Sender;
+use super::{Encoding, Lane, Outcome};
 
-/// So many pushes fill a half: at 17 bytes each, some megabytes for both.
+/// So many pushes fill a half: at 25 bytes each, some megabytes for both.
 const HALF_MAX: usize = 64 << 10;
+/// The words about what was refused take so much of a half at most; past that a request some of which
+/// was refused is looked at again.
+const HALF_TOLD_BYTES_MAX: usize = 1 << 20;
 /// A half is so old at most: Promtail and Alloy give up after about as long.
 const HALF_AGE: Duration = Duration::from_secs(600);
 
@@ -38,39 +45,84 @@ pub struct PushKey(u128);
 
 impl PushKey {
     /// Returns the key of a body as it came over the wire.
-    pub fn of(sender: &Sender<'_>, reading: Reading, encoded: &[u8]) -> Self {
+    pub fn of(sender: &Sender<'_>, lane: Lane, reading: Reading, encoded: &[u8]) -> Self {
         // Others may mean another commons by the same bytes, and headers may make them unreadable.
         let tenant = sender.tenant.unwrap_or_default();
-        let of_sender = format!("{}\0{tenant}\0{reading:?}", sender.grant.name);
+        let of_sender = format!("{}\0{tenant}\0{lane:?}{reading:?}", sender.grant.name);
         Self(xxh3_128_with_seed(encoded, xxh3_64(of_sender.as_bytes())))
     }
 }
 
-/// The pushes that were stored lately.
+/// The pushes that were stored lately, and those under way.
 #[derive(Debug, Default)]
-pub struct Pushes(Mutex<Halves>);
+pub struct Pushes {
+    halves: Mutex<Halves>,
+    under_way: Mutex<HashSet<PushKey>>,
+}
+
+/// A push that is under way until this is dropped.
+#[derive(Debug)]
+pub struct UnderWay {
+    pushes: Arc<Pushes>,
+    key: PushKey,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.pushes.under_way.lock().remove(&self.key);
+    }
+}
 
 #[derive(Debug, Default)]
 struct Halves {
-    young: HashSet<PushKey>,
-    old: HashSet<PushKey>,
+    young: Half,
+    old: Half,
     /// When the young half began, ns of the monotonic clock.
     since_ns: u64,
 }
 
+#[derive(Debug, Default)]
+struct Half {
+    /// What was told of those some of which was refused; the others were stored whole.
+    told: HashMap<PushKey, Option<Box<Outcome>>>,
+    n_told_bytes: usize,
+}
+
 impl Pushes {
-    /// Returns true for a push that was stored lately.
-    pub fn has(&self, key: PushKey, now_ns: u64) -> bool {
-        let mut halves = self.0.lock();
-        halves.turn(now_ns);
-        halves.young.contains(&key) || halves.old.contains(&key)
+    /// Begins a push, or returns `None` while the same one is under way.
+    pub fn begin(self: &Arc<Self>, key: PushKey) -> Option<UnderWay> {
+        let is_first = self.under_way.lock().insert(key);
+        is_first.then(|| UnderWay { pushes: Arc::clone(self), key })
     }
 
-    /// Remembers a push all of whose entries were stored.
-    pub fn insert(&self, key: PushKey, now_ns: u64) {
-        let mut halves = self.0.lock();
+    /// Returns what became of a push that was stored lately.
+    pub fn get(&self, key: PushKey, now_ns: u64) -> Option<Outcome> {
+        let mut halves = self.halves.lock();
         halves.turn(now_ns);
-        halves.young.insert(key);
+        let told = halves.young.told.get(&key).or_else(|| halves.old.told.get(&key))?;
+        Some(told.as_deref().cloned().unwrap_or_default())
+    }
+
+    /// Remembers a push, unless nothing of it was stored.
+    pub fn insert(&self, key: PushKey, outcome: &Outcome, now_ns: u64) {
+        let mut halves = self.halves.lock();
+        halves.turn(now_ns);
+        let half = &mut halves.young;
+        match outcome.ending() {
+            Ending::Stored => drop(half.told.insert(key, None)),
+            Ending::Partial => half.insert_told(key, outcome),
+            Ending::Refused | Ending::Deferred | Ending::Repeated => {}
+        }
+    }
+}
+
+impl Half {
+    fn insert_told(&mut self, key: PushKey, outcome: &Outcome) {
+        let n_bytes = outcome.rejected.n_bytes();
+        if self.n_told_bytes + n_bytes <= HALF_TOLD_BYTES_MAX {
+            self.n_told_bytes += n_bytes;
+            self.told.insert(key, Some(Box::new(outcome.clone())));
+        }
     }
 }
 
@@ -79,12 +131,12 @@ impl Halves {
     fn turn(&mut self, now_ns: u64) {
         let half_ns = u64::try_from(HALF_AGE.as_nanos()).unwrap_or(u64::MAX);
         let age_ns = now_ns.saturating_sub(self.since_ns);
-        if age_ns < half_ns && self.young.len() < HALF_MAX {
+        if age_ns < half_ns && self.young.told.len() < HALF_MAX {
             return;
         }
         self.old = std::mem::take(&mut self.young);
         if age_ns / 2 >= half_ns {
-            self.old.clear();
+            self.old = Half::default();
         }
         self.since_ns = now_ns;
     }
@@ -93,45 +145,86 @@ impl Halves {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ingest::outcome::{Reason, Rejected};
+    use crate::model::Signal;
 
     fn minutes(n: u64) -> u64 {
         n * 60_000_000_000
     }
 
+    /// Returns the outcome of a request that was stored but for one item, and the words about that.
+    fn partial(words: &str) -> Outcome {
+        let mut rejected = Rejected::default();
+        rejected.add(Reason::Future, 1, || words.to_owned());
+        Outcome { n_stored: 1, rejected }
+    }
+
     #[test]
     fn a_push_is_remembered_for_ten_minutes_and_not_for_thirty() {
         let pushes = Pushes::default();
-        pushes.insert(PushKey(7), minutes(3));
+        pushes.insert(PushKey(7), &Outcome::default(), minutes(3));
 
-        assert!(pushes.has(PushKey(7), minutes(12)));
-        assert!(!pushes.has(PushKey(8), minutes(12)));
-        assert!(!pushes.has(PushKey(7), minutes(33)));
+        assert_eq!(pushes.get(PushKey(7), minutes(12)), Some(Outcome::default()));
+        assert_eq!(pushes.get(PushKey(8), minutes(12)), None);
+        assert_eq!(pushes.get(PushKey(7), minutes(33)), None);
     }
 
     #[test]
     fn no_more_than_two_halves_are_remembered() {
         let pushes = Pushes::default();
         let n = u128::try_from(3 * HALF_MAX).unwrap();
-        (0..n).for_each(|key| pushes.insert(PushKey(key), 0));
+        (0..n).for_each(|key| pushes.insert(PushKey(key), &Outcome::default(), 0));
 
-        assert!(pushes.has(PushKey(n - 1), 0));
-        assert!(!pushes.has(PushKey(0), 0));
-        let halves = pushes.0.lock();
-        assert!(halves.young.len() + halves.old.len() <= 2 * HALF_MAX);
+        assert!(pushes.get(PushKey(n - 1), 0).is_some());
+        assert!(pushes.get(PushKey(0), 0).is_none());
+        let halves = pushes.halves.lock();
+        assert!(halves.young.told.len() + halves.old.told.len() <= 2 * HALF_MAX);
+    }
+
+    #[test]
+    fn what_was_refused_is_told_again_as_long_as_there_is_room_for_the_words() {
+        let pushes = Pushes::default();
+        let long = partial(&"x".repeat(HALF_TOLD_BYTES_MAX));
+        pushes.insert(PushKey(1), &partial("ahead"), 0);
+        pushes.insert(PushKey(2), &long, 0);
+
+        assert_eq!(pushes.get(PushKey(1), 0), Some(partial("ahead")));
+        assert_eq!(pushes.get(PushKey(2), 0), None);
+    }
+
+    #[test]
+    fn the_same_push_is_under_way_once() {
+        let pushes = Arc::new(Pushes::default());
+        let first = pushes.begin(PushKey(1));
+
+        assert!(first.is_some() && pushes.begin(PushKey(2)).is_some());
+        assert!(pushes.begin(PushKey(1)).is_none());
+        drop(first);
+        assert!(pushes.begin(PushKey(1)).is_some());
+    }
+
+    #[test]
+    fn what_was_refused_whole_is_looked_at_again() {
+        let pushes = Pushes::default();
+        pushes.insert(PushKey(1), &Outcome { n_stored: 0, ..partial("ahead") }, 0);
+
+        assert_eq!(pushes.get(PushKey(1), 0), None);
     }
 
     #[test]
     fn the_same_bytes_of_another_sender_or_read_in_another_way_are_another_push() {
         let grant = crate::model::Grant::open();
-        let key = |tenant: Option<&str>, compression, bytes: &[u8]| {
+        let key = |tenant: Option<&str>, lane, compression, bytes: &[u8]| {
             let reading = Reading { is_json: true, compression };
-            PushKey::of(&Sender { grant: &grant, tenant }, reading, bytes)
+            PushKey::of(&Sender { grant: &grant, tenant }, lane, reading, bytes)
         };
-        let plain = Encoding::Identity;
+        let (loki, plain) = (Lane::LOKI, Encoding::Identity);
+        let known = key(None, loki, plain, b"a");
 
-        assert_eq!(key(None, plain, b"a"), key(None, plain, b"a"));
-        assert_ne!(key(None, plain, b"a"), key(None, plain, b"b"));
-        assert_ne!(key(None, plain, b"a"), key(Some("heart"), plain, b"a"));
-        assert_ne!(key(None, plain, b"a"), key(None, Encoding::Gzip, b"a"), "read in another way");
+        assert_eq!(known, key(None, loki, plain, b"a"));
+        assert_ne!(known, key(None, loki, plain, b"b"));
+        assert_ne!(known, key(Some("heart"), loki, plain, b"a"));
+        assert_ne!(known, key(None, loki, Encoding::Gzip, b"a"), "read in another way");
+        assert_ne!(known, key(None, Lane::otlp_http(Signal::Logs), plain, b"a"), "another door");
     }
 }

@@ -48,7 +48,26 @@ pub fn set_of(mut is_in: impl FnMut(&str) -> bool) -> u8 {
 }
 
 /// Labels and metadata that say a level, as Loki looks for them.
-pub const NAMES: [&str; 6] = ["level", "LEVEL", "severity", "severity_text", "lvl", "log_level"];
+pub const NAMES: [&str; 14] = [
+    "level",
+    "LEVEL",
+    "Level",
+    "log_level",
+    "severity",
+    "SEVERITY",
+    "Severity",
+    "SeverityText",
+    "lvl",
+    "LVL",
+    "Lvl",
+    "severity_text",
+    "Severity_Text",
+    "SEVERITY_TEXT",
+];
+
+/// The same in a line, where capitals are like small letters.
+const NAMES_IN_LINES: [&str; 6] =
+    ["level", "log_level", "severity", "severitytext", "lvl", "severity_text"];
 
 /// Returns the level that a record's severity says.
 pub fn of_severity(text: &str, number: i32) -> Option<&'static str> {
@@ -69,18 +88,23 @@ pub enum Says {
 impl Says {
     /// Looks for names that labels of that meaning have a part of.
     pub fn of(object: &str) -> Self {
-        // Every record is asked: what the searches need is made once.
+        // Every record is asked: what the search needs is made once.
         static DETECTED: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("detected"));
-        static NAMES: LazyLock<[Finder<'static>; 4]> =
-            LazyLock::new(|| ["level", "LEVEL", "lvl", "severity"].map(Finder::new));
-        let has = |part: &Finder<'_>| part.find(object.as_bytes()).is_some();
-        match object.len() {
-            0..=2 => Says::Nothing,
-            _ if has(&DETECTED) => Says::First,
-            _ if NAMES.iter().any(has) => Says::Perhaps,
-            _ => Says::Nothing,
+        let object = object.as_bytes();
+        if !memchr::memchr2_iter(b'v', b'V', object).any(|at| is_in_name(object, at)) {
+            return Says::Nothing;
         }
+        if DETECTED.find(object).is_some() { Says::First } else { Says::Perhaps }
     }
+}
+
+/// Returns true when a letter `v`, which all names of a level have, stands in one.
+fn is_in_name(object: &[u8], at: usize) -> bool {
+    [("level", 2), ("lvl", 1), ("severity", 2)].into_iter().any(|(name, n_before)| {
+        let start = at.checked_sub(n_before);
+        let found = start.and_then(|start| object.get(start..start + name.len()));
+        found.is_some_and(|found| found.eq_ignore_ascii_case(name.as_bytes()))
+    })
 }
 
 /// Returns the level of a record, or `None` when its labels have to be asked.
@@ -129,7 +153,7 @@ pub fn of_line(line: &str) -> Option<&'static str> {
             return level;
         }
         first = first.or_else(|| level.filter(|_| is_shouted(word)));
-        is_named = NAMES.iter().any(|name| word.eq_ignore_ascii_case(name));
+        is_named = NAMES_IN_LINES.iter().any(|name| word.eq_ignore_ascii_case(name));
     }
     first
 }
@@ -249,11 +273,21 @@ mod tests {
 
     #[test]
     fn what_labels_may_say_is_left_open() {
-        for labels in [r#"{"level":"x"}"#, r#"{"log.level":"x"}"#, r#"{"a":{"lvl":1}}"#] {
+        for labels in [
+            r#"{"level":"x"}"#,
+            r#"{"log.level":"x"}"#,
+            r#"{"a":{"lvl":1}}"#,
+            r#"{"SeverityText":"x"}"#,
+        ] {
             check(("", 0), labels, "ERROR", None);
             check(("odd", 0), labels, "ERROR", None);
         }
+        for name in NAMES {
+            assert_eq!(Says::of(&format!("{{\"{name}\":1}}")), Says::Perhaps, "{name}");
+        }
         check(("INFO", 9), r#"{"detected_level":"error"}"#, "x", None);
-        check(("", 0), r#"{"pod":"fence-1"}"#, "ERROR", Some("error"));
+        for labels in [r#"{"pod":"fence-1"}"#, r#"{"v":"lv","detected":"V","severit":1}v"#] {
+            check(("", 0), labels, "ERROR", Some("error"));
+        }
     }
 }

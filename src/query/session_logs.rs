@@ -67,7 +67,7 @@ impl Session {
     pub async fn logql_format(&self, query: &str) -> Result<String, QueryError> {
         let query = query.to_owned();
         let format = move |_: &Snapshot, limits: &logql::LogLimits, _: &Budget| {
-            Ok(logql::parse(&query, &limits.parse)?.to_string())
+            Ok(logql::parse(&query, &limits.parse)?.pretty())
         };
         self.logs("metadata", Options::default(), format).await
     }

@@ -12,6 +12,7 @@ use super::super::json::{answer_value, build_info};
 use super::super::readiness::ReadinessState;
 use super::Answered;
 use crate::base::Kind;
+use crate::model::level::NAMES;
 
 /// The Loki whose API this is; our own version stands in `revision`.
 const COMPATIBLE_VERSION: &str = "3.5.0";
@@ -26,7 +27,7 @@ pub(super) async fn drilldown_limits() -> Response {
         "limits": {
             "discover_log_levels": true,
             "discover_service_name": ["service", "app", "container", "job"],
-            "log_level_fields": ["level", "LEVEL", "severity", "severity_text", "lvl", "log_level"],
+            "log_level_fields": NAMES,
             "max_entries_limit_per_query": 5000,
             "max_query_length": "0s",
             "max_query_lookback": "0s",

@@ -107,7 +107,7 @@ impl AskLogs for Fake {
     }
 
     async fn logql_format(&self, _: &Grant, query: &str) -> Result<String, AskError> {
-        Ok(parse(query)?.to_string())
+        Ok(parse(query)?.pretty())
     }
 
     async fn follow(&self, _: &Grant, _: &str) -> Result<Box<dyn Follow>, AskError> {

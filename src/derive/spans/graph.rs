@@ -40,6 +40,12 @@ pub(super) static SERVER: Family = Family {
 /// Where a caller says whom it calls.
 static PEER: LazyLock<[Name; 3]> =
     LazyLock::new(|| ["peer.service", "server.address", "net.peer.name"].map(Name::new));
+/// Where a caller of a database says whom it calls: the database's own name may be that of a service.
+static DATABASE_PEER: LazyLock<[Name; 2]> =
+    LazyLock::new(|| ["peer.service", "server.address"].map(Name::new));
+/// The same by its address.
+static PEER_ADDRESS: LazyLock<Name> = LazyLock::new(|| Name::new("network.peer.address"));
+static PEER_PORT: LazyLock<Name> = LazyLock::new(|| Name::new("network.peer.port"));
 /// Where a caller names a database, as Tempo looks for it.
 static DATABASE_NAME: LazyLock<[Name; 4]> =
     LazyLock::new(|| ["db.namespace", "db.name", "db.system.name", "db.system"].map(Name::new));
@@ -150,7 +156,7 @@ impl Graph {
             span: SpanRef::of(span.trace_id, span.span_id),
         };
         if side == Side::Client
-            && let Some(database) = text(span.attributes, &*DATABASE_NAME)
+            && let Some(database) = database(span.attributes)
         {
             // A database sends no spans: there is nothing to wait for.
             return count(book, (party, outcome), &Called::named(&database, outcome), DATABASE);
@@ -221,6 +227,23 @@ fn meet(book: &mut Book, this: Half, other: Half) {
 fn half(party: &Arc<Party>, span: &Span<'_>, side: Side, outcome: Outcome) -> Half {
     let party = Arc::clone(party);
     Half { side, party, peer: None, is_messaging: span.is_messaging, outcome }
+}
+
+/// Returns what a database is called in the graph, when a span says that it calls one: what it is reached
+/// by comes before its name, as in Tempo.
+fn database(attributes: &str) -> Option<Box<str>> {
+    let name = text(attributes, &*DATABASE_NAME)?;
+    let peer = text(attributes, &*DATABASE_PEER).or_else(|| address(attributes));
+    Some(peer.unwrap_or(name))
+}
+
+fn address(attributes: &str) -> Option<Box<str>> {
+    let host = text(attributes, std::slice::from_ref(&*PEER_ADDRESS))?;
+    Some(match PEER_PORT.get(attributes).map(Json::of) {
+        Some(Json::Number(port)) => format!("{host}:{port}").into(),
+        Some(Json::Text(port)) => format!("{host}:{}", label(&port)).into(),
+        _ => host,
+    })
 }
 
 fn text(attributes: &str, names: &[Name]) -> Option<Box<str>> {

@@ -248,6 +248,28 @@ fn a_database_is_called_though_it_sends_no_spans() {
 }
 
 #[test]
+fn a_database_is_called_by_what_it_is_reached_by() {
+    for (attributes, server) in [
+        (r#"{"db.name":"fence"}"#, "fence"),
+        (r#"{"db.system":"postgresql"}"#, "postgresql"),
+        (r#"{"db.name":"fence","network.peer.address":"10.0.0.7"}"#, "10.0.0.7"),
+        (
+            r#"{"db.name":"fence","network.peer.port":5432,"network.peer.address":"10.0.0.7"}"#,
+            "10.0.0.7:5432",
+        ),
+        (r#"{"db.name":"fence","server.address":"pg","network.peer.address":"10.0.0.7"}"#, "pg"),
+        (r#"{"db.name":"fence","server.address":"pg","peer.service":"aurora"}"#, "aurora"),
+    ] {
+        let rig = Rig::new(Config::default());
+
+        rig.send(&[("fence", "b", "a", CLIENT, 0, 10, attributes)]);
+
+        let edge = format!(r#"{{client="fence", connection_type="database", server="{server}"}}"#);
+        rig.check(&format!("traces_service_graph_request_total{edge}"), Some(1.0));
+    }
+}
+
+#[test]
 fn a_peer_that_stays_silent_is_called_when_it_was_named() {
     let rig = Rig::new(Config::default());
     rig.send(&[("fence", "b", "a", CLIENT, 0, 10, r#"{"peer.service":"smtp"}"#)]);

@@ -309,7 +309,7 @@ async fn a_push_that_comes_again_is_stored_once() {
 }
 
 #[tokio::test]
-async fn a_push_some_of_which_was_refused_is_looked_at_again() {
+async fn a_push_that_comes_again_is_told_again_what_was_refused_of_it() {
     let rig = Rig::new();
     let late = Entry {
         timestamp: Some(Timestamp { seconds: NOW_S + 601, nanos: 0 }),
@@ -322,6 +322,7 @@ async fn a_push_some_of_which_was_refused_is_looked_at_again() {
 
     assert_eq!(status, 400);
     assert_eq!(again, (400, first), "the sender hears the same");
+    assert_eq!(rows(&rig).len(), 1);
 }
 
 #[tokio::test]

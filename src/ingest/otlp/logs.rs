@@ -134,6 +134,7 @@ impl<'c> Walk<'c> {
         let rules = self.ctx.rules();
         let raw = RawRecord::read(field.message()?, &mut self.attributes, &rules)?;
         let (timestamp_ns, observed_ns) = self.times(&raw)?;
+        self.decoded.times_are_ours |= raw.time_ns == 0 && observed_ns == self.ctx.now_ns;
         let body = match raw.body {
             Some(body) => body_text(&body, &mut self.body, &rules)?,
             None => Cow::Borrowed(""),

@@ -39,6 +39,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::post;
 
+use super::pushes::Reading;
 use super::records::{Context, Decode, Decoded};
 use super::{Encoding, Ingest, IngestError, Permit};
 use crate::model::Signal;
@@ -112,6 +113,17 @@ impl Decode for ExportBody {
         };
         Ok((body.len(), decoded))
     }
+
+    fn reading(&self) -> Option<Reading> {
+        reading(self.signal, self.format, self.compression)
+    }
+}
+
+/// Returns how a request is read whose bytes are known when they come again. Samples need not be: the
+/// same one twice is one.
+fn reading(signal: Signal, format: Format, compression: Encoding) -> Option<Reading> {
+    let has_rows = matches!(signal, Signal::Logs | Signal::Spans);
+    has_rows.then_some(Reading { is_json: format == Format::Json, compression })
 }
 
 impl ExportBody {

@@ -20,6 +20,7 @@ use super::over_http::tenant;
 use super::reply::{self, Fault, Format};
 use super::{ExportBody, Otlp};
 use crate::base::grpc::{Framed, framed};
+use crate::ingest::pushes::Reading;
 use crate::ingest::records::{Context, Decode, Decoded, Delivery, deliver};
 use crate::ingest::{Encoding, IngestError, Lane, Outcome, Permit};
 use crate::model::{Grant, Signal};
@@ -101,6 +102,10 @@ impl Decode for Call {
         let format = Format::Protobuf;
         ExportBody { resources, signal: self.signal, compression, format }
             .decode(ctx, message, permit)
+    }
+
+    fn reading(&self) -> Option<Reading> {
+        super::reading(self.signal, Format::Protobuf, self.message_compression)
     }
 }
 

@@ -102,6 +102,9 @@ pub(in crate::ingest) struct Decoded {
     pub(in crate::ingest) n_groups: usize,
     /// Bytes of text made so far; a small request must not become a large batch.
     pub(in crate::ingest) n_built_bytes: usize,
+    /// True when a record came without a time and got that of its coming: the same bytes, when they
+    /// come again, may mean another one.
+    pub(in crate::ingest) times_are_ours: bool,
 }
 
 /// A batch of log records, and whose they are.

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::{Int32Type, TimestampNanosecondType};
 use axum::body::Body;
+use tokio::task::JoinHandle;
 
 use super::context::Context;
 use super::decoded::{Decoded, LogRuns};
+use crate::base::tasks::spawn_joined;
 use crate::derive::{Derive, ReadLine};
 use crate::ingest::metrics::Ending;
 use crate::ingest::pushes::{PushKey, Reading};
 use crate::ingest::{Batch, Encoded, Ingest, IngestError, Lane, Outcome, Permit, Sender};
 use crate::model::{Commons, Grant, WriteScope};
-use crate::storage::Part;
+use crate::storage::{AppendError, Part};
 
 /// How much longer a byte of records takes than a byte of remote write, by which `Decoding`
 /// measures: records are copied into columns, and JSON is read a byte at a time.
@@ -44,8 +46,8 @@ pub(in crate::ingest) trait Decode: Send + Sync + 'static {
         permit: &mut Permit,
     ) -> Result<(usize, Decoded), IngestError>;
 
-    /// Returns how a body is read, when the same bytes read in the same way mean the same rows; `None` when
-    /// they may be others.
+    /// Returns how a body is read, when the same bytes read in the same way mean the same rows (where these
+    /// have times of their own); `None` when they need not be known again.
     fn reading(&self) -> Option<Reading> {
         None
     }
@@ -61,8 +63,7 @@ pub(in crate::ingest) async fn deliver<D: Decode>(
     let start_ns = ingest.clock.monotonic_ns();
     let result = run(Arc::new(delivery), body).await;
     let ending = match &result {
-        Ok(Some(outcome)) => outcome.ending(),
-        Ok(None) => Ending::Repeated,
+        Ok((_, ending)) => *ending,
         Err(error) if error.kind().is_retryable() => Ending::Deferred,
         Err(_) => Ending::Refused,
     };
@@ -70,15 +71,14 @@ pub(in crate::ingest) async fn deliver<D: Decode>(
         ingest.metrics.refused_request(lane, error.reason());
     }
     ingest.metrics.request(lane, ending, ingest.clock.monotonic_ns().saturating_sub(start_ns));
-    // What came before is stored: its sender hears the same again.
-    result.map(Option::unwrap_or_default)
+    result.map(|(outcome, _)| outcome)
 }
 
-/// Returns `None` when the same was stored before.
+/// Stores a request, unless it was stored before: then its sender hears the same again.
 async fn run<D: Decode>(
     delivery: Arc<Delivery<D>>,
     body: Body,
-) -> Result<Option<Outcome>, IngestError> {
+) -> Result<(Outcome, Ending), IngestError> {
     if delivery.grant.write == WriteScope::Nothing {
         return Err(IngestError::Forbidden { credential: delivery.grant.name.to_string() });
     }
@@ -86,26 +86,59 @@ async fn run<D: Decode>(
     delivery.ingest.queue.check()?;
     let mut permit = delivery.ingest.admit.enter(&delivery.grant.name);
     let encoded = Arc::new(delivery.ingest.bodies.read(body, &mut permit).await?);
-    let _turn = delivery.ingest.queue.enter()?;
-    let key = delivery.push_key(&encoded);
-    let (pushes, clock) = (&delivery.ingest.pushes, &delivery.ingest.clock);
-    if key.is_some_and(|key| pushes.has(key, clock.monotonic_ns())) {
-        return Ok(None);
+    let turn = delivery.ingest.queue.enter()?;
+    let Some(key) = delivery.push_key(&encoded) else {
+        return store(&delivery, encoded, permit).await.map(Stored::ended);
+    };
+    let ingest = &delivery.ingest;
+    let under_way = ingest.pushes.begin(key).ok_or(IngestError::UnderWay)?;
+    if let Some(known) = ingest.pushes.get(key, ingest.clock.monotonic_ns()) {
+        return Ok((known, Ending::Repeated));
     }
-    let outcome = store(&delivery, encoded, permit).await?;
-    if let Some(key) = key
-        && outcome.ending() == Ending::Stored
-    {
-        pushes.insert(key, clock.monotonic_ns());
+    // It is done to its end also when the one who waits goes away: what is stored is derived from then,
+    // and known when it comes again.
+    end_of(spawn_joined(async move {
+        let _held = (turn, under_way);
+        let stored = store(&delivery, encoded, permit).await?;
+        if !stored.times_are_ours {
+            let Ingest { pushes, clock, .. } = &delivery.ingest;
+            pushes.insert(key, &stored.outcome, clock.monotonic_ns());
+        }
+        Ok(stored.ended())
+    }))
+    .await
+}
+
+async fn end_of<T>(work: JoinHandle<Result<T, IngestError>>) -> Result<T, IngestError> {
+    match work.await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            // A panic costs the request it happened in, wherever it ran.
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(IngestError::Append(AppendError::Stopping)),
+        },
     }
-    Ok(Some(outcome))
 }
 
 impl<D: Decode> Delivery<D> {
     /// Returns what a push is known by when it comes again; other requests are not.
     fn push_key(&self, encoded: &Encoded) -> Option<PushKey> {
         let sender = Sender { grant: &self.grant, tenant: self.tenant.as_deref() };
-        self.decode.reading().map(|reading| PushKey::of(&sender, reading, encoded))
+        self.decode.reading().map(|reading| PushKey::of(&sender, self.lane, reading, encoded))
+    }
+}
+
+/// What became of a request that was decoded.
+struct Stored {
+    outcome: Outcome,
+    /// See [`Decoded`].
+    times_are_ours: bool,
+}
+
+impl Stored {
+    fn ended(self) -> (Outcome, Ending) {
+        let ending = self.outcome.ending();
+        (self.outcome, ending)
     }
 }
 
@@ -114,7 +147,7 @@ async fn store<D: Decode>(
     delivery: &Arc<Delivery<D>>,
     encoded: Arc<Encoded>,
     mut permit: Permit,
-) -> Result<Outcome, IngestError> {
+) -> Result<Stored, IngestError> {
     let n_bytes = encoded.len().saturating_mul(BYTE_WEIGHT);
     let (decoded, mut permit) = delivery
         .ingest
@@ -124,6 +157,7 @@ async fn store<D: Decode>(
             move || decode(&delivery, &encoded, &mut permit).map(|decoded| (decoded, permit))
         })
         .await??;
+    let times_are_ours = decoded.times_are_ours;
     let (batch, logs, commons) = take_apart(decoded);
     let spans = spans_of(&batch);
     // The rows in their columns stay, until they are synced, and what was read of lines until they
@@ -144,7 +178,7 @@ async fn store<D: Decode>(
         };
         ingest.decoding.run(n_bytes, observe_all).await?;
     }
-    Ok(outcome)
+    Ok(Stored { outcome, times_are_ours })
 }
 
 /// Returns the span batches of a request; cloning one copies no rows.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
+use tokio::sync::Semaphore;
 
 use crate::base::ManualClock;
 use crate::derive::{self, Derive};
@@ -18,6 +19,7 @@ use crate::tagging::{self, Tagger};
 #[derive(Debug, Default)]
 pub(in crate::ingest) struct FakeStore {
     state: Mutex<State>,
+    gate: Mutex<Option<Arc<Semaphore>>>,
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +45,13 @@ impl FakeStore {
     /// Refuses the next append.
     pub(in crate::ingest) fn refuse_next(&self, error: AppendError) {
         self.state.lock().refusals.push_back(error);
+    }
+
+    /// Lets every append wait for a permit of what is returned.
+    pub(in crate::ingest) fn hold(&self) -> Arc<Semaphore> {
+        let gate = Arc::new(Semaphore::new(0));
+        *self.gate.lock() = Some(Arc::clone(&gate));
+        gate
     }
 
     /// Takes no more than `max` series.
@@ -206,6 +215,10 @@ impl Store for FakeStore {
     }
 
     async fn append(&self, parts: Vec<Part>) -> Result<(), AppendError> {
+        let gate = self.gate.lock().clone();
+        if let Some(gate) = gate {
+            drop(gate.acquire().await.unwrap());
+        }
         let mut state = self.state.lock();
         if let Some(error) = state.refusals.pop_front() {
             if let AppendError::SeriesRetired = error {

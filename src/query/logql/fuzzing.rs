@@ -18,9 +18,11 @@ pub fn logql_parse(bytes: &[u8]) {
         regex_bytes_max: usize::MAX,
         ..limits
     };
-    match parse(&printed, &wide) {
-        Ok(again) => assert_eq!(again.to_string(), printed, "{text}"),
-        Err(error) => panic!("{text:?} was printed as {printed:?}, which is no query: {error}"),
+    for again in [&printed, &expr.pretty()] {
+        match parse(again, &wide) {
+            Ok(same) => assert_eq!(same.to_string(), printed, "{text}"),
+            Err(error) => panic!("{text:?} was printed as {again:?}, which is no query: {error}"),
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 //! The record's own severity comes first, then a label or field called level, then the words of the
 //! line; the names are Loki's: `trace debug info warn error critical fatal unknown`.
 
+use std::borrow::Cow;
+
 use super::fields::Fields;
 use crate::model::level::{NAMES, of_line, of_severity, of_word};
 
@@ -10,6 +12,14 @@ use crate::model::level::{NAMES, of_line, of_severity, of_word};
 pub(super) fn of(fields: &Fields<'_>, text: &str, number: i32, line: &str) -> &'static str {
     let named = || NAMES.iter().filter_map(|name| fields.get(name)).find_map(of_word);
     of_severity(text, number).or_else(named).or_else(|| of_line(line)).unwrap_or("unknown")
+}
+
+/// Returns the level that a text means; one that means none stays as it is.
+pub(super) fn meant(text: Cow<'_, str>) -> Cow<'_, str> {
+    match of_word(&text) {
+        Some(level) => Cow::Borrowed(level),
+        None => text,
+    }
 }
 
 #[cfg(test)]

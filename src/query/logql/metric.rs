@@ -71,7 +71,12 @@ pub(super) fn evaluate(
     }
     let source = Made(Mutex::new(series));
     // A leaf that counts has a value at each step and nothing between them.
-    let engine = promql::Engine { lookback_ms: 1, subquery_step_ms: 1_000, counts_samples: false };
+    let engine = promql::Engine {
+        lookback_ms: 1,
+        subquery_step_ms: 1_000,
+        counts_samples: false,
+        zero_is_no_divisor: true,
+    };
     let answer = match steps.step_ms {
         None => engine.instant(&source, &above, steps.start_ms, budget)?,
         Some(step_ms) => {

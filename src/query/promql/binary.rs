@@ -60,6 +60,13 @@ pub(super) struct ScalarForm {
 }
 
 impl Eval<'_> {
+    /// Returns the right side of an operator as it counts: where 0 is no divisor, what is divided by it is
+    /// no number either.
+    pub(super) fn divisor(&self, op: Op, right: f64) -> f64 {
+        let is_none = self.zero_is_no_divisor && right == 0.0 && matches!(op, Op::Div | Op::Mod);
+        if is_none { f64::NAN } else { right }
+    }
+
     pub(super) fn vector_scalar(
         &self,
         form: ScalarForm,
@@ -83,7 +90,11 @@ impl Eval<'_> {
                     true => self.native_pair((op, is_bool), (left, right), *value, place)?,
                     false => None,
                 };
-                column.push(native.unwrap_or_else(|| apply(op, is_bool, left, right, *value)));
+                column.push(
+                    native.unwrap_or_else(|| {
+                        apply(op, is_bool, left, self.divisor(op, right), *value)
+                    }),
+                );
             }
             if column.iter().all(|value| is_absent(*value)) {
                 return Ok(());

@@ -28,6 +28,8 @@ pub struct Engine {
     pub subquery_step_ms: i64,
     /// Whether it counts the samples that a query looks at ([`Answer::counts`]).
     pub counts_samples: bool,
+    /// Whether what is divided by 0 is no number, as in LogQL; in PromQL it is infinite.
+    pub zero_is_no_divisor: bool,
 }
 
 impl Default for Engine {
@@ -43,6 +45,7 @@ impl Engine {
             lookback_ms: config.lookback.as_ms().max(1),
             subquery_step_ms: config.subquery_step.as_ms().max(1),
             counts_samples: false,
+            zero_is_no_divisor: false,
         }
     }
 
@@ -160,7 +163,10 @@ impl Engine {
         let meter = Meter::new(budget.limits.memory_bytes_max, Arc::clone(&budget.shared));
         let fetches = Fetches::new(source, budget, meter, planner.fetches);
         let tally = Tally::new(&grid, self.counts_samples);
-        let eval = Eval::new(fetches, budget, self.lookback_ms, tally);
+        let eval = Eval {
+            zero_is_no_divisor: self.zero_is_no_divisor,
+            ..Eval::new(fetches, budget, self.lookback_ms, tally)
+        };
         let value = answer(&eval, &plan, &grid)?;
         budget.limits.check_result(value.likely_bytes())?;
         let sorted_ns = eval.sorted_ns.get();

@@ -45,6 +45,8 @@ pub(super) struct Eval<'q> {
     pub(super) budget: &'q Budget,
     pub(super) meter: Rc<Meter>,
     pub(super) lookback_ms: i64,
+    /// What the engine says of it.
+    pub(super) zero_is_no_divisor: bool,
     pub(super) notes: RefCell<Notes>,
     /// The native histograms of the query.
     pub(super) pool: Rc<Pool>,
@@ -62,8 +64,17 @@ impl<'q> Eval<'q> {
     ) -> Self {
         let meter = Rc::clone(&fetches.meter);
         let pool = Rc::clone(&fetches.pool);
-        let (notes, sorted_ns) = (RefCell::default(), Cell::default());
-        Self { fetches, budget, meter, lookback_ms, notes, pool, tally, sorted_ns }
+        Self {
+            fetches,
+            budget,
+            meter,
+            lookback_ms,
+            zero_is_no_divisor: false,
+            notes: RefCell::default(),
+            pool,
+            tally,
+            sorted_ns: Cell::default(),
+        }
     }
 
     /// Sorts a result by labels, and notes how long that took.

@@ -243,6 +243,7 @@ impl Pairs<'_> {
             {
                 return Ok(made);
             }
+            let right = self.eval.divisor(self.op, right);
             Ok(apply(self.op, self.is_bool, left, right, left))
         });
         let column = column.collect::<Result<_, PromqlError>>()?;

@@ -23,9 +23,9 @@ impl Eval<'_> {
                 column.iter_mut().for_each(|value| *value = -*value);
                 column
             }
-            ScalarNode::Binary(op, left, right) => {
-                self.pairs(left, right, grid, |a, b| binary::apply_bool(*op, a, b))?
-            }
+            ScalarNode::Binary(op, left, right) => self.pairs(left, right, grid, |a, b| {
+                binary::apply_bool(*op, a, self.divisor(*op, b))
+            })?,
             ScalarNode::MinOf(left, right) => self.pairs(left, right, grid, elements::min)?,
             ScalarNode::MaxOf(left, right) => self.pairs(left, right, grid, elements::max)?,
             ScalarNode::Of(inner) => self.scalar_of(inner, grid)?,

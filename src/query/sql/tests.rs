@@ -108,8 +108,11 @@ impl promql::SeriesSource for SomeSeries {
 /// Answers as the server does, but over [`SomeSeries`].
 pub(crate) fn promql(request: &PromqlRequest) -> std::result::Result<Vec<RecordBatch>, Failure> {
     let budget = Budget::new(ManualClock::at_ms(START_MS), std::time::Duration::from_secs(60));
-    let engine =
-        promql::Engine { lookback_ms: 300_000, subquery_step_ms: 60_000, counts_samples: false };
+    let engine = promql::Engine {
+        lookback_ms: 300_000,
+        subquery_step_ms: 60_000,
+        ..promql::Engine::default()
+    };
     let PromqlRequest { query, start_ms, end_ms, step_ms } = request;
     let answer = promql::parse(query, &budget.limits.parse)
         .and_then(|expr| engine.range(&SomeSeries, &expr, *start_ms, *end_ms, *step_ms, &budget));

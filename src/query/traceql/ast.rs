@@ -3,6 +3,7 @@
 use regex::Regex;
 
 use super::attribute::Attribute;
+use super::networks::Networks;
 use super::value::Value;
 
 pub(super) use super::operators::{
@@ -109,6 +110,8 @@ pub enum Field {
     Compare(Compare, Box<Field>, Box<Field>),
     /// `a =~ "b"`; true for `!~`.
     Matches(Box<Field>, Pattern, bool),
+    /// `cidr(a, "10.0.0.0/8")`
+    Cidr(Box<Field>, Networks),
     /// `a + b`
     Arithmetic(Arithmetic, Box<Field>, Box<Field>),
 }

@@ -148,9 +148,10 @@ fn references_span(field: &Field) -> bool {
     match field {
         Field::Static(_) => false,
         Field::Attribute(_) => true,
-        Field::Minus(inner) | Field::Not(inner) | Field::Matches(inner, ..) => {
-            references_span(inner)
-        }
+        Field::Minus(inner)
+        | Field::Not(inner)
+        | Field::Matches(inner, ..)
+        | Field::Cidr(inner, _) => references_span(inner),
         Field::Logic(_, a, b) | Field::Compare(_, a, b) | Field::Arithmetic(_, a, b) => {
             references_span(a) || references_span(b)
         }
@@ -167,6 +168,12 @@ fn type_of(field: &Field) -> Result<Type, TraceqlError> {
         Field::Minus(inner) => one(inner, Type::Number),
         Field::Not(inner) => one(inner, Type::Bool),
         Field::Matches(inner, ..) => one(inner, Type::Text).map(|_| Type::Bool),
+        Field::Cidr(inner, _) => match type_of(inner)? {
+            Type::Any | Type::Text => Ok(Type::Bool),
+            _ => invalid(format!(
+                "cidr() requires a string attribute as its first argument: {field}"
+            )),
+        },
         Field::Logic(_, a, b) => both(field, (type_of(a)?, type_of(b)?), Type::Bool),
         Field::Arithmetic(_, a, b) => both(field, (type_of(a)?, type_of(b)?), Type::Number),
         Field::Compare(op, a, b) => {

@@ -326,6 +326,7 @@ pub(super) fn field_of<'t>(field: &'t Field, trace: &'t Trace, place: Place) -> 
         Field::Matches(inner, pattern, is_negated) => {
             Value::Bool(matches(&field_of(inner, trace, place), &pattern.regex, *is_negated))
         }
+        Field::Cidr(inner, networks) => Value::Bool(networks.have(&field_of(inner, trace, place))),
         Field::Arithmetic(op, a, b) => {
             let a = field_of(a, trace, place).first();
             let b = field_of(b, trace, place).first();

@@ -25,6 +25,7 @@ mod menu_columns;
 mod metrics;
 mod named;
 mod needs;
+mod networks;
 mod operators;
 mod parse;
 mod part;

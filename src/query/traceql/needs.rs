@@ -122,9 +122,10 @@ impl Needs {
         match field {
             Field::Static(_) => {}
             Field::Attribute(attribute) => self.attribute(attribute, is_shown),
-            Field::Minus(inner) | Field::Not(inner) | Field::Matches(inner, ..) => {
-                self.field(inner, is_shown);
-            }
+            Field::Minus(inner)
+            | Field::Not(inner)
+            | Field::Matches(inner, ..)
+            | Field::Cidr(inner, _) => self.field(inner, is_shown),
             Field::Logic(_, a, b) | Field::Compare(_, a, b) | Field::Arithmetic(_, a, b) => {
                 self.field(a, is_shown);
                 self.field(b, is_shown);

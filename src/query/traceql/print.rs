@@ -101,6 +101,7 @@ impl fmt::Display for Field {
                 let op = if *is_negated { "!~" } else { "=~" };
                 write!(f, "({field} {op} {})", quoted(&pattern.text))
             }
+            Field::Cidr(field, networks) => write!(f, "cidr({field}, {networks})"),
             Field::Arithmetic(op, a, b) => {
                 let (open, close) = if is_negative(a) { ("(", ")") } else { ("", "") };
                 write!(f, "({open}{a}{close} {} {b})", symbol(&Arithmetic::ALL, *op))

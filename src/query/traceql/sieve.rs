@@ -152,6 +152,7 @@ fn of_field(field: &Field) -> Option<Test> {
         | Field::Attribute(_)
         | Field::Minus(_)
         | Field::Not(_)
+        | Field::Cidr(..)
         | Field::Arithmetic(..) => None,
     }
 }

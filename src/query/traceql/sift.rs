@@ -194,9 +194,10 @@ fn is_field_of_span(field: &Field) -> bool {
         Field::Static(_) => true,
         field if is_root(field) => true,
         Field::Attribute(attribute) => is_of_span(attribute),
-        Field::Minus(inner) | Field::Not(inner) | Field::Matches(inner, ..) => {
-            is_field_of_span(inner)
-        }
+        Field::Minus(inner)
+        | Field::Not(inner)
+        | Field::Matches(inner, ..)
+        | Field::Cidr(inner, _) => is_field_of_span(inner),
         Field::Logic(_, a, b) | Field::Compare(_, a, b) | Field::Arithmetic(_, a, b) => {
             is_field_of_span(a) && is_field_of_span(b)
         }

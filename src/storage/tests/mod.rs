@@ -21,7 +21,7 @@ use super::wal::segment::WalError;
 use super::*;
 use crate::base::clock::ManualClock;
 use crate::base::units::HumanSize;
-use crate::model::{LogRow, LogsBuilder, SpanRow, SpansBuilder, Tags};
+use crate::model::{Labels, LogRow, LogsBuilder, SeriesMeta, SpanRow, SpansBuilder, Tags};
 
 pub(super) const NOW_MS: i64 = 1_790_000_000_000;
 

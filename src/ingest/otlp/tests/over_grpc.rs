@@ -78,6 +78,21 @@ async fn compressed_messages_are_taken() {
 }
 
 #[tokio::test]
+async fn a_call_that_comes_again_is_stored_once() {
+    let rig = Rig::new();
+    let path = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+    let call_again = || {
+        let message = spans::request(vec![spans::span()]).encode_to_vec();
+        call(&rig, path, "identity", framed(0, &message))
+    };
+
+    assert_eq!(call_again().await.trailers["grpc-status"], "0");
+    assert_eq!(call_again().await.trailers["grpc-status"], "0");
+
+    assert_eq!(rig.store.n_appends(), 1);
+}
+
+#[tokio::test]
 async fn partial_success_is_in_the_message() {
     let late = opentelemetry_proto::tonic::logs::v1::LogRecord {
         time_unix_nano: u64::MAX,

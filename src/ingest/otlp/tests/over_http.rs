@@ -1,4 +1,5 @@
 use std::io::Write as _;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::{Extension, Router};
@@ -77,7 +78,8 @@ fn half_bad_logs() -> Vec<u8> {
 #[tokio::test]
 async fn every_path_stores() {
     let rig = Rig::new();
-    let spans = spans::request(vec![spans::span()]).encode_to_vec();
+    let logs = |body| logs::request(vec![logs::record(body)]).encode_to_vec();
+    let spans = |n| spans::request(vec![spans::span(); n]).encode_to_vec();
     let point = opentelemetry_proto::tonic::metrics::v1::NumberDataPoint {
         value: Some(opentelemetry_proto::tonic::metrics::v1::number_data_point::Value::AsInt(1)),
         ..Default::default()
@@ -85,10 +87,10 @@ async fn every_path_stores() {
     let points = metrics::request(vec![metrics::gauge("up", vec![point])]).encode_to_vec();
 
     for (path, body) in [
-        ("/v1/logs", good_logs()),
-        ("/otlp/v1/logs", good_logs()),
-        ("/v1/traces", spans.clone()),
-        ("/otlp/v1/traces", spans),
+        ("/v1/logs", logs("one")),
+        ("/otlp/v1/logs", logs("other")),
+        ("/v1/traces", spans(1)),
+        ("/otlp/v1/traces", spans(2)),
         ("/v1/metrics", points.clone()),
         ("/otlp/v1/metrics", points.clone()),
         ("/api/v1/otlp/v1/metrics", points),
@@ -129,6 +131,86 @@ async fn what_is_refused_is_told_and_the_rest_is_stored() {
     assert_eq!(partial.rejected_log_records, 1);
     assert!(partial.error_message.starts_with(want), "{}", partial.error_message);
     assert_eq!(rig.store.n_appends(), 1);
+}
+
+/// Returns how many OTLP/HTTP requests of a signal ended so.
+fn n_requests(rig: &Rig, signal: &str, outcome: &str) -> u64 {
+    let labels = format!("signal=\"{signal}\",protocol=\"otlp_http\",outcome=\"{outcome}\"");
+    rig.metric(&format!("commonwatch_ingest_requests_total{{{labels}}}"))
+}
+
+#[tokio::test]
+async fn spans_that_come_again_are_stored_once() {
+    let rig = Rig::new();
+    let spans = spans::request(vec![spans::span()]).encode_to_vec();
+    rig.store.refuse_next(AppendError::DiskFull);
+
+    let first = post(&rig, "/v1/traces", PROTOBUF, spans.clone()).await;
+    assert_eq!(first.status, StatusCode::SERVICE_UNAVAILABLE, "nothing was stored, nothing known");
+    for _ in 0..3 {
+        let answer = post(&rig, "/v1/traces", PROTOBUF, spans.clone()).await;
+        assert_eq!((answer.status, answer.body), (StatusCode::OK, Vec::new()));
+    }
+
+    assert_eq!(rig.store.n_appends(), 1);
+    assert_eq!(n_requests(&rig, "spans", "stored"), 1);
+    assert_eq!(n_requests(&rig, "spans", "repeated"), 2);
+}
+
+#[tokio::test]
+async fn a_request_whose_sender_breaks_off_is_stored_once_when_it_comes_again() {
+    let rig = Rig::new();
+    let spans = spans::request(vec![spans::span()]).encode_to_vec();
+    let send = || post(&rig, "/v1/traces", PROTOBUF, spans.clone());
+    let gate = rig.store.hold();
+
+    let broken_off = tokio::time::timeout(Duration::from_millis(20), send()).await;
+    let meanwhile = send().await;
+    gate.add_permits(1);
+    let mut after = send().await;
+    for _ in 0..1_000 {
+        if after.status == StatusCode::OK {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await; // The first goes on by itself.
+        after = send().await;
+    }
+
+    assert!(broken_off.is_err(), "it waits for the store");
+    let retry_after = meanwhile.header("retry-after");
+    assert_eq!((meanwhile.status, retry_after), (StatusCode::TOO_MANY_REQUESTS, "1"));
+    assert_eq!((after.status, rig.store.n_appends()), (StatusCode::OK, 1));
+    assert_eq!(n_requests(&rig, "spans", "repeated"), 1);
+}
+
+#[tokio::test]
+async fn records_with_times_that_come_again_are_stored_once_and_told_the_same() {
+    let rig = Rig::new();
+
+    let first = post(&rig, "/v1/logs", PROTOBUF, half_bad_logs()).await;
+    let again = post(&rig, "/v1/logs", PROTOBUF, half_bad_logs()).await;
+
+    assert_eq!((again.status, &again.body), (StatusCode::OK, &first.body));
+    assert!(!first.body.is_empty(), "one of two was refused, and both times it is told");
+    assert_eq!(rig.store.n_appends(), 1);
+    assert_eq!(n_requests(&rig, "logs", "partial"), 1);
+    assert_eq!(n_requests(&rig, "logs", "repeated"), 1);
+}
+
+#[tokio::test]
+async fn records_without_times_are_others_each_time() {
+    let rig = Rig::new();
+    let untimed = opentelemetry_proto::tonic::logs::v1::LogRecord {
+        time_unix_nano: 0,
+        ..logs::record("starting")
+    };
+    let body = logs::request(vec![logs::record("hello"), untimed]).encode_to_vec();
+
+    for _ in 0..2 {
+        assert_eq!(post(&rig, "/v1/logs", PROTOBUF, body.clone()).await.status, StatusCode::OK);
+    }
+
+    assert_eq!(rig.store.n_appends(), 2);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! `ip("…")`: an address, a range of addresses or a network, in a label or anywhere in a line.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Which addresses are meant; both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,15 +43,24 @@ impl IpPattern {
     pub(super) fn is_in(&self, line: &str) -> bool {
         let is_part = |c: char| c.is_ascii_hexdigit() || c == '.' || c == ':';
         let runs = line.split(|c| !is_part(c));
-        runs.filter(|run| run.len() >= 2).any(|run| {
-            let run = run.trim_end_matches('.');
-            // A port or a colon may stand behind an address.
-            let address = run.parse().ok().or_else(|| {
-                let (address, _) = run.rsplit_once(':')?;
-                address.parse::<IpAddr>().ok()
-            });
-            address.is_some_and(|address| self.contains(address))
-        })
+        runs.filter(|run| run.len() >= 2).any(|run| self.is_in_run(run.trim_end_matches('.')))
+    }
+
+    /// The same of letters that an address may have.
+    fn is_in_run(&self, run: &str) -> bool {
+        // A port or a colon may stand behind an address.
+        let address = run.parse().ok().or_else(|| {
+            let (address, _) = run.rsplit_once(':')?;
+            address.parse::<IpAddr>().ok()
+        });
+        if let Some(address) = address {
+            return self.contains(address);
+        }
+        // A word before one of IPv4 may end with such letters: `client:10.0.0.7:443`, `id10.0.0.7`.
+        let is_part = |c: char| c.is_ascii_digit() || c == '.';
+        let parts = run.split(|c| !is_part(c)).map(|part| part.trim_end_matches('.'));
+        let addresses = parts.filter_map(|part| part.parse::<Ipv4Addr>().ok());
+        addresses.map(IpAddr::V4).any(|address| self.contains(address))
     }
 }
 
@@ -92,6 +101,10 @@ mod tests {
         let pattern = IpPattern::parse("10.0.0.0/24").unwrap();
         assert!(pattern.is_in("from 10.0.0.7:443 to 1.1.1.1"));
         assert!(pattern.is_in("ip=10.0.0.7."));
+        assert!(pattern.is_in("client:10.0.0.7"));
+        assert!(pattern.is_in("remote:10.0.0.7:443, refused"));
+        assert!(pattern.is_in("bad:10.0.0.7.") && pattern.is_in("id10.0.0.7"));
+        assert!(!pattern.is_in("client:10.0.1.7 at::ffff:10.0.0.7"), "one of IPv6");
         assert!(!pattern.is_in("version 10.0.0 and 110.0.0.7"));
     }
 }

@@ -165,7 +165,7 @@ pub(super) fn top_leaves<'a>(
         Value::Object(inner) => {
             let mut prefix = String::new();
             push_part(&mut prefix, &key.text())?;
-            leaves_below(inner, &mut prefix, DEPTH_MAX - 1, false, nested)
+            leaves_below(inner, &mut prefix, DEPTH_MAX - 1, Keep::Leaves, nested)
         }
         _ => Ok(each(key, value)),
     })
@@ -177,22 +177,32 @@ pub(super) fn leaves<'a>(
     text: &'a str,
     each: &mut dyn FnMut(Cow<'a, str>, Value<'a>) -> Flow,
 ) -> Result<Flow, JsonError> {
-    leaves_below(text, &mut String::new(), DEPTH_MAX, false, each)
+    leaves_below(text, &mut String::new(), DEPTH_MAX, Keep::Leaves, each)
 }
 
-/// The same for arrays too, each a value as it is written.
-pub(super) fn leaves_and_arrays<'a>(
+/// The same with everything in the object: arrays, and objects that lie too deep or under names too long
+/// to be repeated, are values as they are written.
+pub(super) fn all_values<'a>(
     text: &'a str,
     each: &mut dyn FnMut(Cow<'a, str>, Value<'a>) -> Flow,
 ) -> Result<Flow, JsonError> {
-    leaves_below(text, &mut String::new(), DEPTH_MAX, true, each)
+    leaves_below(text, &mut String::new(), DEPTH_MAX, Keep::All, each)
+}
+
+/// What is kept of an object whose values are named by their paths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    /// Texts, numbers and truth values; an object that cannot be looked into is a fault.
+    Leaves,
+    /// Everything but nulls.
+    All,
 }
 
 fn leaves_below<'a>(
     text: &'a str,
     prefix: &mut String,
     depth_left: usize,
-    with_arrays: bool,
+    keep: Keep,
     each: &mut dyn FnMut(Cow<'a, str>, Value<'a>) -> Flow,
 ) -> Result<Flow, JsonError> {
     if depth_left == 0 {
@@ -201,22 +211,24 @@ fn leaves_below<'a>(
     members(text, &mut |key, value| {
         let n_prefix = prefix.len();
         match value {
-            Value::Null => Ok(Flow::On),
-            Value::Array(_) if !with_arrays => Ok(Flow::On),
-            Value::Object(inner) => {
-                push_part(prefix, &key)?;
-                let flow = leaves_below(inner, prefix, depth_left - 1, with_arrays, each);
-                prefix.truncate(n_prefix);
-                flow
-            }
-            _ if n_prefix == 0 => Ok(each(sanitized_cow(key), value)),
-            _ => {
-                push_part(prefix, &key)?;
-                let flow = each(Cow::Owned(prefix.clone()), value);
-                prefix.truncate(n_prefix);
-                Ok(flow)
-            }
+            Value::Null => return Ok(Flow::On),
+            Value::Array(_) if keep == Keep::Leaves => return Ok(Flow::On),
+            Value::Object(_) => {}
+            _ if n_prefix == 0 => return Ok(each(sanitized_cow(key), value)),
+            _ => {}
         }
+        let named = push_part(prefix, &key);
+        if keep == Keep::Leaves {
+            named?;
+        }
+        let flow = match value {
+            Value::Object(inner) if keep == Keep::Leaves || (named.is_ok() && depth_left > 1) => {
+                leaves_below(inner, prefix, depth_left - 1, keep, each)
+            }
+            _ => Ok(each(Cow::Owned(prefix.clone()), value)),
+        };
+        prefix.truncate(n_prefix);
+        flow
     })
 }
 
@@ -570,6 +582,28 @@ mod tests {
         );
         // One that no other repeats is as long as it is.
         assert_eq!(all(&format!(r#"{{"{key}":1}}"#)), (vec![(key, "1".to_owned())], None));
+    }
+
+    #[test]
+    fn what_cannot_be_looked_into_is_kept_as_it_is_written_where_everything_is() {
+        let long = "k".repeat(1_025);
+        let deep = format!("{}1{}", r#"{"a":"#.repeat(66), "}".repeat(66));
+        let text = format!(r#"{{"b":{{"{long}":{{"c":1}},"{long}":2}},"d":{deep},"e":[1]}}"#);
+        let mut found = Vec::new();
+
+        let ended = all_values(&text, &mut |name, value| {
+            found.push((name.into_owned(), value.into_label().into_owned()));
+            Flow::On
+        });
+
+        assert_eq!(ended, Ok(Flow::On));
+        let of_long = |value: &str| (format!("b_{long}"), value.to_owned());
+        assert_eq!(found[..2], [of_long(r#"{"c":1}"#), of_long("2")]);
+        let (name, value) = &found[2];
+        assert_eq!(name.matches('a').count(), 63, "{name}");
+        assert_eq!(value, r#"{"a":{"a":{"a":1}}}"#);
+        assert_eq!(found[3], ("e".to_owned(), "[1]".to_owned()));
+        assert_eq!(found.len(), 4);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::super::columns::LEVEL_COLUMN;
 use super::super::fields::Fields;
 use super::super::level;
 use super::Wanted;
-use super::json::{Flow, Value, leaves_and_arrays};
+use super::json::{Flow, Value, all_values};
 
 /// What a record has beside its line, as the store has it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -59,13 +59,15 @@ impl<'a> Metadata<'a> {
             LEVELS_OF_PUSH.iter().any(|name| fields.of_stream(name).is_some_and(is_told));
         if self.attributes.len() > 2 {
             // We wrote the object ourselves; were it damaged, its beginning still counts.
-            let _: Result<Flow, _> = leaves_and_arrays(self.attributes, &mut |name, value| {
+            let _: Result<Flow, _> = all_values(self.attributes, &mut |name, value| {
                 if LEVELS_OF_PUSH.contains(&&*name) {
                     is_of_push |= is_told(&value.into_label());
                 }
                 let name = fields.extracted_name(name);
                 if wants(&name) {
-                    fields.add_metadata(name, value.into_label());
+                    let value = value.into_label();
+                    let value = if name == LEVEL { level::meant(value) } else { value };
+                    fields.add_metadata(name, value);
                 }
                 Flow::On
             });
@@ -188,6 +190,19 @@ mod tests {
 
         assert_eq!(fields.get("process_args"), Some(r#"["a","b"]"#));
         assert_eq!(fields.get("http_codes"), Some("[1,2]"));
+    }
+
+    #[test]
+    fn what_stands_behind_a_map_under_a_very_long_name_is_metadata_as_well() {
+        let long = "k".repeat(2_000);
+        let attributes = format!(r#"{{"{long}":{{"a":1}},"user":"ada"}}"#);
+        let mut fields = Fields::new(&[]);
+
+        let metadata = Metadata { attributes: &attributes, ..Metadata::default() };
+        metadata.add_to(&mut fields, "", &Wanted::All);
+
+        assert_eq!(fields.get(&long), Some(r#"{"a":1}"#));
+        assert_eq!(fields.get("user"), Some("ada"));
     }
 
     #[test]

@@ -105,10 +105,14 @@ impl Compiled {
             }
             Compiled::JsonPaths(paths) => {
                 on_line(entry, Fields::extract_told, |line, sink| json_paths(line, paths, sink));
+                if begins_json(&entry.line) {
+                    add_missing(&mut entry.fields, paths);
+                }
             }
             Compiled::Logfmt(how) => {
                 let is_told = !how.named.is_empty();
                 let set: Set<'_> = if is_told { Fields::extract_told } else { Fields::extract };
+                empty_told(&mut entry.fields, &how.named);
                 entry.fields.keep_empty(how.keeps_empty);
                 on_line(entry, set, |line, sink| logfmt_pairs(line, how, wanted, sink));
                 entry.fields.keep_empty(false);
@@ -291,14 +295,38 @@ fn json_paths<'l>(line: &'l str, paths: &Paths, sink: &mut Sink<'_, 'l>) -> Resu
     if line.is_empty() {
         return Ok(());
     }
-    if !line.trim_start().starts_with(['{', '[', '"']) {
+    if !begins_json(line) {
         return Err((JSON_PARSER, String::new()));
     }
     for (name, path) in &paths.0 {
-        let found = at_path(line, path).map_or(Cow::Borrowed(""), Value::into_label);
-        sink(Cow::Owned(name.clone()), clean(found));
+        if let Some(found) = at_path(line, path) {
+            sink(Cow::Owned(name.clone()), clean(found.into_label()));
+        }
     }
     Ok(())
+}
+
+fn begins_json(line: &str) -> bool {
+    line.trim_start().starts_with(['{', '[', '"'])
+}
+
+/// A path that leads nowhere leaves the label that there is of that name, and else an empty one.
+fn add_missing(fields: &mut Fields<'_>, paths: &Paths) {
+    for (name, _) in &paths.0 {
+        if fields.get(name).is_none() {
+            fields.set(Cow::Owned(name.clone()), Cow::Borrowed(""));
+        }
+    }
+}
+
+/// What `logfmt` is told to find is empty until it is found, whatever had the name before; only what the
+/// stream says stands.
+fn empty_told(fields: &mut Fields<'_>, named: &[(String, String)]) {
+    for (name, _) in named {
+        if fields.of_stream(name).is_none() {
+            fields.set(Cow::Owned(name.clone()), Cow::Borrowed(""));
+        }
+    }
 }
 
 fn logfmt_pairs<'l>(

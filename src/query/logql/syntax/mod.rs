@@ -9,6 +9,7 @@ mod lexer;
 mod metric;
 mod parser;
 mod pipeline;
+mod pretty;
 mod print;
 
 pub use ast::{Expr, LogExpr, MetricExpr};

@@ -63,7 +63,8 @@ fn push_text(f: &mut Formatter<'_>, text: &str) -> Result {
     f.write_char('"')
 }
 
-struct Text<'a>(&'a str);
+/// A text as a Go string literal.
+pub(super) struct Text<'a>(pub(super) &'a str);
 
 impl Display for Text<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
@@ -169,7 +170,7 @@ impl Display for Quantity {
 }
 
 /// Writes a number as it is written in a query: without `NaN`, which is no number there.
-fn number_text(number: f64) -> String {
+pub(super) fn number_text(number: f64) -> String {
     if number.is_infinite() { "1e999".to_owned() } else { format_value(number) }
 }
 
@@ -200,28 +201,38 @@ impl Display for RangeAggregation {
         if let Some(param) = self.param {
             write!(f, "{}, ", number_text(param))?;
         }
-        write!(f, "{} [{}]", self.lines, format_duration_ms(self.range_ms))?;
-        match self.offset_ms {
-            0 => {}
-            ms if ms < 0 => write!(f, " offset -{}", format_duration_ms(-ms))?,
-            ms => write!(f, " offset {}", format_duration_ms(ms))?,
-        }
-        f.write_char(')')?;
-        push_grouping(f, self.grouping.as_ref())
+        write!(f, "{} {}){}", self.lines, Window(self), Grouped(self.grouping.as_ref()))
     }
 }
 
-fn push_grouping(f: &mut Formatter<'_>, grouping: Option<&Grouping>) -> Result {
-    let Some(Grouping { is_without, labels }) = grouping else { return Ok(()) };
-    let word = if *is_without { "without" } else { "by" };
-    write!(f, " {word} ({})", labels.join(", "))
+/// `[5m] offset 1h`
+pub(super) struct Window<'a>(pub(super) &'a RangeAggregation);
+
+impl Display for Window<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        write!(f, "[{}]", format_duration_ms(self.0.range_ms))?;
+        match self.0.offset_ms {
+            0 => Ok(()),
+            ms if ms < 0 => write!(f, " offset -{}", format_duration_ms(-ms)),
+            ms => write!(f, " offset {}", format_duration_ms(ms)),
+        }
+    }
+}
+
+/// ` by (a, b)`, or nothing.
+pub(super) struct Grouped<'a>(pub(super) Option<&'a Grouping>);
+
+impl Display for Grouped<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let Some(Grouping { is_without, labels }) = self.0 else { return Ok(()) };
+        let word = if *is_without { "without" } else { "by" };
+        write!(f, " {word} ({})", labels.join(", "))
+    }
 }
 
 impl Display for VectorAggregation {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        f.write_str(self.op.as_str())?;
-        push_grouping(f, self.grouping.as_ref())?;
-        f.write_str(if self.grouping.is_some() { " (" } else { "(" })?;
+        write!(f, "{}(", Aggregated(self))?;
         if let Some(param) = self.param {
             write!(f, "{}, ", number_text(param))?;
         }
@@ -229,32 +240,54 @@ impl Display for VectorAggregation {
     }
 }
 
-impl Display for Binary {
+/// `sum by (a) `, what stands before the parentheses.
+pub(super) struct Aggregated<'a>(pub(super) &'a VectorAggregation);
+
+impl Display for Aggregated<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        push_operand(f, &self.left, self.op, self.op == BinaryOp::Pow)?;
-        write!(f, " {}", self.op.as_str())?;
-        f.write_str(if self.is_bool { " bool" } else { "" })?;
-        if let Some(matching) = &self.matching {
-            let word = if matching.is_on { "on" } else { "ignoring" };
-            write!(f, " {word} ({})", matching.labels.join(", "))?;
-            if let Some((is_left, labels)) = &matching.group {
-                let word = if *is_left { "group_left" } else { "group_right" };
-                write!(f, " {word} ({})", labels.join(", "))?;
-            }
-        }
-        f.write_char(' ')?;
-        push_operand(f, &self.right, self.op, self.op != BinaryOp::Pow)
+        let Self(VectorAggregation { op, grouping, .. }) = self;
+        let space = if grouping.is_some() { " " } else { "" };
+        write!(f, "{}{}{space}", op.as_str(), Grouped(grouping.as_ref()))
     }
 }
 
-/// Writes an operand, in parentheses where its own operator would not bind strongly enough.
-fn push_operand(f: &mut Formatter<'_>, operand: &MetricExpr, op: BinaryOp, strict: bool) -> Result {
-    let needs = match operand {
-        MetricExpr::Binary(inner) => {
-            let (inner, outer) = (inner.op.precedence(), op.precedence());
-            inner < outer || (strict && inner == outer)
-        }
-        _ => false,
-    };
+impl Display for Binary {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let [left, right] = operands(self);
+        push_operand(f, left)?;
+        write!(f, " {} ", Operator(self))?;
+        push_operand(f, right)
+    }
+}
+
+/// `/ on (a) group_left (b)`
+pub(super) struct Operator<'a>(pub(super) &'a Binary);
+
+impl Display for Operator<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let Self(Binary { op, is_bool, matching, .. }) = self;
+        f.write_str(op.as_str())?;
+        f.write_str(if *is_bool { " bool" } else { "" })?;
+        let Some(matching) = matching else { return Ok(()) };
+        let word = if matching.is_on { "on" } else { "ignoring" };
+        write!(f, " {word} ({})", matching.labels.join(", "))?;
+        let Some((is_left, labels)) = &matching.group else { return Ok(()) };
+        let word = if *is_left { "group_left" } else { "group_right" };
+        write!(f, " {word} ({})", labels.join(", "))
+    }
+}
+
+/// Returns the left and the right operand, each with whether it needs parentheses, because its own
+/// operator would not bind strongly enough.
+pub(super) fn operands(binary: &Binary) -> [(&MetricExpr, bool); 2] {
+    let is_pow = binary.op == BinaryOp::Pow;
+    [(&binary.left, is_pow), (&binary.right, !is_pow)].map(|(operand, is_strict)| {
+        let MetricExpr::Binary(inner) = operand else { return (operand, false) };
+        let (inner, outer) = (inner.op.precedence(), binary.op.precedence());
+        (operand, inner < outer || (is_strict && inner == outer))
+    })
+}
+
+fn push_operand(f: &mut Formatter<'_>, (operand, needs): (&MetricExpr, bool)) -> Result {
     if needs { write!(f, "({operand})") } else { operand.fmt(f) }
 }

@@ -14,12 +14,18 @@
 //! range 0 to 2m step 1m rate({app="fence"}[1m])
 //!   {app="fence"} _ 0.01 0.01
 //!
+//! prints {app=`fence`}|="a"
+//!   {app="fence"} |= "a"
+//!
+//! lays {app="fence"}|="a"
+//!   {app="fence"} |= "a"
+//!
 //! fails {app="fence"} | regexp "("
 //!   error parsing regexp
 //! ```
 //! `service_name` and `detected_level` are left out of what lines show, unless `all` is said. Series
 //! stand in any order, lines in that of the answer. Every case is asked twice: of the head, and of
-//! files with small row groups.
+//! files with small row groups. What is laid out is broken into lines when it is long.
 
 use super::World;
 use super::world::{BASE_MS, Record};
@@ -137,9 +143,18 @@ fn answer(world: &World, head: &str) -> Vec<String> {
             Ok(expr) => vec![expr.to_string()],
             Err(error) => vec![error.to_string()],
         },
+        "lays" => laid_out(rest),
         "fails" => of_failure(world, rest),
         other => panic!("{other} is no kind of case"),
     }
+}
+
+/// Returns the lines of a query as it is laid out, which means the same.
+fn laid_out(query: &str) -> Vec<String> {
+    let expr = parse(query, &ParseLimits::default()).unwrap();
+    let laid_out = expr.pretty();
+    assert_eq!(parse(&laid_out, &ParseLimits::default()).unwrap(), expr, "{laid_out}");
+    laid_out.lines().map(str::to_owned).collect()
 }
 
 fn range() -> LogRange {

@@ -4,6 +4,7 @@ use super::super::ast::{Arithmetic, Compare, Field, Logic, Pattern};
 use super::super::attribute::{Attribute, Intrinsic};
 use super::super::error::TraceqlError;
 use super::super::lex::Token;
+use super::super::networks::Networks;
 use super::super::value::Value;
 use super::{Parser, TIMES, negated};
 use crate::model::compile_label_regex;
@@ -112,8 +113,29 @@ impl Parser<'_> {
                 self.next();
                 Ok(Field::Attribute(Attribute::Intrinsic(Intrinsic::ParentId)))
             }
+            Token::Word(word) if word == "cidr" => self.cidr(),
             _ => Err(self.unexpected("a value or an attribute")),
         }
+    }
+
+    /// Reads `cidr(field, "10.0.0.0/8", …)`.
+    fn cidr(&mut self) -> Result<Field, TraceqlError> {
+        self.next();
+        self.expect("(")?;
+        let field = self.field()?;
+        self.expect(",")?;
+        let mut networks = Networks::default();
+        loop {
+            match self.next() {
+                Token::Value(Value::Text(text)) => networks.push(&text)?,
+                _ => return Err(self.unexpected("a network in quotes before this")),
+            }
+            if !self.accept(",") {
+                break;
+            }
+        }
+        self.expect(")")?;
+        Ok(Field::Cidr(Box::new(field), networks))
     }
 }
 

@@ -61,6 +61,31 @@ fn the_ends_of_whole_numbers_have_names() {
 }
 
 #[test]
+fn networks_are_read() {
+    check(
+        "{ cidr(.client.address, `10.0.0.0/8`, \"fc00::/7\") && !cidr(.a, \"::/0\") }",
+        "{ (cidr(.client.address, \"10.0.0.0/8\", \"fc00::/7\") && !(cidr(.a, \"::/0\"))) }",
+    );
+    check("{ } | by(cidr(.a, \"::/0\"))", "{ } | by(cidr(.a, \"::/0\"))");
+    check_refused(
+        "{ cidr(duration, \"::/0\") }",
+        "cidr() requires a string attribute as its first argument: cidr(duration, \"::/0\")",
+    );
+    check_refused(
+        "{ cidr(.a, \"10.0.0.0\") }",
+        "cidr() has an invalid prefix \"10.0.0.0\": wanted an address and its bits, \"10.0.0.0/8\"",
+    );
+    check_refused(
+        "{ cidr(.a) }",
+        "parse error at line 1, col 10: syntax error: unexpected ), expecting `,`",
+    );
+    check_refused(
+        "{ cidr(.a, .b) }",
+        "parse error at line 1, col 14: syntax error: unexpected ), expecting a network in quotes before this",
+    );
+}
+
+#[test]
 fn escapes_say_bytes() {
     check(r#"{ .a = "\xc3\xa9\303\251\u00e9\t" }"#, "{ (.a = \"ééé\\t\") }");
     check_refused(r#"{ .a = "\xc3" }"#, "parse error at line 1, col 8: invalid escape");
