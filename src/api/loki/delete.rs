@@ -6,7 +6,7 @@ use http::HeaderMap;
 use serde_json::{Value, json};
 
 use super::super::Api;
-use super::super::deletions::{id_of, no_content, of_own_site};
+use super::super::deletions::{delete_quoted, id_of, no_content, of_own_site};
 use super::super::error::ApiError;
 use super::super::json::answer_value;
 use super::super::params::Params;
@@ -30,7 +30,7 @@ pub(super) async fn delete(
     };
     let range_ns = times_of_deletion(&params, api.clock.now_ms())?;
     let doomed = Doomed::Lines(query.to_owned());
-    let receipt = api.deleting.delete(&grant, doomed, range_ns).await?;
+    let receipt = delete_quoted(api, grant, doomed, range_ns).await?;
     Ok(no_content(Some(&receipt)))
 }
 
