@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::alert_history::Withdrawal;
 use super::ask::AskError;
+use super::bounded;
 use super::error::{ApiError, answer};
 use super::json::success_value;
 use super::params::Params;
@@ -177,7 +178,7 @@ async fn list(
 ) -> Result<Response, ApiError> {
     let receipts = api.deleting.receipts(&grant)?;
     let receipts: Vec<Value> = receipts.iter().map(shown).collect();
-    Ok(success_value(&json!({ "deletions": receipts })))
+    bounded::success(&api, json!({ "deletions": receipts })).await
 }
 
 async fn one(

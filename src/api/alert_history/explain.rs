@@ -12,8 +12,8 @@ use axum::response::Response;
 use http::HeaderMap;
 use serde_json::{Value, json};
 
+use super::super::bounded;
 use super::super::error::ApiError;
-use super::super::json::success_value;
 use super::super::params::Params;
 use super::super::{Api, alertmanager, time};
 use super::again::{Again, Times};
@@ -38,7 +38,7 @@ pub(super) async fn explain(
     params: Params,
 ) -> Result<Response, ApiError> {
     let wanted = wanted(&api, &params)?;
-    let shown = if let Some(name) = params.get("rule") {
+    let mut shown = if let Some(name) = params.get("rule") {
         let span = (wanted.start_ms, wanted.end_ms.min(api.clock.now_ms()));
         let times = Times::within(span);
         let (group, rule) = rule_named(&api, &grant, name).await.ok_or_else(|| {
@@ -53,8 +53,10 @@ pub(super) async fn explain(
         return Ok(page::answered(&shown));
     }
     // A rule alone stands for itself, as it did before alerts had evidence.
-    let alone = params.get("rule").map(|_| &shown["rule"]);
-    Ok(success_value(alone.unwrap_or(&shown)))
+    if params.get("rule").is_some() {
+        shown = shown["rule"].take();
+    }
+    bounded::success(&api, shown).await
 }
 
 /// Explains one alert: as it is now, and as it was kept when it began or ended.
