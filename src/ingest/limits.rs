@@ -54,6 +54,8 @@ pub struct Limits {
     pub attribute_depth: usize,
     /// How far ahead of our clock a timestamp may be.
     pub future: HumanDuration,
+    /// Loki pushes that are known when they come again within ten minutes; 0 knows none.
+    pub known_pushes: usize,
     /// Commons that senders have named, by whatever rule; what is of another one is refused.
     pub commons: usize,
     /// Active series of one commons; `storage` enforces it.
@@ -97,6 +99,7 @@ impl Default for Limits {
             log_line: HumanSize(256 << 10),
             attribute_depth: 32,
             future: HumanDuration::from_secs(600),
+            known_pushes: 131_072,
             commons: 1_000,
             series_per_commons: 500_000,
             series_per_metric: 50_000,

@@ -141,12 +141,15 @@ impl Ingest {
             derive: parts.derive,
             otlp: Arc::new(parts.otlp),
             exemplars: Arc::new(exemplars::Exemplars::new(Arc::clone(&limits))),
+            pushes: Arc::new(pushes::Pushes::new(
+                limits.known_pushes,
+                parts.metrics.forgotten_pushes(),
+            )),
             limits,
             retention_ms: parts.retention_ms,
             metrics: parts.metrics,
             clock: parts.clock,
             remembered: Arc::default(),
-            pushes: Arc::default(),
         }
     }
 
