@@ -14,7 +14,7 @@ pub mod shield;
 pub mod tasks;
 pub mod units;
 
-pub use age_clock::{AgeClock, LeapWatch};
+pub use age_clock::{AgeClock, LeapDoubt, LeapWatch};
 pub use clock::{Clock, HurryingClock, ManualClock, SystemClock};
 pub use cores::n_cores;
 pub use kind::Kind;

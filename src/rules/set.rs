@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt};
-use parking_lot::RwLock;
-use tokio::sync::watch;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{MutexGuard, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::base::LeapDoubt;
 use crate::base::clock::SharedClock;
 use crate::model::Labels;
 
@@ -83,6 +84,8 @@ struct Member {
     def: Arc<GroupDef>,
     offset_ms: i64,
     last_slot_ms: AtomicI64,
+    /// By how much the clock has leapt since the group was last locked.
+    leapt_ms: AtomicI64,
     group: tokio::sync::Mutex<Group>,
     shown: RwLock<Arc<Shown>>,
 }
@@ -113,6 +116,7 @@ impl Member {
             def,
             offset_ms,
             last_slot_ms: AtomicI64::new(last_slot_ms),
+            leapt_ms: AtomicI64::new(0),
             shown: RwLock::new(Shown::of(&group)),
             group: tokio::sync::Mutex::new(group),
         })
@@ -132,13 +136,33 @@ impl Member {
         Some(slot_ms)
     }
 
+    /// Moves along with a clock that has made a leap: it has missed nothing, and what its alerts wait for
+    /// goes on where it was.
+    fn leap(&self, by_ms: i64) {
+        self.leapt_ms.fetch_add(by_ms, Ordering::Relaxed);
+        let last_ms = self.last_slot_ms.load(Ordering::Relaxed).saturating_add(by_ms);
+        let slot_ms = schedule::slot_ms(last_ms, self.def.interval_ms, self.offset_ms);
+        self.last_slot_ms.store(slot_ms, Ordering::Relaxed);
+    }
+
+    /// Returns the group where the clock has got to.
+    async fn lock(&self) -> MutexGuard<'_, Group> {
+        let mut group = self.group.lock().await;
+        let leapt_ms = self.leapt_ms.swap(0, Ordering::Relaxed);
+        if leapt_ms != 0 {
+            group.leap(leapt_ms);
+        }
+        group
+    }
+
     /// Evaluates the group. An alert that changed its state is remembered before it is shown, so that
     /// nobody sees what a restart has forgotten, and shown before people are told, who look at once.
-    async fn evaluate(&self, context: &Context, slot_ms: i64) {
-        let mut group = self.group.lock().await;
+    async fn evaluate(&self, context: &Context, slot_ms: i64, holds_on: bool) {
+        let mut group = self.lock().await;
         if group.is_retired() {
             return;
         }
+        group.hold_on(holds_on);
         let now_ns = || context.clock.monotonic_ns();
         let start_ns = now_ns();
         let mut keeping = Keeping::default();
@@ -218,6 +242,7 @@ pub struct RuleSet {
     context: Context,
     members: RwLock<Vec<Arc<Member>>>,
     n_changes: watch::Sender<u64>,
+    leaps: Mutex<LeapDoubt>,
 }
 
 impl RuleSet {
@@ -226,7 +251,13 @@ impl RuleSet {
         let now_ms = context.clock.now_ms();
         let member = |def| Member::new(Group::new(Arc::new(def)), now_ms);
         let members: Vec<_> = groups.into_iter().map(member).collect();
-        let set = Self { context, members: RwLock::new(members), n_changes: watch::Sender::new(0) };
+        let set = Self {
+            context,
+            members: RwLock::new(members),
+            n_changes: watch::Sender::new(0),
+            leaps: Mutex::default(),
+        };
+        set.follow_clock();
         set.count();
         set
     }
@@ -258,6 +289,7 @@ impl RuleSet {
             if let Some(key) = done {
                 busy.remove(&key);
             }
+            self.follow_clock();
             for member in self.members() {
                 let key = (member.def.file.clone(), member.def.name.clone());
                 if busy.contains(&key) {
@@ -280,6 +312,7 @@ impl RuleSet {
 
     /// Evaluates every group that is due now, one after the other; for callers that own the clock.
     pub async fn tick(&self) {
+        self.follow_clock();
         for member in self.members() {
             if let Some(slot_ms) = member.take_due(&self.context) {
                 self.evaluate(&member, slot_ms).await;
@@ -295,8 +328,19 @@ impl RuleSet {
     }
 
     async fn evaluate(&self, member: &Member, slot_ms: i64) {
-        member.evaluate(&self.context, slot_ms).await;
+        let holds_on = self.leaps.lock().is_young();
+        member.evaluate(&self.context, slot_ms, holds_on).await;
         self.count();
+    }
+
+    /// Moves along with a clock that has made a leap.
+    fn follow_clock(&self) {
+        let leap_ms = self.leaps.lock().look(&*self.context.clock);
+        if leap_ms != 0 {
+            let leap_s = leap_ms / 1_000;
+            warn!(leap_s, "the clock has made a leap: for a while no alert is over by it");
+            self.members().iter().for_each(|member| member.leap(leap_ms));
+        }
     }
 
     fn members(&self) -> Vec<Arc<Member>> {
@@ -327,6 +371,7 @@ impl RuleSet {
     /// rules of the same name and labels keep their alerts. What is gone for good is ended: stale
     /// markers for its series, an end for its alerts.
     pub async fn reload(&self, groups: Vec<GroupDef>) {
+        self.follow_clock();
         let now_ms = self.context.clock.now_ms();
         let mut old = self.members();
         let mut new = Vec::with_capacity(groups.len());
@@ -345,13 +390,13 @@ impl RuleSet {
                 continue;
             }
             let mut group = Group::new(Arc::new(def));
-            let mut replaced = member.group.lock().await;
+            let mut replaced = member.lock().await;
             group.take_over(&mut replaced);
             left.add(replaced.retire(&self.context, now_ms));
             new.push(Member::new(group, now_ms));
         }
         for member in &old {
-            left.add(member.group.lock().await.retire(&self.context, now_ms));
+            left.add(member.lock().await.retire(&self.context, now_ms));
         }
         info!(n_groups = new.len(), "rules are in force");
         *self.members.write() = new;
@@ -462,14 +507,14 @@ impl RuleSet {
     ) -> Result<(), RulesError> {
         let saved = state::decode(bytes)?;
         let watched_ms = saved.saved_at_ms.max(saved_at_ms.unwrap_or(i64::MIN));
-        let break_ms = now_ms.saturating_sub(watched_ms).max(0);
+        let break_ms = now_ms.saturating_sub(watched_ms);
         for saved in saved.groups {
             let members = self.members();
             let same = |member: &&Arc<Member>| {
                 (&member.def.file, &member.def.name) == (&saved.file, &saved.name)
             };
             if let Some(member) = members.iter().find(same) {
-                let mut group = member.group.lock().await;
+                let mut group = member.lock().await;
                 state::restore(&mut group, saved, break_ms);
                 *member.shown.write() = Shown::of(&group);
             }
