@@ -44,7 +44,7 @@ impl LeapWatch {
 }
 
 /// How long a leap is young: a clock that was set wrong is set right within minutes, or by hand.
-pub const YOUNG_NS: u64 = 15 * 60 * 1_000_000_000;
+pub const YOUNG_MS: i64 = 15 * 60_000;
 
 /// Leaps, and whether the last of them is so young that it may be taken back.
 #[derive(Debug, Default)]
@@ -61,7 +61,7 @@ impl LeapDoubt {
     pub fn look(&mut self, clock: &dyn Clock) -> i64 {
         let leap_ms = self.leaps.look(clock);
         let now_ns = clock.monotonic_ns();
-        if now_ns.saturating_sub(self.since_ns) >= YOUNG_NS {
+        if now_ns.saturating_sub(self.since_ns) / 1_000_000 >= YOUNG_MS.unsigned_abs() {
             self.astray_ms = 0;
         }
         if leap_ms != 0 {
