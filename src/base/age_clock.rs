@@ -71,6 +71,11 @@ impl LeapDoubt {
         leap_ms
     }
 
+    /// Returns by how many ms the clock is ahead of where it would be without its young leaps.
+    pub fn astray_ms(&self) -> i64 {
+        self.astray_ms
+    }
+
     /// Returns true until a leap is some minutes old, or taken back.
     pub fn is_young(&self) -> bool {
         self.astray_ms.unsigned_abs() >= LEAP_MS_MIN
