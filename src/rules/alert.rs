@@ -299,13 +299,14 @@ fn disappear(alert: &mut Alert, timing: Timing, now_ms: i64) -> bool {
     match alert.state {
         AlertState::Pending => return true,
         AlertState::Inactive => {
-            return alert.resolved_at_ms.is_none_or(|at_ms| now_ms - at_ms > RESOLVED_KEPT_MS);
+            let is_old = |at_ms: i64| now_ms.saturating_sub(at_ms) > RESOLVED_KEPT_MS;
+            return alert.resolved_at_ms.is_none_or(is_old);
         }
         AlertState::Firing => {}
     }
     if timing.keep_firing_ms > 0 {
         let since_ms = *alert.keep_firing_since_ms.get_or_insert(now_ms);
-        if now_ms - since_ms < timing.keep_firing_ms {
+        if now_ms.saturating_sub(since_ms) < timing.keep_firing_ms {
             return false;
         }
     }
@@ -316,7 +317,7 @@ fn disappear(alert: &mut Alert, timing: Timing, now_ms: i64) -> bool {
 }
 
 fn mature(alert: &mut Alert, now_ms: i64) {
-    if now_ms - alert.active_at_ms >= alert.hold_ms {
+    if now_ms.saturating_sub(alert.active_at_ms) >= alert.hold_ms {
         alert.state = AlertState::Firing;
         alert.fired_at_ms = Some(now_ms);
     }
@@ -326,7 +327,7 @@ fn is_due(alert: &Alert, now_ms: i64, resend_ms: i64) -> bool {
     if alert.state == AlertState::Pending {
         return false;
     }
-    alert.last_sent_ms.is_none_or(|sent_ms| now_ms - sent_ms >= resend_ms)
+    alert.last_sent_ms.is_none_or(|sent_ms| now_ms.saturating_sub(sent_ms) >= resend_ms)
 }
 
 #[cfg(test)]
