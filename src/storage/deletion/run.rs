@@ -170,8 +170,7 @@ fn receipt(
         commons: found.rows.iter().map(|(file, _)| file.commons.clone()).collect::<BTreeSet<_>>(),
         files: found.rows.iter().map(|(file, _)| file.path.clone()).collect(),
         skipped: found.skipped.clone(),
-        // By the clock that decides when it is over: one that is wrong now would put it off for as long.
-        cancel_until_ms: shared.aging_ms().saturating_add(shared.config.deletion_grace.as_ms()),
+        cancel_until_ms: at_ms.saturating_add(shared.config.deletion_grace.as_ms()),
         log_segment: manifest.covered_segment,
         progress: Progress::Hidden,
         ended_at_ms: None,

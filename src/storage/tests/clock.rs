@@ -43,7 +43,7 @@ fn a_clock_that_leaps_removes_nothing_for_a_day() {
 }
 
 #[test]
-fn what_is_deleted_while_the_clock_is_wrong_can_be_taken_back_for_a_day_and_no_year() {
+fn what_is_deleted_while_the_clock_is_ahead_can_be_taken_back_for_a_day_and_no_year() {
     let (disk, clock) = (SimDisk::new(), SettableClock::at_ms(NOW_MS));
     let shared: SharedClock = Arc::clone(&clock) as _;
     let mut store = open_on(Arc::new(disk), (Config::default(), None), shared);
@@ -60,8 +60,16 @@ fn what_is_deleted_while_the_clock_is_wrong_can_be_taken_back_for_a_day_and_no_y
     };
     let deleted = deletion::delete(&store.shared, &ReadScope::All, request);
 
-    let receipt = deleted.unwrap().unwrap();
-    assert_eq!(receipt.cancel_until_ms, NOW_MS + 86_400_000);
+    let day_ms = 86_400_000;
+    assert_eq!(deleted.unwrap().unwrap().cancel_until_ms, NOW_MS + YEAR_MS + day_ms);
+    store.keeper.tidy().unwrap();
+    assert_eq!(store.storage.deletions(&ReadScope::All)[0].at_ms, NOW_MS + YEAR_MS);
+
+    clock.set_ahead_ms(0);
+    store.keeper.tidy().unwrap();
+
+    let receipt = store.storage.deletions(&ReadScope::All).remove(0);
+    assert_eq!((receipt.at_ms, receipt.cancel_until_ms), (NOW_MS, NOW_MS + day_ms));
 }
 
 #[test]
