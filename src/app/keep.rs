@@ -4,6 +4,7 @@
 //! The ledger says which alerts began and ended; where this task stopped reading it is kept too, so a
 //! restart misses none. In a storm only so many a minute are kept: of the others there is the ledger.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -165,6 +166,7 @@ impl Memory {
 /// Returns the alerts that began or ended, each once; of one that did both its end.
 fn alerts_of(records: &[Record]) -> Vec<KeptAlert> {
     let mut found: Vec<KeptAlert> = Vec::new();
+    let mut places: HashMap<(String, i64), usize> = HashMap::new();
     for record in records {
         let alert = match &record.what {
             What::Joined { fingerprint, labels, starts_at_ms, .. } => KeptAlert {
@@ -181,13 +183,14 @@ fn alerts_of(records: &[Record]) -> Vec<KeptAlert> {
             },
             _ => continue,
         };
-        let same = |one: &KeptAlert| {
-            (&one.fingerprint, one.starts_at_ms) == (&alert.fingerprint, alert.starts_at_ms)
-        };
-        match found.iter_mut().find(|one| same(one)) {
+        let key = (alert.fingerprint.clone(), alert.starts_at_ms);
+        match places.get(&key).and_then(|place| found.get_mut(*place)) {
             Some(one) => one.ends_at_ms = alert.ends_at_ms.or(one.ends_at_ms),
             // A record of an older version says neither when it began nor what it was.
-            None if alert.starts_at_ms > 0 && !alert.labels.is_empty() => found.push(alert),
+            None if alert.starts_at_ms > 0 && !alert.labels.is_empty() => {
+                places.insert(key, found.len());
+                found.push(alert);
+            }
             None => {}
         }
     }

@@ -4,6 +4,7 @@
 //! Of an alert, what was kept when it began or ended is shown as well (`to_keep`, `kept`): that opens
 //! when the store and the ledger have long forgotten. What rules found is asked again (`again`).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -162,19 +163,19 @@ async fn rule_of(api: &Api, grant: &Grant, labels: &Labels, times: Times) -> Val
 
 /// Keeps the records of one alert, and of the notifications that tell of it.
 fn of_alert(records: &[Value], fingerprint: &str) -> Vec<Value> {
-    let mut told = Vec::new();
+    let mut told: HashSet<&str> = HashSet::new();
     let mut kept = Vec::new();
     for record in records {
+        let notification = record["notification"].as_str();
         let names = |key: &str| {
             let list = record[key].as_array().into_iter().flatten();
             list.into_iter().any(|one| one == fingerprint)
         };
         let is_own = record["fingerprint"] == fingerprint || names("firing") || names("resolved");
         if is_own {
-            told.push(&record["notification"]);
+            told.extend(notification);
         }
-        if is_own || (!record["notification"].is_null() && told.contains(&&record["notification"]))
-        {
+        if is_own || notification.is_some_and(|one| told.contains(one)) {
             kept.push(record.clone());
         }
     }
@@ -258,4 +259,27 @@ fn narrowed(rule: &RuleView, grant: &Grant, of: Option<&Labels>) -> RuleView {
         None => rule.overrides.retain(|one| sees(&one.commons)),
     }
     rule
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_records_of_an_alert_are_its_own_and_those_of_what_tells_of_it() {
+        let records = [
+            json!({ "event": "joined", "fingerprint": "a" }),
+            json!({ "event": "joined", "fingerprint": "b" }),
+            json!({ "event": "queued", "notification": "1", "firing": ["a", "b"], "resolved": [] }),
+            json!({ "event": "queued", "notification": "2", "firing": ["b"], "resolved": [] }),
+            json!({ "event": "delivered", "notification": "1" }),
+            json!({ "event": "delivered", "notification": "2" }),
+            json!({ "event": "queued", "notification": "3", "firing": [], "resolved": ["a"] }),
+        ];
+
+        let kept = of_alert(&records, "a");
+
+        let of = |idx: usize| records[idx].clone();
+        assert_eq!(kept, [of(0), of(2), of(4), of(6)]);
+    }
 }
