@@ -9,7 +9,9 @@ use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
+use super::alert_history::Withdrawal;
 use super::ask::AskError;
+use super::bounded;
 use super::error::{ApiError, answer};
 use super::json::success_value;
 use super::params::Params;
@@ -17,8 +19,9 @@ use super::received::InPath;
 use super::route::{Need, Routes};
 use super::{Api, time};
 use crate::base::Kind;
+use crate::base::tasks::spawn_joined;
 use crate::model::Grant;
-use crate::query::Doomed;
+use crate::query::{Doomed, Quoted};
 use crate::storage::Receipt;
 
 /// ns in a ms.
@@ -45,6 +48,9 @@ pub trait Deleting: Send + Sync + std::fmt::Debug {
         doomed: Doomed,
         range_ns: (i64, i64),
     ) -> Result<Receipt, AskError>;
+
+    /// Returns what a deletion means of what is quoted elsewhere.
+    fn quoted(&self, grant: &Grant, doomed: &Doomed) -> Result<Quoted, AskError>;
 
     /// Returns the receipts that a caller may know of, oldest first.
     fn receipts(&self, grant: &Grant) -> Result<Vec<Receipt>, AskError>;
@@ -96,6 +102,34 @@ fn selectors(params: &Params) -> Vec<String> {
     params.all("match").into_iter().map(str::to_owned).collect()
 }
 
+/// Deletes rows, and then what explanations of alerts quote of them; goes on when the client has left, so
+/// that no row is gone and still quoted.
+pub(super) async fn delete_quoted(
+    api: Api,
+    grant: Grant,
+    doomed: Doomed,
+    range_ns: (i64, i64),
+) -> Result<Receipt, ApiError> {
+    let deleting = async move {
+        let receipt = api.deleting.delete(&grant, doomed.clone(), range_ns).await?;
+        let quoted = api.deleting.quoted(&grant, &doomed)?;
+        let withdrawal = Withdrawal { grant, quoted, range_ns };
+        let withdrawn = withdrawal.carry_out(&api).await;
+        withdrawn.map_err(|reason| still_quoted(&receipt, &reason))?;
+        Ok::<Receipt, ApiError>(receipt)
+    };
+    let ended = spawn_joined(deleting).await;
+    ended.map_err(|error| ApiError::new(Kind::Internal, error.to_string()))?
+}
+
+fn still_quoted(receipt: &Receipt, reason: &str) -> ApiError {
+    let id = receipt.id;
+    let message = format!(
+        "deletion {id} is done, but explanations of alerts still quote what it took: {reason}; send it again"
+    );
+    ApiError::new(Kind::Unavailable, message)
+}
+
 async fn delete_series(
     State(api): State<Api>,
     Extension(grant): Extension<Grant>,
@@ -104,7 +138,7 @@ async fn delete_series(
 ) -> Result<Response, ApiError> {
     of_own_site(&headers)?;
     let doomed = Doomed::Series(selectors(&params));
-    let receipt = api.deleting.delete(&grant, doomed, range_ns(&params)?).await?;
+    let receipt = delete_quoted(api, grant, doomed, range_ns(&params)?).await?;
     Ok(no_content(Some(&receipt)))
 }
 
@@ -134,7 +168,7 @@ async fn delete(
             return Err(ApiError::parameter("signal", message));
         }
     };
-    let receipt = api.deleting.delete(&grant, doomed, range_ns(&params)?).await?;
+    let receipt = delete_quoted(api, grant, doomed, range_ns(&params)?).await?;
     Ok(success_value(&shown(&receipt)))
 }
 
@@ -144,7 +178,7 @@ async fn list(
 ) -> Result<Response, ApiError> {
     let receipts = api.deleting.receipts(&grant)?;
     let receipts: Vec<Value> = receipts.iter().map(shown).collect();
-    Ok(success_value(&json!({ "deletions": receipts })))
+    bounded::success(&api, json!({ "deletions": receipts })).await
 }
 
 async fn one(

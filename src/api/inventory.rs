@@ -5,8 +5,8 @@ use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Value, json};
 
+use super::bounded;
 use super::error::ApiError;
-use super::json::success_value;
 use super::params::Params;
 use super::route::{Need, Routes};
 use super::{Api, time};
@@ -35,7 +35,8 @@ async fn list(
         .map(shown)
         .filter(|item| wanted("state", item["state"].as_str().unwrap_or_default()))
         .collect();
-    Ok(success_value(&json!({ "items": items, "lookedAt": time::rfc3339(looked_ms) })))
+    let shown = json!({ "items": items, "lookedAt": time::rfc3339(looked_ms) });
+    bounded::success(&api, shown).await
 }
 
 fn shown(view: &ItemView) -> Value {

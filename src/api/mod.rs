@@ -57,7 +57,7 @@ use crate::base::units::HumanSize;
 use crate::notify;
 
 pub(crate) use alert_history::to_keep;
-pub use alert_history::{Kept, KeptAlert};
+pub use alert_history::{Change, Kept, KeptAlert};
 pub use ask::{Ask, AskError, AskOptions, RuleViews, Selection};
 pub(crate) use asked::{GIVES_LINES, answer_question, label_of_attribute, samples, sql_params};
 pub use backup::BackUp;

@@ -16,8 +16,8 @@ use crate::query::traceql::{
     Attribute, Counted, Counting, Found, Menu, Names, Part, Search, Trace, Values,
 };
 use crate::query::{
-    self, CardinalityQuery, Deletions, Doomed, Engine, Options, Param, QueryError, SampleQuery,
-    Session, SqlAnswer,
+    self, CardinalityQuery, Deletions, Doomed, Engine, Options, Param, QueryError, Quoted,
+    SampleQuery, Session, SqlAnswer,
 };
 use crate::storage::{Receipt, Storage, Taken};
 
@@ -88,6 +88,11 @@ impl Deleting for Sessions {
     ) -> Result<Receipt, AskError> {
         let deletions = Deletions::new(grant, &self.storage, &self.engine).map_err(refused)?;
         deletions.delete(doomed, range_ns).await.map_err(refused)
+    }
+
+    fn quoted(&self, grant: &Grant, doomed: &Doomed) -> Result<Quoted, AskError> {
+        let deletions = Deletions::new(grant, &self.storage, &self.engine).map_err(refused)?;
+        deletions.quoted(doomed).map_err(refused)
     }
 
     fn receipts(&self, grant: &Grant) -> Result<Vec<Receipt>, AskError> {

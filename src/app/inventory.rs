@@ -10,6 +10,7 @@ use tracing::{error, warn};
 use super::timers::every;
 use super::world::link;
 use crate::api::{Ask, AskOptions};
+use crate::base::AgeClock;
 use crate::base::clock::SharedClock;
 use crate::inventory::{Config, Inventory, Item, Metrics, Seen};
 use crate::model::{AlertEvent, Grant, Labels, Signal};
@@ -60,11 +61,16 @@ pub(super) fn open(config: &Config, state: &StateStore, now_ms: i64) -> Arc<Mute
 pub(super) async fn watch(watch: Watch, clock: SharedClock, shutdown: CancellationToken) {
     let watch = Arc::new(watch);
     let told = Arc::new(Mutex::new(Vec::new()));
-    every(clock, LOOK_EVERY, shutdown, |now_ms| {
+    let mut ages = AgeClock::default();
+    let heard_ms = watch.inventory.lock().heard_ms();
+    every(Arc::clone(&clock), LOOK_EVERY, shutdown, |now_ms| {
         let (watch, told) = (Arc::clone(&watch), Arc::clone(&told));
+        let last_ns = || heard_ms.map(|ms| ms.saturating_mul(1_000_000));
+        let aging_ns = ages.look(clock.now_ns(), clock.monotonic_ns(), last_ns);
         async move {
             let before = std::mem::take(&mut *told.lock());
-            let now_told = watch.look(before, now_ms).await;
+            let times_ms = (now_ms, aging_ns.div_euclid(1_000_000));
+            let now_told = watch.look(before, times_ms).await;
             *told.lock() = now_told;
         }
     })
@@ -72,8 +78,13 @@ pub(super) async fn watch(watch: Watch, clock: SharedClock, shutdown: Cancellati
 }
 
 impl Watch {
-    /// Looks once; returns the alerts that are told now, given those told before.
-    async fn look(&self, before: Vec<AlertEvent>, now_ms: i64) -> Vec<AlertEvent> {
+    /// Looks once; returns the alerts that are told now, given those told before. What was learned is
+    /// forgotten by a time of its own.
+    async fn look(
+        &self,
+        before: Vec<AlertEvent>,
+        (now_ms, aging_ms): (i64, i64),
+    ) -> Vec<AlertEvent> {
         let mut seen = Vec::new();
         for (query, signal) in
             [(COMMONS, None), (LOGS, Some(Signal::Logs)), (METRICS, Some(Signal::Metrics))]
@@ -87,7 +98,11 @@ impl Watch {
                 }
             }
         }
-        self.inventory.lock().look(seen, now_ms);
+        {
+            let mut inventory = self.inventory.lock();
+            inventory.look(seen, now_ms);
+            inventory.forget(aging_ms);
+        }
         self.mark_maintenance().await;
         self.metrics.note(&mut self.inventory.lock());
         let (alerts, ended) = {

@@ -4,17 +4,17 @@
 //! The ledger says which alerts began and ended; where this task stopped reading it is kept too, so a
 //! restart misses none. In a storm only so many a minute are kept: of the others there is the ledger.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::answers::rules_grant;
+use super::kept_alerts::KeptAlerts;
 use super::timers::every;
-use crate::api::{self, Api, Kept, KeptAlert};
+use crate::api::{self, Api, KeptAlert};
 use crate::base::AgeClock;
 use crate::base::clock::SharedClock;
 use crate::model::Grant;
@@ -27,40 +27,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 const LAG_MS: i64 = 2_000;
 /// How many lines of it at once.
 const LINES_MAX: usize = 10_000;
-/// Where explanations are kept, by the time and the name of their alert; and how far the ledger was read.
-const SUBJECT: &str = "kept-alerts";
+/// Where it is kept how far the ledger was read.
 const CURSOR: (&str, &str) = ("kept-alerts-read", "ms");
-/// JSON of records and series shrinks to a tenth already at this level.
-const ZSTD_LEVEL: i32 = 3;
-/// The most bytes of one explanation before it is packed.
-const KEPT_BYTES_MAX: usize = 4 << 20;
 /// How often what is too old or too much is removed.
 const TRIM_EVERY_MS: u64 = 600_000;
 /// How far the clock may be set back before the ledger is read from there again.
 const BACK_MS_MAX: i64 = 3_600_000;
-
-/// Reads what was kept.
-#[derive(Debug)]
-pub(super) struct KeptAlerts(pub(super) Arc<StateStore>);
-
-/// Alerts lie in the order of their beginnings.
-fn key_of(starts_at_ms: i64, fingerprint: &str) -> String {
-    format!("{:016x}-{fingerprint}", starts_at_ms.max(0))
-}
-
-#[async_trait]
-impl Kept for KeptAlerts {
-    async fn get(&self, fingerprint: &str, starts_at_ms: i64) -> Result<Option<Value>, String> {
-        let (state, key) = (Arc::clone(&self.0), key_of(starts_at_ms, fingerprint));
-        let got = tokio::task::spawn_blocking(move || state.get(SUBJECT, &key)).await;
-        let got = got.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-        let Some(packed) = got else { return Ok(None) };
-        let bytes = zstd::bulk::decompress(&packed, KEPT_BYTES_MAX);
-        let bytes = bytes.map_err(|error| format!("what was kept is damaged: {error}"))?;
-        let read = serde_json::from_slice(&bytes);
-        read.map(Some).map_err(|error| format!("what was kept is damaged: {error}"))
-    }
-}
 
 /// How much is kept.
 #[derive(Debug, Clone, Copy)]
@@ -74,6 +46,7 @@ pub(super) struct Limits {
 pub(super) struct Keeper {
     pub(super) api: Api,
     pub(super) state: Arc<StateStore>,
+    pub(super) kept: Arc<KeptAlerts>,
     pub(super) limits: Limits,
 }
 
@@ -138,8 +111,10 @@ impl Keeper {
             if !memory.may_keep(now_ms, self.limits.per_minute_max) {
                 continue;
             }
+            // What is deleted meanwhile is taken out of what was asked for before it was.
+            let _keeping = self.kept.keeping().await;
             match api::to_keep(&self.api, grant, &alert).await {
-                Ok(explained) => self.put(&alert, &explained).await,
+                Ok(explained) => self.kept.put(&alert, &explained).await,
                 Err(error) => warn!(?error, alert.fingerprint, "an alert was not explained"),
             }
         }
@@ -148,47 +123,22 @@ impl Keeper {
             warn!(n_skipped, "alerts were not kept: there were too many at once");
         }
         if !records.is_empty() {
-            self.write(CURSOR.0, CURSOR.1.to_owned(), until_ms.to_string().into_bytes()).await;
+            self.put_cursor(until_ms).await;
         }
         memory.read_until_ms = until_ms.max(memory.read_until_ms);
         if now_ms.abs_diff(memory.trimmed_ms) >= TRIM_EVERY_MS {
             memory.trimmed_ms = now_ms;
-            self.trim(aging_ms).await;
+            let before_ms = aging_ms.saturating_sub(self.limits.kept_ms);
+            self.kept.trim(before_ms, self.limits.alerts_max).await;
         }
     }
 
-    async fn put(&self, alert: &KeptAlert, explained: &Value) {
-        let bytes = explained.to_string().into_bytes();
-        if bytes.len() > KEPT_BYTES_MAX {
-            return warn!(
-                n_bytes = bytes.len(),
-                alert.fingerprint, "too much to keep of one alert"
-            );
-        }
-        match zstd::bulk::compress(&bytes, ZSTD_LEVEL) {
-            Ok(packed) => {
-                let key = key_of(alert.starts_at_ms, &alert.fingerprint);
-                self.write(SUBJECT, key, packed).await;
-            }
-            Err(error) => warn!(%error, "what explains an alert was not packed"),
-        }
-    }
-
-    async fn write(&self, subject: &'static str, key: String, value: Vec<u8>) {
+    async fn put_cursor(&self, until_ms: i64) {
         let state = Arc::clone(&self.state);
-        let put = tokio::task::spawn_blocking(move || state.put(subject, &key, &value)).await;
+        let value = until_ms.to_string().into_bytes();
+        let put = tokio::task::spawn_blocking(move || state.put(CURSOR.0, CURSOR.1, &value)).await;
         if let Ok(Err(error)) = put {
-            warn!(%error, "what explains an alert was not kept");
-        }
-    }
-
-    async fn trim(&self, aging_ms: i64) {
-        let Limits { alerts_max, kept_ms, .. } = self.limits;
-        let before = key_of(aging_ms.saturating_sub(kept_ms), "");
-        let state = Arc::clone(&self.state);
-        let trim = move || state.trim(SUBJECT, &before, alerts_max);
-        if let Ok(Err(error)) = tokio::task::spawn_blocking(trim).await {
-            warn!(%error, "what was kept of alerts was not cut");
+            warn!(%error, "how far the ledger was read was not kept");
         }
     }
 }
@@ -216,6 +166,7 @@ impl Memory {
 /// Returns the alerts that began or ended, each once; of one that did both its end.
 fn alerts_of(records: &[Record]) -> Vec<KeptAlert> {
     let mut found: Vec<KeptAlert> = Vec::new();
+    let mut places: HashMap<(String, i64), usize> = HashMap::new();
     for record in records {
         let alert = match &record.what {
             What::Joined { fingerprint, labels, starts_at_ms, .. } => KeptAlert {
@@ -232,13 +183,14 @@ fn alerts_of(records: &[Record]) -> Vec<KeptAlert> {
             },
             _ => continue,
         };
-        let same = |one: &KeptAlert| {
-            (&one.fingerprint, one.starts_at_ms) == (&alert.fingerprint, alert.starts_at_ms)
-        };
-        match found.iter_mut().find(|one| same(one)) {
+        let key = (alert.fingerprint.clone(), alert.starts_at_ms);
+        match places.get(&key).and_then(|place| found.get_mut(*place)) {
             Some(one) => one.ends_at_ms = alert.ends_at_ms.or(one.ends_at_ms),
             // A record of an older version says neither when it began nor what it was.
-            None if alert.starts_at_ms > 0 && !alert.labels.is_empty() => found.push(alert),
+            None if alert.starts_at_ms > 0 && !alert.labels.is_empty() => {
+                places.insert(key, found.len());
+                found.push(alert);
+            }
             None => {}
         }
     }

@@ -8,6 +8,7 @@ mod answers;
 mod gate;
 mod inventory;
 mod keep;
+mod kept_alerts;
 #[cfg(test)]
 mod month;
 mod own_metrics;

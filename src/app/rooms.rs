@@ -9,6 +9,7 @@ use prometheus_client::registry::Registry;
 use super::answers::{NotifyStore, ShownRules, rules_grant};
 use super::inventory;
 use super::keep;
+use super::kept_alerts::KeptAlerts;
 use super::reload::{Reloader, read_rules};
 use super::snapshots::Snapshots;
 use super::start::AppError;
@@ -193,7 +194,8 @@ impl Rooms {
         reload: &Arc<Reloader>,
         (readiness, tasks): (Readiness, &Tasks),
     ) -> Router {
-        let api = self.api(config, clock, reload, readiness);
+        let kept = Arc::new(KeptAlerts::new(Arc::clone(&self.state)));
+        let api = self.api(config, clock, reload, (readiness, Arc::clone(&kept)));
         let alerting = &config.sections.alerting;
         let limits = keep::Limits {
             per_minute_max: alerting.explain_per_minute_max,
@@ -202,7 +204,7 @@ impl Rooms {
         };
         if limits.per_minute_max > 0 {
             let state = Arc::clone(&self.state);
-            let keeper = keep::Keeper { api: api.clone(), state, limits };
+            let keeper = keep::Keeper { api: api.clone(), state, kept, limits };
             tasks.spawn("keep-alerts", keep::keep(keeper, Arc::clone(clock), tasks.shutdown()));
         }
         let ingest = remote_write::router(self.ingest.clone())
@@ -216,7 +218,7 @@ impl Rooms {
         config: &Config,
         clock: &SharedClock,
         reload: &Arc<Reloader>,
-        readiness: Readiness,
+        (readiness, kept): (Readiness, Arc<KeptAlerts>),
     ) -> Api {
         Api {
             ask: Arc::clone(&self.questions) as Arc<dyn api::Ask>,
@@ -228,7 +230,7 @@ impl Rooms {
             rules: Arc::new(ShownRules(Arc::clone(&self.rules))) as Arc<dyn RuleViews>,
             notifier: self.notifier.clone(),
             ledger: self.ledger.clone(),
-            kept: Arc::new(keep::KeptAlerts(Arc::clone(&self.state))),
+            kept,
             inventory: Arc::clone(&self.inventory),
             reload: Arc::clone(reload) as Arc<dyn api::Reload>,
             readiness,

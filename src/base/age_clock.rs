@@ -8,7 +8,9 @@
 //! leaves a day later.
 //!
 //! What waits for a time (an alert for its end, a notification for its next attempt) is not to wait a year
-//! or no longer at all; it is moved by as much as the clock was ([`LeapWatch`]).
+//! or no longer at all; it is moved by as much as the clock was ([`LeapWatch`]). What is asked at the time that
+//! the clock shows follows at once, since nobody knows when the clock was wrong; but a leap is mostly taken
+//! back soon, and while it is young nothing is said to be over because of it ([`LeapDoubt`]).
 
 use super::clock::Clock;
 
@@ -38,6 +40,45 @@ impl LeapWatch {
         let was_ns = self.ahead_ns.replace(ahead_ns).unwrap_or(ahead_ns);
         let leap_ms = ahead_ns.saturating_sub(was_ns) / 1_000_000;
         if leap_ms.unsigned_abs() < LEAP_MS_MIN { 0 } else { leap_ms }
+    }
+}
+
+/// How long a leap is young: a clock that was set wrong is set right within minutes, or by hand.
+pub const YOUNG_MS: i64 = 15 * 60_000;
+
+/// Leaps, and whether the last of them is so young that it may be taken back.
+#[derive(Debug, Default)]
+pub struct LeapDoubt {
+    leaps: LeapWatch,
+    /// By how much the clock has leapt in all while it was doubted.
+    astray_ms: i64,
+    /// When it leapt last, ns of the monotonic clock.
+    since_ns: u64,
+}
+
+impl LeapDoubt {
+    /// Returns by how many ms the clock has leapt since the last look; 0 when it has not.
+    pub fn look(&mut self, clock: &dyn Clock) -> i64 {
+        let leap_ms = self.leaps.look(clock);
+        let now_ns = clock.monotonic_ns();
+        if now_ns.saturating_sub(self.since_ns) / 1_000_000 >= YOUNG_MS.unsigned_abs() {
+            self.astray_ms = 0;
+        }
+        if leap_ms != 0 {
+            self.astray_ms = self.astray_ms.saturating_add(leap_ms);
+            self.since_ns = now_ns;
+        }
+        leap_ms
+    }
+
+    /// Returns by how many ms the clock is ahead of where it would be without its young leaps.
+    pub fn astray_ms(&self) -> i64 {
+        self.astray_ms
+    }
+
+    /// Returns true until a leap is some minutes old, or taken back.
+    pub fn is_young(&self) -> bool {
+        self.astray_ms.unsigned_abs() >= LEAP_MS_MIN
     }
 }
 
@@ -120,6 +161,29 @@ mod tests {
             clock.passing.advance(Duration::from_secs(600));
             clock.set_ahead_ms(ahead_ms);
             assert_eq!(watch.look(&*clock), leap_ms, "{ahead_ms}");
+        }
+    }
+
+    #[test]
+    fn a_leap_is_young_for_some_minutes_or_until_it_is_taken_back() {
+        let (clock, mut doubt) = (SettableClock::at_ms(0), LeapDoubt::default());
+        let hour_ms = HOUR_NS / 1_000_000;
+        assert_eq!(doubt.look(&*clock), 0);
+
+        for (minutes, ahead_ms, is_young) in [
+            (0, 0, false),
+            (1, hour_ms, true),
+            (14, hour_ms, true),
+            (1, hour_ms, false),
+            (60, 0, true),
+            (1, hour_ms, false),
+            (1, -hour_ms, true),
+            (15, -hour_ms, false),
+        ] {
+            clock.passing.advance(Duration::from_secs(60 * minutes));
+            clock.set_ahead_ms(ahead_ms);
+            doubt.look(&*clock);
+            assert_eq!(doubt.is_young(), is_young, "{minutes} min, {ahead_ms} ms ahead");
         }
     }
 

@@ -16,7 +16,7 @@ pub mod tasks;
 pub mod units;
 pub(crate) mod varint;
 
-pub use age_clock::{AgeClock, LeapWatch};
+pub use age_clock::{AgeClock, LeapDoubt, LeapWatch};
 pub use clock::{Clock, HurryingClock, ManualClock, SystemClock};
 pub use cores::n_cores;
 pub use kind::Kind;

@@ -200,6 +200,9 @@ fn write_near(near: &Value, out: &mut dyn Write) -> Result<(), CliError> {
     if let Some(at) = near["keptAt"].as_str() {
         writeln!(out, "  kept at {at}")?;
     }
+    if let Some(n_withdrawn) = near["withdrawn"].as_u64() {
+        writeln!(out, "  {n_withdrawn} quotations were deleted")?;
+    }
     for line in near["lines"]["lines"].as_array().into_iter().flatten() {
         writeln!(out, "  line {} {}", text(&line[0]), text(&line[1]))?;
     }

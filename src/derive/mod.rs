@@ -186,7 +186,8 @@ impl Derive {
         // Also when nothing is derived: nobody else has these samples.
         let Some(state) = self.any_state_of(commons) else { return };
         let Shared { config, tagger, clock, metrics, .. } = &*self.shared;
-        let now_ns = clock.now_ns();
+        // How long a sender is silent and we are new is time that passes, wherever the clock is set.
+        let now_ns = i64::try_from(clock.monotonic_ns()).unwrap_or(i64::MAX);
         let mut state = state.lock();
         let folds = state.folds.get_or_insert_with(|| {
             let warm_up_ns = config.fold_warm_up.as_ms().saturating_mul(1_000_000);

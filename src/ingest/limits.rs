@@ -54,6 +54,8 @@ pub struct Limits {
     pub attribute_depth: usize,
     /// How far ahead of our clock a timestamp may be.
     pub future: HumanDuration,
+    /// Loki pushes that are known when they come again within ten minutes; 0 knows none.
+    pub known_pushes: usize,
     /// Commons that senders have named, by whatever rule; what is of another one is refused.
     pub commons: usize,
     /// Active series of one commons; `storage` enforces it.
@@ -97,6 +99,7 @@ impl Default for Limits {
             log_line: HumanSize(256 << 10),
             attribute_depth: 32,
             future: HumanDuration::from_secs(600),
+            known_pushes: 131_072,
             commons: 1_000,
             series_per_commons: 500_000,
             series_per_metric: 50_000,
@@ -139,12 +142,17 @@ impl OutOfBounds {
 }
 
 impl TimeBounds {
-    /// Returns the bounds at `now_ns`; no retention keeps everything.
-    pub fn at(now_ns: i64, future: HumanDuration, retention_ms: Option<i64>) -> Self {
+    /// Returns the bounds at the times by which something is too old, and too far ahead, ns since 1970 UTC;
+    /// no retention keeps everything.
+    pub fn at(
+        (aging_ns, ahead_ns): (i64, i64),
+        future: HumanDuration,
+        retention_ms: Option<i64>,
+    ) -> Self {
         let to_ns = |ms: i64| ms.saturating_mul(1_000_000);
         Self {
-            min_ns: retention_ms.map_or(i64::MIN, |ms| now_ns.saturating_sub(to_ns(ms))),
-            max_ns: now_ns.saturating_add(to_ns(future.as_ms())),
+            min_ns: retention_ms.map_or(i64::MIN, |ms| aging_ns.saturating_sub(to_ns(ms))),
+            max_ns: ahead_ns.saturating_add(to_ns(future.as_ms())),
         }
     }
 
@@ -191,7 +199,8 @@ mod tests {
 
     #[test]
     fn time_bounds_are_inclusive() {
-        let bounds = TimeBounds::at(1_000_000_000, HumanDuration::from_secs(1), Some(500));
+        let now = (1_000_000_000, 1_000_000_000);
+        let bounds = TimeBounds::at(now, HumanDuration::from_secs(1), Some(500));
 
         assert_eq!(bounds.check_ns(2_000_000_000), Ok(()));
         assert_eq!(bounds.check_ns(2_000_000_001), Err(OutOfBounds::Future));
@@ -215,7 +224,7 @@ mod tests {
 
     #[test]
     fn without_retention_no_time_is_too_old() {
-        let bounds = TimeBounds::at(0, HumanDuration::from_secs(1), None);
+        let bounds = TimeBounds::at((0, 0), HumanDuration::from_secs(1), None);
 
         assert_eq!(bounds.check_ns(i64::MIN), Ok(()));
         assert_eq!(bounds.check_ns(i64::MAX), Err(OutOfBounds::Future));

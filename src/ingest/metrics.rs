@@ -143,6 +143,7 @@ struct Families {
     refused_requests: Family<LaneLabelsAnd, Counter>,
     requests: Family<LaneLabelsAnd, Counter>,
     new_series: Counter,
+    forgotten_pushes: Counter,
     in_flight_bytes: Gauge,
     in_flight_requests: Gauge,
 }
@@ -173,6 +174,7 @@ impl Metrics {
                 .family_and("refused_requests", "Requests refused whole, by reason"),
             requests: registrar.family_and("requests", "Requests by how they ended"),
             new_series: Counter::default(),
+            forgotten_pushes: Counter::default(),
             in_flight_bytes: Gauge::default(),
             in_flight_requests: Gauge::default(),
         };
@@ -189,6 +191,9 @@ impl Metrics {
         let help = "Series registered, because their label bytes were not known yet";
         let new_series = families.new_series.clone();
         registrar.registry.register("commonwatch_ingest_new_series", help, new_series);
+        let help = "Loki pushes forgotten within ten minutes, for limits.known_pushes came since";
+        let forgotten = families.forgotten_pushes.clone();
+        registrar.registry.register("commonwatch_ingest_forgotten_pushes", help, forgotten);
         let decode_seconds: Family<LaneLabels, Seconds> = Family::default();
         registrar.registry.register(
             "commonwatch_ingest_decode_seconds",
@@ -222,6 +227,11 @@ impl Metrics {
     /// Returns the gauge of the requests under way, for `queue` to keep.
     pub fn in_flight_requests(&self) -> Gauge {
         self.families.in_flight_requests.clone()
+    }
+
+    /// Returns the counter of the pushes that were forgotten before their time, for `pushes` to keep.
+    pub fn forgotten_pushes(&self) -> Counter {
+        self.families.forgotten_pushes.clone()
     }
 
     fn lane(&self, lane: Lane) -> &LaneCounters {

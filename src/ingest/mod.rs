@@ -34,6 +34,7 @@ pub mod exemplars;
 pub mod resolve;
 pub mod remembered;
 pub mod pushes;
+mod door_clock;
 pub mod store;
 pub mod commit;
 
@@ -98,6 +99,7 @@ pub struct Ingest {
     pub exemplars: Arc<exemplars::Exemplars>,
     remembered: Arc<remembered::Remembered>,
     pushes: Arc<pushes::Pushes>,
+    door_clock: Arc<door_clock::DoorClock>,
 }
 
 /// What an [`Ingest`] is made of.
@@ -141,18 +143,23 @@ impl Ingest {
             derive: parts.derive,
             otlp: Arc::new(parts.otlp),
             exemplars: Arc::new(exemplars::Exemplars::new(Arc::clone(&limits))),
+            pushes: Arc::new(pushes::Pushes::new(
+                limits.known_pushes,
+                parts.metrics.forgotten_pushes(),
+            )),
             limits,
             retention_ms: parts.retention_ms,
             metrics: parts.metrics,
             clock: parts.clock,
             remembered: Arc::default(),
-            pushes: Arc::default(),
+            door_clock: Arc::default(),
         }
     }
 
     /// Returns the timestamps that are taken now.
     pub fn time_bounds(&self) -> TimeBounds {
-        TimeBounds::at(self.clock.now_ns(), self.limits.future, self.retention_ms)
+        let times = self.door_clock.look(&*self.clock);
+        TimeBounds::at(times, self.limits.future, self.retention_ms)
     }
 
     /// Forgets what is remembered beside storage: tagging's rules have changed.

@@ -9,21 +9,21 @@
 //!
 //! A request some of which was refused is answered with the same words again, and one that comes while
 //! the first is still under way is told to come back. The memory has two halves and forgets the older
-//! one when the younger is full or old. What is forgotten, by a restart too, is stored again.
+//! one when the younger is full or old. What is forgotten, by a restart too, is stored again; what had to
+//! go before its time is counted.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use prometheus_client::metrics::counter::Counter;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
 use super::metrics::Ending;
 use super::resolve::Sender;
 use super::{Encoding, Lane, Outcome};
 
-/// So many pushes fill a half: at 25 bytes each, some megabytes for both.
-const HALF_MAX: usize = 64 << 10;
 /// The words about what was refused take so much of a half at most; past that a request some of which
 /// was refused is looked at again.
 const HALF_TOLD_BYTES_MAX: usize = 1 << 20;
@@ -54,10 +54,14 @@ impl PushKey {
 }
 
 /// The pushes that were stored lately, and those under way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pushes {
     halves: Mutex<Halves>,
     under_way: Mutex<HashSet<PushKey>>,
+    /// So many fill a half.
+    half_max: usize,
+    /// Those that went before their time.
+    forgotten: Counter,
 }
 
 /// A push that is under way until this is dropped.
@@ -89,6 +93,16 @@ struct Half {
 }
 
 impl Pushes {
+    /// Returns a memory of so many pushes (`limits.known_pushes`); of 0 none is known.
+    pub fn new(known_max: usize, forgotten: Counter) -> Self {
+        Self {
+            halves: Mutex::default(),
+            under_way: Mutex::default(),
+            half_max: known_max.div_ceil(2),
+            forgotten,
+        }
+    }
+
     /// Begins a push, or returns `None` while the same one is under way.
     pub fn begin(self: &Arc<Self>, key: PushKey) -> Option<UnderWay> {
         let is_first = self.under_way.lock().insert(key);
@@ -98,21 +112,43 @@ impl Pushes {
     /// Returns what became of a push that was stored lately.
     pub fn get(&self, key: PushKey, now_ns: u64) -> Option<Outcome> {
         let mut halves = self.halves.lock();
-        halves.turn(now_ns);
+        self.turn(&mut halves, now_ns);
         let told = halves.young.told.get(&key).or_else(|| halves.old.told.get(&key))?;
         Some(told.as_deref().cloned().unwrap_or_default())
     }
 
     /// Remembers a push, unless nothing of it was stored.
     pub fn insert(&self, key: PushKey, outcome: &Outcome, now_ns: u64) {
+        if self.half_max == 0 {
+            return;
+        }
         let mut halves = self.halves.lock();
-        halves.turn(now_ns);
+        self.turn(&mut halves, now_ns);
         let half = &mut halves.young;
         match outcome.ending() {
             Ending::Stored => drop(half.told.insert(key, None)),
             Ending::Partial => half.insert_told(key, outcome),
             Ending::Refused | Ending::Deferred | Ending::Repeated => {}
         }
+    }
+
+    /// Forgets the older half when it is time to, or the younger is full.
+    fn turn(&self, halves: &mut Halves, now_ns: u64) {
+        let half_ns = u64::try_from(HALF_AGE.as_nanos()).unwrap_or(u64::MAX);
+        let age_ns = now_ns.saturating_sub(halves.since_ns);
+        let is_old = age_ns >= half_ns;
+        if !is_old && halves.young.told.len() < self.half_max {
+            return;
+        }
+        let younger = std::mem::take(&mut halves.young);
+        let older = std::mem::replace(&mut halves.old, younger);
+        if !is_old {
+            self.forgotten.inc_by(u64::try_from(older.told.len()).unwrap_or(u64::MAX));
+        }
+        if age_ns / 2 >= half_ns {
+            halves.old = Half::default();
+        }
+        halves.since_ns = now_ns;
     }
 }
 
@@ -126,27 +162,15 @@ impl Half {
     }
 }
 
-impl Halves {
-    /// Forgets the older half when it is time to.
-    fn turn(&mut self, now_ns: u64) {
-        let half_ns = u64::try_from(HALF_AGE.as_nanos()).unwrap_or(u64::MAX);
-        let age_ns = now_ns.saturating_sub(self.since_ns);
-        if age_ns < half_ns && self.young.told.len() < HALF_MAX {
-            return;
-        }
-        self.old = std::mem::take(&mut self.young);
-        if age_ns / 2 >= half_ns {
-            self.old = Half::default();
-        }
-        self.since_ns = now_ns;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ingest::outcome::{Reason, Rejected};
     use crate::model::Signal;
+
+    fn of(known_max: usize) -> Pushes {
+        Pushes::new(known_max, Counter::default())
+    }
 
     fn minutes(n: u64) -> u64 {
         n * 60_000_000_000
@@ -161,29 +185,42 @@ mod tests {
 
     #[test]
     fn a_push_is_remembered_for_ten_minutes_and_not_for_thirty() {
-        let pushes = Pushes::default();
+        let pushes = of(100);
         pushes.insert(PushKey(7), &Outcome::default(), minutes(3));
 
         assert_eq!(pushes.get(PushKey(7), minutes(12)), Some(Outcome::default()));
         assert_eq!(pushes.get(PushKey(8), minutes(12)), None);
         assert_eq!(pushes.get(PushKey(7), minutes(33)), None);
+        assert_eq!(pushes.forgotten.get(), 0, "it was time");
     }
 
     #[test]
-    fn no_more_than_two_halves_are_remembered() {
-        let pushes = Pushes::default();
-        let n = u128::try_from(3 * HALF_MAX).unwrap();
-        (0..n).for_each(|key| pushes.insert(PushKey(key), &Outcome::default(), 0));
+    fn no_more_than_the_limit_are_known_and_what_goes_early_is_counted() {
+        let pushes = of(100);
+        (0..140).for_each(|key| pushes.insert(PushKey(key), &Outcome::default(), 0));
 
-        assert!(pushes.get(PushKey(n - 1), 0).is_some());
-        assert!(pushes.get(PushKey(0), 0).is_none());
-        let halves = pushes.halves.lock();
-        assert!(halves.young.told.len() + halves.old.told.len() <= 2 * HALF_MAX);
+        assert!(pushes.get(PushKey(139), 0).is_some() && pushes.get(PushKey(50), 0).is_some());
+        assert!(pushes.get(PushKey(49), 0).is_none());
+        let n_known = {
+            let halves = pushes.halves.lock();
+            halves.young.told.len() + halves.old.told.len()
+        };
+        assert!(n_known <= 100, "{n_known}");
+        assert_eq!(pushes.forgotten.get(), 140 - u64::try_from(n_known).unwrap());
+    }
+
+    #[test]
+    fn with_a_limit_of_nothing_no_push_is_known() {
+        let pushes = of(0);
+        pushes.insert(PushKey(7), &Outcome::default(), 0);
+
+        assert_eq!(pushes.get(PushKey(7), 0), None);
+        assert_eq!(pushes.forgotten.get(), 0);
     }
 
     #[test]
     fn what_was_refused_is_told_again_as_long_as_there_is_room_for_the_words() {
-        let pushes = Pushes::default();
+        let pushes = of(100);
         let long = partial(&"x".repeat(HALF_TOLD_BYTES_MAX));
         pushes.insert(PushKey(1), &partial("ahead"), 0);
         pushes.insert(PushKey(2), &long, 0);
@@ -194,7 +231,7 @@ mod tests {
 
     #[test]
     fn the_same_push_is_under_way_once() {
-        let pushes = Arc::new(Pushes::default());
+        let pushes = Arc::new(of(100));
         let first = pushes.begin(PushKey(1));
 
         assert!(first.is_some() && pushes.begin(PushKey(2)).is_some());
@@ -205,7 +242,7 @@ mod tests {
 
     #[test]
     fn what_was_refused_whole_is_looked_at_again() {
-        let pushes = Pushes::default();
+        let pushes = of(100);
         pushes.insert(PushKey(1), &Outcome { n_stored: 0, ..partial("ahead") }, 0);
 
         assert_eq!(pushes.get(PushKey(1), 0), None);

@@ -77,7 +77,7 @@ impl Inventory {
     fn alert(&self, entry: &Entry, now_ms: i64, external_url: &str) -> AlertEvent {
         let Item { commons, service, signal } = &entry.item;
         let last = entry.last_seen_ms.unwrap_or_default();
-        let ago = format_duration_ms((now_ms - last).max(0) / 60_000 * 60_000);
+        let ago = format_duration_ms(now_ms.saturating_sub(last).max(0) / 60_000 * 60_000);
         let who = match service {
             Some(service) => format!("{service} of {commons}"),
             None => commons.clone(),

@@ -150,6 +150,12 @@ impl Inventory {
             self.watched_since_ms = now_ms; // Nobody watched meanwhile: we were away.
         }
         self.last_look_ms = now_ms;
+        // A clock that was set back: what was heard later than now was heard just now.
+        self.watched_since_ms = self.watched_since_ms.min(now_ms);
+        for entry in self.entries.values_mut() {
+            entry.heard_ms = entry.heard_ms.min(now_ms);
+            entry.last_seen_ms = entry.last_seen_ms.map(|ms| ms.min(now_ms));
+        }
         for Seen { item, at_ms } in seen {
             self.hear(item, at_ms.min(now_ms), now_ms);
         }
@@ -157,10 +163,19 @@ impl Inventory {
         for entry in self.entries.values_mut() {
             entry.step(&config, since_ms, now_ms);
         }
-        let forget_ms = now_ms.saturating_sub(config.forget_after.as_ms());
+    }
+
+    /// Forgets what was learned and has not been seen for long, by a clock that no leap deceives.
+    pub fn forget(&mut self, aging_ms: i64) {
+        let forget_ms = aging_ms.saturating_sub(self.config.forget_after.as_ms());
         self.entries.retain(|_, entry| {
             entry.declared_ms.is_some() || entry.last_seen_ms.is_some_and(|ms| ms > forget_ms)
         });
+    }
+
+    /// Returns when anything was last heard of, ms since 1970 UTC.
+    pub fn heard_ms(&self) -> Option<i64> {
+        self.entries.values().map(|entry| entry.heard_ms).max()
     }
 
     fn hear(&mut self, item: Item, at_ms: i64, now_ms: i64) {
@@ -248,7 +263,7 @@ impl Entry {
             return;
         }
         self.last_seen_ms = Some(at_ms);
-        let gap_ms = now_ms - std::mem::replace(&mut self.heard_ms, now_ms);
+        let gap_ms = now_ms.saturating_sub(std::mem::replace(&mut self.heard_ms, now_ms));
         // A gap that ended a darkness is an outage, not a rhythm.
         if !is_first && self.dark_since_ms.is_none() {
             self.n_gaps = self.n_gaps.saturating_add(1);

@@ -68,6 +68,36 @@ fn what_was_seen_is_expected_from_then_on() {
 }
 
 #[test]
+fn behind_a_clock_that_is_set_back_silence_is_noticed() {
+    let heart = item("heart", None);
+    let mut bench = Bench::new(config());
+    bench.run(&heart, &"x".repeat(100));
+
+    bench.now_ms -= 60 * MIN;
+    bench.run(&heart, "xxxxx");
+    assert_eq!(bench.state(&heart), Some(ItemState::Reporting));
+    bench.run(&heart, "............");
+
+    assert_eq!((bench.state(&heart), bench.firing().len()), (Some(ItemState::Dark), 1));
+}
+
+#[test]
+fn a_clock_that_is_set_ahead_neither_forgets_nor_ends_a_darkness() {
+    let heart = item("heart", None);
+    let mut bench = Bench::new(config());
+    bench.run(&heart, "xxxxx...........");
+    let (right_ms, year_ms) = (bench.now_ms, 365 * 24 * 60 * MIN);
+
+    bench.now_ms += year_ms;
+    bench.run(&heart, ".");
+    bench.inventory.forget(right_ms + MIN);
+    assert_eq!((bench.state(&heart), bench.firing().len()), (Some(ItemState::Dark), 1));
+
+    bench.inventory.forget(right_ms + year_ms);
+    assert_eq!(bench.state(&heart), None, "when it was silent for so long");
+}
+
+#[test]
 fn something_that_came_once_is_not_missed() {
     let heart = item("heart", None);
     let mut bench = Bench::new(config());

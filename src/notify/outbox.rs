@@ -165,7 +165,7 @@ impl Outbox {
         let mut shed = Vec::new();
         while let Some((&seq, entry)) = self.by_seq.first_key_value() {
             let why = match () {
-                () if aging_ms - entry.created_ms > AGE_MS_MAX => "expired",
+                () if aging_ms.saturating_sub(entry.created_ms) > AGE_MS_MAX => "expired",
                 () if self.by_seq.len() > ENTRIES_MAX => "dropped",
                 () => break,
             };

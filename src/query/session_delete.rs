@@ -6,6 +6,7 @@ use super::engine::Engine;
 use super::error::QueryError;
 use super::logql::{self, LogsJudge};
 use super::promql;
+use super::quoted::Quoted;
 use super::session::Session;
 use crate::model::{Grant, Matcher, Role};
 use crate::storage::deletion::{SeriesJudge, SpansJudge};
@@ -103,6 +104,11 @@ impl<'a> Deletions<'a> {
             ))),
             None => Ok(sets),
         }
+    }
+
+    /// Returns what a deletion means of what is quoted elsewhere.
+    pub fn quoted(&self, doomed: &Doomed) -> Result<Quoted, QueryError> {
+        Quoted::new(doomed, &self.engine.config)
     }
 
     /// Returns the receipts of deletions that the caller may know of, oldest first.

@@ -58,6 +58,21 @@ pub(crate) struct Alert {
     pub(crate) hold_ms: i64,
 }
 
+impl Alert {
+    /// Moves along with a clock that has made a leap: what is counted from a time goes on where it was.
+    /// When it began to fire stays: by that people know it.
+    pub(crate) fn leap(&mut self, by_ms: i64) {
+        if self.state == AlertState::Pending {
+            self.active_at_ms = self.active_at_ms.saturating_add(by_ms);
+        }
+        let counted =
+            [&mut self.last_sent_ms, &mut self.keep_firing_since_ms, &mut self.resolved_at_ms];
+        for at_ms in counted.into_iter().flatten() {
+            *at_ms = at_ms.saturating_add(by_ms);
+        }
+    }
+}
+
 /// JSON has no NaN; the bits are exact for every value.
 mod float_bits {
     use serde::{Deserialize, Deserializer, Serializer};
@@ -80,6 +95,9 @@ pub(crate) struct Timing {
     pub(crate) alerts_max: usize,
     /// The most alerts that are remembered: further ones are left out; 0 is no limit.
     pub(crate) remembered_max: usize,
+    /// Nothing is over for not being found: the clock has just leapt, and may ask about a time of which
+    /// nothing is stored.
+    pub(crate) holds_on: bool,
 }
 
 /// What the expression yields for one alert, templates expanded.
@@ -153,8 +171,10 @@ impl Alerts {
         let mut n_changes = 0;
         self.by_labels.retain(|labels, alert| {
             let was = alert.state;
-            let keep = seen.contains(labels) || !disappear(alert, timing, now_ms);
-            if keep && alert.state == AlertState::Pending {
+            let is_seen = seen.contains(labels);
+            let is_held = timing.holds_on && was != AlertState::Inactive;
+            let keep = is_seen || is_held || !disappear(alert, timing, now_ms);
+            if is_seen && alert.state == AlertState::Pending {
                 mature(alert, now_ms);
             }
             n_changes += u64::from(!keep || alert.state != was);
@@ -219,6 +239,11 @@ impl Alerts {
         }
     }
 
+    /// Moves along with a clock that has made a leap.
+    pub(crate) fn leap(&mut self, by_ms: i64) {
+        self.by_labels.values_mut().for_each(|alert| alert.leap(by_ms));
+    }
+
     /// Returns the samples of `ALERTS` and `ALERTS_FOR_STATE`.
     pub(crate) fn rows(&self, now_ms: i64) -> Vec<Row> {
         let mut rows = Vec::new();
@@ -274,13 +299,14 @@ fn disappear(alert: &mut Alert, timing: Timing, now_ms: i64) -> bool {
     match alert.state {
         AlertState::Pending => return true,
         AlertState::Inactive => {
-            return alert.resolved_at_ms.is_none_or(|at_ms| now_ms - at_ms > RESOLVED_KEPT_MS);
+            let is_old = |at_ms: i64| now_ms.saturating_sub(at_ms) > RESOLVED_KEPT_MS;
+            return alert.resolved_at_ms.is_none_or(is_old);
         }
         AlertState::Firing => {}
     }
     if timing.keep_firing_ms > 0 {
         let since_ms = *alert.keep_firing_since_ms.get_or_insert(now_ms);
-        if now_ms - since_ms < timing.keep_firing_ms {
+        if now_ms.saturating_sub(since_ms) < timing.keep_firing_ms {
             return false;
         }
     }
@@ -291,7 +317,7 @@ fn disappear(alert: &mut Alert, timing: Timing, now_ms: i64) -> bool {
 }
 
 fn mature(alert: &mut Alert, now_ms: i64) {
-    if now_ms - alert.active_at_ms >= alert.hold_ms {
+    if now_ms.saturating_sub(alert.active_at_ms) >= alert.hold_ms {
         alert.state = AlertState::Firing;
         alert.fired_at_ms = Some(now_ms);
     }
@@ -301,7 +327,7 @@ fn is_due(alert: &Alert, now_ms: i64, resend_ms: i64) -> bool {
     if alert.state == AlertState::Pending {
         return false;
     }
-    alert.last_sent_ms.is_none_or(|sent_ms| now_ms - sent_ms >= resend_ms)
+    alert.last_sent_ms.is_none_or(|sent_ms| now_ms.saturating_sub(sent_ms) >= resend_ms)
 }
 
 #[cfg(test)]
@@ -342,7 +368,8 @@ mod tests {
         assert_eq!(got, want, "{condition}");
     }
 
-    const AT_ONCE: Timing = Timing { keep_firing_ms: 0, alerts_max: 0, remembered_max: 0 };
+    const AT_ONCE: Timing =
+        Timing { keep_firing_ms: 0, alerts_max: 0, remembered_max: 0, holds_on: false };
     const KEEP_2M: Timing = Timing { keep_firing_ms: 2 * MIN, ..AT_ONCE };
 
     #[test]
@@ -391,6 +418,43 @@ mod tests {
 
         assert_eq!((alert.state, alert.active_at_ms), (AlertState::Pending, 2 * MIN));
         assert_eq!((alert.resolved_at_ms, alert.last_sent_ms), (None, None));
+    }
+
+    #[test]
+    fn after_a_leap_nothing_is_over_and_nothing_unseen_begins_to_fire() {
+        let mut alerts = Alerts::default();
+        let holding = Timing { holds_on: true, ..AT_ONCE };
+        alerts.step(AT_ONCE, found(&["one"]), 0).unwrap();
+        let both = [found(&["one"]), held(&["two"], 2 * MIN)].concat();
+        alerts.step(AT_ONCE, both, MIN).unwrap();
+
+        alerts.step(holding, found(&[]), 9 * MIN).unwrap();
+
+        let states: Vec<AlertState> = alerts.iter().map(|alert| alert.state).collect();
+        assert_eq!(states, [AlertState::Firing, AlertState::Pending]);
+        alerts.step(AT_ONCE, found(&[]), 10 * MIN).unwrap();
+        assert_eq!(alerts.active().count(), 0);
+    }
+
+    #[test]
+    fn what_is_counted_from_a_time_goes_on_behind_a_leap_in_both_directions() {
+        for leap_ms in [60 * MIN, -60 * MIN] {
+            let mut alerts = Alerts::default();
+            let at = |minute: i64| leap_ms + minute * MIN;
+            let both = || [found(&["fires"]), held(&["waits"], 3 * MIN)].concat();
+            alerts.step(AT_ONCE, both(), 0).unwrap();
+            assert_eq!(told(&mut alerts, 0), [false]);
+
+            alerts.leap(leap_ms);
+
+            alerts.step(AT_ONCE, both(), at(1)).unwrap();
+            assert_eq!(told(&mut alerts, at(1)), [false], "it is told again when it is time");
+            assert_eq!(alerts.iter().filter(|one| one.state == AlertState::Pending).count(), 1);
+            alerts.step(AT_ONCE, both(), at(3)).unwrap();
+            assert!(alerts.iter().all(|one| one.state == AlertState::Firing), "{leap_ms}");
+            let began: Vec<_> = alerts.iter().map(|one| one.fired_at_ms).collect();
+            assert_eq!(began, [Some(0), Some(at(3))], "nobody fires anew");
+        }
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub(crate) struct Group {
     pub(crate) duration_ns: u64,
     /// Its state has moved into another group; it must not be evaluated again.
     is_retired: bool,
+    /// The clock has just leapt: what is not found is not over.
+    holds_on: bool,
 }
 
 impl Rule {
@@ -82,7 +84,17 @@ pub(crate) struct Leftover {
 impl Group {
     pub(crate) fn new(def: Arc<GroupDef>) -> Self {
         let rules = def.rules.iter().map(Rule::new).collect();
-        Self { def, rules, last_ms: None, duration_ns: 0, is_retired: false }
+        Self { def, rules, last_ms: None, duration_ns: 0, is_retired: false, holds_on: false }
+    }
+
+    /// Moves along with a clock that has made a leap.
+    pub(crate) fn leap(&mut self, by_ms: i64) {
+        self.rules.iter_mut().for_each(|rule| rule.alerts.leap(by_ms));
+    }
+
+    /// Says whether what is not found is over: not while the clock may be wrong.
+    pub(crate) fn hold_on(&mut self, holds_on: bool) {
+        self.holds_on = holds_on;
     }
 
     /// Takes over from an older version of the group what its rules remember.
@@ -124,16 +136,30 @@ impl Group {
     /// Asks what a rule asks at the time `now_ms` and moves its alerts; nobody is told yet.
     pub(crate) async fn judge(&mut self, idx: usize, context: &Context, now_ms: i64) -> Judged {
         let at_ms = now_ms - self.def.query_offset_ms;
+        let timing = self.timing(context);
         let rule = &mut self.rules[idx];
         let n_before = rule.alerts.n_changes();
         let rows = match rule.def.clone() {
             RuleDef::Record(def) => evaluate_record(&def, &self.def, context, at_ms).await,
-            RuleDef::Alert(def) => evaluate_alert(rule, &def, &self.def, context, now_ms).await,
+            RuleDef::Alert(def) => {
+                let timing = Timing { keep_firing_ms: def.keep_firing_ms, ..timing };
+                evaluate_alert(rule, &def, context, timing, (now_ms, at_ms)).await
+            }
         };
         let has_changed = rule.alerts.n_changes() != n_before;
         match rows {
             Ok((rows, error)) => Judged { rows: Some(rows), error, has_changed },
             Err(error) => Judged { rows: None, error: Some(error), has_changed },
+        }
+    }
+
+    /// Returns what holds for the alerts of all its rules.
+    fn timing(&self, context: &Context) -> Timing {
+        Timing {
+            keep_firing_ms: 0,
+            alerts_max: self.def.limit,
+            remembered_max: if self.def.limit > 0 { 0 } else { context.alerts_per_rule_max },
+            holds_on: self.holds_on,
         }
     }
 
@@ -153,7 +179,8 @@ impl Group {
         }
         let Judged { rows, error, .. } = judged;
         let Some(rows) = rows else { return error };
-        let stored = store(rule, rows, context, now_ms - self.def.query_offset_ms).await;
+        let at_ms = now_ms - self.def.query_offset_ms;
+        let stored = store(rule, rows, context, (at_ms, self.holds_on)).await;
         error.or(stored.err())
     }
 
@@ -191,14 +218,17 @@ pub(crate) struct Judged {
     pub(crate) has_changed: bool,
 }
 
-/// Stores what a rule found, and stale markers for what it finds no more.
+/// Stores what a rule found, and stale markers for what it finds no more: nothing is that while it holds on.
 async fn store(
     rule: &mut Rule,
     rows: Vec<Row>,
     context: &Context,
-    at_ms: i64,
+    (at_ms, holds_on): (i64, bool),
 ) -> Result<(), String> {
-    let series: BTreeSet<Labels> = rows.iter().map(|(labels, ..)| labels.clone()).collect();
+    let mut series: BTreeSet<Labels> = rows.iter().map(|(labels, ..)| labels.clone()).collect();
+    if holds_on {
+        series.extend(rule.series.iter().cloned());
+    }
     let ended = rule.series.difference(&series).cloned();
     let ended = ended.map(|labels| (labels, at_ms, f64::from_bits(STALE_BITS).into()));
     let rows: Vec<Row> = rows.into_iter().chain(ended.collect::<Vec<_>>()).collect();
@@ -219,15 +249,14 @@ async fn evaluate_record(
     record::rows(def, found, group.limit, at_ms)
 }
 
-/// Returns the samples of an alerting rule, and what is wrong all the same.
+/// Returns the samples of an alerting rule at the time that is asked about, and what is wrong all the same.
 async fn evaluate_alert(
     rule: &mut Rule,
     def: &AlertDef,
-    group: &GroupDef,
     context: &Context,
-    now_ms: i64,
+    timing: Timing,
+    (now_ms, at_ms): (i64, i64),
 ) -> Result<(Vec<Row>, Option<String>), String> {
-    let at_ms = now_ms - group.query_offset_ms;
     let found = context.world.ask(def.asked.question(), at_ms).await?;
     let mut expanded = Vec::with_capacity(found.len());
     for (labels, point) in found {
@@ -236,11 +265,6 @@ async fn evaluate_alert(
             expanded.push(expand(def, own, context, labels, point, at_ms).await);
         }
     }
-    let timing = Timing {
-        keep_firing_ms: def.keep_firing_ms,
-        alerts_max: group.limit,
-        remembered_max: if group.limit > 0 { 0 } else { context.alerts_per_rule_max },
-    };
     let left_out = rule.alerts.step(timing, expanded, now_ms)?;
     Ok((rule.alerts.rows(at_ms), left_out))
 }

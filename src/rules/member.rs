@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use parking_lot::RwLock;
+use tokio::sync::MutexGuard;
 use tracing::warn;
 
 use super::def::GroupDef;
@@ -19,7 +20,9 @@ pub(super) struct Member {
     pub(super) def: Arc<GroupDef>,
     offset_ms: i64,
     last_slot_ms: AtomicI64,
-    pub(super) group: tokio::sync::Mutex<Group>,
+    /// By how much the clock has leapt since the group was last locked.
+    leapt_ms: AtomicI64,
+    group: tokio::sync::Mutex<Group>,
     pub(super) shown: RwLock<Arc<Shown>>,
 }
 
@@ -49,6 +52,7 @@ impl Member {
             def,
             offset_ms,
             last_slot_ms: AtomicI64::new(last_slot_ms),
+            leapt_ms: AtomicI64::new(0),
             shown: RwLock::new(Shown::of(&group)),
             group: tokio::sync::Mutex::new(group),
         })
@@ -68,13 +72,33 @@ impl Member {
         Some(slot_ms)
     }
 
+    /// Moves along with a clock that has made a leap: it has missed nothing, and what its alerts wait for
+    /// goes on where it was.
+    pub(super) fn leap(&self, by_ms: i64) {
+        self.leapt_ms.fetch_add(by_ms, Ordering::Relaxed);
+        let last_ms = self.last_slot_ms.load(Ordering::Relaxed).saturating_add(by_ms);
+        let slot_ms = schedule::slot_ms(last_ms, self.def.interval_ms, self.offset_ms);
+        self.last_slot_ms.store(slot_ms, Ordering::Relaxed);
+    }
+
+    /// Returns the group where the clock has got to.
+    pub(super) async fn lock(&self) -> MutexGuard<'_, Group> {
+        let mut group = self.group.lock().await;
+        let leapt_ms = self.leapt_ms.swap(0, Ordering::Relaxed);
+        if leapt_ms != 0 {
+            group.leap(leapt_ms);
+        }
+        group
+    }
+
     /// Evaluates the group. An alert that changed its state is remembered before it is shown, so that
     /// nobody sees what a restart has forgotten, and shown before people are told, who look at once.
-    pub(super) async fn evaluate(&self, context: &Context, slot_ms: i64) {
-        let mut group = self.group.lock().await;
+    pub(super) async fn evaluate(&self, context: &Context, slot_ms: i64, holds_on: bool) {
+        let mut group = self.lock().await;
         if group.is_retired() {
             return;
         }
+        group.hold_on(holds_on);
         let now_ns = || context.clock.monotonic_ns();
         let start_ns = now_ns();
         let mut keeping = Keeping::default();

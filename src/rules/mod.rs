@@ -39,6 +39,8 @@ mod tests;
 #[cfg(test)]
 mod tests_fanned;
 #[cfg(test)]
+mod tests_of_clocks;
+#[cfg(test)]
 mod tests_of_files;
 #[cfg(test)]
 mod tests_of_histograms;

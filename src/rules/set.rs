@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::base::LeapDoubt;
 use crate::base::clock::SharedClock;
 use crate::model::Labels;
 
@@ -99,6 +100,7 @@ pub struct RuleSet {
     context: Context,
     members: RwLock<Vec<Arc<Member>>>,
     n_changes: watch::Sender<u64>,
+    leaps: Mutex<LeapDoubt>,
 }
 
 impl RuleSet {
@@ -107,7 +109,13 @@ impl RuleSet {
         let now_ms = context.clock.now_ms();
         let member = |def| Member::new(Group::new(Arc::new(def)), now_ms);
         let members: Vec<_> = groups.into_iter().map(member).collect();
-        let set = Self { context, members: RwLock::new(members), n_changes: watch::Sender::new(0) };
+        let set = Self {
+            context,
+            members: RwLock::new(members),
+            n_changes: watch::Sender::new(0),
+            leaps: Mutex::default(),
+        };
+        set.follow_clock();
         set.count();
         set
     }
@@ -139,6 +147,7 @@ impl RuleSet {
             if let Some(key) = done {
                 busy.remove(&key);
             }
+            self.follow_clock();
             for member in self.members() {
                 let key = (member.def.file.clone(), member.def.name.clone());
                 if busy.contains(&key) {
@@ -161,6 +170,7 @@ impl RuleSet {
 
     /// Evaluates every group that is due now, one after the other; for callers that own the clock.
     pub async fn tick(&self) {
+        self.follow_clock();
         for member in self.members() {
             if let Some(slot_ms) = member.take_due(&self.context) {
                 self.evaluate(&member, slot_ms).await;
@@ -176,8 +186,19 @@ impl RuleSet {
     }
 
     async fn evaluate(&self, member: &Member, slot_ms: i64) {
-        member.evaluate(&self.context, slot_ms).await;
+        let holds_on = self.leaps.lock().is_young();
+        member.evaluate(&self.context, slot_ms, holds_on).await;
         self.count();
+    }
+
+    /// Moves along with a clock that has made a leap.
+    fn follow_clock(&self) {
+        let leap_ms = self.leaps.lock().look(&*self.context.clock);
+        if leap_ms != 0 {
+            let leap_s = leap_ms / 1_000;
+            warn!(leap_s, "the clock has made a leap: for a while no alert is over by it");
+            self.members().iter().for_each(|member| member.leap(leap_ms));
+        }
     }
 
     fn members(&self) -> Vec<Arc<Member>> {
@@ -208,6 +229,7 @@ impl RuleSet {
     /// rules of the same name and labels keep their alerts. What is gone for good is ended: stale
     /// markers for its series, an end for its alerts.
     pub async fn reload(&self, groups: Vec<GroupDef>) {
+        self.follow_clock();
         let now_ms = self.context.clock.now_ms();
         let mut old = self.members();
         let mut new = Vec::with_capacity(groups.len());
@@ -226,13 +248,13 @@ impl RuleSet {
                 continue;
             }
             let mut group = Group::new(Arc::new(def));
-            let mut replaced = member.group.lock().await;
+            let mut replaced = member.lock().await;
             group.take_over(&mut replaced);
             left.add(replaced.retire(&self.context, now_ms));
             new.push(Member::new(group, now_ms));
         }
         for member in &old {
-            left.add(member.group.lock().await.retire(&self.context, now_ms));
+            left.add(member.lock().await.retire(&self.context, now_ms));
         }
         info!(n_groups = new.len(), "rules are in force");
         *self.members.write() = new;
@@ -343,14 +365,14 @@ impl RuleSet {
     ) -> Result<(), RulesError> {
         let saved = state::decode(bytes)?;
         let watched_ms = saved.saved_at_ms.max(saved_at_ms.unwrap_or(i64::MIN));
-        let break_ms = now_ms.saturating_sub(watched_ms).max(0);
+        let break_ms = now_ms.saturating_sub(watched_ms);
         for saved in saved.groups {
             let members = self.members();
             let same = |member: &&Arc<Member>| {
                 (&member.def.file, &member.def.name) == (&saved.file, &saved.name)
             };
             if let Some(member) = members.iter().find(same) {
-                let mut group = member.group.lock().await;
+                let mut group = member.lock().await;
                 state::restore(&mut group, saved, break_ms);
                 *member.shown.write() = Shown::of(&group);
             }

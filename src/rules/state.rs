@@ -91,7 +91,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Saved, RulesError> {
 
 /// Gives a group its alerts back. After a short break a pending alert keeps its start. The time of a
 /// longer one, which nobody watched, does not count towards `for`: it resumes where it was, and
-/// after a long break starts anew.
+/// after a long break starts anew. Where the clock was set back meanwhile (the break is less than nothing)
+/// alerts move along, or they would wait and be silent until it has come to where it was.
 pub(super) fn restore(group: &mut Group, saved: SavedGroup, break_ms: i64) {
     let names: Vec<String> = group.rules.iter().map(|rule| rule.def.name().to_owned()).collect();
     let mut left = saved.rules;
@@ -100,6 +101,7 @@ pub(super) fn restore(group: &mut Group, saved: SavedGroup, break_ms: i64) {
             continue;
         };
         let mut alerts = left.remove(at).alerts;
+        alerts.iter_mut().for_each(|alert| alert.leap(break_ms.min(0)));
         alerts.retain(|alert| alert.state != AlertState::Pending || break_ms <= BREAK_MS_MAX);
         if break_ms > BREAK_KEPT_MS {
             for alert in alerts.iter_mut().filter(|alert| alert.state == AlertState::Pending) {

@@ -129,6 +129,30 @@ fn after_a_long_break_pending_alerts_start_anew() {
 }
 
 #[test]
+fn whatever_times_were_kept_the_rules_go_on() {
+    let text = "groups: [{name: g, rules: [{alert: P, expr: p, for: 5m}, {alert: F, expr: f, keep_firing_for: 5m}]}]";
+    for extreme in [i64::MIN, i64::MAX] {
+        let bench = Bench::new(text);
+        bench.world.put("p", &[("p", 1.0)]);
+        bench.world.put("f", &[("f", 1.0)]);
+        bench.at(1);
+        let saved = String::from_utf8(bench.set.save()).unwrap();
+        let saved = saved.replace(":60000", &format!(":{extreme}"));
+        assert!(saved.matches(&extreme.to_string()).count() > 3, "{saved}");
+
+        block_on(bench.set.restore(saved.as_bytes(), 2 * MIN, Some(MIN))).unwrap();
+        bench.at(2);
+        bench.world.put("f", &[]);
+        for minute in [3, 4, 30, 60] {
+            bench.at(minute);
+        }
+
+        let states: Vec<_> = bench.rules().iter().map(|rule| rule.state).collect();
+        assert_eq!(states[1], Some(AlertState::Inactive), "{extreme}");
+    }
+}
+
+#[test]
 fn a_state_that_cannot_be_read_is_refused() {
     let bench = Bench::new(TWO);
     for bytes in ["", "{}", r#"{"version":9,"saved_at_ms":0,"groups":[]}"#] {

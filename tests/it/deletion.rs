@@ -59,6 +59,10 @@ fn found(caller: &Caller) -> Vec<(&'static str, usize, usize)> {
         let parameters = [("match[]", name)];
         array(&caller.prometheus("/api/v1/series", &parameters)).len()
     };
+    let menu = |name: &str| {
+        let parameters = [("match[]", name)];
+        array(&caller.prometheus("/api/v1/label/__name__/values", &parameters)).len()
+    };
     let promql = |name: &str| {
         let samples = caller.promql(&format!("count_over_time({name}[1h])"), now_ms());
         samples.iter().map(|sample| sample.value.parse::<usize>().unwrap()).sum()
@@ -102,6 +106,7 @@ fn found(caller: &Caller) -> Vec<(&'static str, usize, usize)> {
         ("trace", trace(TRACE), trace(&other)),
         ("traceql", search("secret"), search("kept")),
         ("sql spans", in_sql("spans", "name", "secret"), in_sql("spans", "name", "kept")),
+        ("menu", menu("secret"), menu("kept")),
     ]
 }
 
@@ -115,6 +120,7 @@ const BEFORE: &[(&str, usize, usize)] = &[
     ("trace", 1, 1),
     ("traceql", 1, 1),
     ("sql spans", 1, 1),
+    ("menu", 1, 1),
 ];
 
 const AFTER: &[(&str, usize, usize)] = &[
@@ -127,6 +133,7 @@ const AFTER: &[(&str, usize, usize)] = &[
     ("trace", 0, 1),
     ("traceql", 0, 1),
     ("sql spans", 0, 1),
+    ("menu", 0, 1),
 ];
 
 #[test]

@@ -52,8 +52,8 @@ pub(super) async fn add(
         return;
     }
     let Some(commons) = labels.get("commons").filter(|name| !name.is_empty()) else { return };
-    let service = ["service", "backend"].iter().find_map(|name| labels.get(name)).unwrap_or("");
-    let span = (starts_at_ms.saturating_sub(BEFORE_MS), starts_at_ms.saturating_add(AFTER_MS));
+    let service = service_of(labels);
+    let span = span(starts_at_ms);
     shown["lines"] = lines(api, grant, (commons, service), span).await;
     shown["traces"] = traces(api, grant, (commons, service), span).await;
     if shown["rule"]["language"] == "promql"
@@ -61,6 +61,22 @@ pub(super) async fn add(
     {
         shown["exemplars"] = exemplars(api, grant, query, labels, span).await;
     }
+}
+
+/// Returns the service near an alert; empty when it names none.
+pub(super) fn service_of(labels: &Labels) -> &str {
+    ["service", "backend"].iter().find_map(|name| labels.get(name)).unwrap_or("")
+}
+
+/// Returns from when and until when is looked around an alert's beginning, ms since 1970 UTC.
+pub(super) fn span(starts_at_ms: i64) -> (i64, i64) {
+    (starts_at_ms.saturating_sub(BEFORE_MS), starts_at_ms.saturating_add(AFTER_MS))
+}
+
+/// Returns whether a line may have gone on where it was quoted no further.
+pub(super) fn is_cut(line: &str) -> bool {
+    // A cut may fall up to three bytes before, at the beginning of a letter.
+    line.len() + 3 >= LINE_BYTES_MAX
 }
 
 async fn lines(

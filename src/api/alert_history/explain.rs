@@ -4,6 +4,7 @@
 //! Of an alert, what was kept when it began or ended is shown as well (`to_keep`, `kept`): that opens
 //! when the store and the ledger have long forgotten. What rules found is asked again (`again`).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -12,8 +13,8 @@ use axum::response::Response;
 use http::HeaderMap;
 use serde_json::{Value, json};
 
+use super::super::bounded;
 use super::super::error::ApiError;
-use super::super::json::success_value;
 use super::super::params::Params;
 use super::super::{Api, alertmanager, time};
 use super::again::{Again, Times};
@@ -38,7 +39,7 @@ pub(super) async fn explain(
     params: Params,
 ) -> Result<Response, ApiError> {
     let wanted = wanted(&api, &params)?;
-    let shown = if let Some(name) = params.get("rule") {
+    let mut shown = if let Some(name) = params.get("rule") {
         let span = (wanted.start_ms, wanted.end_ms.min(api.clock.now_ms()));
         let times = Times::within(span);
         let (group, rule) = rule_named(&api, &grant, name).await.ok_or_else(|| {
@@ -53,8 +54,10 @@ pub(super) async fn explain(
         return Ok(page::answered(&shown));
     }
     // A rule alone stands for itself, as it did before alerts had evidence.
-    let alone = params.get("rule").map(|_| &shown["rule"]);
-    Ok(success_value(alone.unwrap_or(&shown)))
+    if params.get("rule").is_some() {
+        shown = shown["rule"].take();
+    }
+    bounded::success(&api, shown).await
 }
 
 /// Explains one alert: as it is now, and as it was kept when it began or ended.
@@ -160,19 +163,19 @@ async fn rule_of(api: &Api, grant: &Grant, labels: &Labels, times: Times) -> Val
 
 /// Keeps the records of one alert, and of the notifications that tell of it.
 fn of_alert(records: &[Value], fingerprint: &str) -> Vec<Value> {
-    let mut told = Vec::new();
+    let mut told: HashSet<&str> = HashSet::new();
     let mut kept = Vec::new();
     for record in records {
+        let notification = record["notification"].as_str();
         let names = |key: &str| {
             let list = record[key].as_array().into_iter().flatten();
             list.into_iter().any(|one| one == fingerprint)
         };
         let is_own = record["fingerprint"] == fingerprint || names("firing") || names("resolved");
         if is_own {
-            told.push(&record["notification"]);
+            told.extend(notification);
         }
-        if is_own || (!record["notification"].is_null() && told.contains(&&record["notification"]))
-        {
+        if is_own || notification.is_some_and(|one| told.contains(one)) {
             kept.push(record.clone());
         }
     }
@@ -256,4 +259,27 @@ fn narrowed(rule: &RuleView, grant: &Grant, of: Option<&Labels>) -> RuleView {
         None => rule.overrides.retain(|one| sees(&one.commons)),
     }
     rule
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_records_of_an_alert_are_its_own_and_those_of_what_tells_of_it() {
+        let records = [
+            json!({ "event": "joined", "fingerprint": "a" }),
+            json!({ "event": "joined", "fingerprint": "b" }),
+            json!({ "event": "queued", "notification": "1", "firing": ["a", "b"], "resolved": [] }),
+            json!({ "event": "queued", "notification": "2", "firing": ["b"], "resolved": [] }),
+            json!({ "event": "delivered", "notification": "1" }),
+            json!({ "event": "delivered", "notification": "2" }),
+            json!({ "event": "queued", "notification": "3", "firing": [], "resolved": ["a"] }),
+        ];
+
+        let kept = of_alert(&records, "a");
+
+        let of = |idx: usize| records[idx].clone();
+        assert_eq!(kept, [of(0), of(2), of(4), of(6)]);
+    }
 }

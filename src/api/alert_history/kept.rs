@@ -57,14 +57,27 @@ fn narrow(rule: &mut Value, grant: &Grant) {
     for list in ["evaluations", "comparedValues", "alerts"] {
         retain(&mut rule[list], grant);
     }
-    if rule["lastError"].is_string() {
-        rule["lastError"] = json!(FAILED_UNSEEN);
-    }
-    for sentence in rule["why"].as_array_mut().into_iter().flatten() {
-        if sentence.as_str().is_some_and(|text| text.starts_with(FAILED)) {
-            *sentence = json!(format!("{FAILED}{FAILED_UNSEEN}"));
+    hide_reasons(rule, FAILED_UNSEEN);
+}
+
+/// Puts other words in the place of why evaluations of a rule failed; returns how often.
+pub(super) fn hide_reasons(rule: &mut Value, instead: &str) -> usize {
+    let sentence = format!("{FAILED}{instead}");
+    let mut n_hidden = 0;
+    let mut hide = |shown: &mut Value, begins: &str, instead: &str| {
+        let is_told = |text: &str| text.starts_with(begins) && text != instead;
+        if shown.as_str().is_some_and(is_told) {
+            *shown = json!(instead);
+            n_hidden += 1;
         }
+    };
+    if let Some(error) = rule.get_mut("lastError") {
+        hide(error, "", instead);
     }
+    for one in rule.get_mut("why").and_then(Value::as_array_mut).into_iter().flatten() {
+        hide(one, FAILED, &sentence);
+    }
+    n_hidden
 }
 
 /// Keeps what a caller may see of a list of things with labels; what stands in the place of a list is an
@@ -76,8 +89,14 @@ fn retain(list: &mut Value, grant: &Grant) {
     }
 }
 
-fn labels_of(shown: &Value) -> Labels {
-    let pairs = shown["labels"].as_object().into_iter().flatten();
+/// Returns the labels of what is shown.
+pub(super) fn labels_of(shown: &Value) -> Labels {
+    labels_in(&shown["labels"])
+}
+
+/// Returns labels that are shown.
+pub(super) fn labels_in(shown: &Value) -> Labels {
+    let pairs = shown.as_object().into_iter().flatten();
     pairs.map(|(name, value)| (name, value.as_str().unwrap_or_default())).collect()
 }
 

@@ -10,6 +10,7 @@ mod kept;
 mod page;
 mod records;
 mod why;
+mod withdraw;
 
 use axum::Extension;
 use axum::extract::State;
@@ -28,6 +29,10 @@ use crate::notify::{NotifyError, parse_all_matchers};
 use records::{Wanted, read};
 
 pub(crate) use explain::to_keep;
+pub(super) use withdraw::Withdrawal;
+
+/// Changes what was kept of one alert; returns whether there was anything to change.
+pub type Change = Box<dyn FnMut(&mut serde_json::Value) -> bool + Send>;
 
 /// An alert of which something is to be kept.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,6 +56,10 @@ pub trait Kept: Send + Sync + std::fmt::Debug {
         fingerprint: &str,
         starts_at_ms: i64,
     ) -> Result<Option<serde_json::Value>, String>;
+
+    /// Changes what was kept of all alerts, and waits for what is just being kept; returns how many it
+    /// changed.
+    async fn change_all(&self, change: Change) -> Result<usize, String>;
 }
 
 pub(super) fn add(routes: &mut Routes) {

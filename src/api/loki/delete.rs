@@ -6,9 +6,9 @@ use http::HeaderMap;
 use serde_json::{Value, json};
 
 use super::super::Api;
-use super::super::deletions::{id_of, no_content, of_own_site};
+use super::super::bounded;
+use super::super::deletions::{delete_quoted, id_of, no_content, of_own_site};
 use super::super::error::ApiError;
-use super::super::json::answer_value;
 use super::super::params::Params;
 use super::Answered;
 use super::params::times_of_deletion;
@@ -30,13 +30,14 @@ pub(super) async fn delete(
     };
     let range_ns = times_of_deletion(&params, api.clock.now_ms())?;
     let doomed = Doomed::Lines(query.to_owned());
-    let receipt = api.deleting.delete(&grant, doomed, range_ns).await?;
+    let receipt = delete_quoted(api, grant, doomed, range_ns).await?;
     Ok(no_content(Some(&receipt)))
 }
 
 pub(super) async fn list(State(api): State<Api>, Extension(grant): Extension<Grant>) -> Answered {
     let receipts = api.deleting.receipts(&grant)?;
-    Ok(answer_value(&receipts.iter().filter_map(shown).collect()))
+    let shown: Vec<Value> = receipts.iter().filter_map(shown).collect();
+    Ok(bounded::json(&api, shown).await?)
 }
 
 pub(super) async fn cancel(

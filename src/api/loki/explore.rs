@@ -7,14 +7,15 @@ use axum::extract::State;
 use serde_json::{Value, json};
 
 use super::super::Api;
+use super::super::bounded;
 use super::super::error::ApiError;
-use super::super::json::{answer_value, push_list, push_strings, success, success_value};
-use super::super::number::push_sample_value;
+use super::super::json::answer_value;
 use super::super::params::Params;
 use super::super::prometheus::escape::unescape;
 use super::super::received::InPath;
 use super::ask::LogStreams;
-use super::{Answered, params, render};
+use super::lists::{LabelSet, Patterns, Sizes, Spans};
+use super::{Answered, params};
 use crate::model::Grant;
 use crate::query::logql::{self, LogRange, Pairs, ParseLimits, StreamUse, StreamsFound};
 
@@ -60,7 +61,7 @@ pub(super) async fn label_names(
     asked: Params,
 ) -> Answered {
     let (found, _) = streams(&api, &grant, &asked, None).await?;
-    Ok(success(&[], &[], 1024, |out| push_strings(out, &found.names())))
+    Ok(bounded::success(&api, found.names()).await?)
 }
 
 pub(super) async fn label_values(
@@ -70,7 +71,7 @@ pub(super) async fn label_values(
     asked: Params,
 ) -> Answered {
     let (found, _) = streams(&api, &grant, &asked, None).await?;
-    Ok(success(&[], &[], 1024, |out| push_strings(out, &found.values(&unescape(&name)))))
+    Ok(bounded::success(&api, found.values(&unescape(&name))).await?)
 }
 
 pub(super) async fn series(
@@ -79,11 +80,9 @@ pub(super) async fn series(
     asked: Params,
 ) -> Answered {
     let (found, _) = streams(&api, &grant, &asked, None).await?;
-    Ok(success(&[], &[], 256 * found.streams.len(), |out| {
-        push_list(out, &found.streams, |out, stream| {
-            render::push_object(out, pairs(stream));
-        });
-    }))
+    let shown: Vec<LabelSet> =
+        found.streams.into_iter().map(|stream| LabelSet(stream.labels)).collect();
+    Ok(bounded::success(&api, shown).await?)
 }
 
 pub(super) fn pairs(stream: &StreamUse) -> impl Iterator<Item = (&str, &str)> {
@@ -115,9 +114,6 @@ pub(super) async fn stats(
 fn whole(n_bytes: f64) -> u64 {
     n_bytes.round() as u64
 }
-
-/// Bytes by the number of the span.
-type Spans = BTreeMap<i64, f64>;
 
 /// Sizes by what they are asked for.
 struct Volumes {
@@ -191,16 +187,7 @@ pub(super) async fn volume(
     asked.required("query")?;
     let (found, (_, end_ns)) = streams(&api, &grant, &asked, None).await?;
     let largest = Volumes::of(&found, &asked).largest(limit);
-    Ok(success(&[], &[], 128 * largest.len(), |out| {
-        out.push_str("{\"resultType\":\"vector\",\"result\":");
-        push_list(out, &largest, |out, (labels, spans)| {
-            push_metric(out, labels);
-            out.push_str(",\"value\":");
-            push_point(out, end_ns / 1_000_000_000, spans.values().sum());
-            out.push('}');
-        });
-        out.push_str(",\"stats\":{}}");
-    }))
+    Ok(bounded::success(&api, Sizes::at(end_ns, largest)).await?)
 }
 
 pub(super) async fn volume_range(
@@ -214,31 +201,7 @@ pub(super) async fn volume_range(
     let step_ns = params::step_ms(&asked, times)?.saturating_mul(1_000_000);
     let (found, (start_ns, _)) = streams(&api, &grant, &asked, Some(step_ns)).await?;
     let largest = Volumes::of(&found, &asked).largest(limit);
-    Ok(success(&[], &[], 256 * largest.len(), |out| {
-        out.push_str("{\"resultType\":\"matrix\",\"result\":");
-        push_list(out, &largest, |out, (labels, spans)| {
-            push_metric(out, labels);
-            out.push_str(",\"values\":");
-            let spans: Vec<_> = spans.iter().collect();
-            push_list(out, &spans, |out, (span, n_bytes)| {
-                let at_ns = start_ns.saturating_add(span.saturating_mul(step_ns));
-                push_point(out, at_ns / 1_000_000_000, **n_bytes);
-            });
-            out.push('}');
-        });
-        out.push_str(",\"stats\":{}}");
-    }))
-}
-
-fn push_metric(out: &mut String, labels: &[(String, String)]) {
-    out.push_str("{\"metric\":");
-    render::push_object(out, labels.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-}
-
-fn push_point(out: &mut String, seconds: i64, value: f64) {
-    out.push_str(&format!("[{seconds},\""));
-    push_sample_value(out, value.round());
-    out.push_str("\"]");
+    Ok(bounded::success(&api, Sizes::over((start_ns, step_ns), largest)).await?)
 }
 
 pub(super) fn newest(asked: &Params, now_ms: i64, limit: usize) -> Result<LogRange, ApiError> {
@@ -256,15 +219,7 @@ pub(super) async fn patterns(
     let step_ns = step_ms.max(1_000).saturating_mul(1_000_000);
     let query = asked.required("query")?;
     let found = api.logs.log_patterns(&grant, query, range, step_ns).await?;
-    let found: Vec<Value> = found
-        .iter()
-        .map(|pattern| {
-            let samples: Vec<(i64, u64)> =
-                pattern.samples.iter().map(|(ns, n)| (ns / 1_000_000_000, *n)).collect();
-            json!({ "pattern": pattern.pattern, "level": pattern.level, "samples": samples })
-        })
-        .collect();
-    Ok(success_value(&Value::Array(found)))
+    Ok(bounded::success(&api, Patterns(found)).await?)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod ask;
 mod delete;
 mod detected;
 mod explore;
+mod lists;
 mod params;
 mod query;
 mod render;

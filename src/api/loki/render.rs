@@ -91,7 +91,7 @@ fn push_line(out: &mut String, line: &LogLine, is_categorized: bool) {
     out.push(']');
 }
 
-pub(super) fn push_object<'a>(out: &mut String, pairs: impl Iterator<Item = (&'a str, &'a str)>) {
+fn push_object<'a>(out: &mut String, pairs: impl Iterator<Item = (&'a str, &'a str)>) {
     crate::model::json::push_object(out, pairs);
 }
 

@@ -1,13 +1,16 @@
 //! `series`, `labels`, `label/<name>/values`, `metadata`: what is there to ask for.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
+use serde::Serialize;
 
 use super::super::Api;
 use super::super::ask::{Listed, Selection};
+use super::super::bounded;
 use super::super::error::ApiError;
 use super::super::json::{push_labels, push_list, push_strings, success};
 use super::super::params::Params;
@@ -15,7 +18,6 @@ use super::super::received::InPath;
 use super::escape::unescape;
 use super::{FOREVER_MS, truncate};
 use crate::base::Kind;
-use crate::model::json::push_string;
 use crate::model::{Description, Grant};
 
 fn selection_of(params: &Params) -> Result<Selection, ApiError> {
@@ -81,39 +83,33 @@ pub(super) async fn metadata(
     let limit = params.limit("limit")?.unwrap_or(usize::MAX);
     let per_metric = params.limit("limit_per_metric")?.unwrap_or(usize::MAX);
     let wanted = params.get("metric");
-    let mut by_metric: BTreeMap<String, Vec<Description>> = BTreeMap::new();
+    let mut by_metric: BTreeMap<String, Vec<Meta>> = BTreeMap::new();
     for (metric, meta) in api.ask.metadata(&grant).await? {
         let is_other = wanted.is_some_and(|wanted| wanted != metric);
         if is_other || (by_metric.len() >= limit && !by_metric.contains_key(&metric)) {
             continue;
         }
         let metas = by_metric.entry(metric).or_default();
+        let meta = Meta::from(meta);
         if metas.len() < per_metric && !metas.contains(&meta) {
             metas.push(meta);
         }
     }
-    Ok(success(&[], &[], 96 * by_metric.len(), |out| push_metadata(out, &by_metric)))
+    bounded::success(&api, by_metric).await
 }
 
-fn push_metadata(out: &mut String, by_metric: &BTreeMap<String, Vec<Description>>) {
-    out.push('{');
-    for (idx, (metric, metas)) in by_metric.iter().enumerate() {
-        if idx > 0 {
-            out.push(',');
-        }
-        push_string(out, metric);
-        out.push(':');
-        push_list(out, metas, push_meta);
+/// What is known of a metric, as Prometheus writes it.
+#[derive(Debug, PartialEq, Serialize)]
+struct Meta {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    help: Arc<str>,
+    unit: Arc<str>,
+}
+
+impl From<Description> for Meta {
+    fn from(known: Description) -> Self {
+        let Description { kind, unit, help } = known;
+        Self { kind: kind.prometheus_type(), help, unit }
     }
-    out.push('}');
-}
-
-fn push_meta(out: &mut String, meta: &Description) {
-    out.push_str("{\"type\":");
-    push_string(out, meta.kind.prometheus_type());
-    out.push_str(",\"help\":");
-    push_string(out, &meta.help);
-    out.push_str(",\"unit\":");
-    push_string(out, &meta.unit);
-    out.push('}');
 }

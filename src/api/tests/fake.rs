@@ -17,7 +17,9 @@ use crate::query::promql::{self, Answer, Sample, SampleCounts, Timings, Value};
 use crate::query::traceql::{
     self, Attribute, Counted, Counting, Found, Menu, Names, Part, Search, Trace, Values,
 };
-use crate::query::{CardinalityQuery, Doomed, Param, SampleQuery, SqlAnswer, Truncated};
+use crate::query::{
+    self, CardinalityQuery, Doomed, Param, Quoted, SampleQuery, SqlAnswer, Truncated,
+};
 use crate::rules::{
     AlertsView, Dialect, GroupView, Question, RuleKind, RuleView, RulesFilter, RulesView,
 };
@@ -79,6 +81,11 @@ impl Deleting for Fake {
             end_ns,
             ..receipt()
         })
+    }
+
+    fn quoted(&self, _grant: &Grant, doomed: &Doomed) -> Result<Quoted, AskError> {
+        let quoted = Quoted::new(doomed, &query::Config::default());
+        quoted.map_err(|error| AskError::new(error.kind(), error.to_string()))
     }
 
     fn receipts(&self, _grant: &Grant) -> Result<Vec<Receipt>, AskError> {
@@ -443,6 +450,10 @@ impl RuleViews for Fake {
 impl Kept for Fake {
     async fn get(&self, _one: &str, _at_ms: i64) -> Result<Option<serde_json::Value>, String> {
         Ok(None)
+    }
+
+    async fn change_all(&self, _change: Change) -> Result<usize, String> {
+        Ok(0)
     }
 }
 

@@ -56,6 +56,27 @@ async fn errors_are_plain_text_with_their_place() {
 }
 
 #[tokio::test]
+async fn lists_of_streams_are_no_longer_than_an_answer_may_be() {
+    for list in [
+        "labels",
+        "label/app/values",
+        "series",
+        "index/volume",
+        "index/volume_range",
+        "patterns",
+        "delete",
+    ] {
+        let target = format!("/loki/api/v1/{list}?query=%7Ba%3D%22b%22%7D&start=1&end=2");
+        let router = guarded(Api { result_bytes_max: HumanSize(20), ..api() }, "");
+        let answer = send(router, Request::get(&*target).body(Body::empty()).unwrap()).await;
+
+        assert_eq!(answer.status, 422, "{target}: {}", answer.text());
+        assert!(answer.text().contains("`query.result_bytes_max`"), "{}", answer.text());
+        assert_eq!(get(&target).await.status, 200, "{target}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_unknown_is_not_found() {
     for target in ["/loki/api/v2alpha/tail", "/loki/api/v1/nothing"] {
         assert_eq!(get(target).await.status, 404, "{target}");

@@ -499,10 +499,17 @@ async fn what_is_not_remote_read_is_refused() {
 }
 
 #[tokio::test]
-async fn lists_of_rules_and_alerts_are_no_longer_than_an_answer_may_be() {
-    for target in
-        ["/api/v1/rules", "/api/v1/alerts", "/prometheus/api/v1/rules", "/prometheus/api/v1/alerts"]
-    {
+async fn lists_that_are_in_memory_are_no_longer_than_an_answer_may_be() {
+    for target in [
+        "/api/v1/rules",
+        "/api/v1/alerts",
+        "/prometheus/api/v1/rules",
+        "/prometheus/api/v1/alerts",
+        "/api/v1/metadata",
+        "/api/v1/admin/inventory",
+        "/api/v1/admin/deletions",
+        "/api/v1/admin/alerts/explain?rule=A",
+    ] {
         let router = guarded(Api { result_bytes_max: HumanSize(20), ..api() }, "");
 
         let answer = send(router, Request::get(target).body(Body::empty()).unwrap()).await;

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::base::ManualClock;
+use crate::base::clock::SettableClock;
 use crate::base::units::HumanDuration;
 
 const NOW_MS: i64 = 1_787_000_000_000;
@@ -453,6 +454,33 @@ fn folded(metric: &str, enabled: bool) -> Vec<DerivedSample> {
     let mut samples = derive.collect();
     samples.retain(|sample| sample.labels.metric() != "csoc_folded_series");
     samples
+}
+
+#[test]
+fn a_clock_that_is_set_makes_no_old_counter_new_and_no_new_one_old() {
+    let clock = SettableClock::at_ms(NOW_MS);
+    let tagger = Arc::new(Tagger::load(&crate::tagging::Config::default()).unwrap());
+    let shared = Arc::<SettableClock>::clone(&clock);
+    let derive = Derive::new(Config::default(), tagger, shared, Metrics::default());
+    let labels = Labels::from_pairs([("__name__", "gen3_other_total"), ("idp", "google")]);
+    let meta = SeriesMeta::default();
+    let send = |wire_id, value| {
+        let (labels, meta) = (&labels, &meta);
+        let series = Folding { labels, meta, observed: None, is_difference: false };
+        derive.fold(&tags("x").commons, &series, wire_id, value);
+    };
+    let year_ms = 365 * 86_400_000;
+
+    send(1, 5.0);
+    clock.set_ahead_ms(year_ms);
+    send(2, 100.0);
+    clock.passing.advance(std::time::Duration::from_secs(301));
+    clock.set_ahead_ms(-year_ms);
+    send(3, 7.0);
+
+    let samples = derive.collect();
+    let total = samples.iter().find(|one| one.labels.metric() == "gen3_other_total").unwrap();
+    assert_eq!(total.value, 7.0, "of the first five minutes nobody knows how much is new");
 }
 
 #[test]

@@ -68,8 +68,7 @@ impl<'a> Context<'a> {
     /// Returns the surroundings of a request that comes now.
     pub(in crate::ingest) fn new(ingest: &'a Ingest, sender: Sender<'a>) -> Self {
         let now_ns = ingest.clock.now_ns();
-        let bounds = TimeBounds::at(now_ns, ingest.limits.future, ingest.retention_ms);
-        Self { ingest, sender, now_ns, bounds }
+        Self { ingest, sender, now_ns, bounds: ingest.time_bounds() }
     }
 
     /// Returns what the rows are written by.

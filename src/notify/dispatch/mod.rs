@@ -263,7 +263,7 @@ impl Dispatcher {
 
     /// Moves along with a clock that has leapt to `now_ms`: what fires goes on for as long as it had left,
     /// and what was to be looked at or told again is so after the rest of its while. Silences name times of
-    /// the clock, whatever it says: what they hold back is told rather than not.
+    /// the clock, and those that held go on for a while beside it.
     pub(super) fn leap(&mut self, by_ms: i64, now_ms: i64) {
         self.alerts.leap(by_ms, now_ms.saturating_sub(by_ms));
         for group in self.groups.values_mut() {
@@ -273,6 +273,7 @@ impl Dispatcher {
             told.at_ms = told.at_ms.saturating_add(by_ms);
         }
         self.storm.leap(by_ms);
+        self.silences.leap(by_ms, now_ms);
     }
 
     /// Returns under which keys it is remembered what was told of a group of a route. Another route with

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::age_clock::YOUNG_MS;
 use crate::model::{Labels, MatchOp, Matcher};
 use crate::notify::NotifyError;
 use crate::notify::matchers::{MATCHERS_MAX, all_match, check_pattern};
@@ -105,6 +106,8 @@ impl Silence {
 #[derive(Debug, Default)]
 pub(super) struct Silences {
     by_id: BTreeMap<String, (Silence, Vec<Matcher>)>,
+    /// Those that held when the clock leapt, and until when they hold all the same.
+    held_over: BTreeMap<String, i64>,
 }
 
 impl Silences {
@@ -120,10 +123,28 @@ impl Silences {
     pub(super) fn holding(&self, labels: &Labels, now_ms: i64) -> Vec<String> {
         let all = self.by_id.values();
         let holding = all.filter(|(silence, matchers)| {
-            silence.state(now_ms) == SilenceState::Active
-                && all_match(matchers, |name| labels.get(name))
+            self.holds(silence, now_ms) && all_match(matchers, |name| labels.get(name))
         });
         holding.map(|(silence, _)| silence.id.clone()).collect()
+    }
+
+    fn holds(&self, silence: &Silence, now_ms: i64) -> bool {
+        silence.state(now_ms) == SilenceState::Active
+            || self.held_over.get(&silence.id).is_some_and(|until_ms| now_ms < *until_ms)
+    }
+
+    /// Moves along with a clock that has leapt to `now_ms`: beside what holds by its own times, what held goes
+    /// on for as long as it had left, until the leap is no longer young.
+    pub(super) fn leap(&mut self, by_ms: i64, now_ms: i64) {
+        let before_ms = now_ms.saturating_sub(by_ms);
+        let last_ms = now_ms.saturating_add(YOUNG_MS);
+        let mut held_over = std::mem::take(&mut self.held_over);
+        held_over.values_mut().for_each(|until_ms| *until_ms = until_ms.saturating_add(by_ms));
+        for silence in self.iter().filter(|one| one.state(before_ms) == SilenceState::Active) {
+            let until_ms = silence.def.ends_at_ms.saturating_add(by_ms).min(last_ms);
+            held_over.insert(silence.id.clone(), until_ms);
+        }
+        self.held_over = held_over;
     }
 
     /// Takes back what an earlier process stored.
@@ -147,6 +168,7 @@ impl Silences {
         if let Some(id) = id {
             let old = self.get(id).ok_or_else(|| NotifyError::NoSilence(id.to_owned()))?;
             if may_become(old, &def, now_ms) {
+                self.held_over.remove(id);
                 let silence = Silence { id: id.to_owned(), def, updated_ms: now_ms };
                 self.by_id.insert(id.to_owned(), (silence, matchers));
                 return Ok((id.to_owned(), vec![id.to_owned()]));
@@ -172,6 +194,7 @@ impl Silences {
     pub(super) fn expire(&mut self, id: &str, now_ms: i64) -> Result<Option<String>, NotifyError> {
         let found = self.by_id.get_mut(id);
         let (silence, _) = found.ok_or_else(|| NotifyError::NoSilence(id.to_owned()))?;
+        self.held_over.remove(id);
         match silence.state(now_ms) {
             SilenceState::Expired => return Ok(None),
             SilenceState::Pending => silence.def.starts_at_ms = now_ms,
@@ -186,7 +209,10 @@ impl Silences {
     pub(super) fn forget(&mut self, before_ms: i64) -> Vec<String> {
         let old = self.by_id.values().filter(|(silence, _)| silence.def.ends_at_ms < before_ms);
         let ids: Vec<String> = old.map(|(silence, _)| silence.id.clone()).collect();
-        ids.iter().for_each(|id| drop(self.by_id.remove(id)));
+        for id in &ids {
+            self.by_id.remove(id);
+            self.held_over.remove(id);
+        }
         ids
     }
 }
@@ -321,6 +347,47 @@ mod tests {
     fn refused(def: SilenceDef, says: &str) {
         let error = Silences::default().set(None, def, 1_000, 10).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
+    }
+
+    /// Returns silences one of which holds from 0 to `ends_at_ms`, before and behind a leap to 1,000 h or back.
+    fn behind_a_leap(ends_at_ms: i64, by_ms: i64) -> (Silences, String, i64) {
+        let mut silences = Silences::default();
+        let (id, _) = silences.set(None, def("heart", 0, ends_at_ms), 0, 10).unwrap();
+        silences.leap(by_ms, by_ms + 1);
+        (silences, id, by_ms + 1)
+    }
+
+    #[test]
+    fn behind_a_leap_a_silence_holds_for_as_long_as_it_had_left_and_some_minutes_at_most() {
+        let minute = 60_000;
+        for by_ms in [60_000 * minute, -60_000 * minute] {
+            for (ends_at_ms, until_ms) in [(5 * minute, 5 * minute), (60 * minute, 15 * minute)] {
+                let (silences, _, now_ms) = behind_a_leap(ends_at_ms, by_ms);
+                let holds = |at_ms| !silences.holding(&labels("heart"), now_ms + at_ms).is_empty();
+                assert!(holds(0) && holds(until_ms - 2), "{by_ms} {ends_at_ms}");
+                assert!(!holds(until_ms), "{by_ms} {ends_at_ms}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_leap_that_is_taken_back_makes_no_silence_longer() {
+        let (minute, by_ms) = (60_000, 3_600_000_000);
+        let (mut silences, _, now_ms) = behind_a_leap(20 * minute, by_ms);
+        silences.leap(-by_ms, now_ms - by_ms + minute);
+
+        let holds = |at_ms| !silences.holding(&labels("heart"), at_ms).is_empty();
+        assert!(holds(minute) && holds(20 * minute - 1) && !holds(20 * minute));
+    }
+
+    #[test]
+    fn a_silence_that_goes_on_behind_a_leap_can_be_ended() {
+        let (mut silences, id, now_ms) = behind_a_leap(300_000, 3_600_000_000);
+        assert_eq!(silences.holding(&labels("heart"), now_ms), [id.clone()]);
+
+        silences.expire(&id, now_ms).unwrap();
+
+        assert!(silences.holding(&labels("heart"), now_ms).is_empty());
     }
 
     #[test]

@@ -226,6 +226,19 @@ fn an_end_is_told_only_where_it_is_wanted() {
 }
 
 #[test]
+fn a_clock_that_is_set_wrong_pages_nobody_of_what_is_silenced() {
+    let mut bench = Bench::new(plain());
+    bench.silence("n=1", HOUR);
+    bench.fire(&["g=a n=1"]);
+    assert_eq!(bench.run_to(MIN), [""; 0]);
+
+    bench.now_ms += 1_000 * HOUR;
+    bench.dispatcher.leap(1_000 * HOUR, bench.now_ms);
+
+    assert_eq!(bench.run_to(1_000 * HOUR + 10 * MIN), [""; 0]);
+}
+
+#[test]
 fn a_silence_holds_back_and_lets_go() {
     let mut bench = Bench::new(plain());
     let id = bench.silence("n=1|2", 20 * MIN);

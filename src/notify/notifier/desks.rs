@@ -132,7 +132,7 @@ impl Notifier {
             }
             Outcome::Delivered { .. } => {
                 debug!(host, group, "a notification was delivered");
-                let delay_ms = (now_ms - entry.created_ms).max(0).unsigned_abs();
+                let delay_ms = now_ms.saturating_sub(entry.created_ms).max(0).unsigned_abs();
                 self.parts.metrics.delivery_delay.observe(secs(delay_ms.saturating_mul(1_000_000)));
             }
         }

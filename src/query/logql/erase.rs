@@ -1,4 +1,5 @@
-//! Choosing the log records that a deletion takes: those that a log query answers.
+//! Choosing the log records that a deletion takes: those that a log query answers; and which lines it
+//! may mean that are quoted elsewhere.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -7,11 +8,11 @@ use arrow::array::{AsArray as _, RecordBatch};
 
 use super::columns::{BODY, KEY_COLUMNS, Keys, LEVEL_COLUMN, Lines, column};
 use super::error::{LogqlError, ParseError};
-use super::pipeline::{Entry, Pipeline, Wanted};
+use super::pipeline::{Entry, LineTest, Pipeline, Wanted, keeps};
 use super::stream::Stream;
 use super::syntax::LogExpr;
 use super::syntax::ast::Stage;
-use crate::model::{Commons, Signal};
+use crate::model::{Commons, Matcher, Signal};
 use crate::storage::Judge;
 
 /// The columns that tell streams apart, and those that a pipeline looks at.
@@ -101,5 +102,38 @@ impl Judge for LogsJudge {
                 Some(lines) => self.is_meant(&stream, lines, keys.ts_ns(row, 0), row),
             };
         }
+    }
+}
+
+/// Tells which lines that are quoted elsewhere a deletion may mean: a quotation has the text, and neither
+/// the metadata nor all labels of its record.
+#[derive(Debug)]
+pub(in crate::query) struct QuotedLines {
+    matchers: Vec<Matcher>,
+    test: LineTest,
+}
+
+impl QuotedLines {
+    /// Compiles what of a query can be asked of a text alone.
+    pub(in crate::query) fn new(log: LogExpr) -> Result<Self, LogqlError> {
+        let LogExpr { matchers, mut stages } = log;
+        // Behind `unpack` a filter looks at another text than the one that is stored and quoted.
+        let is_unpack = |stage: &Stage| matches!(stage, Stage::Unpack);
+        let n_raw = stages.iter().position(is_unpack).unwrap_or(stages.len());
+        stages.truncate(n_raw);
+        stages.retain(|stage| matches!(stage, Stage::Line(_)));
+        let log = LogExpr { matchers, stages };
+        let test = Pipeline::new(&log, Wanted::Nothing, 0)?.line_test();
+        Ok(Self { matchers: log.matchers, test })
+    }
+
+    /// Returns what must match a stream's labels.
+    pub(in crate::query) fn matchers(&self) -> &[Matcher] {
+        &self.matchers
+    }
+
+    /// Returns whether a record of this text may be meant; what was cut off may say anything.
+    pub(in crate::query) fn may_mean(&self, line: &str, is_cut: bool) -> bool {
+        is_cut || keeps(&self.test, line)
     }
 }

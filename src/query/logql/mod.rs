@@ -43,7 +43,7 @@ mod tests;
 
 pub use clusters::LogPattern;
 pub use detect::DetectedField;
-pub(super) use erase::LogsJudge;
+pub(super) use erase::{LogsJudge, QuotedLines};
 pub use error::{LogqlError, ParseError};
 pub use explore::{StreamUse, StreamsFound, StreamsWanted};
 pub use follow::{Bounds, newest};

@@ -11,7 +11,7 @@ use hashbrown::HashSet;
 
 use super::attribute::{Attribute, Intrinsic, Scope};
 use super::batch::{Batch, Texts};
-use super::tags::note;
+use super::tags::{TEXT_BYTES, note};
 use super::trace::Trace;
 use super::value::Value;
 use crate::model::json_read::{Name, elements, get, members};
@@ -80,6 +80,8 @@ impl Seen {
 /// Values that were found so far.
 struct Found {
     values: BTreeSet<(&'static str, String)>,
+    /// What they take in an answer.
+    n_bytes: usize,
     limit: usize,
     seen: Seen,
 }
@@ -94,7 +96,7 @@ impl Found {
         if value == Value::Nil {
             return false;
         }
-        note(&mut self.values, &value, self.limit);
+        self.n_bytes += note(&mut self.values, &value, self.limit);
         self.seen.add(raw);
         true
     }
@@ -102,7 +104,7 @@ impl Found {
     /// Notes a text.
     fn text(&mut self, text: &str) -> bool {
         if !self.seen.texts.contains(text) {
-            note(&mut self.values, &Value::Text(text.into()), self.limit);
+            self.n_bytes += note(&mut self.values, &Value::Text(text.into()), self.limit);
             self.seen.add(text);
         }
         true
@@ -129,7 +131,8 @@ pub(super) struct ValueColumns<'a> {
 
 impl<'a> ValueColumns<'a> {
     pub(super) fn new(attribute: &'a Attribute, limit: usize) -> Self {
-        let found = Found { values: BTreeSet::new(), limit, seen: Seen::default() };
+        let (values, seen) = (BTreeSet::new(), Seen::default());
+        let found = Found { values, n_bytes: 0, limit, seen };
         Self { attribute, columns: columns_of(attribute), found }
     }
 
@@ -140,7 +143,8 @@ impl<'a> ValueColumns<'a> {
             let rows = rows.iter().map(|&row| (Arc::clone(batch), row));
             let spans = Trace::of_strangers(rows.collect());
             for place in 0..spans.len() {
-                note(&mut found.values, &spans.value(place, attribute), found.limit);
+                let value = spans.value(place, attribute);
+                found.n_bytes += note(&mut found.values, &value, found.limit);
             }
         }
         columns.iter_mut().for_each(|(column, _)| column.enter(batch));
@@ -162,6 +166,11 @@ impl<'a> ValueColumns<'a> {
     /// Returns what it holds beside the values.
     pub(super) fn n_bytes(&self) -> usize {
         self.found.seen.n_bytes
+    }
+
+    /// Returns what the values take in an answer.
+    pub(super) fn n_value_bytes(&self) -> usize {
+        self.found.n_bytes
     }
 
     pub(super) fn finish(self) -> BTreeSet<(&'static str, String)> {
@@ -214,6 +223,8 @@ struct ScopeNames {
     /// Events and links: each has attributes.
     is_list: bool,
     names: HashSet<Box<str>>,
+    /// What they take in an answer.
+    n_bytes: usize,
 }
 
 impl ScopeNames {
@@ -225,29 +236,33 @@ impl ScopeNames {
             Scope::Event => (EVENTS, true),
             Scope::Link => (LINKS, true),
         };
-        Self { scope, column: Column::new(find), is_list, names: HashSet::new() }
+        Self { scope, column: Column::new(find), is_list, names: HashSet::new(), n_bytes: 0 }
     }
 
     fn take(&mut self, batch: &Batch, row: usize, limit: usize) {
-        let Self { column, names, is_list, .. } = self;
+        let Self { column, names, is_list, n_bytes, .. } = self;
         column.ask(batch, row, |text| {
             match *is_list {
                 true => elements(text)
                     .filter_map(|item| get(item, "attributes"))
-                    .for_each(|object| note_names(names, object, limit)),
-                false => note_names(names, text, limit),
+                    .for_each(|object| *n_bytes += note_names(names, object, limit)),
+                false => *n_bytes += note_names(names, text, limit),
             }
             true
         });
     }
 }
 
-fn note_names(names: &mut HashSet<Box<str>>, object: &str, limit: usize) {
+/// Notes the names of an object's members; returns how many bytes the menu has more.
+fn note_names(names: &mut HashSet<Box<str>>, object: &str, limit: usize) -> usize {
+    let mut n_bytes = 0;
     for (name, _) in members(object) {
         if names.len() < limit && !names.contains(&*name) {
+            n_bytes += TEXT_BYTES + name.len();
             names.insert(name.into());
         }
     }
+    n_bytes
 }
 
 /// Collects the names of attributes by their scopes.
@@ -271,6 +286,11 @@ impl NameColumns {
             }
         }
         self.scopes.iter().any(|scope| scope.names.len() < self.limit)
+    }
+
+    /// Returns what the names take in an answer.
+    pub(super) fn n_bytes(&self) -> usize {
+        self.scopes.iter().map(|scope| scope.n_bytes).sum()
     }
 
     pub(super) fn finish(self) -> BTreeMap<&'static str, BTreeSet<String>> {

@@ -156,19 +156,25 @@ impl Asking<'_> {
 
     fn names_of_rows(&self, asked: &Asked<'_>, wanted: &[Wanted]) -> Result<ByScope, QueryError> {
         let mut columns = NameColumns::new(wanted, self.menu.limit);
-        let inspected = self.rows(asked, &mut |batch, rows| Ok(columns.take(batch, rows)))?;
+        let inspected = self.rows(asked, &mut |batch, rows| {
+            let wants_more = columns.take(batch, rows);
+            super::check_bytes(columns.n_bytes(), self.budget)?;
+            Ok(wants_more)
+        })?;
         Ok((columns.finish(), inspected))
     }
 
     fn names_of_spans(&self, asked: &Asked<'_>, wanted: &[Wanted]) -> Result<ByScope, QueryError> {
         let mut scopes: BTreeMap<&'static str, BTreeSet<String>> = BTreeMap::new();
+        let mut n_bytes = 0;
         let inspected = self.spans(asked, &mut |trace, place| {
             for (name, scope) in wanted {
                 let known = scopes.entry(name).or_default();
-                note_names(known, trace.objects(place, *scope), self.menu.limit);
+                n_bytes += note_names(known, trace.objects(place, *scope), self.menu.limit);
             }
-            true
+            n_bytes <= self.budget.limits.result_bytes_max
         })?;
+        super::check_bytes(n_bytes, self.budget)?;
         Ok((scopes, inspected))
     }
 
@@ -184,10 +190,12 @@ impl Asking<'_> {
         if self.may_skip_traces && asked.is_of_single_spans() {
             return self.values_of_rows(&asked, attribute);
         }
+        let mut n_bytes = 0;
         values.inspected = self.spans(&asked, &mut |trace, place| {
-            note(&mut values.values, &trace.value(place, attribute), self.menu.limit);
-            values.values.len() < self.menu.limit
+            n_bytes += note(&mut values.values, &trace.value(place, attribute), self.menu.limit);
+            n_bytes <= self.budget.limits.result_bytes_max && values.values.len() < self.menu.limit
         })?;
+        super::check_bytes(n_bytes, self.budget)?;
         Ok(values)
     }
 
@@ -201,6 +209,7 @@ impl Asking<'_> {
         let inspected = self.rows(asked, &mut |batch, rows| {
             let wants_more = columns.take(batch, rows);
             held.set(columns.n_bytes())?;
+            super::check_bytes(columns.n_value_bytes(), self.budget)?;
             Ok(wants_more)
         })?;
         Ok(Values { values: columns.finish(), inspected })
@@ -282,28 +291,46 @@ fn passing(query: &Query, batch: &Arc<Batch>, rows: &[usize]) -> Vec<usize> {
     passing.into_iter().map(|place| rows[place]).collect()
 }
 
-/// Notes a value, or each of several.
-pub(super) fn note(values: &mut BTreeSet<(&'static str, String)>, value: &Value<'_>, limit: usize) {
+/// What a text of a menu takes in an answer beside itself, about.
+pub(super) const TEXT_BYTES: usize = 24;
+
+/// Notes a value, or each of several; returns how many bytes the menu has more.
+pub(super) fn note(
+    values: &mut BTreeSet<(&'static str, String)>,
+    value: &Value<'_>,
+    limit: usize,
+) -> usize {
     match value {
         Value::Each(list) | Value::Array(list) => {
-            list.iter().for_each(|value| note_one(values, value, limit));
+            list.iter().map(|value| note_one(values, value, limit)).sum()
         }
         value => note_one(values, value, limit),
     }
 }
 
-fn note_one(values: &mut BTreeSet<(&'static str, String)>, value: &Value<'_>, limit: usize) {
-    if values.len() < limit && *value != Value::Nil {
-        values.insert((value.type_name(), value.plain()));
+fn note_one(
+    values: &mut BTreeSet<(&'static str, String)>,
+    value: &Value<'_>,
+    limit: usize,
+) -> usize {
+    if values.len() >= limit || *value == Value::Nil {
+        return 0;
     }
+    let text = value.plain();
+    let n_bytes = TEXT_BYTES + text.len();
+    if values.insert((value.type_name(), text)) { n_bytes } else { 0 }
 }
 
-fn note_names(known: &mut BTreeSet<String>, objects: Vec<&str>, limit: usize) {
+/// Notes the names of members; returns how many bytes the menu has more.
+fn note_names(known: &mut BTreeSet<String>, objects: Vec<&str>, limit: usize) -> usize {
+    let mut n_bytes = 0;
     for (name, _) in objects.into_iter().flat_map(members) {
         if known.len() < limit && !known.contains(name.as_ref()) {
+            n_bytes += TEXT_BYTES + name.len();
             known.insert(name.into_owned());
         }
     }
+    n_bytes
 }
 
 impl Trace {

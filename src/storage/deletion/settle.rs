@@ -17,6 +17,9 @@ use crate::storage::disk::Disk;
 use crate::storage::shared::Shared;
 use crate::storage::wal::replay;
 
+/// What is less far ahead is no future: NTP moves a clock so.
+const AHEAD_MS_MIN: i64 = 60_000;
+
 /// Reads the deleted rows of the files that list deletions; returns the files of which it is not
 /// known what is deleted, and why. Nothing of them may be shown.
 pub fn attach<'a>(
@@ -74,6 +77,7 @@ pub fn n_to_write_anew(shared: &Shared) -> usize {
 /// Notes the deletions whose last byte is gone: no file of theirs is on disk, nor a link to one in a
 /// snapshot, nor a log segment that held the rows. Returns how many.
 pub fn settle(shared: &Shared) -> Result<usize, CatalogError> {
+    bring_back(shared)?;
     let done = done(shared, shared.aging_ms());
     if done.is_empty() {
         return Ok(0);
@@ -101,6 +105,25 @@ pub fn settle(shared: &Shared) -> Result<usize, CatalogError> {
         }
     }
     Ok(done.len())
+}
+
+/// Brings back receipts from the future. They were written while the clock was set ahead, and their bytes
+/// would stay for as much longer: what was asked for then was asked for now at the latest.
+fn bring_back(shared: &Shared) -> Result<(), CatalogError> {
+    let now_ms = shared.clock.now_ms();
+    let is_ahead = |receipt: &Receipt| {
+        receipt.progress == Progress::Hidden && receipt.at_ms.saturating_sub(now_ms) >= AHEAD_MS_MIN
+    };
+    if !shared.manifest.lock().deletions.iter().any(is_ahead) {
+        return Ok(());
+    }
+    change(shared, |next| {
+        for receipt in next.deletions.iter_mut().filter(|receipt| is_ahead(receipt)) {
+            let ahead_ms = receipt.at_ms.saturating_sub(now_ms);
+            receipt.at_ms = now_ms;
+            receipt.cancel_until_ms = receipt.cancel_until_ms.saturating_sub(ahead_ms);
+        }
+    })
 }
 
 fn done(shared: &Shared, now_ms: i64) -> BTreeSet<u64> {

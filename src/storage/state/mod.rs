@@ -220,7 +220,16 @@ impl StateStore {
 
     /// Returns the value of a key in a subject's table.
     pub fn get(&self, subject: &str, key: &str) -> Result<Option<Vec<u8>>, StateError> {
-        Ok(self.list(subject)?.into_iter().find(|(k, _)| k == key).map(|(_, value)| value))
+        self.with(|database| {
+            let transaction = database.begin_read().map_err(fault("read"))?;
+            let table = match transaction.open_table(Table::new(subject)) {
+                Ok(table) => table,
+                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
+                Err(error) => return Err(fault("read")(error)),
+            };
+            let value = table.get(key).map_err(fault("read"))?;
+            Ok(value.map(|value| value.value().to_vec()))
+        })
     }
 }
 

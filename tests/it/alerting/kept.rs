@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::support::ask::array;
+use crate::support::ask::{array, form};
 use crate::support::http::Request;
 use crate::support::loki::push_json;
 use crate::support::server::binary;
@@ -261,6 +261,17 @@ fn what_explains_an_alert_says_nothing_of_other_commons() {
     }
     assert_eq!(developer.get(&of_canine[0]).status, 404);
     assert!(developer.get(&of_heart[0]).text().contains("heart-line"));
+
+    // What somebody wants to be forgotten is quoted no more, though the store forgot it long ago.
+    let admin = server.caller_with("token-of-admin-in");
+    let query = "{commons=\"heart.example\"} |= \"heart-line\"";
+    let target = format!("/loki/api/v1/delete?{}", form(&[("query", query), ("start", "1")]));
+    let deleted = admin.send(Request::post(target, ""));
+    assert_eq!(deleted.status, 204, "{}", deleted.text());
+    let shown = developer.get(&of_heart[0]).text();
+    assert!(!shown.contains("heart-line") && shown.contains("\"withdrawn\""), "{shown}");
+    assert!(shown.contains("heart-trace"), "{shown}");
+    assert!(admin.get(&of_canine[0]).text().contains("canine-line"));
 }
 
 #[track_caller]

@@ -3,9 +3,10 @@
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 
-use super::super::Limits;
 use super::super::metrics::{Counting, count};
 use super::super::search::search;
+use super::super::tags::{Asking, Menu};
+use super::super::{Limits, parse_attribute};
 use super::stored::{BASE_MS, Given, World, large, random_span, wanted};
 use crate::query::QueryError;
 use crate::query::promql;
@@ -65,6 +66,34 @@ fn the_largest_of_many_series_are_no_long_answer() {
     assert!(largest.iter().all(|series| !series.exemplars.is_empty()));
     let error = ask("{ } | count_over_time() by (trace:id)").unwrap_err().to_string();
     assert!(error.contains("query.result_bytes_max"), "{error}");
+}
+
+#[test]
+fn a_menu_is_no_longer_than_an_answer_may_be() {
+    let world = World::new();
+    let mut rng = SmallRng::seed_from_u64(5);
+    let spans: Vec<Given> = (0..300).map(|trace| random_span(&mut rng, trace, 0)).collect();
+    world.store(&spans);
+    let (snapshot, limits) = (world.snapshot(), Limits::default());
+    let menu = Menu { query: None, start_ns: i64::MIN, end_ns: i64::MAX, limit: 1_000 };
+    let ids = parse_attribute("trace:id").unwrap();
+    for may_skip_traces in [true, false] {
+        let ask = |result_bytes_max: usize| {
+            let own = promql::Limits { result_bytes_max, ..promql::Limits::default() };
+            let budget = &world.budget_within(own);
+            let (snapshot, menu, limits) = (&snapshot, &menu, &limits);
+            let asking = Asking { snapshot, menu, limits, budget, may_skip_traces };
+            let n_values = asking.values(&ids).map(|found| found.values.len());
+            (n_values, asking.names(Some("span")).map(|found| found.scopes.len()))
+        };
+
+        let (n_values, n_scopes) = ask(64 << 10);
+        assert!(n_values.unwrap() > 200 && n_scopes.unwrap() == 1);
+        let (n_values, n_scopes) = ask(20);
+        for error in [n_values.unwrap_err(), n_scopes.unwrap_err()] {
+            assert!(error.to_string().contains("query.result_bytes_max"), "{error}");
+        }
+    }
 }
 
 #[test]
