@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Extension;
 use axum::extract::State;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::super::Api;
 use super::super::bounded;

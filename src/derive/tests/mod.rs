@@ -465,9 +465,9 @@ fn a_clock_that_is_set_makes_no_old_counter_new_and_no_new_one_old() {
     let labels = Labels::from_pairs([("__name__", "gen3_other_total"), ("idp", "google")]);
     let meta = SeriesMeta::default();
     let send = |wire_id, value| {
-        let (labels, meta) = (&labels, &meta);
-        let series = Folding { labels, meta, observed: None, is_difference: false };
-        derive.fold(&tags("x").commons, &series, wire_id, value);
+        let series = Folding { labels: &labels, meta: &meta, observed: None };
+        let sample = FoldedSample { wire_id, time_ns: NOW_NS, value, is_difference: false };
+        derive.fold(&tags("x").commons, &series, sample);
     };
     let year_ms = 365 * 86_400_000;
 
