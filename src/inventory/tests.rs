@@ -242,6 +242,7 @@ fn what_was_learned_is_forgotten_and_there_is_a_most() {
 
     bench.now_ms += 8 * 24 * 60 * MIN;
     bench.run(&item("canine", None), "x");
+    bench.inventory.forget(bench.now_ms);
     bench.run(&item("canine", None), "x");
     assert_eq!(bench.state(&item("heart", None)), None);
     assert_eq!(bench.state(&item("canine", None)), Some(ItemState::Reporting));
