@@ -116,9 +116,6 @@ pub enum IngestError {
         /// When to come back.
         retry_after_s: u32,
     },
-    /// The very same request is under way, because its sender did not wait for the answer.
-    #[error("the same request is under way: come back in {} s", UNDER_WAY_S)]
-    UnderWay,
     /// A commons brings more records than it may.
     #[error(
         "commons {commons} sends more than {max_per_s} records a second (limits.records_per_second_per_commons): come back in {retry_after_s} s, or raise the limit"
@@ -153,8 +150,6 @@ pub enum IngestError {
 
 /// When to come back after a fault that says nothing else.
 const RETRY_AFTER_S: u32 = 5;
-/// When the same request has been stored, as a rule.
-const UNDER_WAY_S: u32 = 1;
 
 impl IngestError {
     /// Returns what the error asks of the sender.
@@ -172,7 +167,6 @@ impl IngestError {
             | IngestError::Invalid(_) => Kind::BadInput,
             IngestError::Overloaded { .. }
             | IngestError::Behind { .. }
-            | IngestError::UnderWay
             | IngestError::TooFast { .. } => Kind::Overloaded,
             IngestError::Forbidden { .. } => Kind::Forbidden,
             IngestError::ClientGone(_) => Kind::Canceled,
@@ -213,7 +207,6 @@ impl IngestError {
             IngestError::TooManySymbols { .. } => "symbols_per_request",
             IngestError::Overloaded { limit, .. } => limit,
             IngestError::Behind { .. } => "limits.answer_within",
-            IngestError::UnderWay => "under_way",
             IngestError::TooFast { .. } => "limits.records_per_second_per_commons",
             IngestError::Forbidden { .. } => "forbidden",
             IngestError::ClientGone(_) => "client_gone",
@@ -228,7 +221,6 @@ impl IngestError {
     /// Returns when the same request may succeed, or `None` when it never will.
     pub fn retry_after_s(&self) -> Option<u32> {
         match self {
-            IngestError::UnderWay => Some(UNDER_WAY_S),
             IngestError::Overloaded { retry_after_s, .. }
             | IngestError::Behind { retry_after_s, .. }
             | IngestError::TooFast { retry_after_s, .. }
@@ -267,7 +259,6 @@ mod tests {
     fn a_passing_condition_says_when_to_come_back() {
         let append = |error| IngestError::Append(error);
         check(append(AppendError::DiskFull), 503, true);
-        check(IngestError::UnderWay, 429, true);
         check(append(AppendError::Stopping), 503, true);
         check(append(AppendError::SeriesRetired), 503, true);
         let full = AppendError::Overloaded { used_bytes: 2, max_bytes: 1, retry_after_s: 3 };

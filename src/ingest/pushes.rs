@@ -8,16 +8,18 @@
 //! OTLP's records may, where they leave their times out: such requests are not remembered.
 //!
 //! A request some of which was refused is answered with the same words again, and one that comes while
-//! the first is still under way is told to come back. The memory has two halves and forgets the older
+//! the first is still under way waits for what becomes of that. The memory has two halves and forgets the older
 //! one when the younger is full or old. What is forgotten, by a restart too, is stored again; what had to
 //! go before its time is counted.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
+use tokio::sync::watch;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
 use super::metrics::Ending;
@@ -57,7 +59,8 @@ impl PushKey {
 #[derive(Debug)]
 pub struct Pushes {
     halves: Mutex<Halves>,
-    under_way: Mutex<HashSet<PushKey>>,
+    /// Who waits for the end of each hears of it when the sender is dropped.
+    under_way: Mutex<HashMap<PushKey, watch::Sender<()>>>,
     /// So many fill a half.
     half_max: usize,
     /// Those that went before their time.
@@ -103,10 +106,23 @@ impl Pushes {
         }
     }
 
-    /// Begins a push, or returns `None` while the same one is under way.
-    pub fn begin(self: &Arc<Self>, key: PushKey) -> Option<UnderWay> {
-        let is_first = self.under_way.lock().insert(key);
-        is_first.then(|| UnderWay { pushes: Arc::clone(self), key })
+    /// Begins a push once no other with the same key is under way.
+    pub async fn begin(self: &Arc<Self>, key: PushKey) -> UnderWay {
+        while let Some(mut other) = self.other(key) {
+            drop(other.changed().await); // An error is what the end is told by.
+        }
+        UnderWay { pushes: Arc::clone(self), key }
+    }
+
+    /// Returns the push with the same key that is under way; when there is none, this one is from now on.
+    fn other(&self, key: PushKey) -> Option<watch::Receiver<()>> {
+        match self.under_way.lock().entry(key) {
+            Entry::Occupied(other) => Some(other.get().subscribe()),
+            Entry::Vacant(place) => {
+                place.insert(watch::Sender::new(()));
+                None
+            }
+        }
     }
 
     /// Returns what became of a push that was stored lately.
@@ -164,6 +180,8 @@ impl Half {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+
     use super::*;
     use crate::ingest::outcome::{Reason, Rejected};
     use crate::model::Signal;
@@ -230,14 +248,19 @@ mod tests {
     }
 
     #[test]
-    fn the_same_push_is_under_way_once() {
+    fn a_push_waits_for_the_end_of_the_same_and_for_no_other() {
         let pushes = Arc::new(of(100));
-        let first = pushes.begin(PushKey(1));
+        let first = pushes.begin(PushKey(1)).now_or_never();
+        let other = pushes.begin(PushKey(2)).now_or_never();
+        assert!(first.is_some() && other.is_some());
 
-        assert!(first.is_some() && pushes.begin(PushKey(2)).is_some());
-        assert!(pushes.begin(PushKey(1)).is_none());
+        let mut again = std::pin::pin!(pushes.begin(PushKey(1)));
+        assert!(again.as_mut().now_or_never().is_none());
+        drop(other);
+        assert!(again.as_mut().now_or_never().is_none());
         drop(first);
-        assert!(pushes.begin(PushKey(1)).is_some());
+        assert!(again.as_mut().now_or_never().is_some());
+        assert!(pushes.under_way.lock().is_empty(), "nothing stays of what has ended");
     }
 
     #[test]

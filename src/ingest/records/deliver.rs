@@ -91,7 +91,7 @@ async fn run<D: Decode>(
         return store(&delivery, encoded, permit).await.map(Stored::ended);
     };
     let ingest = &delivery.ingest;
-    let under_way = ingest.pushes.begin(key).ok_or(IngestError::UnderWay)?;
+    let under_way = ingest.pushes.begin(key).await;
     if let Some(known) = ingest.pushes.get(key, ingest.clock.monotonic_ns()) {
         return Ok((known, Ending::Repeated));
     }
