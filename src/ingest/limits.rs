@@ -54,7 +54,7 @@ pub struct Limits {
     pub attribute_depth: usize,
     /// How far ahead of our clock a timestamp may be.
     pub future: HumanDuration,
-    /// Loki pushes that are known when they come again within ten minutes; 0 knows none.
+    /// Requests of logs and traces that are known when they come again within ten minutes; 0 knows none.
     pub known_pushes: usize,
     /// Commons that senders have named, by whatever rule; what is of another one is refused.
     pub commons: usize,

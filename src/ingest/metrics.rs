@@ -191,7 +191,7 @@ impl Metrics {
         let help = "Series registered, because their label bytes were not known yet";
         let new_series = families.new_series.clone();
         registrar.registry.register("commonwatch_ingest_new_series", help, new_series);
-        let help = "Loki pushes forgotten within ten minutes, for limits.known_pushes came since";
+        let help = "Requests forgotten within ten minutes, for limits.known_pushes came since";
         let forgotten = families.forgotten_pushes.clone();
         registrar.registry.register("commonwatch_ingest_forgotten_pushes", help, forgotten);
         let decode_seconds: Family<LaneLabels, Seconds> = Family::default();
