@@ -18,6 +18,29 @@ pub(crate) enum BadEscape {
     NotACharacter,
 }
 
+/// Why a text between quotes is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BadLiteral {
+    /// Its line ends before it does.
+    Open,
+    /// An escape in it is none.
+    Escape(BadEscape),
+}
+
+/// Reads a text whose opening quote stands before `text`; returns what it says, which need not be UTF-8, and
+/// what comes after the closing one.
+pub(crate) fn literal(text: &str) -> Result<(Vec<u8>, &str), BadLiteral> {
+    let (mut rest, mut bytes) = (text, Vec::new());
+    loop {
+        match next(&mut rest).map_err(|_| BadLiteral::Open)? {
+            '"' => return Ok((bytes, rest)),
+            '\n' => return Err(BadLiteral::Open),
+            '\\' => unescape(&mut rest, &mut bytes).map_err(BadLiteral::Escape)?,
+            letter => push_char(&mut bytes, letter),
+        }
+    }
+}
+
 /// Undoes an escape whose backslash stands before `rest`: appends what it means, and leaves in
 /// `rest` what was not read, which of a bad one is what follows the place where it went wrong.
 pub(crate) fn unescape(rest: &mut &str, bytes: &mut Vec<u8>) -> Result<(), BadEscape> {
@@ -37,7 +60,7 @@ pub(crate) fn unescape(rest: &mut &str, bytes: &mut Vec<u8>) -> Result<(), BadEs
 }
 
 /// Returns the control character that a backslash and this letter stand for.
-pub(crate) fn control(letter: char) -> Option<char> {
+fn control(letter: char) -> Option<char> {
     Some(match letter {
         'a' => '\u{7}',
         'b' => '\u{8}',
@@ -128,6 +151,17 @@ mod tests {
         check_bad("ud800.", BadEscape::NotACharacter, ".");
         check_bad("U00110000.", BadEscape::NotACharacter, ".");
         check_bad("Uffffffff.", BadEscape::NotACharacter, ".");
+    }
+
+    #[test]
+    fn a_text_ends_with_its_quote() {
+        assert_eq!(literal(r#"a\"\xc3\251" b"#), Ok(("a\"é".as_bytes().to_vec(), " b")));
+        assert_eq!(literal(r#"\xff""#), Ok((vec![0xff], "")));
+        for open in ["", "a", "a\n\"", r#"a\""#] {
+            assert_eq!(literal(open), Err(BadLiteral::Open), "{open}");
+        }
+        assert_eq!(literal(r#"\q""#), Err(BadLiteral::Escape(BadEscape::Unknown)));
+        assert_eq!(literal(r"\x4"), Err(BadLiteral::Escape(BadEscape::Ended)));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! anything as an unquoted value. A text that only one of them reads means what that one says; a text
 //! that both read differently means what it always did, the classic thing.
 
-use crate::base::go_text::{control, quoted};
+use crate::base::go_text::{BadLiteral, literal, quoted};
 use crate::model::names::is_metric_name;
 use crate::model::{MatchOp, Matcher, REGEX_PROGRAM_BYTES_MAX, check_label_regex};
 
@@ -167,36 +167,12 @@ impl Scanner<'_> {
 
 /// Reads what follows an opening quote, with Go's escapes; returns it and what comes after.
 fn unquote(text: &str) -> Result<(String, &str), String> {
-    let mut value = String::new();
-    let mut chars = text.char_indices();
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '"' => return Ok((value, &text[at + 1..])),
-            '\n' => return Err("a quoted text goes over the end of the line".to_owned()),
-            '\\' => value.push(escape(&mut chars)?),
-            c => value.push(c),
-        }
-    }
-    Err("a closing quote is missing".to_owned())
-}
-
-fn escape(chars: &mut std::str::CharIndices<'_>) -> Result<char, String> {
-    let (_, letter) = chars.next().ok_or("a backslash ends the text")?;
-    let n_digits = match letter {
-        'x' => 2,
-        'u' => 4,
-        'U' => 8,
-        _ => 0,
-    };
-    if n_digits > 0 {
-        let digits: String = chars.by_ref().take(n_digits).map(|(_, c)| c).collect();
-        let code = u32::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == n_digits);
-        return code.and_then(char::from_u32).ok_or_else(|| format!("`\\{letter}{digits}`"));
-    }
-    match letter {
-        '\\' | '"' | '\'' => Ok(letter),
-        other => control(other).ok_or_else(|| format!("`\\{other}` means nothing")),
-    }
+    let (bytes, rest) = literal(text).map_err(|error| match error {
+        BadLiteral::Open => "a closing quote is missing",
+        BadLiteral::Escape(_) => "a backslash in a quoted text begins no escape",
+    })?;
+    let value = String::from_utf8(bytes).map_err(|_| "a quoted text is not UTF-8")?;
+    Ok((value, rest))
 }
 
 /// Reads the classic notation.
@@ -300,6 +276,7 @@ mod tests {
         check(r#""service.name"="fence""#, r#"{"service.name"="fence"}"#);
         check(r#"a="\u00e9\t""#, "{a=\"\\\\u00e9\\\\t\"}"); // Both read it, and classic knows no \u.
         check(r#""a.b"="\u00e9""#, r#"{"a.b"="é"}"#);
+        check(r#""a.b"="\xc3\251""#, r#"{"a.b"="é"}"#);
     }
 
     #[test]

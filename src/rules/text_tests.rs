@@ -90,6 +90,13 @@ fn expansions_are_those_of_promtool() {
 }
 
 #[test]
+fn escapes_in_texts_say_bytes() {
+    check(r#"{{ "\xc3\xa9\303\251\u00e9" }}"#, "ééé");
+    check(r"{{ '\xe9' }} {{ '\351' }} {{ '\n' }} {{ 'é' }}", "233 233 10 233");
+    check_refused(r#"{{ "\q" }}"#, "template: __alert_A:1: invalid syntax in quoted string");
+}
+
+#[test]
 fn blocks_branch_and_repeat() {
     check("{{ if gt $value 2.0 }}high{{ else }}low{{ end }}", "high");
     check("{{ if eq $value 1.0 }}1{{ else if eq $value 2.5 }}2{{ else }}3{{ end }}", "2");

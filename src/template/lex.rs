@@ -1,6 +1,6 @@
 //! Cuts a template into text and the tokens of its actions.
 
-use crate::base::go_text::control;
+use crate::base::go_text::{BadLiteral, literal, unescape};
 
 /// The smallest pieces of an action.
 #[derive(Debug, Clone, PartialEq)]
@@ -180,56 +180,30 @@ fn raw(text: &str) -> Result<(Token, &str), String> {
 }
 
 fn quoted(text: &str) -> Result<(Token, &str), String> {
-    let mut value = String::new();
-    let mut rest = &text[1..];
-    loop {
-        match rest.chars().next() {
-            None | Some('\n') => return Err("unterminated quoted string".to_owned()),
-            Some('"') => return Ok((Token::Text(value), &rest[1..])),
-            Some('\\') => {
-                let (c, after) = escape(&rest[1..])?;
-                value.push(c);
-                rest = after;
-            }
-            Some(c) => {
-                value.push(c);
-                rest = &rest[c.len_utf8()..];
-            }
-        }
-    }
+    let (bytes, rest) = literal(&text[1..]).map_err(|error| match error {
+        BadLiteral::Open => "unterminated quoted string",
+        BadLiteral::Escape(_) => "invalid syntax in quoted string",
+    })?;
+    // Of Go's it may be any bytes; what comes of a template here is text.
+    Ok((Token::Text(String::from_utf8_lossy(&bytes).into_owned()), rest))
 }
 
 fn character(text: &str) -> Result<(Token, &str), String> {
     let wrong = || "malformed character constant".to_owned();
-    let (c, rest) = match text[1..].strip_prefix('\\') {
-        Some(rest) => escape(rest)?,
-        None => {
-            let c = text[1..].chars().next().ok_or_else(wrong)?;
-            (c, &text[1 + c.len_utf8()..])
-        }
-    };
+    let mut rest = &text[1..];
+    let c = rest.chars().next().ok_or_else(wrong)?;
+    rest = &rest[c.len_utf8()..];
+    let mut code = u32::from(c);
+    if c == '\\' {
+        let mut bytes = Vec::new();
+        unescape(&mut rest, &mut bytes)
+            .map_err(|_| "invalid syntax in quoted string".to_owned())?;
+        // Digits may say a byte that is no letter by itself.
+        let letter = std::str::from_utf8(&bytes).ok().and_then(|text| text.chars().next());
+        code = letter.map_or_else(|| bytes.first().map_or(0, |byte| u32::from(*byte)), u32::from);
+    }
     let rest = rest.strip_prefix('\'').ok_or_else(wrong)?;
-    Ok((Token::Int(i64::from(u32::from(c))), rest))
-}
-
-/// Reads what follows a backslash.
-fn escape(text: &str) -> Result<(char, &str), String> {
-    let wrong = || "invalid syntax in quoted string".to_owned();
-    let kind = text.chars().next().ok_or_else(wrong)?;
-    let rest = &text[kind.len_utf8()..];
-    let n_digits = match kind {
-        'x' => 2,
-        'u' => 4,
-        'U' => 8,
-        _ => {
-            let is_itself = matches!(kind, '\\' | '"' | '\'');
-            let c = if is_itself { Some(kind) } else { control(kind) };
-            return Ok((c.ok_or_else(wrong)?, rest));
-        }
-    };
-    let digits = rest.get(..n_digits).ok_or_else(wrong)?;
-    let code = u32::from_str_radix(digits, 16).map_err(|_| wrong())?;
-    Ok((char::from_u32(code).ok_or_else(wrong)?, &rest[n_digits..]))
+    Ok((Token::Int(i64::from(code)), rest))
 }
 
 fn number(text: &str) -> Result<(Token, &str), String> {
