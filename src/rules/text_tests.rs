@@ -93,6 +93,7 @@ fn expansions_are_those_of_promtool() {
 fn escapes_in_texts_say_bytes() {
     check(r#"{{ "\xc3\xa9\303\251\u00e9" }}"#, "ééé");
     check(r"{{ '\xe9' }} {{ '\351' }} {{ '\n' }} {{ 'é' }}", "233 233 10 233");
+    check(r#"{{ printf "%q" "\a\b\f\v\x01\x7f\u0085" }}"#, r#""\a\b\f\v\x01\x7f\u0085""#);
     check_refused(r#"{{ "\q" }}"#, "template: __alert_A:1: invalid syntax in quoted string");
 }
 
