@@ -107,6 +107,7 @@ pub(in crate::ingest) struct Metadata {
 }
 
 /// A series with these labels and samples.
+#[cfg(test)]
 pub(in crate::ingest) fn series(labels: &[(&str, &str)], samples: &[(i64, f64)]) -> TimeSeries {
     let label = |&(name, value): &(&str, &str)| Label { name: name.into(), value: value.into() };
     TimeSeries {
@@ -117,6 +118,7 @@ pub(in crate::ingest) fn series(labels: &[(&str, &str)], samples: &[(i64, f64)])
 }
 
 /// A request of these series.
+#[cfg(test)]
 pub(in crate::ingest) fn request(timeseries: Vec<TimeSeries>) -> WriteRequest {
     WriteRequest { timeseries, metadata: Vec::new() }
 }
