@@ -66,7 +66,7 @@ fn heads_that_never_end_are_cut_and_honest_senders_served() {
     until("the count", PATIENCE, || {
         let [slow, silent, other] =
             ["header_timeout", "idle_timeout", "not_http"].map(|reason| closed(&caller, reason));
-        let is_right = slow >= 8.0 && slow + silent + other >= 32.0;
+        let is_right = slow >= 16.0 && slow + silent + other >= 32.0;
         is_right
             .then_some(())
             .ok_or_else(|| format!("{slow} slow, {silent} silent, {other} not HTTP"))
